@@ -1,0 +1,28 @@
+# Bootstrap only: everything else is an invoke verb (`.venv/bin/invoke --list`).
+SHELL := /bin/sh
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/installed ## from nothing to a report, in minutes
+	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
+
+test: check ## everything that CI asks
+	$(BIN)/pytest
+
+check: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations -t=3.6- workers tests/unit/workers
+
+.venv/installed: pyproject.toml constraints.txt
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
+	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,dev]'
+	@touch $@
+
+clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)
+	rm -rf .venv
