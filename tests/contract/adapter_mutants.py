@@ -1,0 +1,139 @@
+"""Run by a framework's own interpreter: which bounds of the selfcheck each mutant of its adapter breaks, as JSON.
+
+python adapter_mutants.py FRAMEWORK MODEL SIZE REFERENCE.npz, with PYTHONPATH set to the folder that holds `workers`.
+"""
+
+import importlib
+import json
+import sys
+
+from workers import models, selfcheck
+from workers.batches import Batches
+from workers.net import Net
+
+FRAMEWORK, MODEL, SIZE, REFERENCE = sys.argv[1:]
+ADAPTER = importlib.import_module(f"workers.frameworks.{FRAMEWORK}.adapter").Adapter
+
+
+def without_relu(net):
+    """`net` with its third ReLU gone: its readers read what it read."""
+    gone = [op for op in net.ops if op.kind == "relu"][2]
+    kept = [op for op in net.ops if op is not gone]
+    return Net([op._replace(inputs=tuple(gone.inputs[0] if i == gone.name else i for i in op.inputs)) for op in kept])
+
+
+def shifted_padding(net):
+    """`net` with one convolution that pads one row and column elsewhere, at equal map sizes further on."""
+    if any(op.kind == "conv" and any(op.params["padding"]) for op in net.ops):
+        return net.changed("conv9", padding=(0, 2, 0, 2))
+    return net.changed("conv2", padding=(1, 0, 1, 0))  # 21 x 21, which pools to 10 x 10 like 20 x 20
+
+
+def other_momentum(net):
+    for op in net.ops:
+        net = net.changed(op.name, kept=0.99) if op.kind == "batchnorm" else net
+    return net
+
+
+def other_net(change):
+    class Mutant(ADAPTER):
+        def __init__(self, net, weights, device, options):
+            ADAPTER.__init__(self, change(net), weights, device, options)
+
+    return Mutant
+
+
+class Transposed(ADAPTER):
+    def place(self, x, y):
+        return ADAPTER.place(self, x.transpose(0, 1, 3, 2).copy(), y)
+
+
+class SwappedChannels(ADAPTER):
+    def place(self, x, y):
+        return ADAPTER.place(self, x[:, ::-1].copy(), y)
+
+
+class Unshuffled(Batches):
+    def shuffled(self, seed, epoch):
+        return [numbers for numbers in self.in_order() if len(numbers) == self.size]
+
+
+def decay(adapter, factor):
+    """Multiply the rate of a real framework's optimiser."""
+    if FRAMEWORK == "pytorch":
+        adapter._optimiser.param_groups[0]["lr"] *= factor
+    else:
+        adapter._rate.assign(adapter._rate * factor)
+
+
+class Decayed(ADAPTER):
+    """The rate falls by a tenth after ten steps, as at the end of an epoch."""
+
+    steps = 0
+
+    def __init__(self, *arguments):
+        ADAPTER.__init__(self, *arguments)
+        if FRAMEWORK == "tensorflow":
+            import tensorflow as tf
+
+            self._rate = tf.Variable(self._rate, trainable=False)
+
+    def step(self, batch):
+        self.steps += 1
+        if self.steps == 11:
+            decay(self, 0.9)
+        return ADAPTER.step(self, batch)
+
+
+class Summed(ADAPTER):
+    """The loss is the sum over the batch."""
+
+    def __init__(self, *arguments):
+        ADAPTER.__init__(self, *arguments)
+        if FRAMEWORK == "pytorch":
+            import torch
+
+            self._loss = torch.nn.CrossEntropyLoss(reduction="sum")
+
+    def _update(self, x, y):
+        import tensorflow as tf
+
+        mean = tf.reduce_mean
+        tf.reduce_mean = lambda value, axis=None: tf.reduce_sum(value) if axis is None else mean(value, axis)
+        try:
+            return ADAPTER._update(self, x, y)
+        finally:
+            tf.reduce_mean = mean
+
+
+MUTANTS = {
+    "none": (ADAPTER, Batches),
+    "changed padding": (other_net(shifted_padding), Batches),
+    "dropped ReLU": (other_net(without_relu), Batches),
+    "transposed picture": (Transposed, Batches),
+    "swapped channels": (SwappedChannels, Batches),
+    "decayed learning rate": (Decayed, Batches),
+    "another BN momentum": (other_net(other_momentum), Batches),
+    "unshuffled epoch": (ADAPTER, Unshuffled),
+    "summed loss": (Summed, Batches),
+}
+
+
+def main():
+    params = {"depth": int(MODEL[6:])} if MODEL.startswith("resnet") else {}
+    net = models.build("resnet" if params else MODEL, 43, int(SIZE), **params)
+    wanted = selfcheck.load_reference(REFERENCE, net)
+    pictures, labels = selfcheck.lopsided(int(SIZE), 43, max(r.pictures for r in selfcheck.REGIMES.values()))
+    broken = {}
+    for mutant, (adapter_class, batches) in MUTANTS.items():
+        build = selfcheck.build_with(adapter_class, net, "cpu", {"threads": 2})
+        seen = {
+            name: selfcheck.trace_adapter(build, regime, pictures, labels, batches)
+            for name, regime in selfcheck.REGIMES.items()
+        }
+        figures = selfcheck.compare(net, seen, wanted)
+        broken[mutant] = sorted(name for name, bound in selfcheck.BOUNDS.items() if not figures[name] <= bound)
+    sys.stdout.write(json.dumps(broken) + "\n")
+
+
+main()

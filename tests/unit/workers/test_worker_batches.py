@@ -1,0 +1,103 @@
+"""Which pictures make up each batch, and what a batch holds."""
+
+import json
+
+import numpy
+import pytest
+
+from workers.batches import Batches, open_batches
+from workers.protocol import BadJob
+
+
+def numbered(count, size=4):
+    """Pictures that hold their own number."""
+    pictures = numpy.arange(count, dtype=numpy.uint8)[:, None, None, None] * numpy.ones((1, 3, 2, 2), numpy.uint8)
+    return Batches(pictures, numpy.arange(count), size)
+
+
+def test_a_training_epoch_is_the_permutation_of_its_seed_and_number():
+    order = numpy.concatenate(numbered(10, 5).shuffled(3, 2))
+    assert numpy.array_equal(order, numpy.random.RandomState([3, 2]).permutation(10))
+
+
+def test_the_permutation_is_the_same_for_every_numpy():
+    assert numpy.concatenate(numbered(8, 4).shuffled(0, 1)).tolist() == [0, 5, 6, 1, 3, 2, 4, 7]
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    batches = numbered(50, 50)
+    assert batches.shuffled(0, 0)[0].tolist() != batches.shuffled(0, 1)[0].tolist()
+
+
+def test_training_drops_the_incomplete_batch():
+    assert [len(batch) for batch in numbered(11).shuffled(0, 0)] == [4, 4]
+
+
+def test_evaluation_reads_every_picture_once_in_order():
+    batches = numbered(11).in_order()
+    assert [len(batch) for batch in batches] == [4, 4, 3]
+    assert numpy.concatenate(batches).tolist() == list(range(11))
+
+
+def test_a_batch_holds_its_pictures_in_0_to_1():
+    x, y = numbered(256).cut(numpy.array([0, 51, 255]))
+    assert x[:, 0, 0, 0].tolist() == [0.0, float(numpy.float32(51) * numpy.float32(1 / 255.0)), 1.0]
+    assert y.tolist() == [0, 51, 255]
+
+
+def test_a_batch_is_float32_and_nobody_elses():
+    batches = numbered(4)
+    x, _ = batches.cut(numpy.arange(4))
+    x[:] = 7
+    assert x.dtype == numpy.float32
+    assert batches.cut(numpy.arange(4))[0].max() < 1
+
+
+JOB = {"input_size": 2, "classes": 43, "batch_size": 4}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten training and three test pictures; a split of six and three."""
+    for name, count in (("train", 10), ("test", 3)):
+        numpy.save(str(tmp_path / (name + "_x.npy")), numpy.zeros((count, 3, 2, 2), numpy.uint8))
+        numpy.save(str(tmp_path / (name + "_y.npy")), numpy.arange(count))
+    numpy.save(str(tmp_path / "train.npy"), numpy.array([9, 1, 2, 3, 4, 5]))
+    numpy.save(str(tmp_path / "valid.npy"), numpy.array([6, 7, 8]))
+    (tmp_path / "manifest.json").write_text(json.dumps({}))
+    return tmp_path
+
+
+def test_a_split_is_cut_out_of_the_prepared_pictures(folder):
+    training, validation, test = open_batches(str(folder), str(folder), JOB)
+    assert [len(training), len(validation), len(test)] == [6, 3, 3]
+    assert training.cut(numpy.array([0, 1]))[1].tolist() == [9, 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "sentence"),
+    [
+        ("train.npy", numpy.array([1, 2, 3]), "train.npy names 3 pictures; one batch takes 4"),
+        ("train.npy", numpy.array([1, 2, 3, 10]), "train.npy names picture 10; the data has 10"),
+        ("valid.npy", numpy.array([], int), "the validation set is empty"),
+        ("train_y.npy", numpy.full(10, 43), "there are 43 classes"),
+        ("train_x.npy", numpy.zeros((10, 3, 4, 4), numpy.uint8), r"this job takes uint8 \(10, 3, 2, 2\)"),
+        ("test_x.npy", numpy.zeros((3, 3, 2, 2), numpy.float32), "test_x.npy is float32"),
+    ],
+)
+def test_data_that_does_not_fit_the_job_is_a_bad_job(folder, file, value, sentence):
+    numpy.save(str(folder / file), value)
+    with pytest.raises(BadJob, match=sentence):
+        open_batches(str(folder), str(folder), JOB)
+
+
+def test_a_missing_file_is_a_bad_job_that_names_it(folder):
+    (folder / "test_y.npy").unlink()
+    with pytest.raises(BadJob, match=r"test_y\.npy cannot be read"):
+        open_batches(str(folder), str(folder), JOB)
+
+
+def test_a_torn_file_is_a_bad_job(folder):
+    (folder / "valid.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(BadJob, match=r"valid\.npy cannot be read"):
+        open_batches(str(folder), str(folder), JOB)

@@ -1,0 +1,197 @@
+"""What the clocks read, with a clock that the fake adapter moves."""
+
+import gc
+
+import numpy
+import pytest
+
+from workers import loop
+from workers.batches import Batches
+from workers.protocol import NotFinite
+
+CUT, PLACE, STEP, SYNC, PREDICT = 0.001, 0.002, 0.010, 0.004, 0.050
+
+
+class World(object):
+    """A clock, an adapter whose work moves it, and batches whose cutting does; `said` are the events."""
+
+    def __init__(self, pictures=8, losses=None):
+        self.now = 100.0
+        self.said = []
+        self.calls = []
+        self.losses = losses or {}
+        self.batches = SlowBatches(self, numpy.zeros((pictures, 3, 2, 2), numpy.uint8), numpy.zeros(pictures, int), 2)
+
+    def clock(self):
+        return self.now
+
+    def emit(self, kind, **fields):
+        self.calls.append(kind)
+        self.said.append((kind, fields))
+
+    def events(self, kind):
+        return [fields for said, fields in self.said if said == kind]
+
+    def _pass(self, call, seconds):
+        self.calls.append(call)
+        self.now += seconds
+
+    def place(self, x, y):
+        self._pass("place", PLACE)
+        return x
+
+    def step(self, batch):
+        self._pass("step", STEP)
+        self.is_collecting = gc.isenabled()
+        return self.calls.count("step") - 1
+
+    def sync(self):
+        self._pass("sync", SYNC)
+
+    def loss_value(self, handle):
+        self._pass("loss", 1.0)
+        return self.losses.get(handle, 0.5)
+
+    def predict(self, batch):
+        self._pass("predict", PREDICT)
+        return numpy.array([[2.0, 0.0]] * len(batch), numpy.float32)
+
+    def train(self, **changes):
+        recipe = loop.Recipe(0, 1, "step", "host", 0, 0.0, "end")._replace(**changes)
+        loop.train(self, self.batches, self.batches, recipe, self.emit, self.clock)
+        return self.events("epoch")[0]
+
+
+class SlowBatches(Batches):
+    """Batches that take CUT seconds to cut."""
+
+    def __init__(self, world, *rest):
+        Batches.__init__(self, *rest)
+        self._world = world
+
+    def cut(self, numbers):
+        self._world.now += CUT
+        return Batches.cut(self, numbers)
+
+
+def near(seconds):
+    return pytest.approx(seconds, abs=1e-9)
+
+
+def test_a_step_is_place_forward_backward_update_and_an_idle_device():
+    assert World().train()["step_seconds"] == near([PLACE + STEP + SYNC] * 4)
+
+
+def test_input_is_cutting_the_batch():
+    assert World().train()["input_seconds"] == near([CUT] * 4)
+
+
+def test_step_and_input_sum_to_the_epoch():
+    epoch = World().train()
+    assert sum(epoch["step_seconds"]) + sum(epoch["input_seconds"]) == near(epoch["epoch_seconds"])
+
+
+def test_losses_are_read_after_the_clock_of_the_epoch():
+    world = World()
+    world.train()
+    assert world.calls.index("loss") > max(at for at, call in enumerate(world.calls) if call == "step")
+
+
+def test_resident_batches_are_placed_before_the_clock():
+    world = World()
+    epoch = world.train(feed="resident")
+    assert world.calls[:5] == ["place"] * 4 + ["sync"]
+    assert epoch["step_seconds"] == near([STEP + SYNC] * 4)
+    assert epoch["epoch_seconds"] == near(4 * (STEP + SYNC))
+
+
+def test_a_block_waits_for_the_device_once_at_its_end():
+    world = World(pictures=80)
+    epoch = world.train(sync="block")
+    per_step = CUT + PLACE + STEP
+    steps = 16  # the first count for which 13 ms a step reach 200 ms
+    assert epoch["block_steps"] == [steps, steps, 8]
+    assert epoch["block_seconds"] == near([steps * per_step + SYNC] * 2 + [8 * per_step + SYNC])
+    assert sum(epoch["block_seconds"]) == near(epoch["epoch_seconds"])
+
+
+def test_block_has_no_step_times():
+    assert "step_seconds" not in World().train(sync="block")
+
+
+def test_training_is_said_right_before_the_first_step():
+    world = World()
+    world.train(epochs=2)
+    assert world.calls[:3] == ["training", "place", "step"]
+    assert len(world.events("training")) == 1
+
+
+def test_progress_is_told_at_most_once_a_second_and_after_a_step():
+    world = World(pictures=400)
+    world.train()
+    told = [fields["step"] for fields in world.events("progress")]
+    assert told == [59, 118, 177]  # 17 ms a step: the first step end at or past each further second
+    assert {world.calls[at - 1] for at, call in enumerate(world.calls) if call == "progress"} == {"sync"}
+
+
+def test_the_garbage_collector_sleeps_during_steps_and_wakes_after():
+    world = World()
+    world.train()
+    assert (world.is_collecting, gc.isenabled()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "flagged"),
+    [(0, 0.0, 0), (2, 0.0, 2), (0, 0.02, 2), (3, 0.02, 3), (1, 0.02, 2), (99, 0.0, 4), (0, 99.0, 4)],
+)
+def test_warm_up_is_the_later_of_steps_and_seconds_within_the_first_epoch(steps, seconds, flagged):
+    assert World().train(warmup_steps=steps, warmup_seconds=seconds)["warmup_steps"] == flagged
+
+
+def test_no_later_epoch_is_warm_up():
+    world = World()
+    world.train(epochs=2, warmup_steps=99)
+    assert [epoch["warmup_steps"] for epoch in world.events("epoch")] == [4, 0]
+
+
+def test_warm_up_of_blocks_ends_with_a_block():
+    assert World(pictures=80).train(sync="block", warmup_steps=17)["warmup_steps"] == 32
+
+
+@pytest.mark.parametrize(("evaluate", "epochs"), [("epoch", [0, 1, 2]), ("end", [2])])
+def test_validation_is_scored_each_epoch_or_at_the_end(evaluate, epochs):
+    world = World()
+    world.train(epochs=3, evaluate=evaluate)
+    assert [score["epoch"] for score in world.events("score")] == epochs
+
+
+def test_a_score_reads_every_picture_and_its_own_clock():
+    world = World(pictures=5)
+    score = loop.score(world, world.batches, world.clock)
+    assert score["pictures"] == 5
+    assert score["evaluate_seconds"] == near(3 * (CUT + PLACE + PREDICT))
+
+
+def test_a_score_is_accuracy_and_mean_cross_entropy():
+    world = World(pictures=4)
+    world.batches = SlowBatches(world, numpy.zeros((4, 3, 2, 2), numpy.uint8), numpy.array([0, 0, 0, 1]), 3)
+    score = loop.score(world, world.batches, world.clock)
+    right = numpy.log(1 + numpy.exp(-2))  # logits 2 and 0
+    assert score["accuracy"] == 0.75
+    assert score["loss"] == near((3 * right + right + 2) / 4)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_training_after_its_epoch_is_told(loss):
+    world = World(losses={5: loss})
+    with pytest.raises(NotFinite, match="step 1 of epoch 1"):
+        world.train(epochs=3)
+    assert len(world.events("epoch")) == 2
+
+
+def test_each_epoch_trains_on_its_own_order():
+    world = World()
+    seen = []
+    world.batches.shuffled = lambda seed, epoch: seen.append((seed, epoch)) or Batches.shuffled(world.batches, 0, 0)
+    world.train(seed=9, epochs=2)
+    assert seen == [(9, 0), (9, 1)]

@@ -1,0 +1,233 @@
+"""A whole worker in this process: its events, its files and its exit codes."""
+
+import hashlib
+import json
+import signal
+import sys
+
+import numpy
+import pytest
+
+from workers import frameworks, freeze, protocol, run, selfcheck
+from workers.batches import Batches
+from workers.frameworks.numpy_ref import adapter as numpy_ref
+
+JOB = {
+    "v": 1,
+    "kind": "train",
+    "framework": "numpy_ref",
+    "device": "cpu",
+    "model": "resnet",
+    "model_params": {"depth": 8},
+    "input_size": 8,
+    "classes": 5,
+    "seed": 0,
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "batch_size": 8,
+    "epochs": 2,
+    "sync": "step",
+    "feed": "host",
+    "warmup_steps": 1,
+    "warmup_seconds": 0.0,
+    "evaluate": "epoch",
+    "threads": 1,
+    "options": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Forty training pictures and ten for the test."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = numpy.random.RandomState(0)
+    for name, count in (("train", 40), ("test", 10)):
+        numpy.save(str(folder / (name + "_x.npy")), rng.randint(0, 256, (count, 3, 8, 8)).astype(numpy.uint8))
+        numpy.save(str(folder / (name + "_y.npy")), rng.randint(0, 5, count))
+    return str(folder)
+
+
+@pytest.fixture
+def start(tmp_path_factory, data):
+    """start(**changes of the job) -> (exit code, events, folder)."""
+
+    def start(**changes):
+        folder = tmp_path_factory.mktemp("job")
+        numpy.save(str(folder / "train.npy"), numpy.arange(30))
+        numpy.save(str(folder / "valid.npy"), numpy.arange(30, 40))
+        (folder / "job.json").write_text(json.dumps(dict(JOB, **changes)))
+        code = run.main([str(folder), data])
+        return code, read(folder), folder
+
+    return start
+
+
+def read(folder):
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+def test_a_trial_tells_its_story_in_order(start):
+    code, events, _ = start()
+    kinds = [event["kind"] for event in events]
+    assert code == 0
+    assert kinds == ["hello", "built", "training", "epoch", "score", "epoch", "score", "score", "done"]
+
+
+def test_the_test_set_is_read_once_at_the_end(start):
+    _, events, _ = start()
+    scores = [(event["split"], event["epoch"]) for event in events if event["kind"] == "score"]
+    assert scores == [("valid", 0), ("valid", 1), ("test", 1)]
+
+
+def test_time_and_sequence_rise(start):
+    _, events, _ = start()
+    assert [event["seq"] for event in events] == list(range(len(events)))
+    assert sorted(event["t"] for event in events) == [event["t"] for event in events]
+
+
+def test_the_hash_is_that_of_the_weights_that_were_saved(start):
+    _, events, folder = start()
+    total = hashlib.sha256()
+    with numpy.load(str(folder / "weights.npz")) as weights:
+        assert weights.files[0] == "conv1.weight"
+        for name in weights.files:
+            total.update(name.encode() + b"\0" + weights[name].tobytes())
+    assert events[-1]["weights_sha256"] == total.hexdigest()
+
+
+def test_the_seed_decides_the_weights(start):
+    hashes = [start(seed=seed)[1][-1]["weights_sha256"] for seed in (1, 1, 2)]
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hashes[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ({"v": 2}, 64, "version 2"),
+        ({"framework": "theano"}, 64, "known: numpy_ref, pytorch, tensorflow"),
+        ({"model_params": {"depth": 9}}, 64, "6n"),
+        ({"batch_size": 64}, 64, "one batch takes 64"),
+        ({"options": {"speed": 11}}, 64, "options.speed is not known"),
+        ({"device": "gpu"}, 66, "CPU only"),
+        ({"learning_rate": 1e300}, 67, "the training loss became"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's own, where the loss runs away
+def test_what_goes_wrong_is_a_fail_event_and_an_exit_code(start, changes, code, reason):
+    seen, events, _ = start(**changes)
+    assert (seen, events[-1]["kind"], events[-1]["code"]) == (code, "fail", code)
+    assert reason in events[-1]["reason"]
+
+
+def test_an_unsupported_op_is_named(start):
+    _, events, _ = start(device="gpu")
+    assert events[-1]["op"] == "device"
+
+
+def test_a_bug_is_told_with_its_traceback(start, monkeypatch):
+    monkeypatch.setattr(numpy_ref.Adapter, "step", lambda self, batch: 1 // 0)
+    code, events, _ = start()
+    assert (code, events[-1]["reason"].split(":")[0]) == (70, "ZeroDivisionError")
+    assert "test_worker_process.py" in events[-1]["log"]
+
+
+def test_a_framework_that_does_not_import_is_65(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "workers.frameworks.pytorch.adapter", raising=False)
+    code, events, _ = start(framework="pytorch")
+    assert (code, events[-1]["code"]) == (65, 65)
+    assert "pytorch does not import" in events[-1]["reason"]
+
+
+def test_a_field_that_is_missing_is_named(tmp_path, data):
+    (tmp_path / "job.json").write_text(json.dumps({"v": 1}))
+    assert run.main([str(tmp_path), data]) == 64
+    assert "lacks kind, framework" in read(tmp_path)[-1]["reason"]
+
+
+def test_an_old_record_is_never_continued(start, data):
+    _, _, folder = start()
+    before = (folder / "events.jsonl").read_text()
+    assert run.main([str(folder), data]) == 64
+    assert (folder / "events.jsonl").read_text() == before
+
+
+def test_sigterm_leaves_with_the_record_closed(start, monkeypatch):
+    monkeypatch.setattr(numpy_ref.Adapter, "step", lambda self, batch: signal.getsignal(signal.SIGTERM)(15, None))
+    with pytest.raises(SystemExit) as left:
+        start()
+    assert left.value.code == 128 + 15
+
+
+def test_wrong_arguments_are_a_bad_job():
+    assert (run.main([]), selfcheck.main([])) == (64, 64)
+
+
+def test_a_selfcheck_of_the_oracle_passes_and_leaves_its_reference(tmp_path):
+    (tmp_path / "job.json").write_text(json.dumps(dict(JOB, kind="selfcheck")))
+    assert selfcheck.main([str(tmp_path)]) == 0
+    kinds = [event["kind"] for event in read(tmp_path)]
+    assert kinds == ["hello", "built", "check", "done"]
+    assert read(tmp_path)[2]["passed"] is True
+    assert (tmp_path / "reference.npz").exists()
+
+
+def test_a_selfcheck_that_fails_is_a_result(tmp_path, monkeypatch):
+    (tmp_path / "job.json").write_text(json.dumps(dict(JOB, kind="selfcheck")))
+    monkeypatch.setattr(Batches, "shuffled", lambda self, seed, epoch: self.in_order()[:-1])
+    assert selfcheck.main([str(tmp_path)]) == 0
+    assert read(tmp_path)[2]["passed"] is False
+
+
+def test_every_framework_folder_is_found():
+    assert frameworks.names() == ["numpy_ref", "pytorch", "tensorflow"]
+
+
+def test_an_event_is_one_line_of_json_with_its_number(tmp_path):
+    emitter = protocol.Emitter(str(tmp_path / "events.jsonl"), lambda: 1.5)
+    emitter.emit("epoch", loss=[1.0, float("nan"), numpy.float32(2)], best=float("inf"))
+    emitter.close()
+    assert read(tmp_path) == [
+        {"v": 1, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
+    ]
+
+
+def test_an_event_is_on_disk_before_the_next_is_said(tmp_path):
+    emitter = protocol.Emitter(str(tmp_path / "events.jsonl"), lambda: 0.0)
+    emitter.emit("training")
+    assert read(tmp_path)[0]["kind"] == "training"
+    emitter.close()
+
+
+def test_a_kind_that_the_protocol_does_not_name_is_refused(tmp_path):
+    emitter = protocol.Emitter(str(tmp_path / "events.jsonl"), lambda: 0.0)
+    with pytest.raises(ValueError, match="no event kind 'hullo'"):
+        emitter.emit("hullo")
+    emitter.close()
+
+
+def test_installed_distributions_are_listed_by_name_and_version(tmp_path):
+    for folder, file, name in (
+        ("a-1.dist-info", "METADATA", "Big_Name"),
+        ("b-2.egg-info", "PKG-INFO", "b"),
+        ("c.dist-info", "METADATA", "c"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n\nName: no\n" % name)
+    (tmp_path / "d.egg-info").write_text("Name: d\nVersion: 4\n")
+    assert freeze.installed([str(tmp_path), str(tmp_path / "absent")]) == ["b==1.0", "big-name==1.0", "c==1.0", "d==4"]
+
+
+def test_a_freeze_names_this_python_and_this_numpy(tmp_path):
+    freeze.main([str(tmp_path)])
+    frozen = json.loads((tmp_path / "freeze.json").read_text())
+    assert frozen["python"] == "%d.%d.%d" % sys.version_info[:3]
+    assert "numpy==" + numpy.__version__ in frozen["freeze"]

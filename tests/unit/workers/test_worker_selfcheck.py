@@ -1,0 +1,201 @@
+"""The selfcheck passes an adapter that only rounds differently, and catches each mutant."""
+
+import functools
+
+import numpy
+import pytest
+
+from workers import models, selfcheck
+from workers.batches import Batches
+from workers.frameworks.numpy_ref.adapter import Adapter
+from workers.net import Builder
+from workers.protocol import BadJob
+
+SIZE, CLASSES = 12, 7
+
+
+def small():
+    net = Builder((3, SIZE, SIZE))
+    x = net.relu(net.batchnorm(net.conv(net.input, 6, 3, 2, 1, bias=False)))
+    x = net.maxpool(net.relu(net.conv(x, 8, 3)))
+    net.dense(net.flatten(x), CLASSES)
+    return net.net()
+
+
+NET = small()
+PICTURES, LABELS = selfcheck.lopsided(SIZE, CLASSES, 650)
+
+
+class Rounded(Adapter):
+    """The oracle in float32: as far from it as a framework is."""
+
+    dtype = numpy.float32
+
+
+class OtherPadding(Rounded):
+    def __init__(self, net, *rest):
+        Rounded.__init__(self, net.changed("conv1", padding=(0, 2, 1, 1)), *rest)
+
+
+class NoRelu(Rounded):
+    def __init__(self, *arguments):
+        Rounded.__init__(self, *arguments)
+        self._layers["relu2"] = Through()
+
+
+class Through(object):
+    gradients = {}
+
+    def forward(self, x, training):
+        return x
+
+    def backward(self, gradient):
+        return (gradient,)
+
+
+class Transposed(Rounded):
+    def place(self, x, y):
+        return Rounded.place(self, x.transpose(0, 1, 3, 2), y)
+
+
+class SwappedChannels(Rounded):
+    def place(self, x, y):
+        return Rounded.place(self, x[:, ::-1], y)
+
+
+class Decayed(Rounded):
+    def step(self, batch):
+        self._rate *= 0.98
+        return Rounded.step(self, batch)
+
+
+class DecayedByEpoch(Rounded):
+    steps = 0
+
+    def step(self, batch):
+        self.steps += 1
+        if self.steps == 11:
+            self._rate *= 0.9
+        return Rounded.step(self, batch)
+
+
+class OtherMomentum(Rounded):
+    def __init__(self, net, *rest):
+        Rounded.__init__(self, net.changed("batchnorm1", kept=0.99), *rest)
+
+
+class SummedLoss(Rounded):
+    def gradients(self, batch):
+        loss, gradients = Rounded.gradients(self, batch)
+        return loss * len(batch[1]), {name: value * len(batch[1]) for name, value in gradients.items()}
+
+
+class SummedGradient(Rounded):
+    """Trains on the sum but tells the mean."""
+
+    def gradients(self, batch):
+        loss, gradients = Rounded.gradients(self, batch)
+        return loss, {name: value * len(batch[1]) for name, value in gradients.items()}
+
+
+class Unshuffled(Batches):
+    def shuffled(self, seed, epoch):
+        return [numbers for numbers in self.in_order() if len(numbers) == self.size]
+
+
+class ShuffledOnce(Batches):
+    def shuffled(self, seed, epoch):
+        return Batches.shuffled(self, seed, 0)
+
+
+class Longer(Batches):
+    """Trains on the incomplete batch too."""
+
+    def shuffled(self, seed, epoch):
+        order = numpy.random.RandomState([seed, epoch]).permutation(len(self))
+        return [order[at : at + self.size] for at in range(0, len(self), self.size)]
+
+
+@functools.lru_cache(maxsize=None)
+def oracle():
+    return {name: selfcheck.trace_oracle(NET, regime, PICTURES, LABELS) for name, regime in selfcheck.REGIMES.items()}
+
+
+def figures(adapter_class, make_batches=Batches):
+    build = selfcheck.build_with(adapter_class, NET, "cpu", {"threads": 1})
+    seen = {
+        name: selfcheck.trace_adapter(build, regime, PICTURES, LABELS, make_batches)
+        for name, regime in selfcheck.REGIMES.items()
+    }
+    return selfcheck.compare(NET, seen, oracle())
+
+
+def broken(adapter_class, make_batches=Batches):
+    """Figures beyond their bounds; not-a-number is beyond every bound."""
+    seen = figures(adapter_class, make_batches)
+    return {name for name, bound in selfcheck.BOUNDS.items() if not seen[name] <= bound}
+
+
+def test_float32_rounding_passes():
+    assert broken(Rounded) == set()
+
+
+@pytest.mark.parametrize("mutant", [OtherPadding, NoRelu, Transposed, SwappedChannels])
+def test_another_picture_or_network_shows_in_the_first_logits(mutant):
+    assert "logits" in broken(mutant)
+
+
+@pytest.mark.parametrize("mutant", [Decayed, DecayedByEpoch])
+def test_a_decayed_rate_shows_in_the_loss_but_not_at_once(mutant):
+    seen = broken(mutant)
+    assert "clean_loss_step_20" in seen
+    assert "clean_loss_step_1" not in seen
+
+
+def test_another_momentum_of_batch_normalisation_shows_in_the_running_averages():
+    assert {"update_step_1", "averages_step_20"} <= broken(OtherMomentum)
+
+
+@pytest.mark.parametrize("mutant", [SummedLoss, SummedGradient])
+def test_a_summed_loss_shows_in_the_first_update(mutant):
+    assert "update_step_1" in broken(mutant)
+
+
+@pytest.mark.parametrize("mutant", [Unshuffled, ShuffledOnce])
+def test_an_unshuffled_epoch_shows_in_the_loss(mutant):
+    assert "clean_loss_step_20" in broken(Rounded, mutant)
+
+
+def test_an_extra_batch_shows_in_the_loss():
+    assert {"clean_loss_step_1", "study_loss_step_5"} <= broken(Rounded, Longer)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "rate"),
+    [("idsia", {}, 0.001), ("resnet", {"depth": 20}, 0.001), ("resnet", {"depth": 32}, 0.0001)],
+)
+def test_a_deep_network_is_compared_at_a_calmer_rate(model, params, rate):
+    regimes, _ = selfcheck.regimes_and_bounds(models.build(model, 43, 32, **params))
+    assert regimes["clean"].learning_rate == rate
+
+
+def test_pictures_are_not_their_own_transpose_nor_is_red_blue():
+    centred = PICTURES - PICTURES.mean((0, 1, 2, 3))
+    for other in (centred.transpose(0, 1, 3, 2), centred[:, ::-1]):
+        assert abs(numpy.corrcoef(centred.ravel(), other.ravel())[0, 1]) < 0.9
+
+
+def test_a_reference_is_read_back_as_it_was(tmp_path):
+    path = str(tmp_path / "reference.npz")
+    selfcheck.save_reference(path, oracle())
+    zeros = selfcheck.compare(NET, selfcheck.load_reference(path, NET), oracle())
+    assert set(zeros.values()) == {0.0}
+
+
+def test_a_reference_of_another_network_is_refused(tmp_path):
+    path = str(tmp_path / "reference.npz")
+    selfcheck.save_reference(path, oracle())
+    deeper = Builder((3, SIZE, SIZE))
+    deeper.dense(deeper.flatten(deeper.conv(deeper.conv(deeper.conv(deeper.input, 2, 3), 2, 3), 2, 3)), CLASSES)
+    with pytest.raises(BadJob, match="does not hold the oracle's traces of this network"):
+        selfcheck.load_reference(path, deeper.net())

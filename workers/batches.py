@@ -1,0 +1,90 @@
+"""Pictures, and which of them make up each batch: the same for every framework, numpy version and machine."""
+
+import os
+
+import numpy
+
+from workers.protocol import BadJob
+
+# uint8 to [0, 1]; one rounding for all frameworks, because it is done here.
+TO_UNIT = numpy.float32(1 / 255.0)
+
+
+class Batches(object):
+    """Pictures with their labels, cut into batches.
+
+    pictures: uint8 (n, 3, s, s), in memory or memory-mapped. labels: int64 (n,). size: pictures in a batch.
+    """
+
+    def __init__(self, pictures, labels, size):
+        self._pictures = pictures
+        self._labels = labels
+        self.size = size
+
+    def __len__(self):
+        return len(self._labels)
+
+    def shuffled(self, seed, epoch):
+        """The batches of a training epoch, as arrays of picture numbers; the last, incomplete one is dropped.
+
+        The order is that of RandomState([seed, epoch]).permutation, so it differs from epoch to epoch and is the same
+        wherever it is drawn.
+        """
+        order = numpy.random.RandomState([seed, epoch]).permutation(len(self))
+        return [order[at : at + self.size] for at in range(0, len(self) - self.size + 1, self.size)]
+
+    def in_order(self):
+        """All pictures once, in batches of which the last may be smaller."""
+        order = numpy.arange(len(self))
+        return [order[at : at + self.size] for at in range(0, len(self), self.size)]
+
+    def cut(self, numbers):
+        """(x float32 (n, 3, s, s) in [0, 1], y int64 (n,)); new arrays, which nobody else writes."""
+        # Gather, convert, scale in place: as quick as any other way of writing it, and 3 to 8 times as quick as
+        # looking the 256 values up in a table.
+        x = self._pictures[numbers].astype(numpy.float32)
+        x *= TO_UNIT
+        return x, self._labels[numbers]
+
+
+def open_batches(job_folder, data_folder, job):
+    """(training, validation, test) Batches of a job.
+
+    The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), so that neither the disk
+    nor a first touch of a page is ever inside the clock; the test pictures, read once, stay memory-mapped.
+    Raises BadJob, naming the file, if one is missing, does not fit the job, or holds too few pictures.
+    """
+    pictures, labels = _open_pictures(data_folder, "train", job)
+    split = []
+    for name in ("train", "valid"):
+        numbers = _load(os.path.join(job_folder, name + ".npy"))
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(labels):
+            raise BadJob(f"{name}.npy names picture {numbers.max()}; the data has {len(labels)} training pictures.")
+        split.append(Batches(pictures[numbers], labels[numbers], job["batch_size"]))
+    training, validation = split
+    test = Batches(*_open_pictures(data_folder, "test", job), size=job["batch_size"])
+    if len(training) < training.size:
+        raise BadJob(f"train.npy names {len(training)} pictures; one batch takes {training.size}.")
+    for name, batches in (("validation", validation), ("test", test)):
+        if not len(batches):
+            raise BadJob(f"the {name} set is empty; it needs one picture at least.")
+    return training, validation, test
+
+
+def _open_pictures(folder, name, job):
+    pictures = _load(os.path.join(folder, name + "_x.npy"), mmap_mode="r")
+    labels = _load(os.path.join(folder, name + "_y.npy"))
+    size, classes = job["input_size"], job["classes"]
+    if pictures.shape != (len(labels), 3, size, size) or pictures.dtype != numpy.uint8:
+        wanted = f"uint8 ({len(labels)}, 3, {size}, {size})"
+        raise BadJob(f"{name}_x.npy is {pictures.dtype} {pictures.shape}; this job takes {wanted}.")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise BadJob(f"{name}_y.npy holds labels from {labels.min()} to {labels.max()}; there are {classes} classes.")
+    return pictures, labels
+
+
+def _load(path, mmap_mode=None):
+    try:
+        return numpy.load(path, mmap_mode=mmap_mode)
+    except (OSError, ValueError) as error:
+        raise BadJob(f"{path} cannot be read: {error}.") from error

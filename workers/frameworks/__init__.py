@@ -1,0 +1,44 @@
+"""The frameworks: one folder each, found by listing; a folder's adapter.py defines VERSION and `class Adapter`.
+
+An adapter holds no loop and reads no clock. What it promises, with net of workers/net.py:
+
+Adapter(net, weights, device, options)
+               device is 'cpu' or 'gpu': never another in silence. weights: name -> float32 array, copied.
+               options: learning_rate, momentum, batch_size, threads, seed, and the variant's own (see own_options).
+               Raises Unsupported for an op or device it cannot lower, BadJob for an option it does not know.
+place(x, y)    a batch where the framework wants it; x float32 (n, 3, s, s), y int64 (n,). May transpose.
+step(batch)    one SGD update with momentum on the mean softmax cross-entropy; a lazy handle of the loss before it.
+loss_value(h)  that loss as a float.
+predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
+sync()         returns when the device is idle.
+weights()      name -> float32 array in the network's own names, layouts and order.
+describe()     static: what the build can do and is set to at this moment; a flat dict of JSON values.
+"""
+
+import os
+
+from workers.protocol import BadJob
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+COMMON_OPTIONS = ("learning_rate", "momentum", "batch_size", "threads", "seed")
+
+
+def names():
+    """Sorted names of the frameworks."""
+    return sorted(name for name in os.listdir(FOLDER) if os.path.isfile(os.path.join(FOLDER, name, "adapter.py")))
+
+
+def own_options(options, **allowed):
+    """The variant's own options, each as given or else the first of its allowed values.
+
+    options: what an adapter gets. allowed: option name -> tuple of values, the default first.
+    Raises BadJob, naming what is known, for an option or value that the adapter does not know.
+    """
+    for name in sorted(set(options) - set(COMMON_OPTIONS) - set(allowed)):
+        raise BadJob(f"options.{name} is not known to this framework; known: {', '.join(sorted(allowed)) or 'none'}.")
+    chosen = {}
+    for name, values in allowed.items():
+        chosen[name] = options.get(name, values[0])
+        if chosen[name] not in values:
+            raise BadJob(f"options.{name} is {chosen[name]!r}; it must be one of {', '.join(map(repr, values))}.")
+    return chosen

@@ -1,0 +1,1 @@
+"""The oracle: every op written out in numpy, float64 inside."""

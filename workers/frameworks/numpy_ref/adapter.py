@@ -1,0 +1,96 @@
+"""The oracle that every other adapter is compared with: plain numpy, float64 inside.
+
+How it is itself checked: workers/witness.py computes the same values from the definitions, in another way.
+"""
+
+import numpy
+
+from workers.frameworks import own_options
+from workers.frameworks.numpy_ref.layers import LAYERS
+from workers.protocol import Unsupported
+
+VERSION = numpy.__version__
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. numpy's own variables set the threads (OPENBLAS_NUM_THREADS, ...)."""
+
+    dtype = numpy.float64
+
+    def __init__(self, net, weights, device, options):
+        own_options(options)
+        if device != "cpu":
+            raise Unsupported("device", f"numpy computes on the CPU only, not on {device!r}")
+        self._net = net
+        self._rate, self._momentum = options["learning_rate"], options["momentum"]
+        self._weights = {name: numpy.array(value, self.dtype) for name, value in weights.items()}
+        self._velocity = {w.name: numpy.zeros(w.shape, self.dtype) for w in net.weights if w.is_trainable}
+        rng = numpy.random.RandomState(options["seed"])
+        self._layers = {op.name: LAYERS[op.kind](op, self._weights, rng) for op in net.ops[1:]}
+
+    def place(self, x, y):
+        """The pictures in the oracle's own precision."""
+        return x.astype(self.dtype), y
+
+    def step(self, batch):
+        """One update; the loss before it."""
+        loss, gradients = self.gradients(batch)
+        for name, velocity in self._velocity.items():
+            velocity *= self._momentum
+            velocity += gradients[name]
+            self._weights[name] -= self._rate * velocity
+        return loss
+
+    def gradients(self, batch):
+        """(loss, weight name -> gradient of it), in training mode: running averages move, weights do not."""
+        x, y = batch
+        loss, gradient = softmax_cross_entropy(self._forward(x, training=True), y)
+        waiting = {self._net.output: gradient}
+        gradients = {}
+        for op in reversed(self._net.ops[1:]):
+            layer = self._layers[op.name]
+            for source, part in zip(op.inputs, layer.backward(waiting.pop(op.name))):
+                waiting[source] = waiting[source] + part if source in waiting else part
+            gradients.update(layer.gradients)
+        return loss, gradients
+
+    def loss_value(self, handle):
+        """The loss is known at once here."""
+        return float(handle)
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        return self._forward(batch[0], training=False).astype(numpy.float32)
+
+    def sync(self):
+        """numpy returns when it is done."""
+
+    def weights(self):
+        """Copies, float32."""
+        return {w.name: self._weights[w.name].astype(numpy.float32) for w in self._net.weights}
+
+    @staticmethod
+    def describe():
+        """The precision inside; how many threads numpy uses it does not tell."""
+        return {"dtype": Adapter.dtype.__name__}
+
+    def _forward(self, x, training):
+        values = {self._net.ops[0].name: x}
+        for op in self._net.ops[1:]:
+            inputs = [values[name] for name in op.inputs]
+            values[op.name] = self._layers[op.name].forward(*inputs, training=training)
+            for name in self._net.last_uses[op.name]:
+                del values[name]
+        return values[self._net.output]
+
+
+def softmax_cross_entropy(logits, y):
+    """(mean loss, its gradient by the logits) for labels y (n,)."""
+    shifted = logits - logits.max(1, keepdims=True)
+    exponentials = numpy.exp(shifted)
+    sums = exponentials.sum(1, keepdims=True)
+    rows = numpy.arange(len(y))
+    loss = numpy.mean(numpy.log(sums[:, 0]) - shifted[rows, y])
+    gradient = exponentials / sums
+    gradient[rows, y] -= 1
+    return loss, gradient / len(y)

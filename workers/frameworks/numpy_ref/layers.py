@@ -1,0 +1,271 @@
+"""The ops of workers/net.py in numpy, each with its gradient. Maps are (n, channels, height, width).
+
+A layer: forward(x..., training) gives the value and keeps what backward needs; backward(gradient) may overwrite what it
+is given, gives the gradients of its inputs, one each, and leaves those of its weights in `gradients`. `weights` is
+shared with the adapter, by name.
+"""
+
+import numpy
+from numpy.lib.stride_tricks import as_strided
+
+# Columns of one chunk of pictures: what fits a second-level cache or two is multiplied without going to memory.
+CHUNK_VALUES = 1 << 20
+
+
+class Layer(object):
+    """What all layers have in common: the op, the network's weights and the gradients of this layer's own."""
+
+    def __init__(self, op, weights, rng):
+        self.params = op.params
+        self.name = op.name
+        self.weights = weights
+        self.rng = rng
+        self.gradients = {}
+
+    def weight(self, end):
+        """The weight array `end` of this op."""
+        return self.weights[f"{self.name}.{end}"]
+
+    def learn(self, end, gradient):
+        """Note the gradient of the weight array `end`."""
+        self.gradients[f"{self.name}.{end}"] = gradient
+
+
+class Conv(Layer):
+    """Cross-correlation by matrix products over columns of pixels; columns are made again in backward, not kept."""
+
+    def forward(self, x, training):
+        """(n, in, h, w) -> (n, out, oh, ow)."""
+        top, bottom, left, right = self.params["padding"]
+        self.x = numpy.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), "constant")
+        kernel = self.weight("weight")
+        flat = kernel.reshape(kernel.shape[0], -1)
+        rows, columns = self._map()
+        out = numpy.empty((len(x), len(kernel), rows, columns), x.dtype)
+        for chunk in self._chunks(rows, columns):
+            product = flat.dot(self._columns(chunk, rows, columns))
+            out[chunk] = product.reshape(len(kernel), -1, rows, columns).transpose(1, 0, 2, 3)
+        if self.params["bias"]:
+            out += self.weight("bias")[:, None, None]
+        return out
+
+    def backward(self, gradient):
+        """Gradient of x; those of kernel and bias by `learn`."""
+        kernel = self.weight("weight")
+        flat = kernel.reshape(kernel.shape[0], -1)
+        rows, columns = gradient.shape[2:]
+        kernel_gradient = numpy.zeros_like(flat)
+        x_gradient = numpy.zeros_like(self.x)
+        for chunk in self._chunks(rows, columns):
+            part = gradient[chunk].transpose(1, 0, 2, 3).reshape(len(kernel), -1)
+            kernel_gradient += part.dot(self._columns(chunk, rows, columns).T)
+            self._scatter(flat.T.dot(part), x_gradient[chunk])
+        self.learn("weight", kernel_gradient.reshape(kernel.shape))
+        if self.params["bias"]:
+            self.learn("bias", gradient.sum((0, 2, 3)))
+        top, bottom, left, right = self.params["padding"]
+        return (x_gradient[:, :, top : x_gradient.shape[2] - bottom, left : x_gradient.shape[3] - right],)
+
+    def _map(self):
+        kernel, stride = self.params["kernel"], self.params["stride"]
+        return [(side - kernel) // stride + 1 for side in self.x.shape[2:]]
+
+    def _chunks(self, rows, columns):
+        values = self.x.shape[1] * self.params["kernel"] ** 2 * rows * columns
+        pictures = max(1, CHUNK_VALUES // values)
+        return [slice(at, at + pictures) for at in range(0, len(self.x), pictures)]
+
+    def _columns(self, chunk, rows, columns):
+        """(in * kh * kw, pictures * oh * ow): below every output pixel the inputs that it sums."""
+        x, kernel, stride = self.x[chunk], self.params["kernel"], self.params["stride"]
+        by_picture, by_channel, by_row, by_column = x.strides
+        windows = as_strided(
+            x,
+            (x.shape[1], kernel, kernel, len(x), rows, columns),
+            (by_channel, by_row, by_column, by_picture, by_row * stride, by_column * stride),
+        )
+        return windows.reshape(x.shape[1] * kernel * kernel, -1)
+
+    def _scatter(self, columns_gradient, x_gradient):
+        kernel, stride = self.params["kernel"], self.params["stride"]
+        rows, columns = self._map()
+        pictures, channels = x_gradient.shape[:2]
+        parts = columns_gradient.reshape(channels, kernel, kernel, pictures, rows, columns).transpose(1, 2, 3, 0, 4, 5)
+        for place, window in _windows(x_gradient, kernel, stride, rows, columns):
+            window += parts[place]
+
+
+class BatchNorm(Layer):
+    """Normalises each channel; the running variance takes the unbiased one of the batch, as most frameworks do."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> the same shape; in training moves the running mean and variance."""
+        mean, var = self.weight("mean"), self.weight("var")
+        if training:
+            kept, count = self.params["kept"], x[:, 0].size
+            batch_mean, batch_var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+            mean[:] = kept * mean + (1 - kept) * batch_mean
+            var[:] = kept * var + (1 - kept) * batch_var * (count / max(1.0, count - 1.0))
+            mean, var = batch_mean, batch_var
+        self.scale = 1 / numpy.sqrt(var + self.params["epsilon"])
+        self.normal = (x - mean[:, None, None]) * self.scale[:, None, None]
+        return self.normal * self.weight("gamma")[:, None, None] + self.weight("beta")[:, None, None]
+
+    def backward(self, gradient):
+        """Gradient of x, through the mean and variance of the batch."""
+        count = gradient[:, 0].size
+        by_beta = gradient.sum((0, 2, 3))
+        by_gamma = numpy.einsum("nchw,nchw->c", gradient, self.normal)
+        self.learn("gamma", by_gamma)
+        self.learn("beta", by_beta)
+        centred = gradient - (by_beta[:, None, None] + self.normal * by_gamma[:, None, None]) / count
+        return (centred * (self.weight("gamma") * self.scale)[:, None, None],)
+
+
+class Relu(Layer):
+    """max(x, 0), with gradient 0 at 0."""
+
+    def forward(self, x, training):
+        """The same shape."""
+        self.is_positive = x > 0
+        return numpy.maximum(x, 0)
+
+    def backward(self, gradient):
+        """Gradient where x was positive."""
+        gradient *= self.is_positive
+        return (gradient,)
+
+
+class MaxPool(Layer):
+    """Largest of each window; of equal ones the first, by rows, gets the gradient."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c, oh, ow)."""
+        self.shape = x.shape
+        windows = self._windows(x)
+        best = windows[0][1].copy()
+        self.winner = numpy.zeros(best.shape, numpy.uint8)
+        for number, (_, window) in enumerate(windows[1:], 1):
+            is_larger = window > best
+            numpy.copyto(best, window, where=is_larger)
+            numpy.copyto(self.winner, number, where=is_larger)
+        return best
+
+    def backward(self, gradient):
+        """Gradient at the winners."""
+        x_gradient = numpy.zeros(self.shape, gradient.dtype)
+        for number, (_, window) in enumerate(self._windows(x_gradient)):
+            window += gradient * (self.winner == number)
+        return (x_gradient,)
+
+    def _windows(self, x):
+        kernel, stride = self.params["kernel"], self.params["stride"]
+        rows, columns = [(side - kernel) // stride + 1 for side in x.shape[2:]]
+        return list(_windows(x, kernel, stride, rows, columns))
+
+
+class AvgPool(MaxPool):
+    """Mean of each window."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c, oh, ow)."""
+        self.shape = x.shape
+        return sum(window for _, window in self._windows(x)) / self.params["kernel"] ** 2
+
+    def backward(self, gradient):
+        """An equal share for every pixel of the window."""
+        x_gradient = numpy.zeros(self.shape, gradient.dtype)
+        for _, window in self._windows(x_gradient):
+            window += gradient / self.params["kernel"] ** 2
+        return (x_gradient,)
+
+
+class GlobalPool(Layer):
+    """Mean over height and width."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c)."""
+        self.shape = x.shape
+        return x.mean((2, 3))
+
+    def backward(self, gradient):
+        """An equal share for every pixel."""
+        _, _, height, width = self.shape
+        return (numpy.broadcast_to(gradient[:, :, None, None] / (height * width), self.shape).copy(),)
+
+
+class Flatten(Layer):
+    """A map as a vector in C,H,W order."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c * h * w)."""
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, gradient):
+        """The map again."""
+        return (gradient.reshape(self.shape),)
+
+
+class Dense(Layer):
+    """x W^T + b."""
+
+    def forward(self, x, training):
+        """(n, in) -> (n, out)."""
+        self.x = x
+        out = x.dot(self.weight("weight").T)
+        return out + self.weight("bias") if self.params["bias"] else out
+
+    def backward(self, gradient):
+        """Gradient of x."""
+        self.learn("weight", gradient.T.dot(self.x))
+        if self.params["bias"]:
+            self.learn("bias", gradient.sum(0))
+        return (gradient.dot(self.weight("weight")),)
+
+
+class Dropout(Layer):
+    """Zeroes a share of the values in training; the masks are this framework's own draw."""
+
+    def forward(self, x, training):
+        """The same shape."""
+        kept = 1 - self.params["rate"]
+        self.mask = (self.rng.random_sample(x.shape) < kept) / kept if training else 1.0
+        return x * self.mask
+
+    def backward(self, gradient):
+        """Gradient where the value was kept."""
+        return (gradient * self.mask,)
+
+
+class Add(Layer):
+    """Sum of two values."""
+
+    def forward(self, left, right, training):
+        """The same shape."""
+        return left + right
+
+    def backward(self, gradient):
+        """The same for both, in arrays of their own."""
+        return gradient, gradient.copy()
+
+
+def _windows(x, kernel, stride, rows, columns):
+    """((i, j), view of x that holds pixel (i, j) of every window), by rows."""
+    for i in range(kernel):
+        for j in range(kernel):
+            yield (i, j), x[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
+
+
+LAYERS = {
+    "conv": Conv,
+    "batchnorm": BatchNorm,
+    "relu": Relu,
+    "maxpool": MaxPool,
+    "avgpool": AvgPool,
+    "globalpool": GlobalPool,
+    "flatten": Flatten,
+    "dense": Dense,
+    "dropout": Dropout,
+    "add": Add,
+}

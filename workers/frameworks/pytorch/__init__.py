@@ -1,0 +1,1 @@
+"""PyTorch 1.3 and later."""

@@ -1,0 +1,189 @@
+"""PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
+
+import torch
+from torch import nn
+
+from workers.frameworks import own_options
+from workers.protocol import Unsupported
+
+VERSION = str(torch.__version__)
+
+# A process's first optimiser makes torch 2 import what is left of it (its compiler: 2.7 s more after 2.0 s, on two busy
+# cores). Making one here counts that as what it is, import, and not as building the network.
+torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+# Ops whose own gradient does not need the value they made: a ReLU or sum that alone reads it may overwrite it.
+_OVERWRITABLE = ("conv", "batchnorm", "dense", "add", "maxpool", "avgpool")
+_TORCH_NAMES = {
+    "weight": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. Own option: memory_format, 'contiguous' or 'channels_last' (torch 1.5+)."""
+
+    def __init__(self, net, weights, device, options):
+        own = own_options(options, memory_format=("contiguous", "channels_last"))
+        if device == "gpu" and not torch.cuda.is_available():
+            raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
+        torch.set_num_threads(options["threads"])
+        torch.manual_seed(options["seed"])
+        self._net = net
+        self._device = torch.device("cuda" if device == "gpu" else "cpu")
+        self._layout = {}
+        if own["memory_format"] == "channels_last":
+            self._layout = {"memory_format": torch.channels_last}
+        self._network = Network(net)
+        self._tensors = {w.name: self._network.tensor(w.name) for w in net.weights}
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                tensor.copy_(torch.from_numpy(weights[name]))
+        self._network.to(device=self._device, **self._layout)
+        self._tensors = {w.name: self._network.tensor(w.name) for w in net.weights}
+        elsewhere = [name for name, tensor in self._tensors.items() if tensor.device.type != self._device.type]
+        if elsewhere:
+            raise Unsupported("device", f"{elsewhere[0]} is on {self._tensors[elsewhere[0]].device}")
+        self._loss = nn.CrossEntropyLoss()
+        rate, momentum = options["learning_rate"], options["momentum"]
+        self._optimiser = torch.optim.SGD(self._network.parameters(), lr=rate, momentum=momentum)
+        self._network.train()
+
+    def place(self, x, y):
+        """Tensors on the device; on the CPU they share the batch's memory."""
+        return torch.from_numpy(x).to(device=self._device, **self._layout), torch.from_numpy(y).to(self._device)
+
+    def step(self, batch):
+        """One update; the loss before it, as a tensor without its graph."""
+        x, y = batch
+        self._optimiser.zero_grad()
+        loss = self._loss(self._network(x), y)
+        loss.backward()
+        self._optimiser.step()
+        return loss.detach()
+
+    def loss_value(self, handle):
+        """Waits for the device."""
+        return float(handle)
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        self._network.eval()
+        with torch.no_grad():
+            logits = self._network(batch[0]).cpu().numpy()
+        self._network.train()
+        return logits
+
+    def sync(self):
+        """The CPU works in step with Python; a GPU does not."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def weights(self):
+        """Copies in the usual layout, whatever the memory format."""
+        return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in self._tensors.items()}
+
+    @staticmethod
+    def describe():
+        """What the build has and how many threads are in force."""
+        mkldnn = getattr(torch.backends, "mkldnn", None)
+        return {
+            "threads": torch.get_num_threads(),
+            "mkldnn": bool(mkldnn and mkldnn.is_available()),
+            "mkl": bool(torch.backends.mkl.is_available()),
+            "openmp": bool(torch.backends.openmp.is_available()),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        }
+
+
+class Network(nn.Module):
+    """The ops of a Net as modules, run in its order; values are let go after their last use."""
+
+    def __init__(self, net):
+        super(Network, self).__init__()
+        self.layers = nn.ModuleDict()
+        self._input, self._output = net.ops[0].name, net.output
+        self._plan = []
+        kinds = {op.name: op.kind for op in net.ops}
+        readers = [name for op in net.ops for name in op.inputs]
+        for op in net.ops[1:]:
+            if op.kind not in _LOWER:
+                raise Unsupported(op.kind, "the pytorch adapter does not lower it")
+            layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
+            if op.kind in ("relu", "add"):
+                layer.inplace = readers.count(op.inputs[0]) == 1 and kinds[op.inputs[0]] in _OVERWRITABLE
+            self.layers[op.name] = layer
+            self._plan.append((layer, op.inputs, op.name, net.last_uses[op.name]))
+
+    def forward(self, x):
+        """Logits (n, classes) of x (n, channels, height, width)."""
+        values = {self._input: x}
+        for layer, inputs, name, dead in self._plan:
+            values[name] = layer(*[values[source] for source in inputs])
+            for value in dead:
+                del values[value]
+        return values[self._output]
+
+    def tensor(self, weight_name):
+        """The parameter or buffer that holds a weight of the Net."""
+        op, end = weight_name.split(".")
+        layer = self.layers[op]
+        while isinstance(layer, nn.Sequential):
+            layer = layer[-1]
+        return getattr(layer, _TORCH_NAMES[end])
+
+
+class Add(nn.Module):
+    """Sum of two values; in place of the first where that is allowed."""
+
+    inplace = False
+
+    def forward(self, left, right):
+        """The same shape."""
+        return left.add_(right) if self.inplace else left + right
+
+
+class GlobalPool(nn.Module):
+    """Mean over height and width."""
+
+    def forward(self, x):
+        """(n, c, h, w) -> (n, c)."""
+        return x.mean((2, 3))
+
+
+def _conv(op, shape):
+    top, bottom, left, right = op.params["padding"]
+    is_even = (top, left) == (bottom, right)
+    conv = nn.Conv2d(
+        shape[0],
+        op.params["channels"],
+        op.params["kernel"],
+        stride=op.params["stride"],
+        padding=(top, left) if is_even else 0,
+        bias=op.params["bias"],
+    )
+    return conv if is_even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv)
+
+
+def _batchnorm(op, shape):
+    # torch's momentum is the share that the new batch gets.
+    return nn.BatchNorm2d(shape[0], eps=op.params["epsilon"], momentum=1 - op.params["kept"])
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda op, shape: nn.ReLU(),
+    "maxpool": lambda op, shape: nn.MaxPool2d(op.params["kernel"], op.params["stride"]),
+    "avgpool": lambda op, shape: nn.AvgPool2d(op.params["kernel"], op.params["stride"]),
+    "globalpool": lambda op, shape: GlobalPool(),
+    "flatten": lambda op, shape: nn.Flatten(),
+    "dense": lambda op, shape: nn.Linear(shape[0], op.params["features"], bias=op.params["bias"]),
+    "dropout": lambda op, shape: nn.Dropout(op.params["rate"]),
+    "add": lambda op, shape: Add(),
+}

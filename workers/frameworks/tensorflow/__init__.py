@@ -1,0 +1,1 @@
+"""TensorFlow 2.7 and later."""

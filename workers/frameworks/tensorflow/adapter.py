@@ -1,0 +1,93 @@
+"""TensorFlow: one traced function per step, of TensorFlow's own ops. One code for 2.7 and later.
+
+Written with tf.nn and tf.raw_ops and not with Keras, because Keras 2 and 3 are two libraries with one name: so the same
+ops run in every version, with batch normalisation and the update fused. Maps are NHWC, the only layout that TensorFlow
+trains on a CPU.
+"""
+
+import os
+
+import tensorflow as tf
+
+from workers.frameworks import own_options
+from workers.frameworks.tensorflow.lowering import Graph
+from workers.protocol import Unsupported
+
+VERSION = tf.__version__
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. Own option: jit_compile, False or True (XLA)."""
+
+    def __init__(self, net, weights, device, options):
+        own = own_options(options, jit_compile=(False, True))
+        if device == "gpu" and not tf.config.list_physical_devices("GPU"):
+            raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
+        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
+        tf.random.set_seed(options["seed"])
+        self._device = "/GPU:0" if device == "gpu" else "/CPU:0"
+        self._is_gpu = device == "gpu"
+        with tf.device(self._device):
+            self._graph = Graph(net, weights)
+            self._velocity = [tf.Variable(tf.zeros_like(v)) for v in self._graph.trainable]
+        elsewhere = [v.device for v in self._graph.trainable if (device.upper() + ":") not in v.device]
+        if elsewhere:
+            raise Unsupported("device", f"a weight is on {elsewhere[0]}")
+        self._rate, self._momentum = options["learning_rate"], options["momentum"]
+        channels, height, width = net.shapes[net.ops[0].name]
+        picture, label = tf.TensorSpec((None, height, width, channels)), tf.TensorSpec((None,), tf.int64)
+        self._step = tf.function(self._update, [picture, label], jit_compile=own["jit_compile"])
+        self._predict = tf.function(self._infer, [picture], jit_compile=own["jit_compile"])
+
+    def place(self, x, y):
+        """Tensors on the device, pictures as NHWC."""
+        with tf.device(self._device):
+            return tf.transpose(x, (0, 2, 3, 1)), tf.constant(y)
+
+    def step(self, batch):
+        """One update; the loss before it, as a tensor."""
+        return self._step(*batch)
+
+    def loss_value(self, handle):
+        """Waits for the device."""
+        return float(handle)
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        return self._predict(batch[0]).numpy()
+
+    def sync(self):
+        """A CPU function is done when it returns; on a GPU a copy back waits for all that was queued before it."""
+        if self._is_gpu:
+            with tf.device(self._device):
+                (tf.constant(1.0) + 1.0).numpy()
+
+    def weights(self):
+        """Copies in the network's own layouts."""
+        return self._graph.weights()
+
+    @staticmethod
+    def describe():
+        """What the build has and how many threads are in force (0: as many as TensorFlow likes)."""
+        build = tf.sysconfig.get_build_info()
+        return {
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+            "cuda": build.get("cuda_version"),
+            "cudnn": build.get("cudnn_version"),
+            "onednn_variable": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        }
+
+    def _update(self, x, y):
+        with tf.GradientTape() as tape:
+            logits = self._graph.logits(x, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+        gradients = tape.gradient(loss, self._graph.trainable)
+        for weight, velocity, gradient in zip(self._graph.trainable, self._velocity, gradients):
+            tf.raw_ops.ResourceApplyMomentum(
+                var=weight.handle, accum=velocity.handle, lr=self._rate, grad=gradient, momentum=self._momentum
+            )
+        return loss
+
+    def _infer(self, x):
+        return self._graph.logits(x, training=False)

@@ -1,0 +1,164 @@
+"""The ops of workers/net.py in TensorFlow's own, with maps as (n, height, width, channels)."""
+
+import numpy
+import tensorflow as tf
+
+from workers.protocol import Unsupported
+
+
+class Graph(object):
+    """A Net as variables and a function of pictures.
+
+    trainable: variables that have a gradient, in the order of net.weights.
+    """
+
+    def __init__(self, net, weights):
+        self._net = net
+        self._layouts = _layouts(net)
+        self._variables = {}
+        for op in net.ops[1:]:
+            if op.kind not in _LOWER:
+                raise Unsupported(op.kind, "the tensorflow adapter does not lower it")
+        for weight in net.weights:
+            value = self._layouts[weight.name].to_tensorflow(weights[weight.name])
+            self._variables[weight.name] = tf.Variable(value, trainable=weight.is_trainable, dtype=tf.float32)
+        self.trainable = [self._variables[w.name] for w in net.weights if w.is_trainable]
+
+    def variable(self, op, end):
+        """The variable of the weight `end` of an op."""
+        return self._variables[f"{op.name}.{end}"]
+
+    def logits(self, x, training):
+        """Logits (n, classes); in training the running averages move."""
+        values = {self._net.ops[0].name: x}
+        for op in self._net.ops[1:]:
+            inputs = [values[name] for name in op.inputs]
+            shape = self._net.shapes[op.inputs[0]]
+            values[op.name] = _LOWER[op.kind](self, op, shape, training, *inputs)
+        return values[self._net.output]
+
+    def weights(self):
+        """name -> float32 array in the Net's own layouts."""
+        return {name: self._layouts[name].from_tensorflow(v.numpy()) for name, v in self._variables.items()}
+
+
+class _Plain(object):
+    """Vectors are the same on both sides."""
+
+    def to_tensorflow(self, value):
+        return value
+
+    from_tensorflow = to_tensorflow
+
+
+class _Kernel(object):
+    """OIHW here, HWIO there."""
+
+    def to_tensorflow(self, value):
+        return value.transpose(2, 3, 1, 0)
+
+    def from_tensorflow(self, value):
+        return numpy.ascontiguousarray(value.transpose(3, 2, 0, 1))
+
+
+class _Matrix(object):
+    """(out, in) here, (in, out) there; where `in` is a flattened map, its order is C,H,W here and H,W,C there.
+
+    Changing the rows once, when weights come and go, keeps a transpose out of every step.
+    """
+
+    def __init__(self, map_shape=None):
+        self._map_shape = map_shape
+
+    def to_tensorflow(self, value):
+        if self._map_shape:
+            value = value.reshape((-1,) + self._map_shape).transpose(0, 2, 3, 1).reshape(value.shape)
+        return value.T
+
+    def from_tensorflow(self, value):
+        value = value.T
+        if self._map_shape:
+            channels, height, width = self._map_shape
+            value = value.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(value.shape)
+        return numpy.ascontiguousarray(value)
+
+
+def _layouts(net):
+    """Weight name -> how its layout differs. Raises Unsupported where an op would mind a flattened map's order."""
+    layouts = {weight.name: _Plain() for weight in net.weights}
+    flattened = {}
+    for op in net.ops[1:]:
+        maps = {flattened[name] for name in op.inputs if name in flattened}
+        if op.kind == "conv":
+            layouts[op.name + ".weight"] = _Kernel()
+        elif op.kind == "dense":
+            layouts[op.name + ".weight"] = _Matrix(maps.pop() if maps else None)
+        elif op.kind == "flatten":
+            flattened[op.name] = net.shapes[op.inputs[0]]
+        elif maps:
+            if len(maps) > 1 or not all(name in flattened for name in op.inputs):
+                raise Unsupported(op.kind, f"{op.name} joins flattened maps of different orders")
+            flattened[op.name] = maps.pop()
+    if net.output in flattened:
+        raise Unsupported("flatten", "its H,W,C order would reach the logits")
+    return layouts
+
+
+def _conv(graph, op, shape, training, x):
+    sides = op.params["padding"]
+    kernel, stride = op.params["kernel"], op.params["stride"]
+    padding = "VALID"
+    if sides == _same_padding(shape, kernel, stride):
+        padding = "SAME" if any(sides) else "VALID"
+    elif any(sides):
+        # SAME puts the odd row of a stride-2 convolution at the bottom; the numbers asked for must be the numbers used.
+        top, bottom, left, right = sides
+        x = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])
+    x = tf.nn.conv2d(x, graph.variable(op, "weight"), stride, padding)
+    return tf.nn.bias_add(x, graph.variable(op, "bias")) if op.params["bias"] else x
+
+
+def _same_padding(shape, kernel, stride):
+    """(top, bottom, left, right) that TensorFlow's SAME would use."""
+    sides = []
+    for side in shape[1:]:
+        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        sides += [total // 2, total - total // 2]
+    return tuple(sides)
+
+
+def _batchnorm(graph, op, shape, training, x):
+    mean, var = graph.variable(op, "mean"), graph.variable(op, "var")
+    common = dict(
+        x=x, scale=graph.variable(op, "gamma"), offset=graph.variable(op, "beta"), epsilon=op.params["epsilon"]
+    )
+    if not training:
+        return tf.raw_ops.FusedBatchNormV3(mean=mean, variance=var, is_training=False, **common).y
+    norm = tf.raw_ops.FusedBatchNormV3(mean=[], variance=[], is_training=True, **common)
+    share = 1 - op.params["kept"]
+    mean.assign_sub(share * (mean - norm.batch_mean))
+    var.assign_sub(share * (var - norm.batch_variance))
+    return norm.y
+
+
+def _dense(graph, op, shape, training, x):
+    x = tf.matmul(x, graph.variable(op, "weight"))
+    return tf.nn.bias_add(x, graph.variable(op, "bias")) if op.params["bias"] else x
+
+
+def _pool(pool):
+    return lambda graph, op, shape, training, x: pool(x, op.params["kernel"], op.params["stride"], "VALID")
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda graph, op, shape, training, x: tf.nn.relu(x),
+    "maxpool": _pool(tf.nn.max_pool2d),
+    "avgpool": _pool(tf.nn.avg_pool2d),
+    "globalpool": lambda graph, op, shape, training, x: tf.reduce_mean(x, (1, 2)),
+    "flatten": lambda graph, op, shape, training, x: tf.reshape(x, (-1, shape[0] * shape[1] * shape[2])),
+    "dense": _dense,
+    "dropout": lambda graph, op, shape, training, x: tf.nn.dropout(x, op.params["rate"]) if training else x,
+    "add": lambda graph, op, shape, training, left, right: left + right,
+}

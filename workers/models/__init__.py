@@ -1,0 +1,26 @@
+"""The model families: one file each, found by listing; a file defines `build(classes, size, **params) -> Net`."""
+
+import importlib
+import inspect
+import pkgutil
+
+
+def names():
+    """Sorted names of the families."""
+    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+
+
+def build(name, classes, size, **params):
+    """The network `name` for square BGR pictures of `size` pixels and `classes` logits.
+
+    Raises ValueError, in a sentence for the user, for an unknown family, a param it does not take or a size it cannot.
+    """
+    if name not in names():
+        raise ValueError(f"there is no model {name!r}; known: {', '.join(names())}.")
+    family = importlib.import_module(f"{__name__}.{name}")
+    known = list(inspect.signature(family.build).parameters)[2:]
+    for wrong in sorted(set(params) - set(known)):
+        raise ValueError(f"model {name} takes no {wrong}; it takes {', '.join(known) or 'no params'}.")
+    for missing in sorted(set(known) - set(params)):
+        raise ValueError(f"model {name} needs {missing}.")
+    return family.build(classes, size, **params)

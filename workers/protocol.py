@@ -1,0 +1,103 @@
+"""What a worker and the orchestrator say to each other: version 1.
+
+In:  a folder with job.json, train.npy and valid.npy (picture numbers of the split), and a folder of prepared data.
+Run: python -m workers.run JOB_FOLDER DATA_FOLDER        (or workers.selfcheck JOB_FOLDER)
+Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz. stdout and stderr are only logs.
+A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file is there: whoever checks
+the same network again, by the same worker source, may put it there and spare the wait.
+
+Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
+
+hello     python, framework, version, started_unix (wall clock at t = 0), import_seconds, describe {}
+built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again: as it is now)
+training  the next thing to run is the first training step; no other field
+progress  epoch, step, steps: at most once a second, between two steps, never inside the clock
+epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps)
+          sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
+score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
+check     figures {}, bounds {}, passed
+done      weights_sha256, total_seconds
+fail      code, reason, op (if unsupported), log
+
+Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` rises when a meaning changes.
+Source of the shape: docs/adr/0004-events-are-the-record.md.
+"""
+
+import json
+import math
+import os
+
+VERSION = 1
+
+KINDS = ("hello", "built", "training", "progress", "epoch", "score", "check", "done", "fail")
+
+OK = 0
+BAD_JOB = 64
+NO_FRAMEWORK = 65
+UNSUPPORTED = 66
+NOT_FINITE = 67
+BUG = 70
+
+
+class Unsupported(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """An adapter cannot lower `op`, for the reason `why`; the cell becomes a skip that says so."""
+
+    def __init__(self, op, why):
+        super(Unsupported, self).__init__("%s: %s" % (op, why))
+        self.op = op
+        self.why = why
+
+
+class BadJob(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """job.json asks for what this worker does not know; one sentence."""
+
+
+class NoFramework(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """The framework does not import in this environment."""
+
+
+class NotFinite(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """The training loss became infinite or not a number."""
+
+
+EXIT_CODES = ((BadJob, BAD_JOB), (NoFramework, NO_FRAMEWORK), (Unsupported, UNSUPPORTED), (NotFinite, NOT_FINITE))
+
+
+def finite(value):
+    """`value` with every float that is not finite replaced by None, numpy scalars by Python's."""
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalar or array
+        return finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Emitter(object):
+    """Appends events to a file, one flushed line each: what was said survives a killed worker.
+
+    path:  events.jsonl; must not exist (an old record is never continued).
+    clock: function without arguments, monotonic seconds since the worker began.
+    """
+
+    def __init__(self, path, clock):
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w")
+        self._clock = clock
+        self._seq = 0
+
+    def emit(self, kind, **fields):
+        """Write one event. Raises ValueError for a kind that the protocol does not name."""
+        if kind not in KINDS:
+            raise ValueError("no event kind %r" % kind)
+        event = {"v": VERSION, "seq": self._seq, "t": round(self._clock(), 6), "kind": kind}
+        event.update(finite(fields))
+        self._file.write(json.dumps(event, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+        self._seq += 1
+
+    def close(self):
+        """Close the file; the emitter is of no use after."""
+        self._file.close()

@@ -1,0 +1,131 @@
+"""One worker process from its arguments to its exit code: what `run` and `selfcheck` have in common."""
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+
+import workers
+from workers import frameworks, models, protocol
+from workers.protocol import BadJob, Emitter, NoFramework
+
+JOB_FIELDS = (
+    ("v", "kind", "framework", "device", "model", "model_params", "input_size", "classes", "seed", "learning_rate")
+    + ("momentum", "batch_size", "epochs", "sync", "feed", "warmup_steps", "warmup_seconds", "evaluate", "threads")
+    + ("options",)
+)
+
+
+def clock():
+    """Monotonic seconds since this process began to run our code."""
+    return time.perf_counter() - workers.BEGAN
+
+
+class Session(object):
+    """A job and the way to say what became of it.
+
+    job: job.json. folder: the job folder. emit: emit(kind, **fields).
+    """
+
+    def __init__(self, folder, emit):
+        self.folder = folder
+        self.emit = emit
+        self.job = read_job(folder)
+
+    def import_adapter(self):
+        """The adapter class of the job's framework; says hello. Raises BadJob or NoFramework."""
+        name = self.job["framework"]
+        if name not in frameworks.names():
+            raise BadJob(f"job.json: framework is {name!r}; known: {', '.join(frameworks.names())}.")
+        began = clock()
+        try:
+            adapter = importlib.import_module(f"workers.frameworks.{name}.adapter")
+        except Exception as error:  # a framework that does not fit its environment fails in every way there is
+            raise NoFramework(f"{name} does not import: {type(error).__name__}: {error}") from error
+        self.emit(
+            "hello",
+            python=platform.python_version(),
+            framework=name,
+            version=adapter.VERSION,
+            started_unix=workers.BEGAN_UNIX,
+            import_seconds=clock() - began,
+            describe=adapter.Adapter.describe(),
+        )
+        return adapter.Adapter
+
+    def build_net(self):
+        """The job's network. Raises BadJob if there is none such."""
+        job = self.job
+        try:
+            return models.build(job["model"], job["classes"], job["input_size"], **job["model_params"])
+        except ValueError as error:
+            raise BadJob(f"job.json: {error}") from error
+
+    def options(self):
+        """What an adapter is told: the training numbers and the variant's own options."""
+        return dict(self.job["options"], **{name: self.job[name] for name in frameworks.COMMON_OPTIONS})
+
+
+def read_job(folder):
+    """job.json as a dict. Raises BadJob if it cannot be read, lacks a field, or is of another version."""
+    path = os.path.join(folder, "job.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            job = json.load(file)
+    except (OSError, ValueError) as error:
+        raise BadJob(f"{path} cannot be read: {error}.") from error
+    missing = [name for name in JOB_FIELDS if name not in job]
+    if missing:
+        raise BadJob(f"job.json lacks {', '.join(missing)}.")
+    if job["v"] != protocol.VERSION:
+        raise BadJob(f"job.json is of version {job['v']}; this worker speaks version {protocol.VERSION}.")
+    return job
+
+
+def weights_sha256(weights):
+    """Hash of weights (name -> float32 array) in their order: of each the name, a zero byte, and the elements."""
+    total = hashlib.sha256()
+    for name, value in weights.items():
+        total.update(name.encode() + b"\0")
+        total.update(value.astype("<f4").tobytes())
+    return total.hexdigest()
+
+
+def main(folder, work):
+    """Do `work(session)` for the job in `folder`; the exit code. Whatever goes wrong becomes a `fail` event."""
+    # As the first process of a container this one would ignore SIGTERM if it had no handler of its own.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        emitter = Emitter(os.path.join(folder, "events.jsonl"), clock)
+    except OSError as error:
+        sys.stderr.write(f"{folder} cannot take this job's events: {error}.\n")
+        return protocol.BAD_JOB
+    try:
+        work(Session(folder, emitter.emit))
+        return protocol.OK
+    except Exception as error:  # noqa: BLE001 - the last chance to say what happened
+        code = _exit_code(error)
+        log = traceback.format_exc()
+        sys.stderr.write(log)
+        reason = str(error) if code != protocol.BUG else f"{type(error).__name__}: {error}"
+        op = {"op": error.op} if code == protocol.UNSUPPORTED else {}
+        emitter.emit("fail", code=code, reason=reason, log=log[-8000:], **op)
+        return code
+    finally:
+        emitter.close()
+
+
+def _exit_code(error):
+    for kind, code in protocol.EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    return protocol.BUG
+
+
+def _leave(number, _):
+    raise SystemExit(128 + number)

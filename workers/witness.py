@@ -1,0 +1,163 @@
+"""The oracle's own witness: the same networks from the definitions, slowly and in another way.
+
+Values are sums over kernel places and loops over windows, with no matrix of columns; gradients are differences of the
+loss; the update is the rule on paper. None of it is shared with workers/frameworks/numpy_ref.
+"""
+
+import numpy
+
+from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+
+BOUNDS = {
+    "witness_logits": 1e-6,  # the oracle's logits leave it as float32
+    "witness_loss": 1e-12,  # float64 on both sides
+    "witness_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it cost up to 1e-4
+    "witness_averages": 1e-6,  # running mean and variance leave the oracle as float32
+    "witness_weights": 1e-6,  # likewise, after three updates
+}
+
+RATE, MOMENTUM = 0.05, 0.9
+
+
+def compare(net, weights, x, y):
+    """Figures: relative differences of numpy_ref from the definitions.
+
+    x: float64 (n, channels, height, width); y: int64 (n,). A few pictures are enough, and all there is time for.
+    """
+    weights = {name: value.astype(numpy.float64) for name, value in weights.items()}
+    logits, _ = forward(net, weights, x, training=False)
+    oracle = _oracle(net, weights)
+    seen_logits = oracle.predict((x, y))
+    seen_loss, gradients = oracle.gradients((x, y))
+    averages = _averages(net, weights, x)
+    after = oracle.weights()
+    return {
+        "witness_logits": _difference(seen_logits, logits),
+        "witness_loss": _difference(seen_loss, loss(net, weights, x, y)),
+        "witness_gradients": _slope_error(net, weights, x, y, gradients),
+        "witness_averages": max([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
+        "witness_weights": _three_updates(net, weights, x, y),
+    }
+
+
+def forward(net, weights, x, training):
+    """(logits, batch-normalisation op -> (mean, unbiased variance) of the batch) from the definitions."""
+    values, moments = {}, {}
+    for op in net.ops:
+        inputs = [values[name] for name in op.inputs]
+        own = {name.split(".")[1]: value for name, value in weights.items() if name.split(".")[0] == op.name}
+        if op.kind == "input":
+            value = x
+        elif op.kind == "conv":
+            value = _conv(inputs[0], own, **op.params)
+        elif op.kind == "batchnorm":
+            value, moments[op.name] = _batchnorm(inputs[0], own, op.params["epsilon"], training)
+        elif op.kind == "relu":
+            value = numpy.where(inputs[0] > 0, inputs[0], 0)
+        elif op.kind in ("maxpool", "avgpool"):
+            value = _pool(inputs[0], {"maxpool": numpy.max, "avgpool": numpy.mean}[op.kind], **op.params)
+        elif op.kind == "globalpool":
+            value = numpy.einsum("nchw->nc", inputs[0]) / (inputs[0].shape[2] * inputs[0].shape[3])
+        elif op.kind == "flatten":
+            value = numpy.array([picture.ravel() for picture in inputs[0]])
+        elif op.kind == "dense":
+            value = numpy.einsum("ni,oi->no", inputs[0], own["weight"]) + own.get("bias", 0)
+        elif op.kind == "add":
+            value = inputs[0] + inputs[1]
+        else:
+            raise ValueError(f"{op.name} ({op.kind}) has no definition that two computations can agree on.")
+        values[op.name] = value
+    return values[net.output], moments
+
+
+def loss(net, weights, x, y):
+    """Mean over the pictures of -log(probability of the right class), in training mode."""
+    logits, _ = forward(net, weights, x, training=True)
+    return numpy.mean([-numpy.log(numpy.exp(z[k]) / numpy.exp(z).sum()) for z, k in zip(logits - logits.max(), y)])
+
+
+def _conv(x, own, channels, kernel, stride, padding, bias):
+    top, bottom, left, right = padding
+    count, sources, height, width = x.shape
+    padded = numpy.zeros((count, sources, height + top + bottom, width + left + right))
+    padded[:, :, top : top + height, left : left + width] = x
+    rows, columns = [(side - kernel) // stride + 1 for side in padded.shape[2:]]
+    out = numpy.zeros((count, rows, columns, channels))
+    for i in range(kernel):
+        for j in range(kernel):
+            seen = padded[:, :, i : i + rows * stride : stride, j : j + columns * stride : stride]
+            out += numpy.tensordot(seen, own["weight"][:, :, i, j], ((1,), (1,)))
+    return out.transpose(0, 3, 1, 2) + (own["bias"].reshape(1, -1, 1, 1) if bias else 0)
+
+
+def _batchnorm(x, own, epsilon, training):
+    out = numpy.empty_like(x)
+    means, variances = numpy.empty(x.shape[1]), numpy.empty(x.shape[1])
+    for c in range(x.shape[1]):
+        values = x[:, c].ravel()
+        mean = values.sum() / values.size
+        squares = ((values - mean) ** 2).sum()
+        means[c], variances[c] = mean, squares / max(1, values.size - 1)
+        used = (mean, squares / values.size) if training else (own["mean"][c], own["var"][c])
+        out[:, c] = own["gamma"][c] * (x[:, c] - used[0]) / (used[1] + epsilon) ** 0.5 + own["beta"][c]
+    return out, (means, variances)
+
+
+def _pool(x, summary, kernel, stride):
+    rows, columns = [(side - kernel) // stride + 1 for side in x.shape[2:]]
+    out = numpy.empty(x.shape[:2] + (rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            window = x[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            out[:, :, i, j] = summary(window, axis=(2, 3))
+    return out
+
+
+def _slope_error(net, weights, x, y, gradients):
+    """Worst error of the loss's slope, by differences, along a direction that is half a gradient's and half random.
+
+    Relative to the length of the gradient, or to 1e-3 of the longest: some are zero but for rounding.
+    """
+    lengths = {name: numpy.linalg.norm(gradient) for name, gradient in gradients.items()}
+    rng, step, worst = numpy.random.RandomState(0), 1e-6, 0.0
+    for name, gradient in sorted(gradients.items()):
+        noise = rng.standard_normal(gradient.shape)
+        direction = gradient / lengths[name] + noise / numpy.linalg.norm(noise)
+        ends = [loss(net, dict(weights, **{name: weights[name] + move * direction}), x, y) for move in (step, -step)]
+        error = abs((ends[0] - ends[1]) / (2 * step) - (gradient * direction).sum())
+        worst = max(worst, error / max(lengths[name], 1e-3 * max(lengths.values())))
+    return float(worst)
+
+
+def _averages(net, weights, x):
+    """Running averages after one training batch: name -> array."""
+    _, moments = forward(net, weights, x, training=True)
+    averages = {}
+    for op in net.ops:
+        for end, moment in zip(("mean", "var"), moments.get(op.name, ())):
+            name = f"{op.name}.{end}"
+            averages[name] = op.params["kept"] * weights[name] + (1 - op.params["kept"]) * moment
+    return averages
+
+
+def _three_updates(net, weights, x, y):
+    """How far three of the oracle's updates end from v = 0.9 v + g, w = w - rate v, with g known to be right."""
+    oracle = _oracle(net, weights)
+    velocity = {weight.name: 0.0 for weight in net.weights if weight.is_trainable}
+    by_hand = dict(weights)
+    for _ in range(3):
+        oracle.step((x, y))
+        _, gradients = _oracle(net, by_hand).gradients((x, y))
+        velocity = {name: MOMENTUM * velocity[name] + gradients[name] for name in velocity}
+        by_hand.update((name, by_hand[name] - RATE * velocity[name]) for name in velocity)
+    after = oracle.weights()
+    return max(_difference(after[name], by_hand[name]) for name in velocity)
+
+
+def _oracle(net, weights):
+    options = {"learning_rate": RATE, "momentum": MOMENTUM, "batch_size": 1, "threads": 1, "seed": 0}
+    return Oracle(net, weights, "cpu", options)
+
+
+def _difference(seen, wanted):
+    return float(numpy.abs(seen - wanted).max() / numpy.abs(wanted).max())
