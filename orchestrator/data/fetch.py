@@ -1,0 +1,91 @@
+"""The official archives from their publisher's server, each checked before it gets its name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pooch
+
+from orchestrator.data.draft import draft_folder
+from orchestrator.data.source import OFFICIAL, Published, is_published
+from orchestrator.errors import DataError
+from orchestrator.home import Home
+
+Say = Callable[[str], None]
+"""Receives one line of progress."""
+
+_CHUNK_BYTES = 1 << 18
+_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where archives are published, with what is known of each."""
+
+    url: str = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
+    archives: Mapping[str, Published] = field(default_factory=lambda: OFFICIAL)
+
+
+def download(home: Home, say: Say, server: Server | None = None) -> Path:
+    """Folder of the complete archives, fetched as far as they are not there yet; `register` it next.
+
+    An archive gets its name once its size and MD5 are right, so one that was interrupted is fetched again and one that
+    is there is not. Raises DataError if the server does not answer or sends anything else.
+    """
+    server = server or Server()
+    folder = home.data / "archives"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, published in server.archives.items():
+        if (folder / name).exists() and is_published(folder / name, published):
+            say(f"{name} is there.")
+            continue
+        with draft_folder(folder) as draft:
+            _fetch(f"{server.url}{name}", published, draft / name, say)
+            (draft / name).replace(folder / name)
+    return folder
+
+
+def _fetch(url: str, published: Published, path: Path, say: Say) -> None:
+    pooch.get_logger().setLevel("WARNING")  # progress is ours to tell
+    progress = _Progress(path.name, published.size_bytes, say)
+    downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)
+    try:
+        pooch.retrieve(url, f"md5:{published.md5}", fname=path.name, path=path.parent, downloader=downloader)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{url} could not be fetched: {error}. Try again later, or fetch the archives by other means and run "
+            "`invoke data --from PATH`."
+        ) from error
+    if path.stat().st_size != published.size_bytes:
+        raise DataError(
+            f"{url} has {path.stat().st_size} bytes, {published.size_bytes} are published. Try again later."
+        )
+
+
+class _Progress:
+    """What pooch tells of a download, said at every tenth of it; stops a server that sends more than it should."""
+
+    total = 0  # set by pooch
+
+    def __init__(self, name: str, size_bytes: int, say: Say) -> None:
+        self._name = name
+        self._size_bytes = size_bytes
+        self._say = say
+        self._done = 0
+        self._tenths_said = 0
+
+    def update(self, size_bytes: int) -> None:
+        self._done += size_bytes
+        if self._done > self._size_bytes + _CHUNK_BYTES:  # pooch counts the last chunk as a whole one
+            raise DataError(f"The server sends more than the {self._size_bytes} bytes that {self._name} has.")
+        done = min(self._done, self._size_bytes)
+        if 10 * done // self._size_bytes > self._tenths_said:
+            self._tenths_said = 10 * done // self._size_bytes
+            self._say(f"{self._name}: {done / 1e6:.1f} of {self._size_bytes / 1e6:.1f} MB")
+
+    def reset(self) -> None:
+        """Part of pooch's protocol, which counts the whole once more at the end."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Part of pooch's protocol."""

@@ -1,0 +1,137 @@
+"""Writes prepared arrays, block by block on all cores; each picture is read and decoded once for all sizes."""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from orchestrator.data.pictures import Pictures, PictureSets
+from orchestrator.data.pixels import Preparer
+from orchestrator.data.ppm import Pixels
+from orchestrator.trial import Frozen
+
+BLOCK = 32  # pictures a thread prepares at a time
+
+Progress = Callable[[int, int], None]
+"""Receives pictures done and pictures in all."""
+
+
+class ArrayFacts(Frozen):
+    """One array file: sha256 and size are of the whole file, header and all, as `sha256sum` gives them."""
+
+    sha256: str
+    size_bytes: int
+    shape: tuple[int, ...]
+
+
+def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Progress) -> None:
+    """Make the folders and write the arrays of `sets` at each size into them.
+
+    Threads do: OpenCV, zlib and numpy let go of the interpreter lock, and nothing has to be copied between processes.
+    Raises DataError for the first picture, in the order of the set, that is not sound.
+    """
+    for folder in folders.values():
+        folder.mkdir()
+        np.save(folder / "train_y.npy", sets.train.labels)
+        np.save(folder / "test_y.npy", sets.test.labels)
+        if sets.train.tracks is not None:
+            np.save(folder / "train_track.npy", sets.train.tracks)
+    with contextlib.ExitStack() as open_files, _one_opencv_thread(), _threads() as pool:
+        bench = _Bench(folders, clahe)
+        blocks: list[tuple[int, Future[None]]] = []
+        for part, pictures in (("train", sets.train), ("test", sets.test)):
+            count = len(pictures.labels)
+            arrays = {size: _ArrayFile(folder / f"{part}_x.npy", count, size) for size, folder in folders.items()}
+            for array in arrays.values():
+                open_files.callback(array.close)
+            for start in range(0, count, BLOCK):
+                block = range(start, min(start + BLOCK, count))
+                blocks.append((len(block), pool.submit(_fill_block, pictures, block, arrays, bench)))
+        done, total = 0, sum(count for count, _ in blocks)
+        for count, block_done in blocks:
+            block_done.result()
+            done += count
+            progress(done, total)
+
+
+def array_facts(folders: Iterable[Path]) -> dict[Path, ArrayFacts]:
+    """Checksum, size and shape of every array in `folders`, by path."""
+    sizes = {path: path.stat().st_size for folder in folders for path in folder.glob("*.npy")}
+    paths = sorted(
+        sizes, key=lambda path: sizes[path], reverse=True
+    )  # largest first, so that no thread is left with it
+    with _threads() as pool:
+        checksums = zip(paths, pool.map(sha256_of, paths), strict=True)
+        return {
+            path: ArrayFacts(sha256=checksum, size_bytes=sizes[path], shape=np.load(path, mmap_mode="r").shape)
+            for path, checksum in checksums
+        }
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _ArrayFile:
+    """A .npy file of uint8 (count, 3, size, size), written block by block, in any order and from any thread.
+
+    Not a memory map, which writes more slowly, and on a full disk ends the process instead of raising OSError.
+    """
+
+    def __init__(self, path: Path, count: int, size: int) -> None:
+        self._file = path.open("wb", buffering=0)
+        shape = (count, 3, size, size)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        self._start = self._file.tell()
+
+    def write(self, index: int, block: Pixels) -> None:
+        """Put the pictures of `block` at `index` and after."""
+        left, at = block.reshape(-1).data, self._start + index * block[0].nbytes
+        while left:
+            written = os.pwrite(self._file.fileno(), left, at)
+            left, at = left[written:], at + written
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Bench(threading.local):
+    """What each thread has of its own."""
+
+    def __init__(self, sizes: Iterable[int], clahe: bool) -> None:
+        self.preparers = {size: Preparer(size, clahe, BLOCK) for size in sizes}
+
+
+def _fill_block(pictures: Pictures, block: range, arrays: dict[int, _ArrayFile], bench: _Bench) -> None:
+    signs = [pictures.sign(index) for index in block]
+    for size, array in arrays.items():
+        array.write(block.start, bench.preparers[size].prepare(signs))
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """One thread for each processor that this process may use; at an error what has not begun is dropped."""
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV's own threads would only contend with ours, which have whole blocks to themselves."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,92 @@
+"""Training pictures divided into those that train and those that validate."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.data.cache import Prepared
+from orchestrator.data.pictures import Integers
+from orchestrator.errors import DataError
+from orchestrator.trial import Dataset, digest
+from orchestrator.wire import DataFacts
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Picture numbers, int64, ascending, no number in both.
+
+    note: what a reader must know of the split.
+    """
+
+    train: Integers
+    valid: Integers
+    note: str
+
+    @property
+    def sha256(self) -> str:
+        """Over both lists of numbers."""
+        return digest([hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in (self.train, self.valid)])
+
+
+def split(prepared: Prepared, dataset: Dataset) -> Split:
+    """The split that `dataset` asks for; the same for every size and on every machine.
+
+    `paper` draws pictures, so frames of one sign fall into both sets. `by-track` draws whole signs, class by class,
+    so that every class with two signs or more is in both sets.
+    Raises DataError if a set would be empty.
+    """
+    labels: Integers = np.load(prepared.path / "train_y.npy")
+    tracks: Integers = np.load(prepared.path / "train_track.npy")
+    # RandomState's stream is frozen: the same seed gives the same split under any numpy.
+    rng = np.random.RandomState(dataset.split_seed)
+    draw = _drawn_pictures if dataset.split == "paper" else _drawn_tracks
+    is_valid = draw(labels, tracks, dataset.validation_fraction, rng)
+    train, valid = np.flatnonzero(~is_valid).astype(np.int64), np.flatnonzero(is_valid).astype(np.int64)
+    if len(train) == 0 or len(valid) == 0:
+        raise DataError(
+            f"The split '{dataset.split}' of {len(labels)} pictures with validation_fraction "
+            f"{dataset.validation_fraction} leaves {len(train)} to train and {len(valid)} to validate; change it."
+        )
+    counts = f"{len(train):,} pictures train, {len(valid):,} validate (seed {dataset.split_seed})"
+    shared = np.intersect1d(tracks[train], tracks[valid])
+    if dataset.split == "by-track":
+        signs = f"{len(np.unique(tracks[valid])):,} of {len(np.unique(tracks)):,} signs"
+        return Split(train, valid, f"Split by track: {counts}; {signs} validate and none of them is trained on.")
+    leak = f"frames of {len(shared):,} of {len(np.unique(tracks)):,} signs are in both sets"
+    return Split(
+        train,
+        valid,
+        f"Random split, as in the paper: {counts}; {leak}, so validation accuracy flatters; test does not.",
+    )
+
+
+def facts(prepared: Prepared, split: Split) -> DataFacts:
+    """What a trial's record says of its pictures."""
+    return DataFacts(
+        sha256=digest([prepared.sha256, split.sha256]),
+        recognised=prepared.recognised,
+        train_pictures=len(split.train),
+        valid_pictures=len(split.valid),
+        test_pictures=prepared.test_pictures,
+        split_note=split.note,
+    )
+
+
+def _drawn_pictures(
+    labels: Integers, tracks: Integers, fraction: float, rng: np.random.RandomState
+) -> NDArray[np.bool_]:
+    is_valid = np.zeros(len(labels), bool)
+    is_valid[rng.permutation(len(labels))[: round(len(labels) * fraction)]] = True
+    return is_valid
+
+
+def _drawn_tracks(labels: Integers, tracks: Integers, fraction: float, rng: np.random.RandomState) -> NDArray[np.bool_]:
+    drawn: list[int] = []
+    for label in np.unique(labels):
+        here = np.unique(tracks[labels == label])
+        # At least one sign on each side; a class of a single sign can only train.
+        count = min(max(round(len(here) * fraction), 1), len(here) - 1)
+        drawn += rng.permutation(here)[:count].tolist()
+    return np.isin(tracks, drawn)

@@ -1,0 +1,54 @@
+"""What stops a whole sweep. What stops one trial is a row, never an exception.
+
+WaymarkError              what, where, seen, allowed, next step; shown without a traceback
+ |- SpecError             path into the JSON, value, allowed                              exit 2
+ |- CatalogueError        no such row; nearest names                                      exit 2
+ |- DataError             missing, changed or hostile data: path, expected and found      exit 3
+ |- EngineError           daemon absent, build failed, virtualenv impossible; log path    exit 3
+ |- StoreError            newer schema, locked, not ours                                  exit 4
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class WaymarkError(Exception):
+    """One or two sentences for the person at the keyboard: what, where, seen, allowed, what to do."""
+
+    exit_code = 1
+
+
+class SpecError(WaymarkError):
+    """The experiment spec, or a flag that changes it, asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class CatalogueError(WaymarkError):
+    """A variant that no images.toml declares, or an images.toml that does not read."""
+
+    exit_code = 2
+
+
+class DataError(WaymarkError):
+    """Pictures that are missing, changed, damaged or hostile."""
+
+    exit_code = 3
+
+
+class EngineError(WaymarkError):
+    """No daemon, no interpreter, a build that failed; names the log."""
+
+    exit_code = 3
+
+
+class StoreError(WaymarkError):
+    """A store that is newer than this program, locked, or not ours."""
+
+    exit_code = 4
+
+
+def did_you_mean(seen: str, known: Iterable[str]) -> str:
+    """' Did you mean 'x'?' for the nearest known name, or '' when none is near."""
+    nearest = difflib.get_close_matches(seen, sorted(known), n=1, cutoff=0.6)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

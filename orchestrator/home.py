@@ -1,0 +1,56 @@
+"""Where waymark keeps what is not source: prepared data, virtualenvs, worker snapshots, runs and the store.
+
+One folder, `$WAYMARK_HOME` or the platform's data folder for the user; shared by all clones, so a second clone finds
+the data and the environments of the first.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders below one root; each is made on first use by its owner."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Home":
+        """`$WAYMARK_HOME`, else the platform's user data folder."""
+        named = os.environ.get("WAYMARK_HOME")
+        return cls(Path(named).absolute() if named else platformdirs.user_data_path("waymark"))
+
+    @property
+    def data(self) -> Path:
+        """Prepared arrays, content-addressed."""
+        return self.root / "data"
+
+    @property
+    def virtualenvs(self) -> Path:
+        """One virtualenv per recipe, content-addressed."""
+        return self.root / "virtualenvs"
+
+    @property
+    def workers(self) -> Path:
+        """Snapshots of the worker source, content-addressed: what a trial runs cannot change under it."""
+        return self.root / "workers"
+
+    @property
+    def runs(self) -> Path:
+        """`runs/<run>/<job>/`: the record. Never written again once a job has ended."""
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """One log per image or virtualenv build."""
+        return self.root / "logs"
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the index over the runs: `$WAYMARK_STORE`, else a SQLite file."""
+        return os.environ.get("WAYMARK_STORE") or f"sqlite:///{self.root / 'store.sqlite'}"

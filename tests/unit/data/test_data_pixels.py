@@ -1,0 +1,49 @@
+import cv2
+import numpy as np
+import pytest
+
+from orchestrator.data.pixels import Preparer
+
+
+@pytest.fixture
+def signs():
+    rng = np.random.RandomState(0)
+    shapes = [(15, 15), (48, 47), (49, 60), (200, 190), (64, 64)]
+    return [rng.randint(0, 256, (*shape, 3)).astype(np.uint8) for shape in shapes]
+
+
+def bare(sign, size, clahe):
+    """The same, for one sign and with OpenCV alone."""
+    how = cv2.INTER_AREA if min(sign.shape[:2]) >= size else cv2.INTER_LINEAR
+    bgr = cv2.resize(np.ascontiguousarray(sign[:, :, ::-1]), (size, size), interpolation=how)
+    if clahe:
+        y, cr, cb = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
+        y = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4)).apply(y)
+        bgr = cv2.cvtColor(cv2.merge([y, cr, cb]), cv2.COLOR_YCrCb2BGR)
+    return bgr.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("size", [32, 48, 64])
+@pytest.mark.parametrize("clahe", [True, False])
+def test_block_is_what_opencv_gives_for_each_picture(signs, size, clahe):
+    expected = np.stack([bare(sign, size, clahe) for sign in signs])
+    assert np.array_equal(Preparer(size, clahe, capacity=9).prepare(signs), expected)
+
+
+def test_planes_are_in_the_order_bgr():
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[:, :, 0] = 200
+    assert Preparer(32, clahe=False, capacity=1).prepare([red])[0, :, 0, 0].tolist() == [0, 0, 200]
+
+
+def test_clahe_raises_the_contrast_of_a_dark_picture(signs):
+    dark = [sign // 8 for sign in signs]
+    equalised, plain = (Preparer(32, clahe, capacity=5).prepare(dark).std() for clahe in (True, False))
+    assert equalised > 1.5 * plain
+
+
+def test_blocks_do_not_leak_into_each_other(signs):
+    preparer = Preparer(32, clahe=True, capacity=5)
+    alone = preparer.prepare(signs[3:4]).copy()
+    preparer.prepare(signs)
+    assert np.array_equal(preparer.prepare(signs[3:4]), alone)
