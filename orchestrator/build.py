@@ -1,0 +1,88 @@
+"""The use case behind `invoke build-images` and `invoke images`: the catalogue's rows as Docker images."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from orchestrator.catalogue import Catalogue, ImageRow
+from orchestrator.engines import images, open_builder
+from orchestrator.engines.engine import Say
+from orchestrator.engines.environment import LIMIT_SECONDS
+from orchestrator.engines.images import Image
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.trial import Device
+
+
+def chosen(
+    catalogue: Catalogue, frameworks: Sequence[str], device: Device, variants: Mapping[str, Collection[str]]
+) -> tuple[ImageRow, ...]:
+    """The rows asked for: all on that device, but of a framework that `variants` names only those.
+
+    frameworks: none means all. Raises CatalogueError for a name that no images.toml declares.
+    """
+    rows: list[ImageRow] = []
+    for framework in frameworks or catalogue.frameworks:
+        if framework in variants:
+            rows += (catalogue.resolve(framework, device, variant) for variant in variants[framework])
+        else:
+            rows += catalogue.rows(frameworks=(framework,), device=device)
+    return tuple(rows)
+
+
+def build_images(
+    rows: Sequence[ImageRow], home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS
+) -> tuple[Image, ...]:
+    """Build what is not there or not current, and say of each row what became of it; docker/lock.json remembers.
+
+    limit_seconds: for one image. A row that fails does not keep the others from being built; then EngineError is
+    raised, naming each log.
+    """
+    built, failures = [], []
+    with closing(open_builder()) as builder:
+        for row in rows:
+            image = images.find(builder, row)
+            if image.is_current:
+                say(f"{row.label}: {images.reference(row)} is current")
+                built.append(image)
+                continue
+            try:
+                built.append(Image(row, images.ensure(builder, row, home, say, limit_seconds), True))
+            except EngineError as error:
+                failures.append(str(error))
+    if failures:
+        raise EngineError("\n".join(failures))
+    return tuple(built)
+
+
+def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:
+    """`table` of the rows as they are now, built or not. Raises EngineError if no daemon answers."""
+    with closing(open_builder()) as builder:
+        return table([images.find(builder, row) for row in rows])
+
+
+def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """`outlook` of every row there is."""
+    return outlook(catalogue.rows())
+
+
+def table(found: Sequence[Image]) -> list[dict[str, Any]]:
+    """For printing: one record per row, its versions, and its image's state, size and age."""
+    return [
+        {
+            "row": image.row.label,
+            "state": _state(image),
+            "size_MB": round(image.facts.size_bytes / 1e6) if image.facts else None,
+            "built": image.facts.created[:19].replace("T", " ") if image.facts else None,
+            "image": images.reference(image.row),
+            "packages": ", ".join(image.row.packages),
+            "why": image.row.why,
+        }
+        for image in found
+    ]
+
+
+def _state(image: Image) -> str:
+    if image.facts is None:
+        return "not built"
+    return "current" if image.is_current else "its recipe changed"

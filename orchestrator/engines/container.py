@@ -1,0 +1,139 @@
+"""Trials in containers: no network, no root, nothing writable but the job folder and two tmpfs."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.catalogue import Cores, ImageRow, resolve_env
+from orchestrator.engines import images
+from orchestrator.engines.docker import Daemon
+from orchestrator.engines.engine import Launch, Say
+from orchestrator.engines.environment import exit_of, frozen
+from orchestrator.engines.source import snapshot
+from orchestrator.home import Home
+from orchestrator.trial import Environment, Exit
+
+SOURCE, JOB, DATA, HOME = "/waymark/source", "/waymark/job", "/waymark/data", "/waymark/home"
+
+NOBODY = 65532
+"""Runs the worker when the caller is root: the user of the images."""
+
+_TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # exec: compilers of graphs load what they write there
+_MAX_PROCESSES = 4096  # threads count, and a framework starts several per core
+_SHARED_MEMORY_BYTES = 2**28
+
+
+class DockerEngine:
+    """See Engine."""
+
+    name = "docker"
+
+    def __init__(self, home: Home, cores: Cores) -> None:
+        """Raises EngineError if no daemon answers. Removes containers that a killed sweep left behind."""
+        self._home = home
+        self._cores = cores
+        self._daemon = Daemon()
+        self._daemon.sweep()
+
+    def prepare(self, row: ImageRow, say: Say) -> Environment:
+        """The image of `row`; built if it is not there or its recipe has changed."""
+        facts = images.ensure(self._daemon, row, self._home, say)
+        bare = Environment(
+            engine=self.name,
+            framework=row.framework,
+            variant=row.variant,
+            device=row.device,
+            identity=facts.id,
+            location=facts.id,
+            python=row.python,
+            freeze=(),
+            env=resolve_env(row, self._cores),
+            options=row.options,
+        )
+        return frozen(bare, self.run, snapshot(self._home), self._home)
+
+    def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
+        """Run one worker in a container of its own; its stdout and stderr go to <job>/log.txt once it has ended."""
+        log = launch.job_dir / "log.txt"
+        caller = (os.geteuid(), os.getegid())
+        user = worker_user(caller, self._daemon.is_rootless)
+        with _lent(launch.job_dir, user, caller):
+            ended = self._daemon.run(container_options(launch, user), log, launch.timeout_seconds, tick)
+        return exit_of(ended, log)
+
+    def close(self) -> None:
+        """Close the connection; no container outlives `run`."""
+        self._daemon.close()
+
+
+def worker_user(caller: tuple[int, int], is_rootless: bool) -> tuple[int, int]:
+    """User and group of the worker: the caller, or nobody if that is root.
+
+    Under a rootless daemon a container's 0 is the calling user, and every other number is a stranger to its files.
+    """
+    if is_rootless:
+        return (0, 0)
+    return caller if caller[0] != 0 else (NOBODY, NOBODY)
+
+
+def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
+    """Options of the SDK's containers.create: all that a worker is given, and all that is taken from it."""
+    mounts = {
+        str(launch.source): {"bind": SOURCE, "mode": "ro"},
+        str(launch.job_dir): {"bind": JOB, "mode": "rw"},
+    }
+    if launch.data_dir is not None:
+        mounts[str(launch.data_dir)] = {"bind": DATA, "mode": "ro"}
+    return {
+        "image": launch.environment.location,
+        "entrypoint": ["python"],
+        "command": ["-m", launch.module, JOB, *([] if launch.data_dir is None else [DATA])],
+        "working_dir": JOB,
+        "environment": {
+            "HOME": HOME,
+            "TMPDIR": "/tmp",  # noqa: S108 - the container's own tmpfs
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": SOURCE,
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **launch.environment.env,
+        },
+        "volumes": mounts,
+        "tmpfs": {"/tmp": _TMPFS, HOME: _TMPFS},  # noqa: S108
+        "user": f"{user[0]}:{user[1]}",
+        "read_only": True,
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pids_limit": _MAX_PROCESSES,
+        "cpuset_cpus": ",".join(map(str, launch.cpus)) or None,
+        "mem_limit": launch.memory_bytes,
+        "memswap_limit": launch.memory_bytes,  # memory and swap together: no swap
+        "shm_size": _SHARED_MEMORY_BYTES,
+        "init": True,  # reaps zombies, passes signals on
+        "log_config": {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}},
+        "labels": {f"waymark.{key}": value for key, value in launch.labels.items()},
+        "detach": True,
+    }
+
+
+@contextmanager
+def _lent(folder: Path, user: tuple[int, int], caller: tuple[int, int]) -> Iterator[None]:
+    """Let `user` own the job folder while the worker runs, if the caller is root and can give it away."""
+    if caller[0] != 0 or user[0] == 0:
+        yield
+        return
+    _give(folder, user)
+    try:
+        yield
+    finally:
+        _give(folder, caller)
+
+
+def _give(folder: Path, owner: tuple[int, int]) -> None:
+    """Change the owner of all in `folder`; of links themselves, never of what they point at."""
+    for parent, _, names in os.walk(folder):
+        for path in (parent, *(os.path.join(parent, name) for name in names)):  # noqa: PTH118 - os.walk's strings
+            os.chown(path, *owner, follow_symlinks=False)

@@ -1,0 +1,259 @@
+"""The Docker engine's daemon, as little of it as waymark needs. The only user of the Docker SDK.
+
+Only containers and images that carry our labels are ever stopped or removed.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+from orchestrator.engines import process
+from orchestrator.engines.images import STAGE, ImageFacts, Recipe
+from orchestrator.errors import EngineError
+
+OWNER = "waymark.owner"
+
+_TICK_SECONDS = 0.1
+
+_GONE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
+"""What the SDK lets through when the daemon refuses, is silent or goes away."""
+
+
+class Daemon:
+    """A connection to the daemon that the user's environment names."""
+
+    def __init__(self) -> None:
+        """Raises EngineError if none answers."""
+        self.address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        try:
+            _knock(self.address)
+            self._client = docker.from_env()
+            self._facts: dict[str, Any] = self._client.info()
+        except PermissionError:
+            raise EngineError(
+                f"You may not use Docker at {self.address}. Join the group that owns it, or use --engine=virtualenv."
+            ) from None
+        except (OSError, *_GONE):
+            raise EngineError(
+                f"Docker does not answer at {self.address}. Start it, or use --engine=virtualenv."
+            ) from None
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether its containers' root is the calling user."""
+        return any("rootless" in option for option in self._facts.get("SecurityOptions") or ())
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it keeps images; None if that is not on this machine."""
+        root = Path(self._facts.get("DockerRootDir") or "/nowhere")
+        return root if self.address.startswith("unix:") and root.exists() else None
+
+    def image(self, reference: str) -> ImageFacts | None:
+        """The image of that name or id; None if it is not here."""
+        with self._asking(f"about image {reference}"):
+            try:
+                seen: dict[str, Any] = self._client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
+        return ImageFacts(
+            id=seen["Id"],
+            size_bytes=seen["Size"],
+            created=seen["Created"],
+            labels=seen["Config"].get("Labels") or {},
+            digests=tuple(seen.get("RepoDigests") or ()),
+        )
+
+    def share(self, label: str, reference: str) -> bool:
+        """Give an image that carries `label` ('name=value') another name; False if there is none."""
+        with self._asking(f"to name an image {reference}"):
+            found = self._client.images.list(filters={"label": label})
+            return bool(found) and found[0].tag(reference)
+
+    def build(self, recipe: Recipe, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
+        """Build an image; its output goes to `log`, and line by line to `on_line`. Returns '' or why it failed.
+
+        limit_seconds: for the whole build, and for any silence in it. Leaving early ends the build.
+        """
+        deadline = time.monotonic() + limit_seconds
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with self._asking(f"to build {recipe.reference}"), log.open("w", encoding="utf-8") as file:
+            stream = self._client.api.build(
+                path=str(recipe.folder),
+                tag=recipe.reference,
+                target=recipe.stage,
+                buildargs=recipe.args,
+                labels=recipe.labels,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                timeout=int(limit_seconds) + 1,
+            )
+            try:
+                with closing(stream):
+                    for line in _lines(stream):
+                        print(line, file=file, flush=True)
+                        on_line(line)
+                        if time.monotonic() > deadline:
+                            return f"the build was stopped after {limit_seconds:.0f} s"
+            except (requests.RequestException, urllib3.exceptions.HTTPError):
+                return f"the build was stopped: Docker said nothing for {limit_seconds:.0f} s, or went away"
+            except _BuildError as error:
+                print(error, file=file)
+                return "the build failed"
+        return ""
+
+    def prune_stages(self) -> None:
+        """Remove the images that our builds' first stages left behind."""
+        with self._asking("to prune"):
+            self._client.images.prune(filters={"dangling": True, "label": STAGE})
+
+    def run(
+        self, options: dict[str, Any], log: Path, timeout_seconds: float, tick: Callable[[], None]
+    ) -> process.Ended:
+        """Run a container to its end and remove it; see process.run. `options` are those of the SDK's create."""
+        labels = {**options.get("labels", {}), OWNER: _owner()}
+        launched_unix, launched = time.time(), time.monotonic()
+        with self._asking("to create a container"):
+            container = self._client.containers.create(**{**options, "labels": labels})
+        try:
+            with self._asking("to start a container"):
+                container.start()
+            is_timeout = _wait(container, launched + timeout_seconds, tick)
+            wall_seconds = time.monotonic() - launched
+            state = self._state(container, log)
+        finally:
+            # Gone already, or the daemon is: then the next open sweeps it up.
+            with suppress(*_GONE):
+                container.remove(force=True, v=True)
+        code = state.get("ExitCode")
+        # The init process reports a signal of its child as 128 + its number.
+        number = code - 128 if code is not None and 128 < code <= 128 + 64 else None
+        return process.Ended(
+            code=None if number else code,
+            signal=number,
+            is_timeout=is_timeout,
+            is_over_memory=bool(state.get("OOMKilled")) and code != 0 and not is_timeout,
+            launched_unix=launched_unix,
+            wall_seconds=wall_seconds,
+            started_seconds=_started_seconds(state, launched_unix),
+        )
+
+    def sweep(self) -> int:
+        """Remove the containers of ours whose process on this machine is dead; how many that were."""
+        with self._asking("for old containers"):
+            containers = self._client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+        dead = [container for container in containers if _is_dead(container.labels.get(OWNER, ""))]
+        for container in dead:
+            with suppress(*_GONE):
+                container.remove(force=True, v=True)
+        return len(dead)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _state(self, container: Container, log: Path) -> dict[str, Any]:
+        """How the container ended, {} if the daemon went away; its output goes to `log`."""
+        try:
+            with log.open("wb") as file:
+                for chunk in container.logs(stream=True):
+                    file.write(chunk)
+            state: dict[str, Any] = self._client.api.inspect_container(str(container.id))["State"]
+        except _GONE as error:
+            log.write_text(f"Docker went away while this ran: {error}\n")
+            return {}
+        return state
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Turn a refusal, or no answer, into an EngineError."""
+        try:
+            yield
+        except APIError as error:
+            raise EngineError(f"Docker was asked {what} and refused: {error.explanation or error}.") from None
+        except _GONE as error:
+            raise EngineError(f"Docker at {self.address} was asked {what} and did not answer: {error}.") from None
+
+
+class _BuildError(Exception):
+    """What the builder says failed."""
+
+
+def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Whole lines of a build's output. Raises _BuildError."""
+    torn = ""
+    for chunk in stream:
+        if "error" in chunk:
+            raise _BuildError(str(chunk["error"]).strip())
+        if "status" in chunk and not chunk.get("progressDetail"):
+            torn += f"{chunk.get('id', '')} {chunk['status']}\n".lstrip()
+        torn += chunk.get("stream", "")
+        *whole, torn = torn.split("\n")
+        yield from (line.rstrip() for line in whole if line.strip())
+    if torn.strip():
+        yield torn.rstrip()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens: the SDK would leave its socket open, and hide a refusal in a text."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knocker:
+            knocker.settimeout(10)
+            knocker.connect(address.removeprefix("unix://"))
+
+
+def _wait(container: Container, deadline: float, tick: Callable[[], None]) -> bool:
+    """Call `tick` until the container has ended; True if it had to be killed at the deadline."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        with suppress(*_GONE):
+            container.wait(timeout=None)
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True, name=f"wait-{container.short_id}").start()
+    while not ended.wait(_TICK_SECONDS):
+        tick()
+        if time.monotonic() > deadline:
+            with suppress(NotFound, APIError):  # it ended by itself in this moment
+                container.kill()
+            ended.wait(10)
+            return True
+    return False
+
+
+def _started_seconds(state: dict[str, Any], launched_unix: float) -> float | None:
+    """From the launch until the daemon says that the process ran; None if it never did, or by another clock."""
+    started = state.get("StartedAt", "")
+    if not started or started.startswith("0001"):
+        return None
+    seconds = datetime.fromisoformat(started).timestamp() - launched_unix
+    return seconds if seconds >= 0 else None
+
+
+def _owner() -> str:
+    """This process, by a name that no later process can have."""
+    return json.dumps([socket.gethostname(), os.getpid(), process.birth(os.getpid())])
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether that process was on this machine and is no more."""
+    try:
+        host, pid, born = json.loads(owner)
+        return bool(host == socket.gethostname() and process.birth(int(pid)) != born)
+    except (TypeError, ValueError):
+        return False

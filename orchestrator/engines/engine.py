@@ -1,0 +1,59 @@
+"""The seam between the sweep and whatever runs a worker: prepare an environment, run one launch, return an Exit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.catalogue import ImageRow
+from orchestrator.trial import Environment, Exit
+
+Say = Callable[[str], None]
+"""Receives one line of progress."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One worker process to run.
+
+    module:   'workers.run' or 'workers.selfcheck'.
+    source:   folder that holds the package `workers` (a snapshot; read-only for the worker).
+    job_dir:  the only folder the worker may write; holds job.json.
+    data_dir: prepared arrays, read-only; None for a job that reads no pictures.
+    cpus:     logical processors it may use; empty means no pinning.
+    memory_bytes, timeout_seconds: limits; past the first the kernel kills it, past the second the engine does.
+    labels:   what a container is marked with ('run', 'job').
+    """
+
+    environment: Environment
+    module: str
+    source: Path
+    job_dir: Path
+    data_dir: Path | None
+    cpus: tuple[int, ...]
+    memory_bytes: int
+    timeout_seconds: float
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Implementations: docker, virtualenv, replay. All pass tests/contract/test_engines.py.
+
+    Promises: `run` returns for every way in which a worker can end, and raises EngineError only when nothing could be
+    started; it calls `tick` at least five times a second while the worker lives; when `tick` raises (Ctrl-C), the
+    worker and its children are gone before the exception leaves `run`; the process never outlives `run`.
+    """
+
+    name: str
+
+    def prepare(self, row: ImageRow, say: Say) -> Environment:
+        """The environment of `row`, made if it is not there yet. Raises EngineError, naming the log."""
+        ...
+
+    def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
+        """Run one worker to its end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of clients and leftovers."""
+        ...

@@ -1,0 +1,95 @@
+"""What the engines share in making an environment: room for it, the words when it fails, and its identity."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.catalogue import ImageRow
+from orchestrator.engines import process
+from orchestrator.engines.engine import Launch
+from orchestrator.engines.source import WorkerSource
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.trial import Environment, Exit, digest
+
+LIMIT_SECONDS = 3600.0
+"""How long making one environment may take."""
+
+_MISSING = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+?)(?:==|\s|$)")
+_FREEZE_MEMORY_BYTES = 2**30
+_FREEZE_SECONDS = 120.0
+
+
+def need_room(row: ImageRow, folder: Path) -> None:
+    """Raises EngineError if the disk of `folder` has less free than making `row` takes."""
+    while not folder.exists():
+        folder = folder.parent
+    needed, free = row.disk_mb * 10**6, shutil.disk_usage(folder).free
+    if free < needed:
+        raise EngineError(
+            f"{row.label} needs {needed / 1e9:.1f} GB free on the disk of {folder}; {free / 1e9:.1f} GB are. "
+            "Make room, or move it to a larger disk."
+        )
+
+
+def failure(row: ImageRow, what: str, log: Path) -> EngineError:
+    """The error of an environment that could not be made: the last lines of the log, its path, and the row's hint."""
+    missing = _MISSING.findall(process.tail(log))
+    hint = next((row.hints[name] + " " for name in missing if name in row.hints), "")
+    last = "\n".join(f"  {line}" for line in process.tail(log, 8).splitlines())
+    return EngineError(f"{row.label}: {what}. {hint}The whole log is {log}; it ends:\n{last}")
+
+
+def frozen(
+    environment: Environment, run: Callable[[Launch, Callable[[], None]], Exit], source: WorkerSource, home: Home
+) -> Environment:
+    """`environment` with its Python, its packages and its identity, as `workers.freeze` sees them from inside.
+
+    environment.identity says what it is made of, '' where its packages are all there is to say.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".freeze-", dir=home.root) as folder:
+        launch = Launch(
+            environment=environment,
+            module="workers.freeze",
+            source=source.path,
+            job_dir=Path(folder),
+            data_dir=None,
+            cpus=(),
+            memory_bytes=_FREEZE_MEMORY_BYTES,
+            timeout_seconds=_FREEZE_SECONDS,
+            labels={"run": "prepare", "job": f"{environment.framework}-{environment.variant}"},
+        )
+        ended = run(launch, _nothing)
+        if ended.code != 0:
+            raise EngineError(
+                f"{environment.framework}:{environment.variant} at {environment.location} cannot list its packages: "
+                f"exit code {ended.code}, signal {ended.signal}.\n{ended.log_tail}"
+            )
+        seen = json.loads((Path(folder) / "freeze.json").read_text())
+    packages = tuple(sorted(seen["freeze"]))
+    identity = digest(
+        [environment.engine, environment.identity, seen["python"], packages, environment.env, environment.options]
+    )
+    return environment.model_copy(update={"python": seen["python"], "freeze": packages, "identity": identity})
+
+
+def exit_of(ended: process.Ended, log: Path) -> Exit:
+    """What the sweep needs to know of a process that ended."""
+    return Exit(
+        code=ended.code,
+        signal=ended.signal,
+        is_timeout=ended.is_timeout,
+        is_out_of_memory=ended.is_over_memory,
+        log_tail=process.tail(log),
+        launched_unix=ended.launched_unix,
+        wall_seconds=ended.wall_seconds,
+        started_seconds=ended.started_seconds,
+    )
+
+
+def _nothing() -> None:
+    """Freezing has nothing to follow."""

@@ -1,0 +1,170 @@
+"""The images of the catalogue's rows: what they are called, whether they are current, how they are made, lock.json.
+
+A label on each image holds the hash of its recipe: an image is current if and only if it equals the row's.
+"""
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.catalogue import ImageRow, recipe_sha256
+from orchestrator.engines import process
+from orchestrator.engines.engine import Say
+from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.wire import write_atomically
+
+RECIPE = "waymark.recipe"
+STAGE = "waymark.stage"
+LOCK = "lock.json"
+
+_BASE = "org.opencontainers.image.base.name"
+_VERSION = "org.opencontainers.image.version"
+_CARRIED = ("index-url", "extra-index-url", "trusted-host")
+_NOISE = re.compile(r" ---> |Removing intermediate container |Successfully (built|tagged) ")
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """id: 'sha256:...'. created: ISO 8601. digests: names under which registries know it."""
+
+    id: str
+    size_bytes: int
+    created: str
+    labels: dict[str, str]
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image to build: the target `stage` of folder/Dockerfile."""
+
+    folder: Path
+    reference: str
+    stage: str
+    args: dict[str, str]
+    labels: dict[str, str]
+
+
+class Builder(Protocol):
+    """What of a Docker daemon images need; see Daemon in docker.py."""
+
+    @property
+    def folder(self) -> Path | None: ...
+    def image(self, reference: str) -> ImageFacts | None: ...
+    def share(self, label: str, reference: str) -> bool: ...
+    def build(self, recipe: Recipe, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
+    def prune_stages(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Image:
+    """A row, its image if there is one, and whether that was built from the row's recipe as it is now."""
+
+    row: ImageRow
+    facts: ImageFacts | None
+    is_current: bool
+
+
+def reference(row: ImageRow) -> str:
+    """'waymark/pytorch:2.13-cpu'."""
+    return f"waymark/{row.framework}:{row.variant}-{row.device}"
+
+
+def find(builder: Builder, row: ImageRow) -> Image:
+    """The image of `row` as the builder has it."""
+    facts = builder.image(reference(row))
+    return Image(row, facts, facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row))
+
+
+def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS) -> ImageFacts:
+    """The current image of `row`, built if it is not there. Raises EngineError, naming the log."""
+    image = find(builder, row)
+    if image.facts is not None and image.is_current:
+        return image.facts
+    if builder.share(f"{RECIPE}={recipe_sha256(row)}", reference(row)):
+        say(f"{row.label}: {reference(row)} shares the image that was built from the same recipe")
+        return _recorded(builder, row)
+    say(f"{row.label}: {'no image yet' if image.facts is None else 'its recipe changed'}; building {reference(row)}")
+    if builder.folder is not None:
+        need_room(row, builder.folder)
+    log = home.logs / f"{row.slug}.image.log"
+    recipe = Recipe(
+        folder=row.folder,
+        reference=reference(row),
+        stage=row.stage,
+        args={
+            "PYTHON": row.python,
+            "REQUIREMENTS": row.requirements,
+            **pip_args(process.output((sys.executable, "-m", "pip", "config", "list")) or ""),
+            **row.args,
+        },
+        labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
+    )
+
+    def follow(line: str) -> None:
+        if not _NOISE.match(line):
+            say(f"{row.label}: {line.strip()}")
+
+    why = builder.build(recipe, log, limit_seconds, follow)
+    if why:
+        raise failure(row, why, log)
+    builder.prune_stages()
+    facts = _recorded(builder, row)
+    say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
+    return facts
+
+
+def pip_args(listing: str) -> dict[str, str]:
+    """Build ARGs that carry the user's package indexes into a build, from what `pip config list` prints.
+
+    A folder of this machine is not one of the container's, so only web addresses and host names are carried.
+    """
+    args: dict[str, str] = {}
+    for line in listing.splitlines():
+        name, _, value = line.partition("=")
+        key = name.rpartition(".")[2]
+        if key in _CARRIED:
+            words = str(ast.literal_eval(value)).split()
+            carried = [word for word in words if key == "trusted-host" or word.startswith(("https://", "http://"))]
+            if carried:  # variables are listed before files, and pip obeys them first
+                args.setdefault(f"PIP_{key.upper().replace('-', '_')}", " ".join(carried))
+    return args
+
+
+def _recorded(builder: Builder, row: ImageRow) -> ImageFacts:
+    """The image that `row` became, once it is written to docker/lock.json."""
+    facts = builder.image(reference(row))
+    if facts is None:
+        raise EngineError(f"{row.label}: {reference(row)} was made and is gone: something else removes images.")
+    path = row.folder.parent / LOCK
+    base = facts.labels.get(_BASE, "")
+    base_facts = builder.image(base) if base else None
+    entry: dict[str, Any] = {
+        "image": facts.id,
+        "recipe": facts.labels.get(RECIPE, ""),
+        "base": base,
+        "base_image": base_facts.id if base_facts else None,
+        "base_digests": list(base_facts.digests) if base_facts else [],
+        "built": facts.created,
+        "size_bytes": facts.size_bytes,
+    }
+    lock = {**_lock(path), row.label: entry}
+    write_atomically(path, json.dumps(lock, indent=1, sort_keys=True) + "\n")
+    return facts
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    """The entries so far; a file that does not read is written anew, as it only repeats what the daemon knows."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}

@@ -1,0 +1,206 @@
+"""Run a command to its end: its log in a file, its limits kept, its children gone. The only user of subprocess."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import EngineError
+
+GRACE_SECONDS = 2.0
+"""Between asking a process group to end and ending it."""
+
+_POLL_SECONDS = 0.02
+_TICK_SECONDS = 0.1
+_MEMORY_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and its bounds.
+
+    env:             all of its environment; nothing is inherited.
+    log:             file its stdout and stderr are appended to.
+    cpus:            logical processors it may use; empty means no pinning.
+    timeout_seconds: past this its group is ended.
+    memory_bytes:    past this much resident memory, summed over the group four times a second, its group is killed;
+                     None for no limit. (RLIMIT_AS would count the large maps that frameworks reserve and never touch.)
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: dict[str, str]
+    log: Path
+    timeout_seconds: float
+    cpus: tuple[int, ...] = ()
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code or signal, one of them None; whether a limit ended it; the clock of its run.
+
+    started_seconds: from launched_unix until the program ran; None if nobody can tell.
+    """
+
+    code: int | None
+    signal: int | None
+    is_timeout: bool
+    is_over_memory: bool
+    launched_unix: float
+    wall_seconds: float
+    started_seconds: float | None
+
+
+def run(command: Command, tick: Callable[[], None]) -> Ended:
+    """Run `command` in a session of its own, calling `tick` ten times a second; no child of its session outlives this.
+
+    Raises EngineError if it cannot be started. What `tick` raises goes on once the group is gone.
+    """
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    launched_unix, launched = time.time(), time.monotonic()
+    with command.log.open("ab") as log:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - argv is a tuple of ours, and no shell reads it
+                command.argv,
+                cwd=command.cwd,
+                env=command.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"{command.argv[0]} does not start: {error.strerror}.") from None
+    started_seconds = time.monotonic() - launched
+    is_timeout = is_over_memory = False
+    try:
+        _pin(process.pid, command.cpus)
+        next_tick = next_look = launched
+        while not _has_ended(process.pid):
+            now = time.monotonic()
+            if now - launched > command.timeout_seconds:
+                is_timeout = True
+                break
+            if command.memory_bytes is not None and now >= next_look:
+                next_look = now + _MEMORY_SECONDS
+                is_over_memory = _group_memory(process.pid) > command.memory_bytes
+                if is_over_memory:
+                    break
+            if now >= next_tick:
+                next_tick = now + _TICK_SECONDS
+                tick()
+            time.sleep(_POLL_SECONDS)
+    finally:
+        _end_group(process, 0.0 if is_over_memory else GRACE_SECONDS)
+    code = process.returncode
+    return Ended(
+        code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        is_timeout=is_timeout,
+        is_over_memory=is_over_memory,
+        launched_unix=launched_unix,
+        wall_seconds=time.monotonic() - launched,
+        started_seconds=started_seconds,
+    )
+
+
+def output(argv: tuple[str, ...], timeout_seconds: float = 20.0) -> str | None:
+    """What a small command prints, stripped; None if it is not there, fails or takes too long."""
+    try:
+        finished = subprocess.run(  # noqa: S603 - as above
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_seconds, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return finished.stdout.strip()
+
+
+def tail(log: Path, lines: int = 40) -> str:
+    """The last lines of a log, '' if it is not there; at most 16 KiB."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+class NewLines:
+    """Follows a log: each call gives the whole lines that were added since the last."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._offset = log.stat().st_size if log.exists() else 0
+
+    def __call__(self) -> Iterator[str]:
+        """New lines, without their ends."""
+        if not self._log.exists():
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._offset)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole) + len(end)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            yield line.rstrip()
+
+
+def birth(pid: int) -> str | None:
+    """When a live process began, in clock ticks since boot; None if there is no such process. With its pid, a name."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] == "Z" else fields[19]
+
+
+def _has_ended(pid: int) -> bool:
+    # WNOWAIT leaves the zombie: its pid, and with it the group's name, cannot be taken by another process.
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _pin(pid: int, cpus: tuple[int, ...]) -> None:
+    """Set the affinity from outside: a preexec function is not safe beside threads, and threads start much later."""
+    if not cpus:
+        return
+    try:
+        os.sched_setaffinity(pid, cpus)
+    except ProcessLookupError:
+        pass
+    except OSError as error:
+        raise EngineError(f"Processors {', '.join(map(str, cpus))} cannot be used: {error.strerror}.") from None
+
+
+def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """End what is left of the group, politely first, and reap its leader."""
+    try:
+        if grace_seconds and not _has_ended(process.pid):
+            os.killpg(process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + grace_seconds
+            while not _has_ended(process.pid) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _group_memory(group: int) -> int:
+    """Resident bytes of all processes of a group; pages they share count for each."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
+            if fields is not None and int(fields[2]) == group:
+                total += int(fields[21]) * page
+    return total
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/<pid>/stat from the third (state) on; None if the process is gone. Source: proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,171 @@
+"""The same rows and pins without Docker: one virtualenv per set of pins, one process group per launch.
+
+No container stands between the worker and the machine: it may read what the user may read, and its memory limit is
+kept by looking (see process.Command), not by the kernel.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.catalogue import Cores, ImageRow, pins_sha256, resolve_env
+from orchestrator.engines import process
+from orchestrator.engines.engine import Launch, Say
+from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
+from orchestrator.engines.source import snapshot
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.trial import Environment, Exit
+
+# Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
+_COMPLETE = "waymark-complete"
+
+_PROBE = (
+    "import sys, venv, ensurepip, platform as p;"
+    "print(p.python_implementation(), '%d.%d' % sys.version_info[:2], sys.executable)"
+)
+
+
+class VirtualenvEngine:
+    """See Engine."""
+
+    name = "virtualenv"
+
+    def __init__(self, home: Home, cores: Cores) -> None:
+        self._home = home
+        self._cores = cores
+
+    def prepare(self, row: ImageRow, say: Say) -> Environment:
+        """The virtualenv of `row`; made on first use, from the user's own pip configuration."""
+        folder = self._home.virtualenvs / f"{row.framework}-{pins_sha256(row)[:12]}"
+        with _alone(folder):
+            if not (folder / _COMPLETE).exists():
+                self._make(row, folder, say)
+        bare = Environment(
+            engine=self.name,
+            framework=row.framework,
+            variant=row.variant,
+            device=row.device,
+            identity="",
+            location=str(folder / "bin" / "python"),
+            python=row.python,
+            freeze=(),
+            env=resolve_env(row, self._cores),
+            options=row.options,
+        )
+        return frozen(bare, self.run, snapshot(self._home), self._home)
+
+    def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
+        """Run one worker; its stdout and stderr go to <job>/log.txt."""
+        log = launch.job_dir / "log.txt"
+        data = () if launch.data_dir is None else (str(launch.data_dir),)
+        with tempfile.TemporaryDirectory(prefix="waymark-", ignore_cleanup_errors=True) as scratch:
+            command = process.Command(
+                argv=(launch.environment.location, "-m", launch.module, str(launch.job_dir), *data),
+                cwd=launch.job_dir,
+                env=_env(launch, scratch),
+                log=log,
+                timeout_seconds=launch.timeout_seconds,
+                cpus=launch.cpus,
+                memory_bytes=launch.memory_bytes,
+            )
+            ended = process.run(command, tick)
+        return exit_of(ended, log)
+
+    def close(self) -> None:
+        """Nothing outlives `run`."""
+
+    def _make(self, row: ImageRow, folder: Path, say: Say) -> None:
+        python = find_python(row.python)
+        if python is None:
+            raise EngineError(
+                f"{row.label} needs CPython {row.python} with venv and ensurepip; none is on PATH, among pyenv's "
+                f"versions or known to uv. Get it with `pyenv install {row.python}`, or use --engine=docker."
+            )
+        need_room(row, folder)
+        log = self._home.logs / f"{row.slug}.virtualenv.log"
+        log.unlink(missing_ok=True)
+        if folder.exists():
+            say(f"{row.label}: {folder} was left unfinished; making it again")
+            shutil.rmtree(folder)
+        say(f"{row.label}: making {folder} with {python}")
+        make = (python, "-m", "venv", str(folder))
+        pip = (str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+        install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(row.requirements_path))
+        for what, argv in (("making a virtualenv", make), ("pip", install)):
+            self._step(row, what, argv, log, say)
+        (folder / _COMPLETE).touch()
+
+    def _step(self, row: ImageRow, what: str, argv: tuple[str, ...], log: Path, say: Say) -> None:
+        new_lines = process.NewLines(log)
+
+        def follow() -> None:
+            for line in new_lines():
+                say(f"{row.label}: {line.strip()}")
+
+        # The user's pip settings and proxies hold; what would send the packages elsewhere does not.
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        env.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
+        for stray in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
+            env.pop(stray, None)
+        command = process.Command(argv, self._home.root, env, log, LIMIT_SECONDS)
+        ended = process.run(command, follow)
+        follow()
+        if ended.is_timeout:
+            raise failure(row, f"{what} was stopped after {LIMIT_SECONDS:.0f} s", log)
+        if ended.code != 0:
+            raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
+
+
+def find_python(version: str) -> str | None:
+    """Path of a CPython of that version ('3.11') that can make virtualenvs; None if there is none."""
+    for candidate in _candidates(version):
+        seen = (process.output((candidate, "-c", _PROBE)) or "").split(maxsplit=2)
+        if seen[:2] == ["CPython", version]:
+            return seen[2]
+    return None
+
+
+def _candidates(version: str) -> Iterator[str]:
+    """Interpreters that may be of that version, nearest first."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        yield sys.executable
+    on_path = shutil.which(f"python{version}")
+    if on_path:
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = (path for path in pyenv.glob(f"versions/{version}.*") if path.name.replace(".", "").isdigit())
+    for path in sorted(found, key=lambda path: tuple(map(int, path.name.split("."))), reverse=True):
+        yield str(path / "bin" / "python")
+    uv = shutil.which("uv")
+    managed = process.output((uv, "python", "find", "--no-python-downloads", version)) if uv else None
+    if managed:
+        yield managed
+
+
+def _env(launch: Launch, scratch: str) -> dict[str, str]:
+    """The worker's whole environment: nothing of the user's reaches it, so nothing of it is left out of the record."""
+    return {
+        "PATH": f"{Path(launch.environment.location).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(launch.source),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **launch.environment.env,
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold this virtualenv's lock, so that two sweeps do not make it at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,182 @@
+"""What this machine is and what it is busy with. The only user of psutil, cpuinfo and pynvml; changes no setting."""
+
+import hashlib
+import os
+import platform
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+import cpuinfo
+import psutil
+import pynvml
+
+from orchestrator.trial import Frozen
+
+GIB = 2**30
+
+
+class Gpu(Frozen):
+    """One NVIDIA card, as NVML names it. capability: '9.0'."""
+
+    name: str
+    memory_bytes: int
+    capability: str
+    driver: str
+
+
+class HostFacts(Frozen):
+    """What does not change while a sweep runs.
+
+    cpus:         logical processors this process may use (its affinity), ascending.
+    memory_bytes: physical memory, or the cgroup's limit where that is less.
+    """
+
+    hostname_sha256: str
+    system: str
+    kernel: str
+    machine: str
+    python: str
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+    physical_cores: int
+    logical_cores: int
+    cpus: tuple[int, ...]
+    threads_per_core: int
+    numa_nodes: int
+    governor: str | None
+    microcode: str | None
+    is_virtual: bool
+    memory_bytes: int
+    gpus: tuple[Gpu, ...]
+    gpu_note: str
+
+
+class Load(Frozen):
+    """What the machine was busy with at one moment: 1-minute load average, share of time stolen, free memory."""
+
+    load_1min: float
+    steal_percent: float
+    available_memory_bytes: int
+
+
+@lru_cache(maxsize=1)
+def read_host() -> HostFacts:
+    """Facts of this machine; read once a process, because cpuinfo takes a second."""
+    cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else _all_cpus()
+    info = cpuinfo.get_cpu_info()
+    gpus, gpu_note = _gpus()
+    cores = _physical_cores(cpus)
+    return HostFacts(
+        hostname_sha256=_hostname_sha256(),
+        system=_pretty_system(),
+        kernel=platform.release(),
+        machine=platform.machine(),
+        python=platform.python_version(),
+        cpu_model=str(info.get("brand_raw", "unknown")),
+        cpu_flags=tuple(sorted(info.get("flags", []))),
+        physical_cores=cores,
+        logical_cores=len(cpus),
+        cpus=cpus,
+        threads_per_core=max(1, len(cpus) // cores),
+        numa_nodes=max(1, len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))),
+        governor=_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        microcode=_cpuinfo_field("microcode"),
+        is_virtual="hypervisor" in info.get("flags", []),
+        memory_bytes=_memory_bytes(),
+        gpus=gpus,
+        gpu_note=gpu_note,
+    )
+
+
+def read_load() -> Load:
+    """The load of this moment; steal is the share since boot, so compare two readings for an interval's."""
+    return Load(
+        load_1min=os.getloadavg()[0],
+        steal_percent=float(getattr(psutil.cpu_times_percent(interval=None), "steal", 0.0)),
+        available_memory_bytes=psutil.virtual_memory().available,
+    )
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Free bytes of the file system that holds `folder` or its nearest existing parent."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _all_cpus() -> tuple[int, ...]:
+    return tuple(range(psutil.cpu_count() or 1))
+
+
+def _physical_cores(cpus: tuple[int, ...]) -> int:
+    """Cores that hold `cpus`: siblings of one core count once; the kernel's topology, else psutil's count."""
+    siblings = {_line(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus}
+    if None not in siblings:
+        return len(siblings)
+    return min(len(cpus), psutil.cpu_count(logical=False) or len(cpus))
+
+
+def _memory_bytes() -> int:
+    limits = [psutil.virtual_memory().total]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        line = _line(path)
+        if line is not None and line.isdigit():
+            limits.append(int(line))
+    return min(limits)
+
+
+def _gpus() -> tuple[tuple[Gpu, ...], str]:
+    """The cards, and one clause that says why there are none."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return (), "no NVIDIA driver: GPU cells will be skipped"
+    try:
+        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        cards = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+            cards.append(
+                Gpu(
+                    name=_text(pynvml.nvmlDeviceGetName(handle)),
+                    memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                    capability=f"{major}.{minor}",
+                    driver=driver,
+                )
+            )
+        return tuple(cards), "" if cards else "the NVIDIA driver sees no card: GPU cells will be skipped"
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _hostname_sha256() -> str:
+    """A name that tells two machines apart without telling which they are."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
+
+
+def _pretty_system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()
+
+
+def _cpuinfo_field(name: str) -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
+
+
+def _line(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None

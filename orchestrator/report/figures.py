@@ -1,0 +1,124 @@
+"""Charts as SVG, in greys that read on light and on dark pages. The only user of Altair and vl-convert."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.report.tables import numbers
+from orchestrator.stored import StoredRun, StoredTrial
+
+# After Okabe and Ito 2008: told apart with every kind of colour vision; the blue lighter, to read on dark pages.
+COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
+INK = "#7d838c"
+LINE = "#7d838c40"
+WIDTH = 280
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart. name: of its file, without .svg; alt: what it shows, for those who do not see it."""
+
+    name: str
+    title: str
+    alt: str
+    svg: str
+
+
+class FiguresMissingError(Exception):
+    """The extra that draws is not installed; the message says how to get it."""
+
+
+def draw(stored: StoredRun) -> list[Figure]:
+    """The run's charts; those without a point are left out.
+
+    Raises FiguresMissingError if Altair or vl-convert is not installed.
+    """
+    try:
+        import altair
+        import vl_convert  # noqa: F401  Altair asks for it only when it saves
+    except ImportError:
+        raise FiguresMissingError("Figures need an extra: pip install 'waymark[report]'.") from None
+    ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
+    return [*_accuracy(altair, ok), *_epochs(altair, ok)]
+
+
+def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+    points = [
+        {**_place(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
+        for one in trials
+        for score in one.timeline.scores
+        if score.split == "valid"
+    ]
+    if not points:
+        return []
+    chart = (
+        alt.Chart(alt.Data(values=points), width=WIDTH, height=200)
+        .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=1.5, opacity=0.85)
+        .encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+            y=alt.Y("accuracy:Q", title="validation accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
+            color=_colour(alt, trials),
+            shape=alt.Shape("subject:N", legend=None, sort=_subjects(trials)),
+            detail="process:N",
+        )
+    )
+    alt_text = (
+        f"Lines: validation accuracy after each epoch, a line for each of {len(trials)} trials, a panel per cell."
+    )
+    svg = _svg(alt, chart)
+    return [Figure("accuracy", "Validation accuracy after each epoch", f"{alt_text} Numbers: results.csv.", svg)]
+
+
+def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+    points = [{**_place(one), "seconds": numbers(one)["epoch_s"]} for one in trials if one.timeline.epochs]
+    if not points:
+        return []
+    chart = (
+        alt.Chart(alt.Data(values=points), width=WIDTH, height=alt.Step(22))
+        .mark_point(size=55, filled=True, opacity=0.7)
+        .encode(
+            x=alt.X("seconds:Q", title="seconds per epoch", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6)),
+            y=alt.Y("subject:N", title=None, sort=_subjects(trials), axis=alt.Axis(grid=True)),
+            color=alt.Color("subject:N", legend=None, sort=_subjects(trials), scale=alt.Scale(range=COLOURS)),
+        )
+    )
+    alt_text = (
+        f"Dots: seconds per epoch, one dot for each of {len(points)} trials, a row per framework, a panel per cell."
+    )
+    svg = _svg(alt, chart)
+    return [Figure("epochs", "Seconds per epoch, a dot per repeat", f"{alt_text} Numbers: results.csv.", svg)]
+
+
+def _place(one: StoredTrial) -> dict[str, Any]:
+    return {"subject": one.trial.subject, "cell": f"{one.trial.cell} {one.trial.device}"}
+
+
+def _subjects(trials: list[StoredTrial]) -> list[str]:
+    return sorted({one.trial.subject for one in trials})
+
+
+def _colour(alt: Any, trials: list[StoredTrial]) -> Any:
+    legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=60, columnPadding=24)
+    return alt.Color("subject:N", legend=legend, sort=_subjects(trials), scale=alt.Scale(range=COLOURS))
+
+
+def _svg(alt: Any, chart: Any) -> str:
+    """The chart with a panel per cell, three side by side."""
+    panels = (
+        chart.facet(facet=alt.Facet("cell:N", title=None), columns=3, spacing=36)
+        .resolve_scale(x="independent", y="independent")
+        .configure(
+            background="transparent",
+            font="system-ui, sans-serif",
+            padding={"left": 28, "right": 16, "top": 4, "bottom": 4},
+        )
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=INK, titleColor=INK, domainColor=INK, tickColor=INK, gridColor=LINE, titleFontWeight=400
+        )
+        .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight=600, labelAnchor="start")
+        .configure_legend(labelColor=INK, labelFontSize=12)
+    )
+    file = io.StringIO()
+    panels.save(file, format="svg")
+    return file.getvalue()

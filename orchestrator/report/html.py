@@ -1,0 +1,241 @@
+"""A run as a folder: a page that needs no other file and no network; its tables as CSV and Markdown beside it."""
+
+import base64
+import html
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from orchestrator.home import Home
+from orchestrator.report import tables
+from orchestrator.report.doubts import doubts
+from orchestrator.report.figures import Figure, FiguresMissingError, draw
+from orchestrator.report.tables import Row
+from orchestrator.stored import StoredRun
+from orchestrator.trial import digest
+from orchestrator.wire import write_atomically
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+GIB = 2**30
+
+SYNC = {
+    "step": "the device is idle at the end of every step (latency)",
+    "block": "the device is idle at the end of every block of at least 200 ms (throughput); a step is its block's mean",
+}
+FEED = {
+    "host": "each batch is placed on the device inside the clock",
+    "resident": "the epoch's batches are placed on the device before the clock starts",
+}
+RECOGNISED = {
+    "official": "the official GTSRB archives, by checksum",
+    "sample": "a slice of GTSRB, by checksum; not the official split",
+    "synthetic": "signs drawn by waymark",
+    "unknown": "archives of unknown checksum",
+}
+
+
+def render(stored: StoredRun, folder: Path, home: Home | None = None) -> Path:
+    """Write the run's report into `folder` and return its page.
+
+    Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
+    $WAYMARK_HOME and ~, so that a report can be given away.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = tables.summary_rows(stored)
+    doubted = doubts(stored, rows)
+    figures, figures_missing = _figures(stored)
+    page = (
+        _templates()
+        .get_template("page.html")
+        .render(
+            run=stored.facts,
+            began=datetime.fromtimestamp(stored.facts.started_unix, UTC),
+            headline=_headline(stored, rows),
+            rows=rows,
+            cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
+            figure_names=_figure_names(stored),
+            checks=stored.checks,
+            doubts=doubted,
+            figures=figures,
+            figures_missing=figures_missing,
+            failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
+            failed_checks=[check for check in stored.checks if not check.passed],
+            measures=_distinct(trial.trial.measure for trial in stored.trials),
+            trainings=_distinct(trial.trial.training for trial in stored.trials),
+            threads=_distinct(trial.trial.threads for trial in stored.trials),
+            pictures=_pictures(stored),
+            environments=stored.environments,
+            builds=_builds(stored),
+            sync=SYNC,
+            feed=FEED,
+        )
+    )
+    files = {
+        "results.csv": tables.csv_text(tables.trial_rows(stored)),
+        "parity.csv": tables.csv_text(tables.parity_rows(stored.checks)),
+        "results.md": _markdown(stored, rows, doubted),
+        **{f"{figure.name}.svg": figure.svg for figure in figures},
+        "index.html": page,  # the last, so that a page is never there without its tables
+    }
+    for name, text in files.items():
+        write_atomically(folder / name, _without_paths(text, home))
+    return folder / "index.html"
+
+
+def _figures(stored: StoredRun) -> tuple[list[Figure], str]:
+    try:
+        return draw(stored), ""
+    except FiguresMissingError as error:
+        return [], str(error)
+
+
+def _headline(stored: StoredRun, rows: Sequence[Row]) -> str:
+    ok = sum(row["ok"] for row in rows)
+    cells = len({(row["cell"], row["device"]) for row in rows})
+    skipped = sum(row["status"] == "skipped" for row in rows)
+    subjects = len({row["subject"] for row in rows})
+    text = f"{len(stored.trials)} trials of {subjects} framework builds in {cells} cells: {ok} ended ok"
+    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped."
+
+
+def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str]) -> str:
+    """The results and their doubts, for an issue or a README."""
+    lines = [
+        {
+            "cell": f"{row['cell']} {row['device']}",
+            "subject": row["subject"],
+            "status": f"{row['status']} ({row['ok']} of {row['trials']})" if row["trials"] else row["status"],
+            "test": percent(row["accuracy_test"]),
+            "valid": percent(row["accuracy_valid"]),
+            "step ms": figures3(row["step_ms"]),
+            "images/s": figures3(row["images_per_second"]),
+            "epoch s": figures3(row["epoch_s"]),
+            "total s": figures3(row["total_s"]),
+            "spread": percent(row["spread"], 0),
+            "selfcheck": row["check"],
+            **{name: tiny(row.get(f"parity_{name}")) for name in _figure_names(stored)},
+            "reason": row["reason"],
+        }
+        for row in rows
+    ]
+    items = "".join(f"- {doubt}\n" for doubt in doubted) or "- none\n"
+    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n## Doubts\n\n{items}"
+
+
+def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
+    """Each prepared data set once, with the sizes it was read at."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in stored.trials:
+        if one.data is not None:
+            entry = {"facts": one.data, "dataset": one.trial.dataset, "size": one.trial.input_size}
+            found.setdefault(one.data.sha256, entry | {"recognised": RECOGNISED[one.data.recognised]})
+    return sorted(found.values(), key=lambda entry: int(entry["size"]))
+
+
+def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:
+    """What each environment's framework said of itself, last of all with its network built; by identity."""
+    said: dict[str, dict[str, Any]] = {}
+    for job in (*stored.checks, *stored.trials):
+        hello, built = job.timeline.hello, job.timeline.built
+        if hello is not None:
+            in_force = built.describe if built else {}
+            said[job.environment.identity] = {"version": hello.version, **hello.describe, **in_force}
+    return said
+
+
+def _figure_names(stored: StoredRun) -> list[str]:
+    """What any of the run's checks measured."""
+    said = [check.timeline.check for check in stored.checks]
+    return list(dict.fromkeys(name for one in said if one is not None for name in one.figures))
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # all that strangers wrote
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "figures3": figures3,
+        "tiny": tiny,
+        "words": words,
+        "shown": shown,
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
+        "data_uri": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
+        "short": lambda identity: identity.removeprefix("sha256:")[:12],
+        "anchor": lambda identity: "e" + digest(identity)[:12],
+    }
+    return environment
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """'98.42 %'; an en dash where nothing is known."""
+    return "–" if share is None else f"{share:.{digits}%}".replace("%", " %")
+
+
+def figures3(value: float | None) -> str:
+    """Three significant figures, thousands apart: '0.0123', '12.3', '12,345'."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def tiny(value: float | None) -> str:
+    """'2.1e-6'; '0' for bitwise equality."""
+    return "–" if value is None else "0" if value == 0 else re.sub(r"e([+-])0", r"e\1", f"{value:.1e}")
+
+
+def words(name: str) -> str:
+    """'loss_step_20' as 'loss step 20'."""
+    return name.replace("_", " ")
+
+
+def shown(value: Any, name: str = "") -> str:
+    """A fact of the machine for people: bytes as GiB, lists with commas, an en dash for nothing."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and name.endswith("_bytes"):
+        return f"{value / GIB:.1f} GiB"
+    if isinstance(value, dict):
+        return "; ".join(f"{words(key)}: {shown(item, key)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def printable(text: str) -> str:
+    """Text without tricks: no terminal colours, a mark for characters that control or change direction."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "�" for char in plain
+    )
+
+
+def _without_paths(text: str, home: Home | None) -> str:
+    """`text` in which neither this machine's waymark folder nor the user's own folder can be read."""
+    places = [(str(home.root), "$WAYMARK_HOME")] if home else []
+    own = Path.home()
+    places += [(str(own), "~")] if len(own.parts) > 1 else []
+    for path, name in places:
+        for spelled in {path, html.escape(path)}:
+            text = re.sub(rf"(?<![\w/.-]){re.escape(spelled)}(?![\w-])", name, text)
+    return text

@@ -1,0 +1,297 @@
+"""What the user asks for, as frozen data; and one clear sentence for every way in which it can be wrong."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from orchestrator.errors import SpecError, did_you_mean
+from orchestrator.trial import CLASSES, Dataset, Device, Frozen, InputSize, Measure, Model, Name, Tag, Training
+from workers import models
+
+STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
+
+Epochs = Annotated[int, Field(ge=1, le=1000)]
+Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
+Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
+
+
+class ModelAxis(Frozen):
+    """One network of the sweep; its own input sizes and epochs where they differ from the sweep's."""
+
+    name: Name
+    depth: Annotated[int, Field(ge=8, le=1202)] | None = None
+    input_sizes: Sizes | None = None
+    epochs: Epochs | None = None
+
+    @property
+    def model(self) -> Model:
+        """Without what belongs to the sweep."""
+        return Model(name=self.name, depth=self.depth)
+
+
+class Axes(Frozen):
+    """The sweep is the product of these. A framework without an entry in `variants` runs its default variant."""
+
+    frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    variants: dict[Name, Tag | Variants] = {}
+    models: Annotated[tuple[ModelAxis, ...], Field(min_length=1)]
+    input_sizes: Sizes = (32,)
+    devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    def variants_of(self, framework: str) -> tuple[str | None, ...]:
+        """The variants asked for; (None,) means the catalogue's default."""
+        asked = self.variants.get(framework)
+        if asked is None:
+            return (None,)
+        return (asked,) if isinstance(asked, str) else asked
+
+
+class Limits(Frozen):
+    """Past `memory_gib` the kernel ends a trial, past `trial_seconds` the engine does."""
+
+    trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600
+    memory_gib: Annotated[float, Field(ge=0.25, le=4096)] = 8
+
+
+class ExperimentSpec(Frozen):
+    """One experiment: axes, data, training, how to measure, limits.
+
+    threads: processors a trial may use and threads its framework starts; null takes every physical core.
+    """
+
+    model_config = ConfigDict(title="waymark experiment")
+
+    schema_path: Annotated[str | None, Field(alias="$schema")] = None
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+    description: str = ""
+    axes: Axes
+    dataset: Dataset = Dataset()
+    training: Training = Training()
+    measure: Measure = Measure()
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    limits: Limits = Limits()
+
+
+def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
+    """The spec in `path` after `changes`.
+
+    frameworks: names that exist; anything else in axes.frameworks is refused.
+    changes:    dotted path -> value, e.g. {'training.epochs': 1}, in place of the file's; 'axes.models[].epochs' is
+                that of every entry of the list.
+    Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
+    """
+    raw = _read(path)
+    for dotted, value in (changes or {}).items():
+        _replace(raw, dotted, value)
+    try:
+        spec = ExperimentSpec.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise SpecError(f"{path}: {_sentence(error, raw)}") from None
+    fault = _fault(spec, {*frameworks, *STUDY_FRAMEWORKS})
+    if fault:
+        raise SpecError(f"{path}: {fault}")
+    return spec
+
+
+def schema_text() -> str:
+    """The JSON Schema that editors read, as experiments/schema.json holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}). Specs lie in experiments/.") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: byte {error.start} is not UTF-8; a spec is a UTF-8 JSON file.") from None
+    try:
+        raw = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{path}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}).") from None
+    except _RepeatedKeyError as error:
+        raise SpecError(f"{path}: the key '{error}' stands twice in one object; keep one of them.") from None
+    except _ConstantError as error:
+        raise SpecError(f"{path}: {error} is not JSON; write a number.") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is nested too deeply to be a spec.") from None
+    if not isinstance(raw, dict):
+        raise SpecError(f"{path}: holds {_shown(raw)}; a spec is a JSON object with 'name' and 'axes'.")
+    return raw
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _no_constant(text: str) -> float:
+    raise _ConstantError(text)
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise _RepeatedKeyError(key)
+        seen[key] = value
+    return seen
+
+
+def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
+    parent, _, rest = dotted.partition(".")
+    if not rest:
+        raw[parent] = value
+        return
+    child = raw.setdefault(parent.removesuffix("[]"), {})
+    for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
+        if isinstance(one, dict):  # anything else is for validation to refuse
+            _replace(one, rest, value)
+
+
+def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
+    """The first thing that is wrong beyond types and ranges, as a sentence; '' if nothing is."""
+    axes = spec.axes
+    named = [(f"axes.frameworks[{at}]", name) for at, name in enumerate(axes.frameworks)]
+    named += [("axes.variants", name) for name in axes.variants]
+    for where, name in named:
+        if name not in frameworks:
+            known = ", ".join(sorted(frameworks))
+            return f"{where} is '{name}', which is no framework here. Known: {known}.{did_you_mean(name, frameworks)}"
+    stray = [name for name in axes.variants if name not in axes.frameworks]
+    if stray:
+        return f"axes.variants names '{stray[0]}', which is not in axes.frameworks; add it there or remove it."
+    for where, values in _lists(axes):
+        for at, value in enumerate(values):
+            if value in values[:at]:
+                return f"{where}[{at}] repeats {_shown(value)}; each value may stand once."
+    for at, entry in enumerate(axes.models):
+        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
+        if fault:
+            return f"axes.models[{at}]{fault}"
+    if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
+        return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
+    return ""
+
+
+def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
+    lists: list[tuple[str, tuple[Any, ...]]] = [
+        ("axes.frameworks", axes.frameworks),
+        ("axes.input_sizes", axes.input_sizes),
+        ("axes.devices", axes.devices),
+        ("axes.seeds", axes.seeds),
+        ("axes.models", tuple(entry.model.label for entry in axes.models)),
+    ]
+    lists += [(f"axes.variants.{name}", value) for name, value in axes.variants.items() if not isinstance(value, str)]
+    lists += [
+        (f"axes.models[{at}].input_sizes", entry.input_sizes)
+        for at, entry in enumerate(axes.models)
+        if entry.input_sizes
+    ]
+    return lists
+
+
+def _model_fault(entry: ModelAxis, sizes: tuple[int, ...]) -> str:
+    known = models.names()
+    if entry.name not in known:
+        return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
+    for size in sizes:
+        try:
+            models.build(entry.name, CLASSES, size, **entry.model.params)
+        except (ValueError, TypeError) as error:
+            return f" cannot be built for {size}x{size}: {error}"
+    return ""
+
+
+def _sentence(error: ValidationError, raw: object) -> str:
+    """The first of pydantic's findings as: where, what was seen, what is allowed."""
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    where = _path(first["loc"], raw)
+    kind, context, seen = first["type"], first.get("ctx", {}), _shown(first["input"])
+    if kind == "missing":
+        return f"{where} is missing; it is required."
+    if kind == "extra_forbidden":
+        known = sorted(_schema_at(first["loc"][:-1]).get("properties", {}))
+        nearest = did_you_mean(str(first["loc"][-1]), known)
+        return f"{where} is not a key of a spec. Known here: {', '.join(known)}.{nearest}"
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        return f"{where} is {seen}; it must be {_range(first['loc'])}."
+    if kind == "literal_error":
+        expected = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
+        return f"{where} is {seen}; allowed: {expected}.{did_you_mean(str(first['input']), expected.split(', '))}"
+    if kind == "too_short":
+        return f"{where} is empty; it needs at least one value."
+    if kind == "string_pattern_mismatch":
+        return f"{where} is {seen}; it must match {context.get('pattern')}."
+    if kind.endswith("_type") or kind.endswith("_parsing"):
+        return f"{where} is {seen}; {first['msg'].lower().replace('input should', 'it must').replace('tuple', 'list')}."
+    return f"{where} is {seen}; {first['msg']}."
+
+
+def _path(loc: tuple[int | str, ...], raw: object) -> str:
+    """'axes.models[1].depth'; parts that pydantic adds for unions are left out because the JSON has no such key."""
+    text = ""
+    for at, part in enumerate(loc):
+        if isinstance(part, int):
+            text += f"[{part}]"
+            raw = raw[part] if isinstance(raw, list) and part < len(raw) else None
+        elif (isinstance(raw, dict) and part in raw) or (at == len(loc) - 1 and isinstance(raw, dict)):
+            text += f".{part}" if text else part
+            raw = raw.get(part)
+    return text or "the spec"
+
+
+def _schema_at(loc: tuple[int | str, ...]) -> dict[str, Any]:
+    """The part of the JSON Schema that speaks of `loc`; {} where a union hides it."""
+    schema = ExperimentSpec.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = _unfolded(node, schema)
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+    return _unfolded(node, schema)
+
+
+def _unfolded(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`node` without the wrapping of optional values and references."""
+    for option in node.get("anyOf", []):
+        if option.get("type") != "null":
+            node = option
+            break
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rpartition("/")[2]] if reference else node
+
+
+def _range(loc: tuple[int | str, ...]) -> str:
+    """'between 1 and 4096', 'greater than 0 and at most 10': the numbers that `loc` may be, or ''."""
+    node = _schema_at(loc)
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    words = [
+        f"{said} {node[bound]:g}"
+        for bound, said in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "greater than"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "less than"),
+        )
+        if bound in node
+    ]
+    return " and ".join(words)
+
+
+def _shown(value: object) -> str:
+    """A JSON value as the user wrote it, cut to 60 characters."""
+    text = json.dumps(value, default=str)
+    text = f"'{value}'" if isinstance(value, str) else text
+    return text if len(text) <= 60 else f"{text[:57]}..."

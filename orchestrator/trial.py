@@ -1,0 +1,202 @@
+"""The shared values: what a trial asks, where it runs, how it ended; with its key and its id.
+
+`Trial.key` is the hash of the question (all but the variant): comparing two variants is a join on it.
+`trial_id` adds what gave the answer: environment, data and worker code. One changed byte in any of them changes
+the id, so nothing stale is ever taken for an answer.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Device = Literal["cpu", "gpu"]
+InputSize = Literal[32, 48, 64]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+
+Status = Literal[
+    "ok",
+    "unsupported",
+    "unverified",
+    "out_of_memory",
+    "timeout",
+    "diverged",
+    "crashed",
+    "no_protocol",
+    "lost",
+    "cancelled",
+]
+Fault = Literal["none", "subject", "environment", "unknown"]
+
+CLASSES = 43  # GTSRB
+
+
+class Frozen(BaseModel):
+    """An immutable record that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def digest(value: object) -> str:
+    """sha256 (hex) of a JSON value in canonical form: sorted keys, no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Model(Frozen):
+    """A network of workers/models: its family and, for families that have one, its depth in layers."""
+
+    name: Name
+    depth: Annotated[int, Field(ge=8, le=1202)] | None = None
+
+    @property
+    def label(self) -> str:
+        """'ResNet-20', 'IDSIA': the name people use."""
+        name = {"resnet": "ResNet", "idsia": "IDSIA"}.get(self.name, self.name)
+        return name if self.depth is None else f"{name}-{self.depth}"
+
+    @property
+    def params(self) -> dict[str, int]:
+        """Keyword arguments of the family's `build`."""
+        return {} if self.depth is None else {"depth": self.depth}
+
+
+class Synthetic(Frozen):
+    """Size of the drawn data set: tracks of 43 classes, each track one sign in changing light and pose."""
+
+    tracks_per_class: Annotated[int, Field(ge=2, le=500)] = 10
+    frames_per_track: Annotated[int, Field(ge=1, le=60)] = 6
+    test_tracks_per_class: Annotated[int, Field(ge=1, le=200)] = 2
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+
+class Dataset(Frozen):
+    """Which pictures, how they are split and how they are prepared."""
+
+    name: Literal["gtsrb", "synthetic"] = "gtsrb"
+    split: Literal["paper", "by-track"] = "paper"
+    split_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clahe: bool = True
+    synthetic: Synthetic | None = None
+
+
+class Training(Frozen):
+    """Plain SGD with momentum at a constant rate, mean softmax cross-entropy, reshuffled every epoch."""
+
+    optimiser: Literal["sgd"] = "sgd"
+    initialiser: Literal["he_normal"] = "he_normal"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 25
+
+
+class Measure(Frozen):
+    """How the clock reads.
+
+    sync: `step` waits after every step (latency), `block` once per block of at least 200 ms (throughput).
+    feed: `host` places each batch inside the clock; `resident` places the epoch's batches before it starts.
+    warmup_steps, warmup_seconds: steps up to the later of the two are kept and flagged, and left out of summaries.
+    evaluate: validation accuracy after each epoch, or only after the last one.
+    """
+
+    sync: Literal["step", "block"] = "step"
+    feed: Literal["host", "resident"] = "host"
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000)] = 20
+    warmup_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
+    evaluate: Literal["epoch", "end"] = "epoch"
+
+
+class Trial(Frozen):
+    """One cell: one process that trains one network once."""
+
+    framework: Name
+    variant: Tag
+    model: Model
+    input_size: InputSize
+    device: Device
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    repeat: Annotated[int, Field(ge=0)]
+    dataset: Dataset
+    training: Training
+    measure: Measure
+    threads: Annotated[int, Field(ge=1, le=1024)]
+
+    @property
+    def key(self) -> str:
+        """Hash of the question: all but the variant."""
+        return digest(self.model_dump(mode="json", exclude={"variant"}))
+
+    @property
+    def label(self) -> str:
+        """'pytorch:2.13 ResNet-20@32 cpu seed 0 repeat 0'."""
+        return f"{self.subject} {self.cell} {self.device} seed {self.seed} repeat {self.repeat}"
+
+    @property
+    def subject(self) -> str:
+        """'pytorch:2.13'."""
+        return f"{self.framework}:{self.variant}"
+
+    @property
+    def cell(self) -> str:
+        """'ResNet-20@32'."""
+        return f"{self.model.label}@{self.input_size}"
+
+
+class Environment(Frozen):
+    """A catalogue row made real.
+
+    identity: hash of everything in it: image id or installed packages, with the row's variables and options.
+    location: image reference for Docker, path of the interpreter for a virtualenv.
+    freeze:   installed distributions, 'name==version', sorted.
+    env:      variables set for the worker, placeholders resolved.
+    options:  what the row tells the adapter.
+    """
+
+    engine: str
+    framework: Name
+    variant: Tag
+    device: Device
+    identity: str
+    location: str
+    python: str
+    freeze: tuple[str, ...]
+    env: dict[str, str] = {}
+    options: dict[str, Any] = {}
+
+
+class Exit(Frozen):
+    """How a worker process ended, as its engine saw it.
+
+    code:            exit code, or None if a signal or the engine ended it.
+    log_tail:        the last lines of its stdout and stderr.
+    launched_unix:   seconds since 1970 when the engine was asked to start it.
+    wall_seconds:    from that moment until it was gone.
+    started_seconds: from that moment until its process ran; None if the engine cannot tell.
+    """
+
+    code: int | None
+    signal: int | None = None
+    is_timeout: bool = False
+    is_out_of_memory: bool = False
+    is_cancelled: bool = False
+    log_tail: str = ""
+    launched_unix: float
+    wall_seconds: float
+    started_seconds: float | None = None
+
+
+class Outcome(Frozen):
+    """Status of a trial, whose fault it is, and one sentence of reason ('' when ok)."""
+
+    status: Status
+    fault: Fault
+    reason: str = ""
+
+
+def trial_id(trial: Trial, environment: Environment, data_sha256: str, worker_sha256: str) -> str:
+    """Hash of the question and of everything that gave the answer."""
+    return digest([trial.key, trial.variant, environment.identity, data_sha256, worker_sha256])

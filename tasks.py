@@ -1,0 +1,301 @@
+"""invoke verbs: parse flags, call one function, print. No logic, no Docker, no SQL.
+
+Each verb imports its own use case: `invoke images` need not wait for scipy.
+"""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.catalogue import Catalogue
+from orchestrator.errors import SpecError, WaymarkError
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.progress import View
+from orchestrator.trial import Dataset, Device
+
+P = ParamSpec("P")
+REPORTS = Path(os.environ.get("WAYMARK_REPORTS") or REPOSITORY / "reports")
+PIPE_COLUMNS = 160  # where no terminal says how wide it is
+
+SUMMARY = {
+    "subject": "subject",
+    "cell": "cell",
+    "status": "status",
+    "accuracy_test": "accuracy",
+    "step_ms": "step ms",
+    "images_per_second": "images/s",
+    "epoch_s": "epoch s",
+    "check": "selfcheck",
+    "parity_logits": "logits off by",
+}
+"""What the table of a sweep shows of report.summary_rows; --json has all of it."""
+
+SPEC_FLAGS = {
+    "spec": "experiment to run (default experiments/quick.json)",
+    "device": "cpu or gpu: only this one",
+    "frameworks": "only these, comma-separated",
+    "variant": "framework=variant, for example mxnet=1.5-mkl; may be repeated",
+    "epochs": "epochs of every model, in place of the spec's",
+}
+
+
+def verb(body: Callable[P, int | None]) -> Callable[P, None]:
+    """A body whose WaymarkError becomes one sentence and an exit code, and whose Ctrl-C is no traceback."""
+
+    @functools.wraps(body)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = body(*args, **kwargs)
+        except WaymarkError as error:
+            raise Exit(str(error), error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("stopped", 130) from None
+        if code:
+            raise Exit(code=code)
+
+    return run
+
+
+@task(
+    name="data",
+    auto_shortflags=False,
+    help={
+        "from": "the GTSRB archives: a folder with the official zips, or one they were unpacked to",
+        "download": "fetch the official archives (366 MB), checked by size and md5",
+        "sizes": "input sizes to prepare, comma-separated",
+        "json": "print the result as JSON",
+    },
+)
+@verb
+def data_(_: Context, from_: str = "", download: bool = False, sizes: str = "32,48,64", json_: bool = False) -> None:
+    """Read or download the GTSRB archives and prepare them; a second call finds the cache."""
+    from orchestrator import data
+
+    home, view = Home.default(), View()
+    if download:
+        data.register(data.download(home, view.say), home)
+    elif from_:
+        data.register(Path(from_).absolute(), home)
+    with view.counting("preparing pictures") as progress:
+        prepared = data.prepare(Dataset(), _sizes(sizes), home, progress)
+    rows = [
+        {
+            "size": size,
+            "pictures": one.recognised,
+            "train": one.train_pictures,
+            "test": one.test_pictures,
+            "state": "new" if one.is_new else "found in cache",
+            "folder": one.path,
+        }
+        for size, one in prepared.items()
+    ]
+    _show("Prepared pictures", rows, json_)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["variant"],
+    help={
+        "frameworks": "only these, comma-separated",
+        "device": "cpu or gpu",
+        "variant": "framework=variant: only this one of that framework; may be repeated",
+        "dry-run": "list what would be built and why, and build nothing",
+        "json": "print the result as JSON",
+    },
+)
+@verb
+def build_images(
+    _: Context,
+    frameworks: str = "",
+    device: str = "cpu",
+    variant: Sequence[str] | None = None,
+    dry_run: bool = False,
+    json_: bool = False,
+) -> None:
+    """Build the container images that changed; the log of each is named."""
+    from orchestrator import build
+
+    catalogue = _catalogue()
+    rows = build.chosen(catalogue, _names(frameworks), _device(device), _variants(variant or ()))
+    if dry_run:
+        _show("To build", build.outlook(rows), json_)
+        return
+    built = build.build_images(rows, Home.default(), View().say)
+    _show("Images", build.table(built), json_)
+
+
+@task(auto_shortflags=False, help={"json": "print the result as JSON"})
+@verb
+def images(_: Context, json_: bool = False) -> None:
+    """List every row of the catalogue: version, size, when it was built."""
+    from orchestrator import build
+
+    _show("Images", build.listing(_catalogue()), json_)
+
+
+@task(
+    name="sweep",
+    auto_shortflags=False,
+    iterable=["variant"],
+    optional=["resume"],
+    help={
+        **SPEC_FLAGS,
+        "engine": "docker, virtualenv or replay (default docker, or virtualenv where no Docker answers)",
+        "dry-run": "print the plan with its skips and reasons, and run nothing",
+        "resume": "go on with the newest run, or with --resume=RUN; its recorded spec and engine are used",
+        "unverified": "time environments whose selfcheck did not pass, and mark them so",
+        "json": "print the result as JSON",
+    },
+)
+@verb
+def sweep_(
+    _: Context,
+    spec: str = "",
+    device: str = "",
+    frameworks: str = "",
+    variant: Sequence[str] | None = None,
+    epochs: int = 0,
+    engine: str = "",
+    dry_run: bool = False,
+    resume: str | bool | None = None,
+    unverified: bool = False,
+    json_: bool = False,
+) -> int:
+    """Train every cell of a spec, each in its own process and environment, and write a report."""
+    from orchestrator import report, sweep
+
+    flags = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
+    if resume and any(flags.values()):
+        raise SpecError("--resume goes on with the spec that the run recorded; leave out the flags that change it.")
+    path = Path(spec or REPOSITORY / "experiments" / "quick.json")
+    request = sweep.Request(
+        spec_path=path,
+        changes=_changes(device and _device(device), _names(frameworks), _variants(variant or ()), epochs),
+        engine=engine or None,
+        resume="latest" if resume is True else resume or None,
+        allow_unverified=unverified,
+        argv=tuple(sys.argv[1:]),
+    )
+    if dry_run:
+        _show(*sweep.outline(request, _catalogue()), json_)
+        return 0
+    result = sweep.sweep(request, _catalogue(), Home.default(), REPORTS, View())
+    rows = report.summary_rows(result.stored)
+    _show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
+    for row in rows:
+        if row["reason"]:
+            View().say(f"{row['subject']} {row['cell']}: {row['reason']}")
+    View().say(f"report: {result.report}")
+    return result.exit_code
+
+
+@task(name="report", auto_shortflags=False, help={"run": "which run (default the newest)"})
+@verb
+def report_(_: Context, run: str = "") -> None:
+    """Render the report of a run again, from the store."""
+    from orchestrator import sweep
+
+    View().say(f"report: {sweep.render_again(run or None, Home.default(), REPORTS)}")
+
+
+@task(auto_shortflags=False)
+@verb
+def ingest(_: Context) -> int:
+    """Make the store again from the event files of all runs."""
+    from orchestrator import sweep
+
+    return sweep.ingest(Home.default(), View())
+
+
+@task(name="doctor", auto_shortflags=False, help={"json": "print the result as JSON"})
+@verb
+def doctor_(_: Context, json_: bool = False) -> int:
+    """Check Docker, disk, processor, Pythons, data and card; each finding says what to do."""
+    from orchestrator import doctor
+
+    findings = doctor.examine(Home.default(), _catalogue())
+    _show("waymark doctor", [finding.model_dump() for finding in findings], json_)
+    return 0 if doctor.can_sweep(findings) else 1
+
+
+def _catalogue() -> Catalogue:
+    return Catalogue.load(REPOSITORY / "docker")
+
+
+def _device(text: str) -> Device:
+    if text not in ("cpu", "gpu"):
+        raise SpecError(f"--device is '{text}'; it is cpu or gpu.")
+    return "gpu" if text == "gpu" else "cpu"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = _names(text)
+    wrong = [size for size in sizes if size not in ("32", "48", "64")]
+    if wrong or not sizes:
+        raise SpecError(f"--sizes is '{text}'; it takes 32, 48 and 64, separated by commas.")
+    return tuple(int(size) for size in sizes)
+
+
+def _variants(given: Sequence[str]) -> dict[str, list[str]]:
+    """'mxnet=1.5' 'mxnet=1.5-mkl' -> {'mxnet': ['1.5', '1.5-mkl']}."""
+    variants: dict[str, list[str]] = {}
+    for one in given:
+        framework, sign, tag = one.partition("=")
+        if not (framework and sign and tag):
+            raise SpecError(f"--variant is '{one}'; write framework=variant, for example mxnet=1.5-mkl.")
+        variants.setdefault(framework, []).append(tag)
+    return variants
+
+
+def _changes(
+    device: str, frameworks: tuple[str, ...], variants: Mapping[str, list[str]], epochs: int
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if device:
+        changes["axes.devices"] = [device]
+    if frameworks:
+        changes["axes.frameworks"] = list(frameworks)
+    for framework, tags in variants.items():
+        changes[f"axes.variants.{framework}"] = tags
+    if epochs:
+        changes["training.epochs"] = epochs
+        changes["axes.models[].epochs"] = None
+    return changes
+
+
+def _show(
+    title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
+) -> None:
+    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default of all that the first row has."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))  # noqa: T201 - this is the output
+        return
+    shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, heading in shown.items():
+        is_number = any(isinstance(row.get(key), float) for row in rows)
+        table.add_column(heading, overflow="fold", justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in shown))
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
