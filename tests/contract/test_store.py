@@ -1,0 +1,341 @@
+"""What every store keeps to, in SQLite and, where WAYMARK_TEST_POSTGRES names an empty database, in PostgreSQL."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator import store as index
+from orchestrator.errors import StoreError
+from orchestrator.store import Store
+from orchestrator.trial import Outcome
+from tests import fake_run as fake
+
+OLD_SCHEMAS = Path(__file__).resolve().parent.parent / "old_schemas"
+POSTGRES = os.environ.get("WAYMARK_TEST_POSTGRES")
+CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")
+
+
+@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'folder' / 'store.sqlite'}"
+    engine = sa.create_engine(sa.make_url(POSTGRES).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS events, jobs, runs, waymark_schema")
+    engine.dispose()
+    return POSTGRES
+
+
+@pytest.fixture
+def store(url):
+    with Store.open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lite(tmp_path):
+    """Path of a SQLite store that holds one run."""
+    path = tmp_path / "store.sqlite"
+    with Store.open(f"sqlite:///{path}") as opened:
+        opened.add_run(fake.run_facts())
+    return path
+
+
+def add_all(store, facts, jobs):
+    store.add_run(facts)
+    for record, exit_, outcome, said in jobs:
+        store.add(record, exit_, outcome, said)
+
+
+def some_jobs(run_id="20261121-120000-quick"):
+    return [
+        (fake.trial_record(run_id=run_id), fake.ENDED, fake.OK, fake.training()),
+        (fake.trial_record(ordinal=2, run_id=run_id), None, CRASHED, []),
+        (fake.check_record(run_id=run_id), fake.ENDED, fake.OK, fake.checking()),
+    ]
+
+
+def question(record):
+    asked = record.check or record.trial
+    return record.environment.identity, record.worker_sha256, asked.model, asked.input_size, asked.device
+
+
+def test_a_trial_comes_back_as_it_went_in(store):
+    record, _, _, said = job = some_jobs()[0]
+    add_all(store, fake.run_facts(), [job])
+    trial = store.run(record.run_id).trials[0]
+    said = tuple(event for event in said if event.kind != "progress")
+    assert (trial.record, trial.exit, trial.outcome, trial.events) == (record, fake.ENDED, fake.OK, said)
+
+
+def test_a_run_comes_back_as_it_went_in(store):
+    store.add_run(fake.run_facts())
+    assert store.run(fake.run_facts().run_id).facts == fake.run_facts()
+
+
+def test_trials_come_back_in_the_order_of_the_plan(store):
+    add_all(store, fake.run_facts(), reversed(some_jobs()))
+    assert [trial.record.ordinal for trial in store.run(fake.run_facts().run_id).trials] == [1, 2]
+
+
+def test_adding_twice_is_adding_once(store):
+    add_all(store, fake.run_facts(), some_jobs())
+    once = store.run(fake.run_facts().run_id)
+    add_all(store, fake.run_facts(), some_jobs())
+    assert store.run(fake.run_facts().run_id) == once
+
+
+def test_a_job_done_again_replaces_the_first_answer(store):
+    record = fake.trial_record()
+    add_all(store, fake.run_facts(), [(record, None, CRASHED, []), (record, fake.ENDED, fake.OK, fake.training())])
+    assert [trial.outcome for trial in store.run(record.run_id).trials] == [fake.OK]
+
+
+def test_a_job_of_a_run_that_was_never_added_is_our_bug(store):
+    with pytest.raises(sa.exc.IntegrityError):
+        store.add(fake.trial_record(), None, fake.OK, [])
+
+
+def test_rebuilding_gives_the_rows_of_adding(store, tmp_path):
+    add_all(store, fake.run_facts(), some_jobs())
+    fake.write_run(tmp_path / "runs", fake.run_facts(), some_jobs())
+    with Store.open(f"sqlite:///{tmp_path / 'again.sqlite'}") as again:
+        again.rebuild(tmp_path / "runs", lambda line: None)
+        assert again.run(fake.run_facts().run_id) == store.run(fake.run_facts().run_id)
+
+
+def test_rebuilding_counts_runs_and_jobs(store, tmp_path):
+    fake.write_run(tmp_path / "runs", fake.run_facts(), some_jobs())
+    fake.write_run(tmp_path / "runs", fake.run_facts("another"), [])
+    assert store.rebuild(tmp_path / "runs", lambda line: None) == index.Ingested(runs=2, jobs=3, damaged=())
+
+
+def test_rebuilding_where_nothing_ever_ran_finds_nothing(store, tmp_path):
+    assert store.rebuild(tmp_path / "absent", lambda line: None).runs == 0
+
+
+def test_a_job_without_outcome_is_lost(store, tmp_path):
+    record = fake.trial_record()
+    store.ingest(fake.write_run(tmp_path, fake.run_facts(), [(record, None, None, fake.training()[:3])]))
+    outcome = store.run(record.run_id).trials[0].outcome
+    assert (outcome.status, outcome.fault) == ("lost", "unknown")
+
+
+@pytest.mark.parametrize("name", ["record.json", "exit.json", "outcome.json"])
+@pytest.mark.parametrize("content", ["", "{", '{"run_id": 5}', "\udcff"], ids=["empty", "torn", "wrong", "bytes"])
+def test_a_damaged_job_is_named_and_stops_nothing_else(store, tmp_path, name, content):
+    folder = fake.write_run(tmp_path, fake.run_facts(), some_jobs())
+    (folder / "0001-job" / name).write_bytes(content.encode(errors="surrogateescape"))
+    read = store.ingest(folder)
+    assert (read.jobs, "0001-job" in read.damaged[0]) == (2, True)
+
+
+def test_a_job_folder_without_a_record_is_named(store, tmp_path):
+    folder = fake.write_run(tmp_path, fake.run_facts(), some_jobs())
+    (folder / "0002-job" / "record.json").unlink()
+    assert store.ingest(folder).damaged == (
+        f"{folder / '0002-job' / 'record.json'} cannot be read (No such file or directory).",
+    )
+
+
+def test_a_job_that_strayed_from_another_run_is_named(store, tmp_path):
+    folder = fake.write_run(tmp_path, fake.run_facts(), [(fake.trial_record(run_id="other"), None, fake.OK, [])])
+    assert "belongs to run 'other'" in store.ingest(folder).damaged[0]
+
+
+def test_a_folder_that_is_no_run_is_named(store, tmp_path):
+    (tmp_path / "stray").mkdir()
+    assert "run.json cannot be read" in store.rebuild(tmp_path, lambda line: None).damaged[0]
+
+
+def test_resuming_asks_only_for_what_ended_ok(store):
+    add_all(store, fake.run_facts(), some_jobs())
+    assert store.ok_ids(fake.run_facts().run_id) == {"id-1"}
+
+
+def test_resuming_one_run_ignores_the_others(store):
+    add_all(store, fake.run_facts("another"), some_jobs("another"))
+    assert store.ok_ids(fake.run_facts().run_id) == set()
+
+
+def test_a_check_that_passed_is_found(store):
+    record = fake.check_record()
+    add_all(store, fake.run_facts(), [(record, fake.ENDED, fake.OK, fake.checking())])
+    assert store.passing_check(*question(record)).timeline.check.figures == fake.FIGURES
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(fake.OK, fake.checking(passed=False)), (CRASHED, fake.checking()), (fake.OK, [])],
+    ids=["failed", "crashed", "silent"],
+)
+def test_a_check_that_did_not_pass_is_no_passing_check(store, outcome, said):
+    record = fake.check_record()
+    add_all(store, fake.run_facts(), [(record, fake.ENDED, outcome, said)])
+    assert store.passing_check(*question(record)) is None
+
+
+def test_the_latest_check_may_have_failed(store):
+    record = fake.check_record()
+    add_all(store, fake.run_facts(), [(record, fake.ENDED, fake.OK, fake.checking(passed=False))])
+    assert not store.latest_check(*question(record)).passed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment": fake.environment(identity="sha256:rebuilt")},
+        {"worker_sha256": "0" * 64},
+        {"model": fake.IDSIA, "input_size": 48},
+        {"input_size": 48},
+    ],
+    ids=["environment", "worker", "model", "size"],
+)
+def test_a_check_of_anything_else_does_not_count(store, change):
+    add_all(store, fake.run_facts(), [(fake.check_record(**change), fake.ENDED, fake.OK, fake.checking())])
+    assert store.passing_check(*question(fake.check_record())) is None
+
+
+def test_a_trial_is_no_check(store):
+    add_all(store, fake.run_facts(), some_jobs()[:1])
+    assert store.latest_check(*question(fake.trial_record())) is None
+
+
+def test_a_run_that_did_not_check_shows_the_check_on_record(store):
+    add_all(store, fake.run_facts("before", started_unix=1.0), some_jobs("before")[2:])
+    add_all(store, fake.run_facts(), some_jobs()[:1])
+    assert [check.record.run_id for check in store.run(fake.run_facts().run_id).checks] == ["before"]
+
+
+def test_a_check_of_one_size_stands_for_the_network(store):
+    add_all(store, fake.run_facts("before", started_unix=1.0), some_jobs("before")[2:])
+    at_48 = fake.trial_record(fake.trial(input_size=48))
+    add_all(store, fake.run_facts(), [(at_48, fake.ENDED, fake.OK, fake.training())])
+    assert len(store.run(fake.run_facts().run_id).checks) == 1
+
+
+def test_environments_stand_once_in_order_of_use(store):
+    tensorflow = fake.trial_record(fake.trial("tensorflow", "2.21"), ordinal=3)
+    add_all(store, fake.run_facts(), [*some_jobs(), (tensorflow, fake.ENDED, fake.OK, [])])
+    names = [one.framework for one in store.run(fake.run_facts().run_id).environments]
+    assert names == ["pytorch", "tensorflow"]
+
+
+def test_runs_come_newest_first(store):
+    for started in (1.0, 3.0, 2.0):
+        store.add_run(fake.run_facts(f"run-{started:.0f}", started_unix=started))
+    assert [run.run_id for run in store.runs()] == ["run-3", "run-2", "run-1"]
+
+
+def test_an_empty_store_has_no_latest_run(store):
+    assert store.latest_run() is None
+
+
+def test_an_unknown_run_is_answered_with_the_nearest(store):
+    store.add_run(fake.run_facts())
+    with pytest.raises(StoreError, match="Did you mean '20261121-120000-quick'"):
+        store.run("20261121-120000-quik")
+
+
+def test_opening_again_keeps_what_is_there(store, url):
+    store.add_run(fake.run_facts())
+    with Store.open(url) as again:
+        assert again.latest_run() == fake.run_facts()
+
+
+@pytest.mark.skipif(not POSTGRES, reason="WAYMARK_TEST_POSTGRES names no empty PostgreSQL database to test with")
+def test_postgresql_keeps_a_run():
+    with Store.open(POSTGRES) as store:
+        store.add_run(fake.run_facts())
+        assert store.run(fake.run_facts().run_id).facts == fake.run_facts()
+
+
+def test_a_password_never_reaches_a_message():
+    with pytest.raises(StoreError) as error:
+        Store.open("postgresql://user:secret@127.0.0.1:1/none")
+    assert "secret" not in str(error.value)
+
+
+def test_columns_that_the_store_reads_are_those_that_the_migrations_made(lite):
+    connection = sqlite3.connect(lite)
+    made = {
+        table: tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+        for table in ("runs", "jobs", "events")
+    }
+    connection.close()
+    assert made == {"runs": index.RUN_COLUMNS, "jobs": index.JOB_COLUMNS, "events": index.EVENT_COLUMNS}
+
+
+def test_readers_of_a_sqlite_store_do_not_wait_for_its_writer(lite):
+    writer = sqlite3.connect(lite, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with Store.open(f"sqlite:///{lite}", busy_seconds=0.1) as store:
+        assert store.latest_run() == fake.run_facts()
+    writer.close()
+
+
+def test_a_locked_store_says_so(lite):
+    writer = sqlite3.connect(lite, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with (
+        Store.open(f"sqlite:///{lite}", busy_seconds=0.1) as store,
+        pytest.raises(StoreError, match="is locked by another program"),
+    ):
+        store.add_run(fake.run_facts())
+    writer.close()
+
+
+def test_a_store_of_a_newer_waymark_is_left_alone(lite):
+    connection = sqlite3.connect(lite)
+    with connection:
+        connection.execute("UPDATE waymark_schema SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreError, match=r"has schema '9999', which a newer waymark made"):
+        Store.open(f"sqlite:///{lite}")
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "other.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE bookmarks (url)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="is not a store of waymark: it holds the tables bookmarks"):
+        Store.open(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path):
+    path = tmp_path / "store.sqlite"
+    path.write_text("this is a diary, and a long one, not a database; " * 20)
+    with pytest.raises(StoreError, match="is not a SQLite file"):
+        Store.open(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("nonsense", "URL cannot be read"), ("mysql://host/name", "names a 'mysql' database")],
+)
+def test_a_url_that_is_none_of_ours_says_what_is(url, says):
+    with pytest.raises(StoreError, match=says):
+        Store.open(url)
+
+
+def test_a_store_below_a_file_says_that_its_folder_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be made"):
+        Store.open(f"sqlite:///{tmp_path / 'file' / 'store.sqlite'}")
+
+
+@pytest.mark.parametrize("dump", sorted(OLD_SCHEMAS.glob("*.sql")), ids=lambda path: path.stem)
+def test_a_store_of_an_old_schema_opens_with_what_it_holds(dump, tmp_path):
+    path = tmp_path / "store.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(dump.read_text())
+    connection.close()
+    with Store.open(f"sqlite:///{path}") as store:
+        run = store.run("20261121-120000-quick")
+    assert [trial.outcome.status for trial in run.trials] == ["ok", "crashed"]

@@ -1,0 +1,196 @@
+"""Real sweeps: spec in, report out; one stopped and resumed; machines that are broken in part or whole."""
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from orchestrator import sweep
+from orchestrator.engines.source import snapshot
+from orchestrator.engines.virtualenv import VirtualenvEngine
+from orchestrator.errors import EngineError, StoreError
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.host import read_host
+from orchestrator.progress import View
+from orchestrator.store import Store
+from orchestrator.trial import Exit
+
+SPEC = {
+    "name": "tiny",
+    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8}], "seeds": [0, 1]},
+    "dataset": {
+        "name": "synthetic",
+        "split": "by-track",
+        "synthetic": {"tracks_per_class": 2, "frames_per_track": 2, "test_tracks_per_class": 1},
+    },
+    "training": {"epochs": 1, "batch_size": 16},
+    "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
+    "limits": {"trial_seconds": 300, "memory_gib": 4},
+}
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory, catalogue):
+    """(world, result, what was said) of one real sweep: a home with the machine's own virtualenvs, a spec, reports."""
+    folder = tmp_path_factory.mktemp("swept")
+    home = Home(folder / "home")
+    home.root.mkdir()
+    shared = Home.default().virtualenvs
+    shared.mkdir(parents=True, exist_ok=True)
+    home.virtualenvs.symlink_to(shared)
+    spec = folder / "tiny.json"
+    spec.write_text(json.dumps(SPEC))
+    world = home, spec, folder / "reports"
+    return world, *run(world, catalogue)
+
+
+@pytest.fixture
+def world(swept, tmp_path):
+    """The same home after that sweep, in a copy: its selfcheck has passed, so a test need not wait for another."""
+    shutil.copytree(swept[0][0].root.parent, tmp_path / "world", symlinks=True)
+    home = Home(tmp_path / "world" / "home")
+    return home, tmp_path / "world" / "tiny.json", tmp_path / "world" / "reports"
+
+
+def run(world, catalogue, **fields):
+    home, spec, reports = world
+    said = io.StringIO()
+    request = sweep.Request(spec_path=spec, **{"engine": "virtualenv", **fields})
+    result = sweep.sweep(request, catalogue, home, reports, View(Console(file=said, width=200)))
+    return result, said.getvalue()
+
+
+def weights(result):
+    return [trial.events[-1].fields["weights_sha256"] for trial in result.stored.trials]
+
+
+def test_a_sweep_ends_with_ok_rows_a_report_and_exit_code_0(swept):
+    _, result, _ = swept
+    assert [trial.outcome.status for trial in result.stored.trials] == ["ok", "ok"]
+    assert result.exit_code == 0
+    assert "numpy_ref:1.0" in result.report.read_text()
+
+
+def test_an_environment_is_checked_before_it_is_timed(swept):
+    _, result, said = swept
+    assert [check.passed for check in result.stored.checks] == [True]
+    assert said.index("selfcheck ResNet-8@32: passed") < said.index("[1/2]")
+
+
+def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
+    again, said = run(world, catalogue, engine=None, resume="latest")
+    assert again.stored == swept[1].stored
+    assert said.count("already done") == 2
+
+
+def test_a_second_sweep_does_not_repeat_a_passed_selfcheck_and_gets_the_same_weights(swept, world, catalogue):
+    again, said = run(world, catalogue)
+    assert "passed before" in said
+    assert len(again.stored.checks) == 1  # cited from the first run, so that its figures stand in this report too
+    assert sorted(weights(again)) == sorted(weights(swept[1]))
+
+
+def test_another_seed_gives_other_weights(swept):
+    assert len(set(weights(swept[1]))) == 2
+
+
+def test_changed_worker_code_is_checked_again(world, catalogue, monkeypatch):
+    changed = snapshot(world[0])
+    monkeypatch.setattr(sweep, "snapshot", lambda home: replace(changed, sha256="0" * 64))
+    _, said = run(world, catalogue)
+    assert "passed before" not in said
+
+
+def test_ingest_makes_the_same_store_again(swept, world):
+    home = world[0]
+    (home.root / "store.sqlite").unlink()
+    assert sweep.ingest(home, View(Console(file=io.StringIO()))) == 0
+    with Store.open(home.store_url) as store:
+        assert store.run(swept[1].stored.facts.run_id) == swept[1].stored
+
+
+def test_resuming_nothing_is_one_sentence(world, catalogue):
+    shutil.rmtree(world[0].runs)
+    with pytest.raises(StoreError, match="holds no run to resume"):
+        run(world, catalogue, resume="latest")
+
+
+def test_two_sweeps_at_once_are_refused(world, catalogue):
+    with (world[0].root / "sweep.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EngineError, match="another sweep is running"):
+            run(world, catalogue)
+
+
+class Broken(VirtualenvEngine):
+    """Starts nothing: every worker ends at once without an event."""
+
+    def run(self, launch, tick):
+        return Exit(code=127, launched_unix=time.time(), wall_seconds=0.0, log_tail="python: not found")
+
+
+def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monkeypatch):
+    environment = VirtualenvEngine(world[0], read_host()).prepare(catalogue.resolve("numpy_ref", "cpu"), print)
+    monkeypatch.setattr(Broken, "prepare", lambda self, row, say: environment)
+    monkeypatch.setattr(sweep, "open_engine", lambda name, home, host: Broken(home, host))
+    world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "seeds": [0, 1, 2, 3, 4]}}))
+    with pytest.raises(EngineError, match="3 trials in a row failed because of this machine"):
+        run(world, catalogue, allow_unverified=True)
+    with Store.open(world[0].store_url) as store:
+        stored = store.run(store.latest_run().run_id)
+    ends = [(trial.outcome.status, trial.outcome.fault) for trial in stored.trials]
+    assert ends == [("no_protocol", "environment")] * 3
+
+
+def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, catalogue, monkeypatch):
+    class Partial(VirtualenvEngine):
+        def prepare(self, row, say):
+            if row.framework == "pytorch":
+                raise EngineError("no wheel for this machine")
+            return super().prepare(row, say)
+
+    monkeypatch.setattr(sweep, "open_engine", lambda name, home, host: Partial(home, host))
+    axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "pytorch"], "seeds": [0]}
+    world[1].write_text(json.dumps({**SPEC, "axes": axes}))
+    result, _ = run(world, catalogue)
+    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
+    assert [skip.reason for skip in result.stored.facts.skips] == ["no wheel for this machine"]
+    assert result.exit_code == 1
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(world):
+    home, spec, reports = world
+    long = {**SPEC, "training": {"epochs": 15, "batch_size": 16}}
+    spec.write_text(json.dumps(long))
+    environment = {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}
+    command = [sys.executable, "-m", "invoke", "sweep", f"--spec={spec}", "--engine=virtualenv"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr if line.startswith("[1/2]"))
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130, said
+    assert "Go on with: invoke sweep --resume=" in said
+    with Store.open(home.store_url) as store:
+        stopped = store.run(store.latest_run().run_id)
+    assert [trial.outcome.status for trial in stopped.trials] == ["cancelled"]
+    resume = [*command[:3], "sweep", "--resume", "--json"]
+    done = subprocess.run(resume, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [(row["status"], row["ok"]) for row in json.loads(done.stdout)] == [("ok", 2)]
+
+
+@pytest.mark.docker
+def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
+    in_docker, _ = run(world, catalogue, engine="docker")
+    assert [trial.outcome.status for trial in in_docker.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.engine for trial in in_docker.stored.trials} == {"docker"}

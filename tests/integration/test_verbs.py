@@ -1,0 +1,61 @@
+"""The command line: exit codes, one sentence for each mistake, JSON on stdout only."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.home import REPOSITORY
+
+
+def invoke(*arguments, home):
+    environment = {**os.environ, "WAYMARK_HOME": str(home.root)}
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["sweep", "--spec=nowhere.json"], 2, "nowhere.json: cannot be read"),
+        (["sweep", "--frameworks=pytorhc"], 2, "Did you mean 'pytorch'?"),
+        (["sweep", "--device=tpu"], 2, "--device is 'tpu'; it is cpu or gpu."),
+        (["sweep", "--variant=pytorch"], 2, "--variant is 'pytorch'; write framework=variant"),
+        (["sweep", "--variant=pytorch=9.9"], 2, "has no variant '9.9'"),
+        (["sweep", "--epochs=-1"], 2, "training.epochs is -1; it must be between 1 and 1000"),
+        (["sweep", "--resume", "--epochs=3"], 2, "--resume goes on with the spec that the run recorded"),
+        (["sweep", "--resume"], 4, "holds no run to resume"),
+        (["sweep", "--engine=podman", "--spec=experiments/smoke.json"], 3, "No engine is called 'podman'"),
+        (["data", "--sizes=50"], 2, "--sizes is '50'; it takes 32, 48 and 64"),
+        (["data"], 3, "invoke data --from PATH"),
+        (["data", "--from=nowhere"], 3, "nowhere is not a folder"),
+        (["build-images", "--frameworks=pytorhc"], 2, "Did you mean 'pytorch'?"),
+        (["report"], 4, "holds no run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_gives_one_sentence_and_its_exit_code(arguments, code, said, home):
+    ended = invoke(*arguments, home=home)
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == code
+
+
+def test_a_dry_run_lists_trials_and_skips_as_json_and_writes_nothing(home):
+    ended = invoke("sweep", "--spec=experiments/paper.json", "--dry-run", "--json", home=home)
+    assert len(json.loads(ended.stdout)) == 70
+    assert not home.root.exists()
+
+
+@pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "report", "sweep"])
+def test_every_verb_has_help(verb, home):
+    ended = invoke(verb, "--help", home=home)
+    assert ended.returncode == 0
+    assert "none" not in ended.stdout.partition("Docstring:")[2].splitlines()[1]
+
+
+def test_ingest_of_an_empty_home_is_no_error(home):
+    assert invoke("ingest", home=home).returncode == 0

@@ -1,0 +1,174 @@
+"""Building images: what is built, what is left alone, what is remembered, how a failure reads. A fake daemon builds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from orchestrator import build
+from orchestrator.catalogue import Catalogue
+from orchestrator.engines import images
+from orchestrator.engines.images import ImageFacts
+from orchestrator.errors import EngineError
+
+ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
+HINT = "torch's CPU wheel is not on your package index; add it."
+
+
+class FakeDaemon:
+    """Keeps images by name; `output` is what a build prints, `why` what it fails with."""
+
+    folder = None
+
+    def __init__(self):
+        self.images = {}
+        self.recipes = []
+        self.output, self.why = ["Step 1/2 : FROM scratch", " ---> 0123"], ""
+
+    def image(self, reference):
+        return self.images.get(reference)
+
+    def share(self, label, reference):
+        found = [facts for facts in self.images.values() if label in (f"{k}={v}" for k, v in facts.labels.items())]
+        if found:
+            self.images[reference] = found[0]
+        return bool(found)
+
+    def build(self, recipe, log, limit_seconds, on_line):
+        self.recipes.append(recipe)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("\n".join(self.output))
+        for line in self.output:
+            on_line(line)
+        if not self.why:
+            name = f"sha256:{len(self.recipes):064d}"
+            self.images[recipe.reference] = ImageFacts(name, 10**7, "2026-11-22T01:02:03Z", recipe.labels, ())
+        return self.why
+
+    def prune_stages(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def rows(tmp_path):
+    for framework in ("alpha", "beta"):
+        folder = tmp_path / "docker" / framework
+        (folder / "requirements").mkdir(parents=True)
+        (folder / "requirements" / "pins.txt").write_text("numpy==2.4.6\n")
+        (folder / "Dockerfile").write_text(f"# {framework}\nFROM scratch AS cpu\n")
+        (folder / "images.toml").write_text(f'default = "1"\n["1".cpu]\n{ROW}hints = {{ torch = "{HINT}" }}\n')
+    return Catalogue.load(tmp_path / "docker").rows()
+
+
+@pytest.fixture
+def daemon(monkeypatch):
+    fake = FakeDaemon()
+    monkeypatch.setattr(build, "open_builder", lambda: fake)
+    return fake
+
+
+def test_what_is_missing_is_built(rows, home, daemon):
+    build.build_images(rows, home, print)
+    assert sorted(daemon.images) == ["waymark/alpha:1-cpu", "waymark/beta:1-cpu"]
+
+
+def test_nothing_changed_means_nothing_built(rows, home, daemon):
+    build.build_images(rows, home, print)
+    build.build_images(rows, home, print)
+    assert len(daemon.recipes) == 2
+
+
+def test_a_changed_recipe_is_built_again(rows, home, daemon):
+    build.build_images(rows, home, print)
+    (rows[0].folder / "Dockerfile").write_text("FROM scratch AS cpu\nUSER 1\n")
+    build.build_images(rows, home, print)
+    assert [recipe.reference for recipe in daemon.recipes[2:]] == ["waymark/alpha:1-cpu"]
+
+
+def test_variants_of_one_recipe_share_its_image(rows, home, daemon):
+    build.build_images((rows[0], replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})), home, print)
+    assert len(daemon.recipes) == 1
+    assert daemon.images["waymark/alpha:1-tuned-cpu"] == daemon.images["waymark/alpha:1-cpu"]
+
+
+def test_the_recipe_is_told_python_and_pins(rows, home, daemon):
+    build.build_images(rows[:1], home, print)
+    args = {key: value for key, value in daemon.recipes[0].args.items() if not key.startswith("PIP_")}
+    assert args == {"PYTHON": "3.11", "REQUIREMENTS": "pins.txt"}
+
+
+def test_the_lock_remembers_what_each_row_became(rows, home, daemon):
+    build.build_images(rows, home, print)
+    lock = json.loads((rows[0].folder.parent / "lock.json").read_text())
+    assert {row: entry["image"] for row, entry in lock.items()} == {
+        row.label: daemon.images[images.reference(row)].id for row in rows
+    }
+
+
+def test_progress_is_the_builders_steps_without_its_noise(rows, home, daemon):
+    said = []
+    build.build_images(rows[:1], home, said.append)
+    assert "alpha:1 cpu: Step 1/2 : FROM scratch" in said
+    assert not any("--->" in line for line in said)
+
+
+def test_a_failed_build_names_its_row_and_log_and_quotes_the_end(rows, home, daemon):
+    daemon.why, daemon.output = "the build failed", ["Step 1/2 : RUN false", "it returned a non-zero code: 1"]
+    with pytest.raises(EngineError) as caught:
+        build.build_images(rows[:1], home, print)
+    log = home.logs / "alpha-1-cpu.image.log"
+    assert str(caught.value) == (
+        f"alpha:1 cpu: the build failed. The whole log is {log}; it ends:\n"
+        "  Step 1/2 : RUN false\n  it returned a non-zero code: 1"
+    )
+
+
+def test_a_distribution_that_no_index_has_brings_its_hint(rows, home, daemon):
+    daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for torch==2.13.0+cpu"]
+    with pytest.raises(EngineError, match=HINT):
+        build.build_images(rows[:1], home, print)
+
+
+def test_another_failure_brings_no_hint(rows, home, daemon):
+    daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for filelock==4.2.11"]
+    with pytest.raises(EngineError) as caught:
+        build.build_images(rows[:1], home, print)
+    assert HINT not in str(caught.value)
+
+
+def test_one_failed_row_does_not_keep_the_others_from_being_built(rows, home, daemon):
+    broken = replace(rows[0], disk_mb=10**12)
+    daemon.folder = rows[0].folder
+    with pytest.raises(EngineError, match=r"alpha:1 cpu needs 1000000000\.0 GB free"):
+        build.build_images((broken, rows[1]), home, print)
+    assert list(daemon.images) == ["waymark/beta:1-cpu"]
+
+
+def test_variants_are_chosen_by_framework(rows, tmp_path):
+    chosen = build.chosen(Catalogue.load(tmp_path / "docker"), ("alpha", "beta"), "cpu", {"alpha": ["1"]})
+    assert [row.subject for row in chosen] == ["alpha:1", "beta:1"]
+
+
+def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):
+    assert {row["state"] for row in build.listing(Catalogue.load(tmp_path / "docker"))} == {"not built"}
+
+
+@pytest.mark.parametrize(
+    ("listing", "args"),
+    [
+        ("global.index-url='https://mirror.test/simple'", {"PIP_INDEX_URL": "https://mirror.test/simple"}),
+        (
+            "global.extra-index-url='https://a.test/x\\nhttps://b.test/y'",
+            {"PIP_EXTRA_INDEX_URL": "https://a.test/x https://b.test/y"},
+        ),
+        (":env:.trusted-host='mirror.test'", {"PIP_TRUSTED_HOST": "mirror.test"}),
+        ("global.extra-index-url='file:///srv/simple'\nglobal.find-links='/srv/wheels'\nglobal.cert='/a.pem'", {}),
+        ("", {}),
+    ],
+    ids=["index", "two more", "from a variable", "folders stay here", "none"],
+)
+def test_the_users_indexes_reach_the_build(listing, args):
+    assert images.pip_args(listing) == args

@@ -1,0 +1,162 @@
+"""images.toml: what a row says, what it may not say, and how far its hashes reach."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import workers
+from orchestrator.catalogue import Catalogue, pins_sha256, recipe_sha256, resolve_env
+from orchestrator.errors import CatalogueError
+from orchestrator.home import REPOSITORY
+
+ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
+TABLE = f'default = "1.5"\n["1.5".cpu]\n{ROW}["1.5-mkl".cpu]\n{ROW}env = {{ OMP_NUM_THREADS = "{{physical_cores}}" }}\n'
+CORES = SimpleNamespace(physical_cores=4, logical_cores=8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """docker/ with one framework, mxnet, of two variants."""
+    (tmp_path / "mxnet" / "requirements").mkdir(parents=True)
+    (tmp_path / "mxnet" / "requirements" / "pins.txt").write_text("mxnet==1.5.0\n")
+    (tmp_path / "mxnet" / "Dockerfile").write_text("FROM scratch AS cpu\n")
+    (tmp_path / "mxnet" / "images.toml").write_text(TABLE)
+    return tmp_path
+
+
+def rewrite(folder, old, new):
+    path = folder / "mxnet" / "images.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def why(folder):
+    with pytest.raises(CatalogueError) as caught:
+        Catalogue.load(folder)
+    return str(caught.value)
+
+
+def test_a_row_is_found_by_framework_device_and_variant(folder):
+    assert Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl").label == "mxnet:1.5-mkl cpu"
+
+
+def test_no_variant_means_the_default_one(folder):
+    assert Catalogue.load(folder).resolve("mxnet", "cpu").variant == "1.5"
+
+
+def test_a_misspelt_variant_is_answered_with_the_nearest(folder):
+    with pytest.raises(CatalogueError) as caught:
+        Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mlk")
+    assert str(caught.value) == (
+        "docker/mxnet/images.toml has no variant '1.5-mlk' for cpu. Known: 1.5, 1.5-mkl. Did you mean '1.5-mkl'?"
+    )
+
+
+def test_a_misspelt_framework_is_answered_with_the_nearest(folder):
+    with pytest.raises(CatalogueError, match=r"Known frameworks: mxnet\. Did you mean 'mxnet'\?"):
+        Catalogue.load(folder).rows(frameworks=("mxnt",))
+
+
+def test_rows_keeps_only_what_fits_all_that_is_given(folder):
+    catalogue = Catalogue.load(folder)
+    assert [row.variant for row in catalogue.rows(device="cpu", variant="1.5-mkl")] == ["1.5-mkl"]
+
+
+def test_a_device_that_no_row_has_gives_no_rows(folder):
+    assert Catalogue.load(folder).rows(device="gpu") == ()
+
+
+def test_an_empty_folder_is_no_catalogue(tmp_path):
+    with pytest.raises(CatalogueError, match=r"holds no \*/images\.toml"):
+        Catalogue.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('default = "1.5"', 'default = "1.6"', "default is '1.6'; it must be a variant of this file: 1.5, 1.5-mkl."),
+        ('default = "1.5"\n', "", "default is None"),
+        ("disk_mb = 1", 'disk_mb = "1"', "1.5.cpu.disk_mb: Input should be a valid integer, seen '1'"),
+        ("disk_mb = 1", "disk_mb = 1\nmemory = 2", "1.5.cpu.memory: Extra inputs are not permitted"),
+        ("disk_mb = 1\n", "", "1.5.cpu.disk_mb: Field required"),
+        ('"pins.txt"', '"../pins.txt"', "1.5.cpu.requirements: String should match"),
+        ('"pins.txt"', '"other.txt"', "1.5.cpu.requirements needs"),
+        ('["1.5".cpu]', '["1.5".tpu]', "1.5.tpu: Input should be 'cpu' or 'gpu', seen 'tpu'"),
+        ('["1.5".cpu]', '["1:5".cpu]', "the variant: String should match"),
+        ("{physical_cores}", "{cores}", "1.5-mkl.cpu.env.OMP_NUM_THREADS has {cores}; allowed are {physical_cores}"),
+        ('default = "1.5"', "default =", "does not read: Invalid value"),
+    ],
+)
+def test_a_bad_table_is_one_sentence_with_file_and_key(folder, old, new, said):
+    rewrite(folder, old, new)
+    message = why(folder)
+    assert message.startswith("docker/mxnet/images.toml")
+    assert said in message
+
+
+def test_a_missing_dockerfile_is_named(folder):
+    (folder / "mxnet" / "Dockerfile").unlink()
+    assert "mxnet/Dockerfile, which is not there" in why(folder)
+
+
+def test_placeholders_become_this_machines_cores(folder):
+    assert resolve_env(Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl"), CORES) == {"OMP_NUM_THREADS": "4"}
+
+
+@pytest.mark.parametrize("changed", ["Dockerfile", "requirements/pins.txt"])
+def test_one_byte_of_what_an_image_is_built_from_changes_its_recipe(folder, changed):
+    before = recipe_sha256(Catalogue.load(folder).resolve("mxnet", "cpu"))
+    with (folder / "mxnet" / changed).open("a") as file:
+        file.write("#")
+    assert recipe_sha256(Catalogue.load(folder).resolve("mxnet", "cpu")) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"cpu"', '"tuned"'), ('"3.11"', '"3.9"'), ("disk_mb", 'args.A = "1"\ndisk_mb')]
+)
+def test_stage_python_and_args_are_part_of_the_recipe(folder, old, new):
+    before = recipe_sha256(Catalogue.load(folder).resolve("mxnet", "cpu"))
+    rewrite(folder, old, new)
+    assert recipe_sha256(Catalogue.load(folder).resolve("mxnet", "cpu")) != before
+
+
+def test_variables_are_not_in_the_image(folder):
+    catalogue = Catalogue.load(folder)
+    stock, tuned = (catalogue.resolve("mxnet", "cpu", variant) for variant in ("1.5", "1.5-mkl"))
+    assert stock.env != tuned.env
+    assert recipe_sha256(stock) == recipe_sha256(tuned)
+
+
+def test_a_comment_in_the_dockerfile_keeps_the_virtualenv(folder):
+    before = pins_sha256(Catalogue.load(folder).resolve("mxnet", "cpu"))
+    (folder / "mxnet" / "Dockerfile").write_text("# another\nFROM scratch AS cpu\n")
+    assert pins_sha256(Catalogue.load(folder).resolve("mxnet", "cpu")) == before
+
+
+def test_every_framework_has_its_twin():
+    adapters = {path.parent.name for path in Path(workers.__file__).parent.glob("frameworks/*/adapter.py")}
+    assert adapters == set(Catalogue.load(REPOSITORY / "docker").frameworks)
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_every_requirement_is_pinned_and_hashed(row):
+    text = row.requirements_path.read_text().replace("\\\n", " ")
+    pins = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "--"))]
+    assert pins
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_what_was_asked_for_is_what_was_pinned(row):
+    assert row.packages
+    assert all(f"\n{asked} \\\n" in row.requirements_path.read_text() for asked in row.packages)
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_every_recipe_builds_with_both_builders_and_ends_unprivileged(row):
+    lines = (row.folder / "Dockerfile").read_text().splitlines(keepends=True)
+    dockerfile = "".join(line for line in lines if not line.startswith("#"))
+    assert not any(word in dockerfile for word in ("--mount", "<<", ":latest"))
+    assert f" AS {row.stage}\n" in dockerfile
+    assert "\nUSER 65532:65532\n" in dockerfile

@@ -1,0 +1,93 @@
+"""`decide`: what events and an exit amount to. Every status a job can have is reached here."""
+
+import pytest
+
+from orchestrator.collect import decide
+from orchestrator.trial import Exit
+from orchestrator.wire import Event, Job
+from workers import protocol
+
+JOB = Job(
+    kind="train",
+    framework="numpy_ref",
+    device="cpu",
+    model="idsia",
+    model_params={},
+    input_size=48,
+    seed=0,
+    learning_rate=0.01,
+    momentum=0.9,
+    batch_size=64,
+    epochs=2,
+    threads=1,
+)
+STORY = [
+    {"kind": "hello"},
+    {"kind": "built", "weights": 1510863},
+    {"kind": "training"},
+    {"kind": "epoch", "epoch": 0},
+    {"kind": "epoch", "epoch": 1},
+    {"kind": "score", "split": "test", "accuracy": 0.9},
+    {"kind": "done"},
+]
+
+
+def events(story=STORY):
+    return [Event(v=1, seq=seq, t=float(seq), **fields) for seq, fields in enumerate(story)]
+
+
+def exit_(**fields):
+    return Exit(**{"code": 0, "launched_unix": 0.0, "wall_seconds": 9.0, **fields})
+
+
+def failing(code, reason="because"):
+    return events([{"kind": "hello"}, {"kind": "fail", "code": code, "reason": reason}])
+
+
+def without(at):
+    return events(STORY[:at] + STORY[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("happened", "ended", "status", "fault"),
+    [
+        (events(), exit_(), "ok", "none"),
+        (events(), None, "lost", "unknown"),
+        (events(), exit_(code=1), "crashed", "unknown"),
+        (events(STORY[:4]), exit_(code=None, signal=11), "crashed", "subject"),
+        (events(STORY[:4]), exit_(code=139), "crashed", "subject"),
+        (events(STORY[:4]), exit_(code=None, signal=9), "crashed", "unknown"),
+        (events(STORY[:4]), exit_(code=None, signal=9, is_out_of_memory=True), "out_of_memory", "subject"),
+        (events(STORY[:4]), exit_(code=None, signal=9, is_timeout=True), "timeout", "subject"),
+        (events(STORY[:4]), exit_(code=None, signal=15, is_cancelled=True), "cancelled", "none"),
+        (events(STORY[:4]), exit_(), "crashed", "unknown"),
+        ([], exit_(code=1, log_tail="python: no such file"), "no_protocol", "environment"),
+        (failing(protocol.BAD_JOB), exit_(code=64), "crashed", "environment"),
+        (failing(protocol.NO_FRAMEWORK), exit_(code=65), "crashed", "environment"),
+        (failing(protocol.UNSUPPORTED), exit_(code=66), "unsupported", "subject"),
+        (failing(protocol.NOT_FINITE), exit_(code=67), "diverged", "subject"),
+        (failing(protocol.BUG), exit_(code=70), "crashed", "unknown"),
+        (without(4), exit_(), "no_protocol", "environment"),
+        (without(5), exit_(), "no_protocol", "environment"),
+        (events(STORY)[:3] + events(STORY)[4:], exit_(), "no_protocol", "environment"),
+    ],
+)
+def test_ending_has_its_status_and_fault(happened, ended, status, fault):
+    outcome = decide(JOB, happened, ended)
+    assert (outcome.status, outcome.fault) == (status, fault)
+
+
+def test_another_network_than_the_one_asked_for_is_not_ok():
+    story = [*STORY[:1], {"kind": "built", "weights": 7}, *STORY[2:]]
+    assert decide(JOB, events(story), exit_()).reason == "it built 7 weights; idsia@48 has 1510863"
+
+
+def test_a_selfcheck_without_its_figures_is_not_ok():
+    check = JOB.model_copy(update={"kind": "selfcheck"})
+    assert decide(check, events([{"kind": "hello"}, {"kind": "done"}]), exit_()).status == "no_protocol"
+
+
+def test_every_status_that_is_not_ok_has_a_reason():
+    assert decide(JOB, [], exit_(code=1, log_tail="line 1\nline 2")).reason == (
+        "wrote no event; ended with exit code 1: line 2"
+    )

@@ -1,0 +1,88 @@
+"""What a worker's container is given and denied, read from its options; the real thing is inspected in contract/."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engines.container import NOBODY, container_options, worker_user
+from orchestrator.engines.engine import Launch
+from orchestrator.trial import Environment
+
+ENVIRONMENT = Environment(
+    engine="docker",
+    framework="numpy_ref",
+    variant="1.0",
+    device="cpu",
+    identity="",
+    location="sha256:0",
+    python="3.11",
+    freeze=(),
+    env={"OMP_NUM_THREADS": "2"},
+)
+
+
+def options(data_dir=Path("/data"), cpus=(0, 2)):
+    launch = Launch(
+        environment=ENVIRONMENT,
+        module="workers.run",
+        source=Path("/source"),
+        job_dir=Path("/job"),
+        data_dir=data_dir,
+        cpus=cpus,
+        memory_bytes=2**30,
+        timeout_seconds=60,
+        labels={"run": "r1", "job": "0007"},
+    )
+    return container_options(launch, (1000, 1001))
+
+
+def test_only_the_job_folder_is_writable():
+    modes = {path: bind["mode"] for path, bind in options()["volumes"].items()}
+    assert modes == {"/source": "ro", "/job": "rw", "/data": "ro"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("user", "1000:1001"),
+        ("read_only", True),
+        ("network_mode", "none"),
+        ("cap_drop", ["ALL"]),
+        ("security_opt", ["no-new-privileges:true"]),
+        ("cpuset_cpus", "0,2"),
+        ("mem_limit", 2**30),
+        ("memswap_limit", 2**30),
+        ("init", True),
+    ],
+)
+def test_container_is_confined(key, value):
+    assert options()[key] == value
+
+
+def test_no_cpus_means_no_pinning():
+    assert options(cpus=())["cpuset_cpus"] is None
+
+
+def test_the_docker_socket_is_never_mounted():
+    assert not any("docker" in path for path in options()["volumes"])
+
+
+def test_the_rows_variables_reach_the_worker():
+    assert options()["environment"]["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_job_without_pictures_is_told_of_its_folder_only():
+    assert options(data_dir=None)["command"] == ["-m", "workers.run", "/waymark/job"]
+
+
+def test_containers_are_marked_with_run_and_job():
+    assert options()["labels"] == {"waymark.run": "r1", "waymark.job": "0007"}
+
+
+@pytest.mark.parametrize(
+    ("caller", "is_rootless", "expected"),
+    [((1000, 100), False, (1000, 100)), ((0, 0), False, (NOBODY, NOBODY)), ((1000, 100), True, (0, 0))],
+    ids=["the caller", "nobody for root", "the caller by another name"],
+)
+def test_worker_is_never_root_of_the_machine(caller, is_rootless, expected):
+    assert worker_user(caller, is_rootless) == expected

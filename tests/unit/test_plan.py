@@ -1,0 +1,99 @@
+"""A plan is a pure function: cells, order, skips."""
+
+from collections import Counter
+
+import pytest
+
+from orchestrator.catalogue import Catalogue
+from orchestrator.errors import SpecError
+from orchestrator.home import REPOSITORY
+from orchestrator.host import HostFacts
+from orchestrator.plan import expand
+from orchestrator.spec import load_spec
+
+FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return Catalogue.load(REPOSITORY / "docker")
+
+
+@pytest.fixture
+def host(request):
+    return HostFacts(
+        hostname_sha256="0",
+        system="Debian",
+        kernel="6",
+        machine="x86_64",
+        python="3.11",
+        cpu_model="any",
+        cpu_flags=(),
+        physical_cores=2,
+        logical_cores=4,
+        cpus=(0, 1, 2, 3),
+        threads_per_core=2,
+        numa_nodes=1,
+        governor=None,
+        microcode=None,
+        is_virtual=False,
+        memory_bytes=2**34,
+        gpus=(),
+        gpu_note="no NVIDIA driver: GPU cells will be skipped",
+    )
+
+
+def shipped(name, changes=None):
+    return load_spec(REPOSITORY / "experiments" / f"{name}.json", FRAMEWORKS, changes)
+
+
+def test_paper_has_the_seventy_cells_of_the_study(catalogue, host):
+    plan = expand(shipped("paper"), catalogue, host)
+    assert len(plan.trials) + len(plan.skips) == 70
+
+
+def test_cells_without_a_card_are_skipped_with_that_reason(catalogue, host):
+    plan = expand(shipped("paper", {"axes.frameworks": ["pytorch"]}), catalogue, host)
+    assert {skip.reason for skip in plan.skips} == {"no NVIDIA driver: GPU cells will be skipped"}
+
+
+def test_a_framework_without_recipe_is_skipped_with_that_reason(catalogue, host):
+    missing = [name for name in ("cntk", "neon", "mxnet") if name not in catalogue.frameworks]
+    plan = expand(shipped("paper", {"axes.devices": ["cpu"]}), catalogue, host)
+    assert Counter(skip.framework for skip in plan.skips) == Counter(dict.fromkeys(missing, 7))
+
+
+def test_repeats_are_interleaved(catalogue, host):
+    plan = expand(shipped("quick", {"axes.repeats": 3}), catalogue, host)
+    assert [trial.repeat for trial in plan.trials] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_order_within_a_repeat_changes_from_repeat_to_repeat(catalogue, host):
+    plan = expand(shipped("quick", {"axes.repeats": 8}), catalogue, host)
+    orders = {tuple(trial.subject + trial.cell for trial in plan.trials[at : at + 4]) for at in range(0, 32, 4)}
+    assert len(orders) > 1
+
+
+def test_the_same_spec_gives_the_same_order(catalogue, host):
+    assert expand(shipped("quick"), catalogue, host) == expand(shipped("quick"), catalogue, host)
+
+
+def test_threads_default_to_physical_cores(catalogue, host):
+    assert {trial.threads for trial in expand(shipped("quick"), catalogue, host).trials} == {2}
+
+
+def test_more_threads_than_processors_are_refused(catalogue, host):
+    with pytest.raises(SpecError, match="threads is 9; this machine lets waymark use 4 processors"):
+        expand(shipped("quick", {"threads": 9}), catalogue, host)
+
+
+def test_a_variant_changes_the_trial_but_not_its_key(catalogue, host):
+    trial = expand(shipped("quick"), catalogue, host).trials[0]
+    tuned = trial.model_copy(update={"variant": "another"})
+    assert tuned.key == trial.key
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"repeat": 1}, {"threads": 1}, {"input_size": 64}])
+def test_another_question_has_another_key(catalogue, host, change):
+    trial = expand(shipped("quick"), catalogue, host).trials[0]
+    assert trial.model_copy(update=change).key != trial.key

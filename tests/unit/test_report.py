@@ -1,0 +1,313 @@
+"""Rows, doubts and pages of a run that never ran."""
+
+import csv
+import io
+import json
+import re
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from orchestrator import report
+from orchestrator.home import Home
+from orchestrator.report import html, tables
+from orchestrator.report.doubts import doubts
+from orchestrator.stored import CheckRow, StoredRun, StoredTrial
+from orchestrator.trial import Exit, Outcome
+from orchestrator.wire import Skip
+from tests import fake_run as fake
+
+NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
+HOSTILE = "<script>alert('x')</script> | =cmd() \x1b[31mred\x1b[0m \u202e"
+
+
+def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, **said):
+    record = fake.trial_record(asked or fake.trial(), ordinal, **(record or {}))
+    return StoredTrial(record, outcome, exit_, tuple(fake.training(**said)))
+
+
+def checked(passed=True, outcome=fake.OK, figures=None, **record):
+    said = fake.checking(passed, **(figures or {}))
+    return CheckRow(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
+
+
+def skip(framework="mxnet", cell="ResNet-20@32", reason="no row for it"):
+    return Skip(
+        label=f"{framework}:1.5 {cell} cpu", framework=framework, variant="1.5", cell=cell, device="cpu", reason=reason
+    )
+
+
+def run(*trials, checks=(), **facts):
+    return StoredRun(fake.run_facts(**facts), tuple(trials), tuple(checks))
+
+
+def repeated(*step_seconds, **said):
+    return [timed(fake.trial(repeat=at), at + 1, step_seconds=each, **said) for at, each in enumerate(step_seconds)]
+
+
+def doubts_of(stored):
+    return doubts(stored, report.summary_rows(stored))
+
+
+class Balance(HTMLParser):
+    """Keeps the elements left open and the ends that close nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.stray = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open[-1:] == [tag]:
+            self.open.pop()
+        else:
+            self.stray.append(tag)
+
+
+@pytest.fixture
+def no_altair(monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+
+
+@pytest.fixture
+def page(tmp_path, no_altair):
+    """Renders a run without figures, which take their time, and gives the text of its page."""
+
+    def rendered(stored):
+        return report.render(stored, tmp_path / "report").read_text()
+
+    return rendered
+
+
+def test_a_row_holds_the_median_of_the_repeats():
+    (row,) = report.summary_rows(run(*repeated(0.1, 0.4, 0.2)))
+    assert row["step_ms"] == pytest.approx(200)
+
+
+def test_images_per_second_are_a_batch_over_its_step():
+    (row,) = report.summary_rows(run(timed(step_seconds=0.1)))
+    assert row["images_per_second"] == pytest.approx(640)  # batch of 64
+
+
+def test_spread_is_that_of_the_repeats():
+    (row,) = report.summary_rows(run(*repeated(0.1, 0.11, 0.12)))
+    assert row["spread"] == pytest.approx(0.02 / 0.11)
+
+
+def test_one_repeat_has_no_spread_to_show():
+    assert report.summary_rows(run(timed()))[0]["spread"] is None
+
+
+def test_accuracies_are_the_last_of_each_split():
+    (row,) = report.summary_rows(run(timed(accuracy=0.9)))
+    assert (row["accuracy_test"], row["accuracy_valid"]) == (pytest.approx(0.89), pytest.approx(0.9))
+
+
+def test_a_trial_that_failed_gives_its_row_no_numbers():
+    (row,) = report.summary_rows(
+        run(timed(step_seconds=0.1), timed(fake.trial(repeat=1), 2, NO_MEMORY, step_seconds=9))
+    )
+    assert (row["ok"], row["trials"], row["step_ms"]) == (1, 2, pytest.approx(100))
+
+
+def test_a_row_is_as_good_as_its_worst_trial():
+    (row,) = report.summary_rows(run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY)))
+    assert (row["status"], row["fault"], row["reason"]) == ("out_of_memory", "subject", NO_MEMORY.reason)
+
+
+def test_a_cell_that_failed_is_never_dropped():
+    (row,) = report.summary_rows(run(timed(outcome=NO_MEMORY)))
+    assert (row["status"], row["step_ms"]) == ("out_of_memory", None)
+
+
+def test_a_skipped_cell_is_a_row_with_its_reason():
+    (row,) = report.summary_rows(run(skips=(skip(),)))
+    assert (row["subject"], row["status"], row["reason"]) == ("mxnet:1.5", "skipped", "no row for it")
+
+
+def test_rows_stand_in_natural_order_whatever_the_plan_was():
+    trials = [timed(fake.trial("mxnet", variant), at) for at, variant in enumerate(("1.10", "1.9", "1.5"))]
+    assert [row["variant"] for row in report.summary_rows(run(*trials))] == ["1.5", "1.9", "1.10"]
+
+
+def test_parity_figures_stand_beside_the_speed():
+    (row,) = report.summary_rows(run(timed(), checks=[checked()]))
+    assert (row["verified"], row["parity_loss_step_20"]) == (True, fake.FIGURES["loss_step_20"])
+
+
+@pytest.mark.parametrize(
+    ("check", "word"),
+    [
+        (checked(passed=False), "failed"),
+        (checked(outcome=NO_MEMORY), "failed"),
+        (checked(framework="tensorflow", variant="2.21"), "missing"),
+        (checked(worker_sha256="0" * 64), "missing"),
+        (checked(model=fake.IDSIA), "missing"),
+    ],
+    ids=["failed", "died", "environment", "worker", "model"],
+)
+def test_only_a_passed_check_of_the_same_thing_verifies(check, word):
+    (row,) = report.summary_rows(run(timed(), checks=[check]))
+    assert (row["verified"], row["check"]) == (False, word)
+
+
+def test_the_check_of_the_same_size_is_preferred():
+    checks = [checked(input_size=48, figures={"logits": 0.5}), checked(ordinal=91)]
+    (row,) = report.summary_rows(run(timed(), checks=checks))
+    assert row["parity_logits"] == fake.FIGURES["logits"]
+
+
+def test_rows_are_json():
+    rows = report.summary_rows(run(timed(), timed(ordinal=2, outcome=NO_MEMORY), checks=[checked()], skips=(skip(),)))
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+def test_csv_has_a_row_for_every_trial_and_skip():
+    stored = run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY), skips=(skip(),))
+    rows = list(csv.DictReader(io.StringIO(tables.csv_text(tables.trial_rows(stored)))))
+    assert [row["status"] for row in rows] == ["ok", "out_of_memory", "skipped"]
+
+
+def test_csv_gives_a_spreadsheet_nothing_to_run():
+    text = tables.csv_text([{"reason": "=cmd()", "step_ms": -1.0}])
+    assert next(csv.DictReader(io.StringIO(text))) == {"reason": "'=cmd()", "step_ms": "-1.0"}
+
+
+def test_parity_csv_has_a_row_for_each_figure():
+    rows = tables.parity_rows([checked(figures={"logits": 1.0})])
+    assert [(row["figure"], row["within"]) for row in rows][:2] == [("logits", False), ("loss_step_1", True)]
+
+
+def test_a_check_that_died_is_in_the_parity_table():
+    dead = CheckRow(fake.check_record(), NO_MEMORY, fake.ENDED, ())
+    assert [(row["figure"], row["status"]) for row in tables.parity_rows([dead])] == [("", "out_of_memory")]
+
+
+def test_markdown_cells_stay_in_their_cell():
+    assert tables.markdown_table([{"a": "x | y\nz"}]) == "| a |\n| --- |\n| x \\| y z |\n"
+
+
+def test_a_run_without_fault_raises_no_doubt():
+    assert doubts_of(run(*repeated(*[0.1] * 6), checks=[checked()])) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "says"),
+    [
+        (run(*repeated(0.1, 0.12), checks=[checked()]), "repeats lie over 5 % apart"),
+        (run(timed(), checks=[checked()]), "fewer than 6 repeats"),
+        (run(timed()), "has no selfcheck on record"),
+        (run(timed(), checks=[checked(passed=False)]), "failed its selfcheck"),
+        (run(timed(record={"is_unverified": True})), "1 trial ran with --unverified"),
+        (run(timed(outcome=NO_MEMORY)), "1 trial did not end ok"),
+        (run(skips=(skip(),)), "1 cell of the plan did not run here"),
+        (run(timed(steps=10, warmup=10, epochs=1)), "reached no steady state"),
+        (run(timed(record={"data": fake.data_facts(recognised="synthetic")})), "signs drawn by waymark"),
+        (run(timed(record={"data": fake.data_facts(recognised="sample")})), "a slice of GTSRB"),
+        (run(timed(record={"data": fake.data_facts(recognised="unknown")})), "whose checksums are not those of GTSRB"),
+        (run(host={"load": {"load_1min": 1.5}, "logical_cores": 2}), "load 1.5 on 2 processors"),
+        (run(host={"is_virtual": True}), "The machine is virtual"),
+        (run(host={"governor": "powersave"}), "governor 'powersave'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "run",
+)
+def test_each_doubt_is_said(stored, says):
+    assert any(says in doubt for doubt in doubts_of(stored))
+
+
+def test_events_that_could_not_be_read_are_a_doubt():
+    broken = StoredTrial(fake.trial_record(), fake.OK, fake.ENDED, tuple(fake.events(("epoch", {"epoch": "first"}))))
+    assert "1 event could not be read and left gaps." in doubts_of(run(broken))
+
+
+def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
+    report.render(run(timed(), checks=[checked()]), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"index.html", "results.csv", "results.md", "parity.csv", "accuracy.svg", "epochs.svg"}
+
+
+def test_a_page_loads_nothing_from_anywhere(page):
+    loaded = re.findall(r"<(?:script|link|iframe)|(?:src|srcset|poster)=\"(?!data:)|@import|url\(", page(run(timed())))
+    assert loaded == []
+
+
+def test_a_page_is_well_formed(page):
+    parser = Balance()
+    parser.feed(page(run(timed(), timed(ordinal=2, outcome=NO_MEMORY), checks=[checked()], skips=(skip(),))))
+    assert (parser.open, parser.stray) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        run(timed(outcome=NO_MEMORY.model_copy(update={"reason": HOSTILE}))),
+        run(timed(outcome=NO_MEMORY, exit_=Exit(code=1, log_tail=HOSTILE, launched_unix=0.0, wall_seconds=1.0))),
+        run(skips=(skip(reason=HOSTILE),)),
+        run(timed(framework=HOSTILE, version=HOSTILE)),
+        run(timed(), checks=[checked(figures={HOSTILE: 1.0})]),
+        run(timed(), spec={"name": HOSTILE}, host={HOSTILE: HOSTILE}, argv=(HOSTILE,)),
+    ],
+    ids=["reason", "log", "skip", "hello", "figure", "facts"],
+)
+def test_what_strangers_wrote_is_only_text(page, stored):
+    text = page(stored)
+    assert not re.search("<script|\x1b|\u202e", text)
+
+
+def test_every_status_is_on_the_page(page):
+    text = page(run(timed(), timed(fake.trial(model=fake.IDSIA, input_size=48), 2, NO_MEMORY), skips=(skip(),)))
+    assert [word in text for word in (">ok<", ">out_of_memory<", ">skipped<", NO_MEMORY.reason, "no row for it")] == [
+        True
+    ] * 5
+
+
+def test_a_run_of_nothing_has_a_page(tmp_path):
+    assert "No trial got far enough to be drawn." in report.render(run(), tmp_path).read_text()
+
+
+def test_a_page_without_altair_says_how_to_get_figures(page):
+    assert "pip install &#39;waymark[report]&#39;" in page(run(timed()))
+
+
+def test_a_report_without_altair_has_no_figures(tmp_path, no_altair):
+    report.render(run(timed()), tmp_path)
+    assert list(tmp_path.glob("*.svg")) == []
+
+
+def test_figures_are_svg(tmp_path):
+    report.render(run(timed()), tmp_path)
+    tags = {ET.parse(path).getroot().tag for path in tmp_path.glob("*.svg")}
+    assert tags == {"{http://www.w3.org/2000/svg}svg"}
+
+
+def test_a_report_names_no_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/users/ada")
+    home = Home(Path("/big/waymark"))
+    record = {"environment": fake.environment(location="/big/waymark/virtualenvs/1/bin/python")}
+    stored = run(timed(record=record), argv=("sweep", "--spec=/users/ada/spec.json"))
+    text = report.render(stored, tmp_path, home).read_text()
+    assert "$WAYMARK_HOME/virtualenvs/1/bin/python" in text
+    assert "--spec=~/spec.json" in text
+
+
+def test_rendering_again_replaces_the_page(page):
+    page(run(timed(), run_id="an-old-run"))
+    assert "an-old-run" not in page(run(timed()))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.0, "0.00"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
+)
+def test_numbers_have_three_significant_figures(value, text):
+    assert html.figures3(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (2.14e-6, "2.1e-6"), (1e-12, "1.0e-12")])
+def test_differences_are_short(value, text):
+    assert html.tiny(value) == text

@@ -1,0 +1,142 @@
+"""Every shipped spec loads; every malformed one is refused in one sentence that names file and path."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.home import REPOSITORY
+from orchestrator.spec import load_spec, schema_text
+
+EXPERIMENTS = REPOSITORY / "experiments"
+FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")
+GOOD = json.loads((EXPERIMENTS / "quick.json").read_text())
+
+
+def write(folder: Path, raw: object) -> Path:
+    path = folder / "mine.json"
+    path.write_text(raw if isinstance(raw, str) else json.dumps(raw))
+    return path
+
+
+def changed(path: str, value: object) -> dict:
+    raw = copy.deepcopy(GOOD)
+    node = raw
+    *parents, last = path.split("/")
+    for part in parents:
+        node = node[int(part)] if isinstance(node, list) else node[part]
+    if isinstance(node, list):
+        node[int(last)] = value
+    else:
+        node[last] = value
+    return raw
+
+
+MALFORMED = {
+    "wrong type": (changed("training", {"epochs": "ten"}), "training.epochs is 'ten'; it must be a valid integer"),
+    "float for an integer": (
+        changed("training", {"epochs": 2.5}),
+        "training.epochs is 2.5; it must be a valid integer",
+    ),
+    "true for an integer": (
+        changed("training", {"epochs": True}),
+        "training.epochs is true; it must be a valid integer",
+    ),
+    "unknown key": (changed("training", {"epoch": 3}), "training.epoch is not a key of a spec. Known here: batch_size"),
+    "unknown key in a list": (
+        changed("axes/models/1", {"name": "idsia", "dept": 3}),
+        "axes.models[1].dept is not a key",
+    ),
+    "misspelt framework": (changed("axes/frameworks/1", "tensorflwo"), "axes.frameworks[1] is 'tensorflwo'"),
+    "suggestion": (changed("axes/frameworks/0", "pytorhc"), "Did you mean 'pytorch'?"),
+    "input size 50": (
+        changed("axes/models/0/input_sizes", [50]),
+        "axes.models[0].input_sizes[0] is 50; allowed: 32, 48, 64",
+    ),
+    "zero batch": (
+        changed("training", {"batch_size": 0}),
+        "training.batch_size is 0; it must be between 1 and 4096",
+    ),
+    "huge batch": (
+        changed("training", {"batch_size": 5000}),
+        "training.batch_size is 5000; it must be between 1 and 4096",
+    ),
+    "duplicate axis": (changed("axes/frameworks", ["pytorch", "pytorch"]), "axes.frameworks[1] repeats 'pytorch'"),
+    "duplicate model": (
+        changed("axes/models", [{"name": "idsia", "input_sizes": [48]}] * 2),
+        "axes.models[1] repeats 'IDSIA'",
+    ),
+    "empty axis": (changed("axes/frameworks", []), "axes.frameworks is empty; it needs at least one value"),
+    "missing axes": ({"name": "x"}, "axes is missing; it is required"),
+    "missing name": ({"axes": GOOD["axes"]}, "name is missing; it is required"),
+    "misspelt model": (changed("axes/models/0/name", "resnett"), "Did you mean 'resnet'?"),
+    "impossible depth": (changed("axes/models/0/depth", 21), "axes.models[0] cannot be built for 32x32"),
+    "depth for idsia": (changed("axes/models/1/depth", 20), "axes.models[1] cannot be built for 48x48"),
+    "depth missing": (
+        changed("axes/models/0", {"name": "resnet", "input_sizes": [32]}),
+        "axes.models[0] cannot be built",
+    ),
+    "device": (changed("axes/devices", ["tpu"]), "axes.devices[0] is 'tpu'; allowed: cpu, gpu"),
+    "negative seed": (changed("axes/seeds", [-1]), "axes.seeds[0] is -1; it must be between 0 and 4294967295"),
+    "learning rate": (
+        changed("training", {"learning_rate": 0}),
+        "training.learning_rate is 0; it must be greater than 0 and at most 10",
+    ),
+    "momentum one": (
+        changed("training", {"momentum": 1.0}),
+        "training.momentum is 1.0; it must be at least 0 and less than 1",
+    ),
+    "unknown split": (changed("dataset/split", "by-sign"), "dataset.split is 'by-sign'; allowed: paper, by-track"),
+    "variant of no framework": (
+        changed("axes/variants", {"mxnet": "1.5"}),
+        "axes.variants names 'mxnet', which is not in",
+    ),
+    "stray synthetic": (changed("dataset/synthetic", {}), "dataset.synthetic is set while dataset.name is 'gtsrb'"),
+    "name with a slash": (changed("name", "../up"), "name is '../up'; it must match"),
+    "not JSON": ('{"name": ', "line 1, column 10 is not JSON"),
+    "repeated key": ('{"name": "a", "name": "b"}', "the key 'name' stands twice"),
+    "a list": ("[]", "a spec is a JSON object"),
+    "a null": (changed("training", None), "training is null"),
+    "not a number": ('{"name": "x", "axes": {}, "training": {"learning_rate": NaN}}', "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED, ids=str)
+def test_malformed_spec_gives_one_sentence_with_file_and_path(case, tmp_path):
+    raw, expected = MALFORMED[case]
+    path = write(tmp_path, raw)
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, FRAMEWORKS)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    assert expected in said
+    assert "\n" not in said
+    assert caught.value.exit_code == 2
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(SpecError, match=r"nowhere\.json: cannot be read"):
+        load_spec(tmp_path / "nowhere.json", FRAMEWORKS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(EXPERIMENTS.glob("*.json")) - {EXPERIMENTS / "schema.json"}), ids=lambda p: p.name
+)
+def test_shipped_spec_loads(path):
+    assert load_spec(path, FRAMEWORKS).name == path.stem
+
+
+def test_schema_for_editors_is_fresh():
+    assert (EXPERIMENTS / "schema.json").read_text() == schema_text()
+
+
+def test_changes_replace_what_the_file_says(tmp_path):
+    spec = load_spec(write(tmp_path, GOOD), FRAMEWORKS, {"axes.frameworks": ["numpy_ref"], "training.batch_size": 8})
+    assert (spec.axes.frameworks, spec.training.batch_size) == (("numpy_ref",), 8)
+
+
+def test_a_bad_change_is_refused_like_a_bad_file(tmp_path):
+    with pytest.raises(SpecError, match=r"training.epochs is 0; it must be between 1 and 1000"):
+        load_spec(write(tmp_path, GOOD), FRAMEWORKS, {"training.epochs": 0})

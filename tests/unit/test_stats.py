@@ -1,0 +1,125 @@
+"""Statistics against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from orchestrator import stats
+
+
+def test_summary_takes_the_middle_step_after_the_warm_up():
+    assert stats.summarise([90.0, 80.0, 1.0, 2.0, 3.0], warmup=2).median == 2.0
+
+
+def test_summary_counts_only_the_steps_after_the_warm_up():
+    assert stats.summarise([90.0, 80.0, 1.0, 2.0, 3.0], warmup=2).count == 3
+
+
+def test_percentiles_interpolate_between_steps():
+    summary = stats.summarise(np.arange(1.0, 22.0))  # 1 ... 21: 5 % of 20 gaps is one gap from either end
+    assert (summary.p05, summary.p95) == (2.0, 20.0)
+
+
+def test_mad_is_the_median_distance_from_the_median():
+    assert stats.summarise([1.0, 1.0, 2.0, 4.0, 9.0]).mad == 1.0  # distances 1 1 0 2 7
+
+
+def test_outliers_lie_beyond_three_and_a_half_mads_and_stay_in_the_count():
+    # median 3, distances 2 1 0 1 97: MAD 1, so the bounds are -0.5 and 6.5
+    summary = stats.summarise([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert (summary.outliers, summary.count) == (1, 5)
+
+
+def test_a_value_on_the_bound_is_no_outlier():
+    assert stats.summarise([1.0, 2.0, 3.0, 4.0, 6.5]).outliers == 0
+
+
+def test_a_run_that_never_left_its_warm_up_has_no_summary():
+    assert stats.summarise([1.0, 2.0], warmup=2) is None
+
+
+def test_steps_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        stats.summarise([1.0, float("nan")])
+
+
+def test_spread_is_the_range_as_a_share_of_the_median():
+    assert stats.repeats([9.0, 10.0, 12.0]) == stats.Repeats(count=3, median=10.0, low=9.0, high=12.0, spread=0.3)
+
+
+def test_one_repeat_has_no_spread():
+    assert stats.repeats([4.0]).spread == 0.0
+
+
+def test_no_repeat_has_no_summary():
+    assert stats.repeats([]) is None
+
+
+def test_effect_is_the_middle_ratio_of_the_pairs():
+    # ratios 2, 3 and 8: the geometric middle one is 3
+    assert stats.paired_ratio([[1.0], [1.0], [1.0]], [[2.0], [3.0], [8.0]]).effect == pytest.approx(3.0)
+
+
+def test_effect_of_two_pairs_is_their_geometric_mean():
+    assert stats.paired_ratio([[1.0], [1.0]], [[2.0], [8.0]]).effect == pytest.approx(4.0)
+
+
+def test_effect_takes_the_median_step_of_each_run():
+    assert stats.paired_ratio([[1.0, 2.0, 50.0]], [[6.0, 6.0, 90.0]]).effect == pytest.approx(3.0)
+
+
+def test_swapping_the_sides_inverts_the_effect():
+    a, b = [[1.0], [2.0], [4.0]], [[3.0], [3.0], [3.0]]
+    assert stats.paired_ratio(b, a).effect == pytest.approx(1 / stats.paired_ratio(a, b).effect)
+
+
+def test_pairs_without_any_noise_have_an_interval_without_width():
+    ratio = stats.paired_ratio([[2.0, 2.0]] * 5, [[3.0, 3.0]] * 5)
+    assert (ratio.low, ratio.high) == (pytest.approx(1.5), pytest.approx(1.5))
+
+
+def test_interval_of_two_pairs_of_single_numbers_is_their_range():
+    # A resample is (2,2), (2,8), (8,2) or (8,8): each end has probability 1/4, more than the 2.5 % cut off.
+    ratio = stats.paired_ratio([[1.0], [1.0]], [[2.0], [8.0]])
+    assert (ratio.low, ratio.high) == (pytest.approx(2.0), pytest.approx(8.0))
+
+
+def test_interval_of_one_pair_comes_from_its_steps():
+    ratio = stats.paired_ratio([[1.0] * 9], [[1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0]])
+    assert (ratio.low, ratio.effect, ratio.high) == (pytest.approx(1.0), pytest.approx(2.0), pytest.approx(3.0))
+
+
+def test_same_seed_gives_the_same_interval():
+    rng = np.random.default_rng(1)
+    a, b = rng.uniform(1, 2, (6, 40)), rng.uniform(1, 2, (6, 40))
+    assert stats.paired_ratio(a, b, seed=7) == stats.paired_ratio(a, b, seed=7)
+
+
+def test_interval_holds_the_true_ratio_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    hits = 0
+    for trial in range(60):
+        pace = np.exp(rng.normal(0, 0.05, (12, 1)))  # both runs of a pair share the machine's mood
+        ratio = stats.paired_ratio(
+            pace * np.exp(rng.normal(0, 0.1, (12, 51))), 1.1 * pace * np.exp(rng.normal(0, 0.1, (12, 51))), seed=trial
+        )
+        hits += ratio.low <= 1.1 <= ratio.high
+    assert hits >= 54  # 95 % of 60 is 57; a correct interval falls below 54 once in 30 seeds, and this seed is fixed
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_resampled_medians_are_distributed_like_medians_of_resamples(size):
+    rng = np.random.default_rng(3)
+    steps = np.exp(rng.normal(size=size))
+    direct = np.median(rng.choice(steps, size=(40_000, size)), axis=1)
+    short = stats._resampled_medians(steps, 40_000, rng)
+    cuts = np.unique(direct)
+    below = [np.abs(np.mean(direct <= cut + 1e-12) - np.mean(short <= cut + 1e-12)) for cut in cuts]
+    assert max(below) < 0.015  # two samples of 40,000: the 99.9 % bound of Kolmogorov and Smirnov is 0.0138
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([], []), ([[1.0]], []), ([[]], [[1.0]]), ([[0.0]], [[1.0]])], ids=["none", "odd", "empty", "zero"]
+)
+def test_pairs_that_cannot_be_compared_are_refused(a, b):
+    with pytest.raises(ValueError, match=r"pairs|run"):
+        stats.paired_ratio(a, b)
