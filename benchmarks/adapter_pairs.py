@@ -1,0 +1,108 @@
+"""Is waymark's loop with its adapter slower than a plain script of the same framework? Interleaved pairs, one interval.
+
+    .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3]
+
+Both run in the framework's virtualenv, on the same prepared pictures, one after the other, in an order drawn anew for
+each pair. An epoch includes cutting the batches; each run's first epoch is warm-up. The ratio is adapter / plain:
+an interval that reaches 1.00, or lies below, says that the adapter is no slower. Run it with nothing else running.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator import data
+from orchestrator.catalogue import Catalogue
+from orchestrator.engines import open_engine
+from orchestrator.engines.source import snapshot
+from orchestrator.errors import DataError
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.host import read_host
+from orchestrator.stats import paired_ratio
+from orchestrator.trial import Dataset, Measure, Model, Training, Trial
+from orchestrator.wire import EVENTS, JOB, JobFolder, train_job
+
+MODELS = {"resnet20": Model(name="resnet", depth=20), "idsia": Model(name="idsia")}
+
+
+def pictures(size: int, home: Home):
+    """GTSRB where it is registered, else drawn signs."""
+    for dataset in (Dataset(), Dataset(name="synthetic")):
+        try:
+            prepared = data.prepare(dataset, [size], home, lambda done, total: None)[size]
+        except DataError:
+            continue
+        return dataset, prepared, data.split(prepared, dataset)
+    raise SystemExit("no pictures")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("framework")
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("size", type=int)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    args = parser.parse_args()
+
+    home, host = Home.default(), read_host()
+    row = Catalogue.load(REPOSITORY / "docker").resolve(args.framework, "cpu")
+    environment = open_engine("virtualenv", home, host).prepare(row, print)
+    source = snapshot(home)
+    dataset, prepared, split = pictures(args.size, home)
+    trial = Trial(
+        framework=args.framework,
+        variant=row.variant,
+        model=MODELS[args.model],
+        input_size=args.size,
+        device="cpu",
+        seed=0,
+        repeat=0,
+        dataset=dataset,
+        training=Training(epochs=args.epochs),
+        measure=Measure(evaluate="end"),
+        threads=host.physical_cores,
+    )
+    variables = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(source.path), **environment.env}
+
+    def job_folder(folder: Path) -> Path:
+        np.save(folder / "train.npy", split.train)
+        np.save(folder / "valid.npy", split.valid)
+        JobFolder(folder).write(JOB, train_job(trial, environment))
+        return folder
+
+    def adapter(folder: Path) -> list[float]:
+        command = [environment.location, "-m", "workers.run", folder, prepared.path]
+        subprocess.run(command, check=True, env=variables, capture_output=True)
+        events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+        return [event["epoch_seconds"] for event in events if event["kind"] == "epoch"][1:]
+
+    def plain(folder: Path) -> list[float]:
+        script = REPOSITORY / "benchmarks" / f"plain_{args.framework}.py"
+        options = {"data": prepared.path, "split": folder, "model": args.model, "size": args.size}
+        options |= {"epochs": args.epochs, "threads": host.physical_cores}
+        command = [environment.location, script, *(f"--{name}={value}" for name, value in options.items())]
+        ended = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
+        return json.loads(ended.stdout.splitlines()[-1])["epoch_seconds"][1:]
+
+    order = random.Random(0)
+    seconds: dict[str, list[np.ndarray]] = {"adapter": [], "plain": []}
+    for pair in range(args.pairs):
+        for name, measure in order.sample([("adapter", adapter), ("plain", plain)], 2):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds[name].append(np.array(measure(job_folder(Path(folder)))))
+            print(f"pair {pair + 1} {name}: {np.median(seconds[name][-1]):.3f} s an epoch", flush=True)
+    ratio = paired_ratio(seconds["plain"], seconds["adapter"])
+    print(
+        f"{args.framework} {args.model}@{args.size}: adapter / plain = {ratio.effect:.3f} "
+        f"[{ratio.low:.3f}, {ratio.high:.3f}] over {ratio.pairs} pairs"
+    )
+
+
+if __name__ == "__main__":
+    main()

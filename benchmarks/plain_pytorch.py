@@ -1,0 +1,127 @@
+"""What the adapter is measured against: the same training as an expert writes it in PyTorch.
+
+python plain_pytorch.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
+Prints {"epoch_seconds": [...], "cpu_seconds": [...], "loss": last}. The epoch includes cutting the batches.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+BATCH = 64
+CLASSES = 43
+
+
+class Idsia(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 100, 3)
+        self.conv2 = nn.Conv2d(100, 150, 4)
+        self.conv3 = nn.Conv2d(150, 250, 3)
+        self.pool = nn.MaxPool2d(2)
+        side = (((size - 2) // 2 - 3) // 2 - 2) // 2
+        self.fc1 = nn.Linear(250 * side * side, 230)
+        self.fc2 = nn.Linear(230, CLASSES)
+
+    def forward(self, x):
+        x = self.pool(functional.relu(self.conv1(x), inplace=True))
+        x = self.pool(functional.relu(self.conv2(x), inplace=True))
+        x = self.pool(functional.relu(self.conv3(x), inplace=True))
+        x = functional.relu(self.fc1(torch.flatten(x, 1)), inplace=True)
+        return self.fc2(x)
+
+
+class Block(nn.Module):
+    def __init__(self, channels_in, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = nn.Identity()
+        if stride != 1:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x):
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += self.shortcut(x)
+        return self.relu(out)
+
+
+class ResNet20(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        blocks, channels_in = [], 16
+        for channels, stride in ((16, 1), (32, 2), (64, 2)):
+            blocks.append(Block(channels_in, channels, stride))
+            blocks += [Block(channels, channels, 1) for _ in range(2)]
+            channels_in = channels
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(64, CLASSES)
+
+    def forward(self, x):
+        x = self.blocks(self.stem(x))
+        return self.fc(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1))
+
+
+def initialise(module):
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--model", choices=("idsia", "resnet20"), required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, required=True)
+    args = parser.parse_args()
+
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    numbers = np.load(args.split / "train.npy")
+    pictures = torch.from_numpy(np.load(args.data / "train_x.npy")[numbers])
+    labels = torch.from_numpy(np.load(args.data / "train_y.npy")[numbers])
+
+    model = Idsia(args.size) if args.model == "idsia" else ResNet20()
+    model.apply(initialise)
+    model.train()
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    seconds, cpu_seconds = [], []
+    for _ in range(args.epochs):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        order = torch.randperm(len(labels))
+        for at in range(0, len(labels) - BATCH + 1, BATCH):
+            batch = order[at : at + BATCH]
+            x = pictures[batch].float().div_(255)
+            y = labels[batch]
+            optimizer.zero_grad()
+            loss = criterion(model(x), y)
+            loss.backward()
+            optimizer.step()
+        last = loss.item()
+        seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
+    print(json.dumps({"epoch_seconds": seconds, "cpu_seconds": cpu_seconds, "loss": last}))
+
+
+if __name__ == "__main__":
+    main()
