@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.catalogue import Catalogue
+from orchestrator.catalogue import Catalogue, chosen
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
@@ -40,6 +40,23 @@ SUMMARY = {
     "parity_logits": "logits off by",
 }
 """What the table of a sweep shows of report.summary_rows; --json has all of it."""
+
+PARITY = {
+    "subject": "subject",
+    "cell": "cell",
+    "check": "check",
+    "logits": "logits",
+    "clean_loss_step_1": "loss, step 1",
+    "clean_loss_step_20": "to step 20",
+    "study_loss_step_5": "study, to step 5",
+    "update_step_1": "update, step 1",
+    "update_step_20": "step 20",
+    "averages_step_20": "averages",
+    "logits_step_20": "logits, step 20",
+}
+"""What the parity table shows of report.check_row: relative differences from numpy_ref; --json has the bounds too."""
+
+SOURCE_FLAG = {"source": "framework=PATH: a local clone to take an upstream source from (default $WAYMARK_SOURCE)"}
 
 SPEC_FLAGS = {
     "spec": "experiment to run (default experiments/quick.json)",
@@ -105,11 +122,12 @@ def data_(_: Context, from_: str = "", download: bool = False, sizes: str = "32,
 
 @task(
     auto_shortflags=False,
-    iterable=["variant"],
+    iterable=["variant", "source"],
     help={
         "frameworks": "only these, comma-separated",
         "device": "cpu or gpu",
         "variant": "framework=variant: only this one of that framework; may be repeated",
+        **SOURCE_FLAG,
         "dry-run": "list what would be built and why, and build nothing",
         "json": "print the result as JSON",
     },
@@ -120,14 +138,14 @@ def build_images(
     frameworks: str = "",
     device: str = "cpu",
     variant: Sequence[str] | None = None,
+    source: Sequence[str] | None = None,
     dry_run: bool = False,
     json_: bool = False,
 ) -> None:
     """Build the container images that changed; the log of each is named."""
     from orchestrator import build
 
-    catalogue = _catalogue()
-    rows = build.chosen(catalogue, _names(frameworks), _device(device), _variants(variant or ()))
+    rows = chosen(_catalogue(source), _names(frameworks), _device(device), _variants(variant or ()))
     if dry_run:
         _show("To build", build.outlook(rows), json_)
         return
@@ -145,12 +163,55 @@ def images(_: Context, json_: bool = False) -> None:
 
 
 @task(
+    name="check",
+    auto_shortflags=False,
+    iterable=["variant", "source"],
+    help={
+        "spec": "experiment whose networks to check (default experiments/paper.json)",
+        "frameworks": "only these, comma-separated",
+        "device": "cpu or gpu",
+        "variant": "framework=variant: only this one of that framework; may be repeated",
+        "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        **SOURCE_FLAG,
+        "again": "check what has passed before as well",
+        "json": "print the result as JSON",
+    },
+)
+@verb
+def check_(
+    _: Context,
+    spec: str = "",
+    frameworks: str = "",
+    device: str = "cpu",
+    variant: Sequence[str] | None = None,
+    engine: str = "",
+    source: Sequence[str] | None = None,
+    again: bool = False,
+    json_: bool = False,
+) -> int:
+    """Prove that every environment computes the same networks: the parity table against numpy_ref."""
+    from orchestrator import check
+    from orchestrator.spec import load_spec
+
+    catalogue, view = _catalogue(source), View()
+    rows = chosen(catalogue, _names(frameworks), _device(device), _variants(variant or ()))
+    asked = load_spec(Path(spec or REPOSITORY / "experiments" / "paper.json"), catalogue.frameworks, {})
+    result = check.check(rows, asked, engine or None, again, tuple(sys.argv[1:]), Home.default(), view)
+    _show("Relative differences from numpy_ref", result.rows, json_, PARITY)
+    for row in result.rows:
+        if row["reason"]:
+            view.say(f"{row['subject']} {row['cell']}: {row['reason']}")
+    return 0 if result.has_passed else 1
+
+
+@task(
     name="sweep",
     auto_shortflags=False,
-    iterable=["variant"],
+    iterable=["variant", "source"],
     optional=["resume"],
     help={
         **SPEC_FLAGS,
+        **SOURCE_FLAG,
         "engine": "docker, virtualenv or replay (default docker, or virtualenv where no Docker answers)",
         "dry-run": "print the plan with its skips and reasons, and run nothing",
         "resume": "go on with the newest run, or with --resume=RUN; its recorded spec and engine are used",
@@ -166,6 +227,7 @@ def sweep_(
     frameworks: str = "",
     variant: Sequence[str] | None = None,
     epochs: int = 0,
+    source: Sequence[str] | None = None,
     engine: str = "",
     dry_run: bool = False,
     resume: str | bool | None = None,
@@ -188,9 +250,9 @@ def sweep_(
         argv=tuple(sys.argv[1:]),
     )
     if dry_run:
-        _show(*sweep.outline(request, _catalogue()), json_)
+        _show(*sweep.outline(request, _catalogue(source)), json_)
         return 0
-    result = sweep.sweep(request, _catalogue(), Home.default(), REPORTS, View())
+    result = sweep.sweep(request, _catalogue(source), Home.default(), REPORTS, View())
     rows = report.summary_rows(result.stored)
     _show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
     for row in rows:
@@ -229,8 +291,16 @@ def doctor_(_: Context, json_: bool = False) -> int:
     return 0 if doctor.can_sweep(findings) else 1
 
 
-def _catalogue() -> Catalogue:
-    return Catalogue.load(REPOSITORY / "docker")
+def _catalogue(source: Sequence[str] | None = None) -> Catalogue:
+    """The rows, with the local clones that --source or $WAYMARK_SOURCE name."""
+    catalogue = Catalogue.load(REPOSITORY / "docker")
+    clones = {}
+    for one in source or os.environ.get("WAYMARK_SOURCE", "").split():
+        framework, sign, path = one.partition("=")
+        if not (framework and sign and path):
+            raise SpecError(f"--source is '{one}'; write framework=PATH, for example neon=/srv/clones/neon.")
+        clones[framework] = Path(path).absolute()
+    return catalogue.with_sources(clones)
 
 
 def _device(text: str) -> Device:

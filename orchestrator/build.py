@@ -1,6 +1,6 @@
 """The use case behind `invoke build-images` and `invoke images`: the catalogue's rows as Docker images."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,23 +11,6 @@ from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.trial import Device
-
-
-def chosen(
-    catalogue: Catalogue, frameworks: Sequence[str], device: Device, variants: Mapping[str, Collection[str]]
-) -> tuple[ImageRow, ...]:
-    """The rows asked for: all on that device, but of a framework that `variants` names only those.
-
-    frameworks: none means all. Raises CatalogueError for a name that no images.toml declares.
-    """
-    rows: list[ImageRow] = []
-    for framework in frameworks or catalogue.frameworks:
-        if framework in variants:
-            rows += (catalogue.resolve(framework, device, variant) for variant in variants[framework])
-        else:
-            rows += catalogue.rows(frameworks=(framework,), device=device)
-    return tuple(rows)
 
 
 def build_images(

@@ -7,8 +7,8 @@ workers/frameworks/. Reading touches no daemon, and no row is known that its own
 import hashlib
 import re
 import tomllib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -18,10 +18,12 @@ from orchestrator.errors import CatalogueError, did_you_mean
 from orchestrator.trial import Device, Frozen, Name, Tag, digest
 
 TABLE, DOCKERFILE, REQUIREMENTS = "images.toml", "Dockerfile", "requirements"
+PIP, FINISH = "requirements/pip.txt", "finish.sh"
 
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CORES = ("physical_cores", "logical_cores")
+_PLACEHOLDERS = (*_CORES, "environment")
 
 T = TypeVar("T")
 
@@ -35,6 +37,18 @@ class Cores(Protocol):
     def logical_cores(self) -> int: ...
 
 
+class Source(Frozen):
+    """An upstream source that is on no package index.
+
+    repository: address that git fetches from. commit: which, and by being its hash, proof that it is that.
+    local:      a clone on this machine to take it from instead, if the user named one.
+    """
+
+    repository: Annotated[str, Field(pattern=r"^https://\S+$")]
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    local: Path | None = None
+
+
 class _Entry(Frozen):
     """One table of an images.toml, `["2.13".cpu]`; the fields are those of ImageRow."""
 
@@ -45,6 +59,7 @@ class _Entry(Frozen):
     args: dict[str, str] = {}
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
+    source: Source | None = None
     why: str = ""
     hints: dict[str, str] = {}
 
@@ -58,9 +73,10 @@ class ImageRow:
     python:       CPython it stands on, '3.11'; the Dockerfile's ARG PYTHON.
     requirements: file name in requirements/; the Dockerfile's ARG REQUIREMENTS.
     disk_mb:      space that making it takes, in MB (10**6 bytes).
-    args:         the Dockerfile's other ARGs.
-    env:          variables for the worker; may hold {physical_cores} and {logical_cores}.
+    args:         the Dockerfile's other ARGs, and variables for finish.sh.
+    env:          variables for the worker; may hold {physical_cores}, {logical_cores} and {environment}.
     options:      for the adapter.
+    source:       what else it is made from, if a package index does not have it all.
     why:          what this variant is for.
     hints:        distribution -> what to do when no package index has it.
     """
@@ -76,6 +92,7 @@ class ImageRow:
     args: dict[str, str]
     env: dict[str, str]
     options: dict[str, Any]
+    source: Source | None
     why: str
     hints: dict[str, str]
 
@@ -98,6 +115,18 @@ class ImageRow:
     def requirements_path(self) -> Path:
         """The pinned, hashed requirements, read by the Dockerfile and by the virtualenv engine."""
         return self.folder / REQUIREMENTS / self.requirements
+
+    @property
+    def pip_path(self) -> Path | None:
+        """The pinned pip to install first, where the interpreter brings one that is too old for the requirements."""
+        path = self.folder / PIP
+        return path if path.is_file() else None
+
+    @property
+    def finish_path(self) -> Path | None:
+        """The script that does what is left after pip, in an image and in a virtualenv alike."""
+        path = self.folder / FINISH
+        return path if path.is_file() else None
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -129,6 +158,22 @@ class Catalogue:
     def frameworks(self) -> tuple[str, ...]:
         """Names, sorted."""
         return tuple(self.tables)
+
+    def with_sources(self, local: Mapping[str, Path]) -> "Catalogue":
+        """This catalogue, with local clones to take upstream sources from. local: framework -> its clone.
+
+        Raises CatalogueError for a framework that has no upstream source.
+        """
+        for framework in local:
+            if not any(row.source for row in self._table(framework)):
+                raise CatalogueError(f"{framework} comes whole from the package index: it has no source to be given.")
+
+        def given(row: ImageRow) -> ImageRow:
+            if row.source is None or row.framework not in local:
+                return row
+            return replace(row, source=row.source.model_copy(update={"local": local[row.framework]}))
+
+        return replace(self, tables={name: tuple(map(given, rows)) for name, rows in self.tables.items()})
 
     def default(self, framework: str) -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""
@@ -171,10 +216,29 @@ class Catalogue:
         return self.tables[framework]
 
 
-def resolve_env(row: ImageRow, cores: Cores) -> dict[str, str]:
-    """The row's variables with {physical_cores} and {logical_cores} replaced by this machine's."""
-    counts = {name: str(getattr(cores, name)) for name in _CORES}
-    return {key: _PLACEHOLDER.sub(lambda match: counts[match[1]], value) for key, value in row.env.items()}
+def chosen(
+    catalogue: Catalogue, frameworks: Sequence[str], device: Device, variants: Mapping[str, Collection[str]]
+) -> tuple[ImageRow, ...]:
+    """The rows asked for: all on that device, but of a framework that `variants` names only those.
+
+    frameworks: none means all. Raises CatalogueError for a name that no images.toml declares.
+    """
+    rows: list[ImageRow] = []
+    for framework in frameworks or catalogue.frameworks:
+        if framework in variants:
+            rows += (catalogue.resolve(framework, device, variant) for variant in variants[framework])
+        else:
+            rows += catalogue.rows(frameworks=(framework,), device=device)
+    return tuple(rows)
+
+
+def resolve_env(row: ImageRow, cores: Cores, environment: str) -> dict[str, str]:
+    """The row's variables with {physical_cores} and {logical_cores} replaced by this machine's.
+
+    environment: what becomes of {environment}, the prefix that the row's packages are installed under.
+    """
+    known = {name: str(getattr(cores, name)) for name in _CORES} | {"environment": environment}
+    return {key: _PLACEHOLDER.sub(lambda match: known[match[1]], value) for key, value in row.env.items()}
 
 
 def recipe_sha256(row: ImageRow) -> str:
@@ -182,8 +246,7 @@ def recipe_sha256(row: ImageRow) -> str:
 
     Raises CatalogueError for a file that cannot be read.
     """
-    files = [hashlib.sha256(_bytes(path)).hexdigest() for path in (row.folder / DOCKERFILE, row.requirements_path)]
-    return digest([*files, row.stage, row.python, row.args])
+    return digest([_sha256(row.folder / DOCKERFILE), row.stage, row.args, *_installed(row)])
 
 
 def pins_sha256(row: ImageRow) -> str:
@@ -191,7 +254,14 @@ def pins_sha256(row: ImageRow) -> str:
 
     Raises CatalogueError for a file that cannot be read.
     """
-    return digest([hashlib.sha256(_bytes(row.requirements_path)).hexdigest(), row.python])
+    return digest([*_installed(row), row.args if row.finish_path else {}])
+
+
+def _installed(row: ImageRow) -> list[str | None]:
+    """What decides which files end up under the prefix, in an image and in a virtualenv alike."""
+    paths = (row.requirements_path, row.pip_path, row.finish_path)
+    files = [_sha256(path) if path else None for path in paths]
+    return [row.python, row.source.commit if row.source else None, *files]
 
 
 def _read(path: Path) -> tuple[str, tuple[ImageRow, ...]]:
@@ -214,16 +284,17 @@ def _rows(folder: Path, table: dict[str, Any], where: str) -> Iterator[ImageRow]
     for variant, devices in table.items():
         _check(TypeAdapter(Tag), variant, f"{where}: the variant")
         for device, entry in _check(TypeAdapter(dict[Device, _Entry]), devices, f"{where}: {variant}").items():
-            row = ImageRow(framework=folder.name, variant=variant, device=device, folder=folder, **entry.model_dump())
+            fields = {name: getattr(entry, name) for name in _Entry.model_fields}
+            row = ImageRow(framework=folder.name, variant=variant, device=device, folder=folder, **fields)
             for key, path in (("stage", folder / DOCKERFILE), ("requirements", row.requirements_path)):
                 if not path.is_file():
                     raise CatalogueError(f"{where}: {variant}.{device}.{key} needs {path}, which is not there.")
             for name, value in row.env.items():
                 for placeholder in _PLACEHOLDER.findall(value):
-                    if placeholder not in _CORES:
+                    if placeholder not in _PLACEHOLDERS:
                         raise CatalogueError(
                             f"{where}: {variant}.{device}.env.{name} has {{{placeholder}}}; "
-                            f"allowed are {', '.join(f'{{{core}}}' for core in _CORES)}."
+                            f"allowed are {', '.join(f'{{{known}}}' for known in _PLACEHOLDERS)}."
                         )
             yield row
 
@@ -239,8 +310,8 @@ def _check(adapter: TypeAdapter[T], value: object, where: str) -> T:
         raise CatalogueError(f"{where}{key and '.'}{key}: {first['msg']}{seen}.") from None
 
 
-def _bytes(path: Path) -> bytes:
+def _sha256(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CatalogueError(f"{path} does not read: {error.strerror}.") from None

@@ -50,11 +50,21 @@ class Gate:
             device=trial.device,
             threads=trial.threads,
         )
-        if self.bench.store.passing_check(
-            environment.identity, self.worker_sha256, request.model, request.input_size, request.device
-        ):
-            self.view.say(f"{request.label}: passed before, in this environment and with this code")
+        if self.has_passed(request, environment):
             return None
+        return self.check(request, environment)
+
+    def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
+        """Whether a check of this has passed before; says so."""
+        known = self.bench.store.passing_check(
+            environment.identity, self.worker_sha256, request.model, request.input_size, request.device
+        )
+        if known:
+            self.view.say(f"{request.label}: passed before, in this environment and with this code")
+        return known is not None
+
+    def check(self, request: CheckRequest, environment: Environment) -> Outcome | None:
+        """None if the check passes now; else the outcome of the trials that hang on it."""
         self.ordinal += 1
         record = Record(
             run_id=self.run_id,

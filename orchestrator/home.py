@@ -36,6 +36,11 @@ class Home:
         return self.root / "virtualenvs"
 
     @property
+    def sources(self) -> Path:
+        """Upstream sources of frameworks that no package index has, one folder per commit."""
+        return self.root / "sources"
+
+    @property
     def workers(self) -> Path:
         """Snapshots of the worker source, content-addressed: what a trial runs cannot change under it."""
         return self.root / "workers"

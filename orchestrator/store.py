@@ -176,9 +176,9 @@ class Store:
         with self._database.reading() as connection:
             return [RunFacts.model_validate_json(text) for text in connection.execute(newest_first).scalars()]
 
-    def latest_run(self) -> RunFacts | None:
-        """The run that started last; None if there is none."""
-        return next(iter(self.runs()), None)
+    def latest_sweep(self) -> RunFacts | None:
+        """The sweep that started last; None if there is none."""
+        return next((run for run in self.runs() if run.kind == "sweep"), None)
 
     def run(self, run_id: str) -> StoredRun:
         """Everything known of one run. Raises StoreError, with the nearest name, if there is no such run."""

@@ -191,9 +191,10 @@ class Skip(Frozen):
 
 
 class RunFacts(Frozen):
-    """run.json: one sweep as it was asked for, on which machine, and what it leaves out."""
+    """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out."""
 
     run_id: str
+    kind: Literal["sweep", "check"] = "sweep"
     started_unix: float
     waymark_version: str
     argv: tuple[str, ...]

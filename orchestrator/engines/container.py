@@ -15,6 +15,9 @@ from orchestrator.engines.source import snapshot
 from orchestrator.home import Home
 from orchestrator.trial import Environment, Exit
 
+ENVIRONMENT = "/environment"
+"""Where every Dockerfile of ours installs."""
+
 SOURCE, JOB, DATA, HOME = "/waymark/source", "/waymark/job", "/waymark/data", "/waymark/home"
 
 NOBODY = 65532
@@ -49,7 +52,7 @@ class DockerEngine:
             location=facts.id,
             python=row.python,
             freeze=(),
-            env=resolve_env(row, self._cores),
+            env=resolve_env(row, self._cores, ENVIRONMENT),
             options=row.options,
         )
         return frozen(bare, self.run, snapshot(self._home), self._home)

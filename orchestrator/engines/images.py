@@ -6,14 +6,17 @@ A label on each image holds the hash of its recipe: an image is current if and o
 import ast
 import json
 import re
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.catalogue import ImageRow, recipe_sha256
-from orchestrator.engines import process
+from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room
 from orchestrator.errors import EngineError
@@ -96,30 +99,52 @@ def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds:
     if builder.folder is not None:
         need_room(row, builder.folder)
     log = home.logs / f"{row.slug}.image.log"
-    recipe = Recipe(
-        folder=row.folder,
-        reference=reference(row),
-        stage=row.stage,
-        args={
-            "PYTHON": row.python,
-            "REQUIREMENTS": row.requirements,
-            **pip_args(process.output((sys.executable, "-m", "pip", "config", "list")) or ""),
-            **row.args,
-        },
-        labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
-    )
 
     def follow(line: str) -> None:
         if not _NOISE.match(line):
             say(f"{row.label}: {line.strip()}")
 
-    why = builder.build(recipe, log, limit_seconds, follow)
+    with _context(row, home) as folder:
+        recipe = Recipe(
+            folder=folder,
+            reference=reference(row),
+            stage=row.stage,
+            args={
+                "PYTHON": row.python,
+                "REQUIREMENTS": row.requirements,
+                **pip_args(process.output((sys.executable, "-m", "pip", "config", "list")) or ""),
+                **_source_args(row),
+                **row.args,
+            },
+            labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
+        )
+        why = builder.build(recipe, log, limit_seconds, follow)
     if why:
         raise failure(row, why, log)
     builder.prune_stages()
     facts = _recorded(builder, row)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
     return facts
+
+
+@contextmanager
+def _context(row: ImageRow, home: Home) -> Iterator[Path]:
+    """The folder to build `row` in: its own; with source/ beside the Dockerfile, if the user named a local clone."""
+    if row.source is None or row.source.local is None:
+        yield row.folder
+        return
+    source = upstream.checkout(row, home)
+    with tempfile.TemporaryDirectory(prefix="waymark-") as scratch:
+        folder = Path(scratch) / row.framework
+        shutil.copytree(row.folder, folder)
+        shutil.copytree(source, folder / "source", symlinks=True)
+        yield folder
+
+
+def _source_args(row: ImageRow) -> dict[str, str]:
+    if row.source is None:
+        return {}
+    return {"SOURCE_REPOSITORY": row.source.repository, "SOURCE_COMMIT": row.source.commit}
 
 
 def pip_args(listing: str) -> dict[str, str]:

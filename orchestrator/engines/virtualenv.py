@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.catalogue import Cores, ImageRow, pins_sha256, resolve_env
-from orchestrator.engines import process
+from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
 from orchestrator.engines.source import snapshot
@@ -55,7 +55,7 @@ class VirtualenvEngine:
             location=str(folder / "bin" / "python"),
             python=row.python,
             freeze=(),
-            env=resolve_env(row, self._cores),
+            env=resolve_env(row, self._cores, str(folder)),
             options=row.options,
         )
         return frozen(bare, self.run, snapshot(self._home), self._home)
@@ -94,14 +94,20 @@ class VirtualenvEngine:
             say(f"{row.label}: {folder} was left unfinished; making it again")
             shutil.rmtree(folder)
         say(f"{row.label}: making {folder} with {python}")
-        make = (python, "-m", "venv", str(folder))
+        source = upstream.checkout(row, self._home) if row.source else None
+        self._step(row, "making a virtualenv", (python, "-m", "venv", str(folder)), {}, log, say)
         pip = (str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
-        install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(row.requirements_path))
-        for what, argv in (("making a virtualenv", make), ("pip", install)):
-            self._step(row, what, argv, log, say)
+        for requirements in filter(None, (row.pip_path, row.requirements_path)):
+            install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(requirements))
+            self._step(row, "pip", install, {}, log, say)
+        if row.finish_path:
+            given = {**row.args, "ENVIRONMENT": str(folder), "SOURCE": str(source or "")}
+            self._step(row, row.finish_path.name, ("sh", str(row.finish_path)), given, log, say)
         (folder / _COMPLETE).touch()
 
-    def _step(self, row: ImageRow, what: str, argv: tuple[str, ...], log: Path, say: Say) -> None:
+    def _step(
+        self, row: ImageRow, what: str, argv: tuple[str, ...], given: dict[str, str], log: Path, say: Say
+    ) -> None:
         new_lines = process.NewLines(log)
 
         def follow() -> None:
@@ -113,6 +119,7 @@ class VirtualenvEngine:
         env.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
         for stray in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
             env.pop(stray, None)
+        env.update(given)
         command = process.Command(argv, self._home.root, env, log, LIMIT_SECONDS)
         ended = process.run(command, follow)
         follow()

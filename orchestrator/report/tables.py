@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestrator import stats
 from orchestrator.stored import CheckRow, StoredRun, StoredTrial
-from orchestrator.wire import Skip
+from orchestrator.wire import CheckRequest, Skip
 
 Row = dict[str, Any]
 
@@ -132,6 +132,20 @@ def parity_rows(checks: Iterable[CheckRow]) -> list[Row]:
             is_within = value is not None and bound is not None and value <= bound
             rows.append(head | {"figure": name, "value": value, "bound": bound, "within": is_within})
     return rows
+
+
+def check_row(request: CheckRequest, found: CheckRow | None, reason: str) -> Row:
+    """One line of the parity table: what was checked, how it ended, and every figure; a check beside its request.
+
+    reason: why there is no check, if there is none.
+    """
+    row: Row = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
+    row |= {"cell": f"{request.model.label}@{request.input_size}"}
+    if found is None:
+        return row | {"check": "missing", "reason": reason}
+    row |= {"check": "passed" if found.passed else "FAILED", "reason": found.outcome.reason}
+    check = found.timeline.check
+    return row | {**check.figures, "bounds": check.bounds} if check else row
 
 
 NUMBERS = (

@@ -230,8 +230,8 @@ def test_runs_come_newest_first(store):
     assert [run.run_id for run in store.runs()] == ["run-3", "run-2", "run-1"]
 
 
-def test_an_empty_store_has_no_latest_run(store):
-    assert store.latest_run() is None
+def test_an_empty_store_has_no_latest_sweep(store):
+    assert store.latest_sweep() is None
 
 
 def test_an_unknown_run_is_answered_with_the_nearest(store):
@@ -243,7 +243,7 @@ def test_an_unknown_run_is_answered_with_the_nearest(store):
 def test_opening_again_keeps_what_is_there(store, url):
     store.add_run(fake.run_facts())
     with Store.open(url) as again:
-        assert again.latest_run() == fake.run_facts()
+        assert again.latest_sweep() == fake.run_facts()
 
 
 @pytest.mark.skipif(not POSTGRES, reason="WAYMARK_TEST_POSTGRES names no empty PostgreSQL database to test with")
@@ -273,7 +273,7 @@ def test_readers_of_a_sqlite_store_do_not_wait_for_its_writer(lite):
     writer = sqlite3.connect(lite, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with Store.open(f"sqlite:///{lite}", busy_seconds=0.1) as store:
-        assert store.latest_run() == fake.run_facts()
+        assert store.latest_sweep() == fake.run_facts()
     writer.close()
 
 

@@ -127,7 +127,7 @@ def test_resuming_nothing_is_one_sentence(world, catalogue):
 def test_two_sweeps_at_once_are_refused(world, catalogue):
     with (world[0].root / "sweep.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(EngineError, match="another sweep is running"):
+        with pytest.raises(EngineError, match="another run is going on"):
             run(world, catalogue)
 
 
@@ -146,7 +146,7 @@ def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monk
     with pytest.raises(EngineError, match="3 trials in a row failed because of this machine"):
         run(world, catalogue, allow_unverified=True)
     with Store.open(world[0].store_url) as store:
-        stored = store.run(store.latest_run().run_id)
+        stored = store.run(store.latest_sweep().run_id)
     ends = [(trial.outcome.status, trial.outcome.fault) for trial in stored.trials]
     assert ends == [("no_protocol", "environment")] * 3
 
@@ -181,7 +181,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(world):
     assert process.returncode == 130, said
     assert "Go on with: invoke sweep --resume=" in said
     with Store.open(home.store_url) as store:
-        stopped = store.run(store.latest_run().run_id)
+        stopped = store.run(store.latest_sweep().run_id)
     assert [trial.outcome.status for trial in stopped.trials] == ["cancelled"]
     resume = [*command[:3], "sweep", "--resume", "--json"]
     done = subprocess.run(resume, cwd=REPOSITORY, env=environment, capture_output=True, text=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import build
-from orchestrator.catalogue import Catalogue
+from orchestrator.catalogue import Catalogue, chosen
 from orchestrator.engines import images
 from orchestrator.engines.images import ImageFacts
 from orchestrator.errors import EngineError
@@ -148,8 +148,8 @@ def test_one_failed_row_does_not_keep_the_others_from_being_built(rows, home, da
 
 
 def test_variants_are_chosen_by_framework(rows, tmp_path):
-    chosen = build.chosen(Catalogue.load(tmp_path / "docker"), ("alpha", "beta"), "cpu", {"alpha": ["1"]})
-    assert [row.subject for row in chosen] == ["alpha:1", "beta:1"]
+    rows = chosen(Catalogue.load(tmp_path / "docker"), ("alpha", "beta"), "cpu", {"alpha": ["1"]})
+    assert [row.subject for row in rows] == ["alpha:1", "beta:1"]
 
 
 def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):

@@ -101,7 +101,14 @@ def test_a_missing_dockerfile_is_named(folder):
 
 
 def test_placeholders_become_this_machines_cores(folder):
-    assert resolve_env(Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl"), CORES) == {"OMP_NUM_THREADS": "4"}
+    row = Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl")
+    assert resolve_env(row, CORES, "/environment") == {"OMP_NUM_THREADS": "4"}
+
+
+def test_a_variable_may_name_a_folder_of_the_environment(folder):
+    rewrite(folder, "{physical_cores}", "{environment}/lib")
+    row = Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl")
+    assert resolve_env(row, CORES, "/environment") == {"OMP_NUM_THREADS": "/environment/lib"}
 
 
 @pytest.mark.parametrize("changed", ["Dockerfile", "requirements/pins.txt"])

@@ -1,0 +1,63 @@
+"""The upstream source of a framework that no package index has: fetched at its commit, or taken from a local clone."""
+
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+from orchestrator.catalogue import ImageRow, Source
+from orchestrator.engines import process
+from orchestrator.engines.environment import LIMIT_SECONDS
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+
+
+def checkout(row: ImageRow, home: Home) -> Path:
+    """Folder with the source of `row` at its commit, without its history; made once, and whole or not at all.
+
+    Git names a commit by the hash of its content, so what has that name is that source, wherever it came from.
+    Raises EngineError, saying what could not be reached and what to give instead.
+    """
+    if row.source is None:
+        raise ValueError(f"{row.label} has no upstream source")
+    folder = home.sources / f"{row.framework}-{row.source.commit[:12]}"
+    if not folder.exists():
+        home.sources.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=home.sources) as draft:
+            _unpack(row, row.source, Path(draft), home.logs / f"{row.framework}.source.log").replace(folder)
+    return folder
+
+
+def _unpack(row: ImageRow, source: Source, draft: Path, log: Path) -> Path:
+    """The source in a folder of `draft`."""
+    log.unlink(missing_ok=True)
+    clone = source.local or _fetched(row, source, draft / "clone", log)
+    archive, folder = draft / "source.tar", draft / "source"
+    if not _git(log, draft, "-C", str(clone), "archive", "--format=tar", f"--output={archive}", source.commit):
+        raise EngineError(
+            f"{clone}, given as the source of {row.framework}, is not a git repository that holds commit "
+            f"{source.commit}. Give a clone of {source.repository} that does."
+        )
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def _fetched(row: ImageRow, source: Source, clone: Path, log: Path) -> Path:
+    """A repository with that one commit."""
+    fetch = ("-C", str(clone), "fetch", "--quiet", "--depth=1", source.repository, source.commit)
+    if _git(log, clone.parent, "init", "--quiet", "--bare", str(clone)) and _git(log, clone.parent, *fetch):
+        return clone
+    last = (process.tail(log, 1) or "git said nothing").strip()
+    raise EngineError(
+        f"{row.label} is built from {source.repository} at commit {source.commit[:12]}, which could not be fetched "
+        f"({last}). Without a network, give a local clone that holds it: --source={row.framework}=PATH."
+    )
+
+
+def _git(log: Path, cwd: Path, *arguments: str) -> bool:
+    """Whether git did it; what it said is in the log."""
+    # A repository of another owner is fine: the hash of the commit is what is trusted, and no hook runs here.
+    argv = ("git", "-c", "safe.directory=*", *arguments)
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    return process.run(process.Command(argv, cwd, env, log, LIMIT_SECONDS), lambda: None).code == 0
