@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.catalogue import Catalogue, chosen
+from orchestrator.catalogue import Catalogue, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
@@ -293,14 +293,8 @@ def doctor_(_: Context, json_: bool = False) -> int:
 
 def _catalogue(source: Sequence[str] | None = None) -> Catalogue:
     """The rows, with the local clones that --source or $WAYMARK_SOURCE name."""
-    catalogue = Catalogue.load(REPOSITORY / "docker")
-    clones = {}
-    for one in source or os.environ.get("WAYMARK_SOURCE", "").split():
-        framework, sign, path = one.partition("=")
-        if not (framework and sign and path):
-            raise SpecError(f"--source is '{one}'; write framework=PATH, for example neon=/srv/clones/neon.")
-        clones[framework] = Path(path).absolute()
-    return catalogue.with_sources(clones)
+    clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
+    return Catalogue.load(REPOSITORY / "docker").with_sources(clones)
 
 
 def _device(text: str) -> Device:

@@ -216,6 +216,17 @@ class Catalogue:
         return self.tables[framework]
 
 
+def local_clones(texts: Sequence[str]) -> dict[str, Path]:
+    """'neon=/srv/neon' -> {'neon': its path}, for Catalogue.with_sources. Raises CatalogueError."""
+    clones = {}
+    for text in texts:
+        framework, sign, path = text.partition("=")
+        if not (framework and sign and path):
+            raise CatalogueError(f"--source is '{text}'; write framework=PATH, for example neon=/srv/clones/neon.")
+        clones[framework] = Path(path).absolute()
+    return clones
+
+
 def chosen(
     catalogue: Catalogue, frameworks: Sequence[str], device: Device, variants: Mapping[str, Collection[str]]
 ) -> tuple[ImageRow, ...]:

@@ -5,6 +5,7 @@ WaymarkError              what, where, seen, allowed, next step; shown without a
  |- CatalogueError        no such row; nearest names                                      exit 2
  |- DataError             missing, changed or hostile data: path, expected and found      exit 3
  |- EngineError           daemon absent, build failed, virtualenv impossible; log path    exit 3
+ |   |- AbsentError       what an environment is made from is not on this machine; how to get it
  |- StoreError            newer schema, locked, not ours                                  exit 4
 """
 
@@ -40,6 +41,10 @@ class EngineError(WaymarkError):
     """No daemon, no interpreter, a build that failed; names the log."""
 
     exit_code = 3
+
+
+class AbsentError(EngineError):
+    """What an environment is made from is not on this machine: an interpreter, a source, a system library."""
 
 
 class StoreError(WaymarkError):

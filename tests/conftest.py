@@ -1,15 +1,16 @@
 """What several kinds of tests need: a home of their own, the real engines and environments where they are."""
 
 import functools
-from pathlib import Path
+import os
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
+from orchestrator.catalogue import Catalogue, ImageRow, local_clones
 from orchestrator.engines import open_engine
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.trial import Environment
 
 
 @functools.lru_cache(maxsize=1)
@@ -39,17 +40,34 @@ def catalogue() -> Catalogue:
     return Catalogue.load(REPOSITORY / "docker")
 
 
+def pytest_generate_tests(metafunc):
+    """A test that asks for `row` is run for every row of the catalogue that stands for a CPU."""
+    if "row" in metafunc.fixturenames and metafunc.definition.get_closest_marker("rows"):
+        clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
+        rows = Catalogue.load(REPOSITORY / "docker").with_sources(clones).rows(device="cpu")
+        metafunc.parametrize("row", rows, ids=lambda row: row.slug, scope="module")
+
+
 @pytest.fixture(scope="session")
-def framework_python(catalogue):
-    """framework -> interpreter of its default virtualenv.
+def environment():
+    """environment(row) -> its virtualenv; a test that needs what this machine lacks is skipped, and says what.
 
     Environments are content-addressed, so tests share those of the user's home: they are made once a machine, and
     making them is a test of the recipes.
     """
     engine = open_engine("virtualenv", Home.default(), read_host())
 
-    @functools.cache
-    def python(framework: str) -> Path:
-        return Path(engine.prepare(catalogue.resolve(framework, "cpu"), print).location)
+    made: dict[str, Environment | AbsentError] = {}
 
-    return python
+    def environment(row: ImageRow) -> Environment:
+        if row.slug not in made:
+            try:
+                made[row.slug] = engine.prepare(row, print)
+            except AbsentError as error:
+                made[row.slug] = error
+        found = made[row.slug]
+        if isinstance(found, AbsentError):
+            pytest.skip(str(found))
+        return found
+
+    return environment

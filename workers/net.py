@@ -107,6 +107,24 @@ class Net(object):
         rng = numpy.random.RandomState(seed)
         return {weight.name: _first(weight, rng) for weight in self.weights}
 
+    def read(self, path):
+        """Weights from an .npz file as a trial leaves it, whatever framework trained them: name -> float32 array.
+
+        Raises ValueError, naming file and array, if it does not hold exactly this network's weights.
+        """
+        try:
+            with numpy.load(path) as arrays:
+                weights = {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as weights: {error}.") from error
+        wanted = {weight.name: weight.shape for weight in self.weights}
+        for name in sorted(set(wanted) ^ set(weights)):
+            raise ValueError(f"{path} {'lacks' if name in wanted else 'has'} {name}, unlike this network's weights.")
+        for name, shape in wanted.items():
+            if weights[name].shape != shape:
+                raise ValueError(f"{path}: {name} is of shape {weights[name].shape}; this network's is {shape}.")
+        return {name: weights[name].astype(numpy.float32) for name in wanted}
+
     def changed(self, name, **params):
         """This network with other params for the op `name`."""
         return Net([op._replace(params=dict(op.params, **params)) if op.name == name else op for op in self.ops])

@@ -7,6 +7,7 @@ import numpy
 
 from workers import loop, protocol, session
 from workers.batches import open_batches
+from workers.protocol import BadJob
 from workers.session import clock
 
 
@@ -29,7 +30,7 @@ def train(trial, data_folder):
     training, validation, test = open_batches(trial.folder, data_folder, job)
     opened = clock()
     net = trial.build_net()
-    adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.options())
+    adapter = adapter_class(net, first_weights(trial, net), job["device"], trial.options())
     adapter.sync()
     trial.emit(
         "built",
@@ -47,6 +48,17 @@ def train(trial, data_folder):
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
     trial.emit("done", weights_sha256=session.weights_sha256(weights), total_seconds=clock())
+
+
+def first_weights(trial, net):
+    """Those of start.npz in the job folder, or else drawn from the seed. Raises BadJob if they are not this net's."""
+    path = os.path.join(trial.folder, "start.npz")
+    if not os.path.exists(path):
+        return net.start(trial.job["seed"])
+    try:
+        return net.read(path)
+    except ValueError as error:
+        raise BadJob(str(error)) from error
 
 
 def settle_allocator():

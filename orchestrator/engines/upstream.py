@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.catalogue import ImageRow, Source
 from orchestrator.engines import process
 from orchestrator.engines.environment import LIMIT_SECONDS
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 
 
@@ -49,7 +49,7 @@ def _fetched(row: ImageRow, source: Source, clone: Path, log: Path) -> Path:
     if _git(log, clone.parent, "init", "--quiet", "--bare", str(clone)) and _git(log, clone.parent, *fetch):
         return clone
     last = (process.tail(log, 1) or "git said nothing").strip()
-    raise EngineError(
+    raise AbsentError(
         f"{row.label} is built from {source.repository} at commit {source.commit[:12]}, which could not be fetched "
         f"({last}). Without a network, give a local clone that holds it: --source={row.framework}=PATH."
     )

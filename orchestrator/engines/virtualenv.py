@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.catalogue import Cores, ImageRow, pins_sha256, resolve_env
+from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256, resolve_env
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
 from orchestrator.engines.source import snapshot
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError
 from orchestrator.home import Home
 from orchestrator.trial import Environment, Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
 _COMPLETE = "waymark-complete"
+
+# With this exit code a finish.sh says, in its last line, what this machine lacks. (EX_UNAVAILABLE of sysexits.h.)
+_ABSENT = 69
 
 _PROBE = (
     "import sys, venv, ensurepip, platform as p;"
@@ -83,7 +86,7 @@ class VirtualenvEngine:
     def _make(self, row: ImageRow, folder: Path, say: Say) -> None:
         python = find_python(row.python)
         if python is None:
-            raise EngineError(
+            raise AbsentError(
                 f"{row.label} needs CPython {row.python} with venv and ensurepip; none is on PATH, among pyenv's "
                 f"versions or known to uv. Get it with `pyenv install {row.python}`, or use --engine=docker."
             )
@@ -102,7 +105,7 @@ class VirtualenvEngine:
             self._step(row, "pip", install, {}, log, say)
         if row.finish_path:
             given = {**row.args, "ENVIRONMENT": str(folder), "SOURCE": str(source or "")}
-            self._step(row, row.finish_path.name, ("sh", str(row.finish_path)), given, log, say)
+            self._step(row, FINISH, ("sh", str(row.finish_path)), given, log, say)
         (folder / _COMPLETE).touch()
 
     def _step(
@@ -125,6 +128,8 @@ class VirtualenvEngine:
         follow()
         if ended.is_timeout:
             raise failure(row, f"{what} was stopped after {LIMIT_SECONDS:.0f} s", log)
+        if what == FINISH and ended.code == _ABSENT:
+            raise AbsentError(f"{row.label}: {process.tail(log, 1).strip()}")
         if ended.code != 0:
             raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
 

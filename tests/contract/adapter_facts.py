@@ -1,6 +1,7 @@
 """Run by a framework's own interpreter: what its adapter does with small networks, as one line of JSON.
 
-python adapter_facts.py FRAMEWORK, with PYTHONPATH set to the folder that holds `workers`.
+python adapter_facts.py FRAMEWORK [OPTIONS], with PYTHONPATH set to the folder that holds `workers`; OPTIONS is a JSON
+object of the row's own options.
 """
 
 import importlib
@@ -26,6 +27,19 @@ def every_op():
     flat = net.flatten(net.avgpool(x, 2, 2))
     x = net.relu(net.dense(net.add(net.relu(flat), flat), 7))
     net.dense(net.add(x, net.dense(net.globalpool(side), 7, bias=False)), 6)
+    return net.net()
+
+
+def nested():
+    """Blocks inside blocks, with even padding: for a framework whose graphs are nested and not free."""
+    net = Builder((3, 13, 11))
+    x = net.relu(net.batchnorm(net.conv(net.input, 5, 3, 2, 1, bias=False)))
+    main = net.conv(net.relu(net.batchnorm(net.conv(x, 6, 3, 1, 1, bias=False))), 6, 3, 1, 1)
+    main = net.relu(net.add(net.batchnorm(net.conv(main, 6, 3, 1, 1)), main))
+    x = net.relu(net.add(net.batchnorm(main), net.conv(x, 6, 1)))
+    x = net.relu(net.conv(net.maxpool(x, 2, 1), 4, 4, 1, 1))
+    x = net.relu(net.dense(net.flatten(net.avgpool(x, 2, 2)), 7, bias=False))
+    net.dense(x, 6)
     return net.net()
 
 
@@ -60,22 +74,36 @@ def raised(error, build):
     return False
 
 
-def main(framework):
+def hardest(adapter_class, options):
+    """(net, adapter, what was refused): the hardest network that the adapter lowers, and why not the harder ones."""
+    refused = []
+    for net in (every_op(), nested()):
+        try:
+            return net, adapter_class(net, net.start(5), "cpu", options), refused
+        except Unsupported as error:
+            refused.append([error.op, error.why])
+    raise SystemExit(f"it lowers neither network: {refused}")
+
+
+def main(framework, own_options):
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
+    options = dict(OPTIONS, **own_options)
     facts = {"describe": adapter_class.describe()}
-    net = every_op()
+    net, adapter, facts["refused"] = hardest(adapter_class, options)
     start = net.start(5)
-    adapter, oracle = (kind(net, net.start(5), "cpu", OPTIONS) for kind in (adapter_class, Oracle))
+    oracle = Oracle(net, net.start(5), "cpu", OPTIONS)
 
     given = adapter.weights()
     facts["round_trip"] = list(given) == list(start) and all(
         given[name].dtype == np.float32 and given[name].tobytes() == start[name].tobytes() for name in start
     )
     facts["rows"] = [adapter.predict(adapter.place(*batch_for(net, n))).shape for n in (1, 8, 13)]
-    x, y = batch_for(net, 8)
-    logits = adapter.predict(adapter.place(x, y))
+    for count in (8, 13):
+        batch = batch_for(net, count)
+        logits = adapter.predict(adapter.place(*batch))
+        facts[f"logits_off_of_{count}"] = off(logits, oracle.predict(oracle.place(*batch)))
     facts["logits_dtype"] = str(logits.dtype)
-    facts["logits_off"] = off(logits, oracle.predict(oracle.place(x, y)))
+    x, y = batch_for(net, 8)
     facts["predict_changes_nothing"] = all(adapter.weights()[n].tobytes() == start[n].tobytes() for n in start)
 
     handles = []
@@ -98,17 +126,18 @@ def main(framework):
 
     for name, other in (("dropout", with_dropout()), ("downsampling", downsampling())):
         x, y = batch_for(other, 8)
-        adapter, oracle = (kind(other, other.start(5), "cpu", OPTIONS) for kind in (adapter_class, Oracle))
+        adapter = adapter_class(other, other.start(5), "cpu", options)
+        oracle = Oracle(other, other.start(5), "cpu", OPTIONS)
         facts[f"{name}_logits_off"] = off(adapter.predict(adapter.place(x, y)), oracle.predict(oracle.place(x, y)))
         if name == "dropout":
             first = [adapter.loss_value(adapter.step(adapter.place(x, y)))]
             facts["dropout_trains"] = bool(np.isfinite(first).all())
     facts["refuses_unknown_options"] = raised(
-        BadJob, lambda: adapter_class(net, start, "cpu", dict(OPTIONS, no_such_option=1))
+        BadJob, lambda: adapter_class(net, start, "cpu", dict(options, no_such_option=1))
     )
-    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", OPTIONS))
+    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", options))
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})

@@ -149,3 +149,43 @@ def test_a_sum_of_two_shapes_names_both():
     net.add(net.input, net.conv(net.input, 3, 3))
     with pytest.raises(ValueError, match=r"add1 \(add\): its inputs have the shapes \(3, 4, 4\) and \(3, 2, 2\)"):
         net.net()
+
+
+def tiny():
+    net = Builder((3, 4, 4))
+    net.dense(net.globalpool(net.conv(net.input, 2, 3)), 5)
+    return net.net()
+
+
+def test_weights_are_read_as_they_were_written(tmp_path):
+    net = tiny()
+    numpy.savez(str(tmp_path / "weights.npz"), **net.start(3))
+    seen = net.read(str(tmp_path / "weights.npz"))
+    assert list(seen) == [weight.name for weight in net.weights]
+    assert all(numpy.array_equal(seen[name], value) for name, value in net.start(3).items())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda weights: weights.pop("conv1.bias"), "lacks conv1.bias"),
+        (lambda weights: weights.update(conv9=weights["conv1.bias"]), "has conv9"),
+        (
+            lambda weights: weights.update({"conv1.bias": weights["conv1.bias"][:1]}),
+            r"conv1.bias is of shape \(1,\); this network's is \(2,\)",
+        ),
+    ],
+)
+def test_weights_of_another_network_are_refused_by_name(tmp_path, change, sentence):
+    net = tiny()
+    weights = net.start(0)
+    change(weights)
+    numpy.savez(str(tmp_path / "weights.npz"), **weights)
+    with pytest.raises(ValueError, match=sentence):
+        net.read(str(tmp_path / "weights.npz"))
+
+
+def test_a_file_that_holds_no_weights_is_named(tmp_path):
+    (tmp_path / "weights.npz").write_text("not a zip")
+    with pytest.raises(ValueError, match=r"weights\.npz cannot be read as weights"):
+        tiny().read(str(tmp_path / "weights.npz"))
