@@ -1,14 +1,17 @@
 """Is waymark's loop with its adapter slower than a plain script of the same framework? Interleaved pairs, one interval.
 
     .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3]
+    WAYMARK_SOURCE=neon=PATH .venv/bin/python benchmarks/adapter_pairs.py neon:2.6-mkl idsia 48
 
-Both run in the framework's virtualenv, on the same prepared pictures, one after the other, in an order drawn anew for
+The plain script is benchmarks/plain_<framework>.py; it is given the row's own options as flags. Both run in the row's
+virtualenv, with its variables, on the same prepared pictures, one after the other, in an order drawn anew for
 each pair. An epoch includes cutting the batches; each run's first epoch is warm-up. The ratio is adapter / plain:
 an interval that reaches 1.00, or lies below, says that the adapter is no slower. Run it with nothing else running.
 """
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import tempfile
@@ -17,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator import data
-from orchestrator.catalogue import Catalogue
+from orchestrator.catalogue import Catalogue, local_clones
 from orchestrator.engines import open_engine
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import DataError
@@ -43,7 +46,7 @@ def pictures(size: int, home: Home):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("framework")
+    parser.add_argument("subject", help="framework or framework:variant")
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("size", type=int)
     parser.add_argument("--pairs", type=int, default=5)
@@ -51,12 +54,14 @@ def main() -> None:
     args = parser.parse_args()
 
     home, host = Home.default(), read_host()
-    row = Catalogue.load(REPOSITORY / "docker").resolve(args.framework, "cpu")
+    framework, _, variant = args.subject.partition(":")
+    clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
+    row = Catalogue.load(REPOSITORY / "docker").with_sources(clones).resolve(framework, "cpu", variant or None)
     environment = open_engine("virtualenv", home, host).prepare(row, print)
     source = snapshot(home)
     dataset, prepared, split = pictures(args.size, home)
     trial = Trial(
-        framework=args.framework,
+        framework=framework,
         variant=row.variant,
         model=MODELS[args.model],
         input_size=args.size,
@@ -83,9 +88,9 @@ def main() -> None:
         return [event["epoch_seconds"] for event in events if event["kind"] == "epoch"][1:]
 
     def plain(folder: Path) -> list[float]:
-        script = REPOSITORY / "benchmarks" / f"plain_{args.framework}.py"
+        script = REPOSITORY / "benchmarks" / f"plain_{framework}.py"
         options = {"data": prepared.path, "split": folder, "model": args.model, "size": args.size}
-        options |= {"epochs": args.epochs, "threads": host.physical_cores}
+        options |= {"epochs": args.epochs, "threads": host.physical_cores, **row.options}
         command = [environment.location, script, *(f"--{name}={value}" for name, value in options.items())]
         ended = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
         return json.loads(ended.stdout.splitlines()[-1])["epoch_seconds"][1:]
@@ -99,7 +104,7 @@ def main() -> None:
             print(f"pair {pair + 1} {name}: {np.median(seconds[name][-1]):.3f} s an epoch", flush=True)
     ratio = paired_ratio(seconds["plain"], seconds["adapter"])
     print(
-        f"{args.framework} {args.model}@{args.size}: adapter / plain = {ratio.effect:.3f} "
+        f"{row.subject} {args.model}@{args.size}: adapter / plain = {ratio.effect:.3f} "
         f"[{ratio.low:.3f}, {ratio.high:.3f}] over {ratio.pairs} pairs"
     )
 

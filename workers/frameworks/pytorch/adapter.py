@@ -1,6 +1,7 @@
 """PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
 
 import torch
+import torch.backends.mkldnn  # 1.3 does not import it by itself
 from torch import nn
 
 from workers.frameworks import own_options
@@ -90,10 +91,9 @@ class Adapter(object):
     @staticmethod
     def describe():
         """What the build has and how many threads are in force."""
-        mkldnn = getattr(torch.backends, "mkldnn", None)
         return {
             "threads": torch.get_num_threads(),
-            "mkldnn": bool(mkldnn and mkldnn.is_available()),
+            "mkldnn": bool(torch.backends.mkldnn.is_available()),
             "mkl": bool(torch.backends.mkl.is_available()),
             "openmp": bool(torch.backends.openmp.is_available()),
             "cuda": torch.version.cuda,

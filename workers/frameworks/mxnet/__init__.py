@@ -1,0 +1,1 @@
+"""MXNet 1.5 and later."""

@@ -1,0 +1,184 @@
+"""MXNet: Gluon layers, hybridised into one static graph. One code for 1.5 and later.
+
+MXNet works behind Python's back even on a CPU: whatever looks at a value, or stops a clock, has to wait for it.
+"""
+
+import os
+
+import mxnet
+import mxnet.runtime  # 1.5 does not import it by itself
+from mxnet import autograd, gluon
+from mxnet.gluon import nn
+
+from workers.frameworks import own_options
+from workers.protocol import Unsupported
+
+VERSION = mxnet.__version__
+
+_GLUON_NAMES = {"mean": "running_mean", "var": "running_var"}
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. Own options: none.
+
+    `threads` is not obeyed: how many there are is settled when MXNet is imported (see describe).
+    """
+
+    def __init__(self, net, weights, device, options):
+        own_options(options)
+        if device == "gpu" and not mxnet.context.num_gpus():
+            raise Unsupported("device", "MXNet sees no GPU, or was built without CUDA")
+        mxnet.random.seed(options["seed"])
+        self._context = mxnet.gpu(0) if device == "gpu" else mxnet.cpu(0)
+        self._network = Network(net)
+        self._network.initialize(mxnet.init.Zero(), ctx=self._context)
+        self._parameters = {weight.name: self._network.parameter(weight.name) for weight in net.weights}
+        for name, parameter in self._parameters.items():
+            parameter.set_data(mxnet.nd.array(weights[name]))
+        self._network.hybridize(static_alloc=True, static_shape=True)
+        self._loss = gluon.loss.SoftmaxCrossEntropyLoss()
+        self._trainer = gluon.Trainer(
+            self._network.collect_params(),
+            "sgd",
+            {"learning_rate": options["learning_rate"], "momentum": options["momentum"]},
+            kvstore=None,
+        )
+
+    def place(self, x, y):
+        """Arrays of their own on the device."""
+        return mxnet.nd.array(x, self._context), mxnet.nd.array(y, self._context)
+
+    def step(self, batch):
+        """One update; the loss of each picture before it, as an array without its graph."""
+        x, y = batch
+        with autograd.record():
+            losses = self._loss(self._network(x), y)
+        # The gradient is that of the sum; the trainer divides it by the number of pictures.
+        losses.backward()
+        self._trainer.step(len(x))
+        return losses.detach()
+
+    def loss_value(self, handle):
+        """Waits for these losses; their mean."""
+        return float(handle.asnumpy().mean())
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        return self._network(batch[0]).asnumpy()
+
+    def sync(self):
+        """Waits for all that was asked of the engine: after a loss is known its update may still be under way."""
+        mxnet.nd.waitall()
+
+    def weights(self):
+        """Copies; the layouts are the network's own."""
+        return {name: parameter.data().asnumpy() for name, parameter in self._parameters.items()}
+
+    @staticmethod
+    def describe():
+        """What the build has and how many threads are in force.
+
+        1.5 says that it has neither OpenMP nor a BLAS, though it uses both: `openmp` and `blas` are what it says.
+        """
+        has = {feature.name: feature.enabled for feature in mxnet.runtime.feature_list()}
+        blas = [name for name in sorted(has) if name.startswith("BLAS_") and has[name]]
+        return {
+            # Of whichever OpenMP this library is linked with; unset, MXNet takes half of the processors it may use.
+            "omp_threads": mxnet.base._LIB.omp_get_max_threads(),
+            "omp_num_threads_variable": os.environ.get("OMP_NUM_THREADS"),
+            "openmp": has["OPENMP"],
+            "mkldnn": has["MKLDNN"],
+            "blas": blas[0][len("BLAS_") :].lower() if blas else None,
+            "lapack": has["LAPACK"],
+            "cuda": has["CUDA"],
+            "cudnn": has["CUDNN"],
+        }
+
+
+class Network(gluon.HybridBlock):
+    """The ops of a Net as Gluon layers, called in its order."""
+
+    def __init__(self, net):
+        super(Network, self).__init__()
+        self._input, self._output = net.ops[0].name, net.output
+        self._plan = []
+        self._layers = {}
+        for op in net.ops[1:]:
+            if op.kind not in _LOWER:
+                raise Unsupported(op.kind, "the mxnet adapter does not lower it")
+            layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
+            self.register_child(layer, op.name)
+            self._layers[op.name] = layer
+            self._plan.append((layer, op.inputs, op.name))
+
+    def hybrid_forward(self, F, x):  # noqa: N803 - Gluon passes it by this name
+        """Logits (n, classes) of x (n, channels, height, width)."""
+        values = {self._input: x}
+        for layer, inputs, name in self._plan:
+            values[name] = layer(*[values[source] for source in inputs])
+        return values[self._output]
+
+    def parameter(self, weight_name):
+        """The parameter that holds a weight of the Net."""
+        op, end = weight_name.split(".")
+        return getattr(self._layers[op], _GLUON_NAMES.get(end, end))
+
+
+class PaddedConv(nn.Conv2D):
+    """A convolution whose zeros on opposite sides differ in number."""
+
+    def __init__(self, sides, *args, **kwargs):
+        super(PaddedConv, self).__init__(*args, **kwargs)
+        self._sides = sides
+
+    def hybrid_forward(self, F, x, *args, **kwargs):  # noqa: N803
+        """Pads, then convolves."""
+        x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0) + self._sides)
+        return super(PaddedConv, self).hybrid_forward(F, x, *args, **kwargs)
+
+
+class Add(gluon.HybridBlock):
+    """Sum of two values."""
+
+    def hybrid_forward(self, F, left, right):  # noqa: N803
+        """The same shape."""
+        return left + right
+
+
+class GlobalPool(nn.GlobalAvgPool2D):
+    """Mean over height and width."""
+
+    def hybrid_forward(self, F, x):  # noqa: N803
+        """(n, c, h, w) -> (n, c)."""
+        return F.flatten(super(GlobalPool, self).hybrid_forward(F, x))
+
+
+def _conv(op, shape):
+    top, bottom, left, right = op.params["padding"]
+    is_even = (top, left) == (bottom, right)
+    common = {
+        "channels": op.params["channels"],
+        "kernel_size": op.params["kernel"],
+        "strides": op.params["stride"],
+        "use_bias": op.params["bias"],
+        "in_channels": shape[0],
+    }
+    return nn.Conv2D(padding=(top, left), **common) if is_even else PaddedConv(op.params["padding"], **common)
+
+
+def _batchnorm(op, shape):
+    return nn.BatchNorm(epsilon=op.params["epsilon"], momentum=op.params["kept"], in_channels=shape[0])
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda op, shape: nn.Activation("relu"),
+    "maxpool": lambda op, shape: nn.MaxPool2D(op.params["kernel"], op.params["stride"]),
+    "avgpool": lambda op, shape: nn.AvgPool2D(op.params["kernel"], op.params["stride"]),
+    "globalpool": lambda op, shape: GlobalPool(),
+    "flatten": lambda op, shape: nn.Flatten(),
+    "dense": lambda op, shape: nn.Dense(op.params["features"], use_bias=op.params["bias"], in_units=shape[0]),
+    "dropout": lambda op, shape: nn.Dropout(op.params["rate"]),
+    "add": lambda op, shape: Add(),
+}
