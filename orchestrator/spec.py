@@ -82,10 +82,12 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
 
     frameworks: names that exist; anything else in axes.frameworks is refused.
     changes:    dotted path -> value, e.g. {'training.epochs': 1}, in place of the file's; 'axes.models[].epochs' is
-                that of every entry of the list.
+                that of every entry of the list. Other frameworks leave the file's variants of the old ones behind.
     Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
     """
     raw = _read(path)
+    if changes and "axes.frameworks" in changes:
+        _keep_variants(raw, changes["axes.frameworks"])
     for dotted, value in (changes or {}).items():
         _replace(raw, dotted, value)
     try:
@@ -156,6 +158,13 @@ def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
     for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
         if isinstance(one, dict):  # anything else is for validation to refuse
             _replace(one, rest, value)
+
+
+def _keep_variants(raw: dict[str, Any], frameworks: Collection[str]) -> None:
+    """Drop the variants of all but these frameworks."""
+    axes = raw.get("axes")
+    if isinstance(axes, dict) and isinstance(axes.get("variants"), dict):
+        axes["variants"] = {name: tag for name, tag in axes["variants"].items() if name in frameworks}
 
 
 def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:

@@ -41,11 +41,13 @@ def catalogue() -> Catalogue:
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for `row` is run for every row of the catalogue that stands for a CPU."""
-    if "row" in metafunc.fixturenames and metafunc.definition.get_closest_marker("rows"):
+    """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes."""
+    marker = metafunc.definition.get_closest_marker("rows")
+    if marker and "row" in metafunc.fixturenames:
         clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
         rows = Catalogue.load(REPOSITORY / "docker").with_sources(clones).rows(device="cpu")
-        metafunc.parametrize("row", rows, ids=lambda row: row.slug, scope="module")
+        taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
+        metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
 @pytest.fixture(scope="session")

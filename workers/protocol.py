@@ -3,8 +3,8 @@
 In:  a folder with job.json, train.npy and valid.npy (picture numbers of the split), and a folder of prepared data.
 Run: python -m workers.run JOB_FOLDER DATA_FOLDER        (or workers.selfcheck JOB_FOLDER)
      start.npz, if it is there: weights to begin with, as another job left them; else they are drawn from the seed.
-Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz (name -> float32 array, in the network's own names:
-     any other framework can begin with them). stdout and stderr are only logs.
+Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
+     names, so that any other framework can begin with them. stdout and stderr are only logs.
 A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file is there: whoever checks
 the same network again, by the same worker source, may put it there and spare the wait.
 

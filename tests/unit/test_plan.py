@@ -63,14 +63,28 @@ def test_a_framework_without_recipe_is_skipped_with_that_reason(catalogue, host)
     assert Counter(skip.framework for skip in plan.skips) == Counter(dict.fromkeys(missing, 7))
 
 
+def test_the_paper_is_run_at_its_own_versions(catalogue, host):
+    plan = expand(shipped("paper", {"axes.devices": ["cpu"]}), catalogue, host)
+    study = {"cntk:2.7", "neon:2.6-mkl", "mxnet:1.5", "pytorch:1.3", "tensorflow:2.7"}
+    assert Counter(trial.subject for trial in plan.trials) == Counter(dict.fromkeys(study, 7))
+
+
+def test_fewer_frameworks_leave_the_variants_of_the_others_behind(catalogue, host):
+    plan = expand(shipped("paper", {"axes.frameworks": ["mxnet"], "axes.devices": ["cpu"]}), catalogue, host)
+    assert {trial.subject for trial in plan.trials} == {"mxnet:1.5"}
+
+
 def test_repeats_are_interleaved(catalogue, host):
     plan = expand(shipped("quick", {"axes.repeats": 3}), catalogue, host)
-    assert [trial.repeat for trial in plan.trials] == [0] * 4 + [1] * 4 + [2] * 4
+    cells = len(plan.trials) // 3
+    assert [trial.repeat for trial in plan.trials] == [0] * cells + [1] * cells + [2] * cells
 
 
 def test_order_within_a_repeat_changes_from_repeat_to_repeat(catalogue, host):
     plan = expand(shipped("quick", {"axes.repeats": 8}), catalogue, host)
-    orders = {tuple(trial.subject + trial.cell for trial in plan.trials[at : at + 4]) for at in range(0, 32, 4)}
+    cells = len(plan.trials) // 8
+    turns = [plan.trials[at : at + cells] for at in range(0, len(plan.trials), cells)]
+    orders = {tuple(trial.subject + trial.cell for trial in turn) for turn in turns}
     assert len(orders) > 1
 
 

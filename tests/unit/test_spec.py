@@ -90,8 +90,8 @@ MALFORMED = {
     ),
     "unknown split": (changed("dataset/split", "by-sign"), "dataset.split is 'by-sign'; allowed: paper, by-track"),
     "variant of no framework": (
-        changed("axes/variants", {"mxnet": "1.5"}),
-        "axes.variants names 'mxnet', which is not in",
+        changed("axes/variants", {"numpy_ref": "1.0"}),
+        "axes.variants names 'numpy_ref', which is not in",
     ),
     "stray synthetic": (changed("dataset/synthetic", {}), "dataset.synthetic is set while dataset.name is 'gtsrb'"),
     "name with a slash": (changed("name", "../up"), "name is '../up'; it must match"),

@@ -1,0 +1,106 @@
+"""Legacy stacks still build and run: as images on a maintained Debian, in a container that is given nothing."""
+
+import json
+from dataclasses import dataclass
+
+import docker
+import pytest
+
+from orchestrator.catalogue import Catalogue
+from orchestrator.engines import open_engine, upstream
+from orchestrator.engines.engine import Launch
+from orchestrator.engines.source import snapshot
+from orchestrator.errors import AbsentError
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.host import GIB, read_host
+from orchestrator.trial import Environment, Model
+from orchestrator.wire import EVENTS, JOB, CheckRequest, JobFolder, check_job
+
+SIZE_OF = """
+import os, sys
+names = [os.path.join(folder, name) for top in sys.argv[1:] for folder, _, names in os.walk(top) for name in names]
+print(sum(os.lstat(name).st_size for name in names))
+"""
+
+
+def is_legacy(row):
+    """The default of a framework whose Python has had its last release."""
+    default = Catalogue.load(REPOSITORY / "docker").default(row.framework)
+    return row.variant == default and row.python in ("3.6", "3.7", "3.8", "3.9")
+
+
+@dataclass(frozen=True)
+class Checked:
+    environment: Environment
+    events: list[dict]
+    log: str
+    screen: str
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """checked(row, capfd) -> a small selfcheck of the row in its image; made once."""
+    home, known = Home.default(), {}
+
+    def checked(row, capfd) -> Checked:
+        if row.slug in known:
+            return known[row.slug]
+        if row.source:
+            try:
+                upstream.checkout(row, home)
+            except AbsentError as error:
+                pytest.skip(str(error))
+        engine = open_engine("docker", home, read_host())
+        try:
+            environment = engine.prepare(row, lambda line: None)
+            folder = tmp_path_factory.mktemp("job")
+            asked = {"framework": row.framework, "variant": row.variant, "device": "cpu", "threads": 2}
+            request = CheckRequest(model=Model(name="resnet", depth=8), input_size=32, **asked)
+            JobFolder(folder).write(JOB, check_job(request, environment))
+            launch = Launch(
+                environment=environment,
+                module="workers.selfcheck",
+                source=snapshot(home).path,
+                job_dir=folder,
+                data_dir=None,
+                cpus=(),
+                memory_bytes=4 * GIB,
+                timeout_seconds=300,
+                labels={"run": "contract", "job": row.slug},
+            )
+            capfd.readouterr()
+            ended = engine.run(launch, lambda: None)
+            screen = "".join(capfd.readouterr())
+        finally:
+            engine.close()
+        assert ended.code == 0, ended.log_tail
+        events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+        known[row.slug] = Checked(environment, events, (folder / "log.txt").read_text(), screen)
+        return known[row.slug]
+
+    return checked
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.rows(where=is_legacy)
+class TestLegacyImage:
+    def test_computes_what_the_oracle_does_in_a_hardened_container(self, checked, row, capfd):
+        (check,) = [event for event in checked(row, capfd).events if event["kind"] == "check"]
+        assert check["passed"], check["figures"]
+
+    def test_says_nothing_on_the_screen(self, checked, row, capfd):
+        assert checked(row, capfd).screen == ""
+
+    def test_is_little_more_than_its_packages_and_its_base(self, checked, row, capfd):
+        image = checked(row, capfd).environment.location
+        client = docker.from_env()
+        try:
+            size, labels = client.images.get(image).attrs["Size"], client.images.get(image).labels
+            base = client.images.get(labels["org.opencontainers.image.base.name"]).attrs["Size"]
+            command = ["-c", SIZE_OF, "/environment"]
+            packages = int(client.containers.run(image, command, remove=True, network_mode="none"))
+        finally:
+            client.close()
+        assert size <= 1.15 * (packages + base)
