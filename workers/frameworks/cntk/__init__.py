@@ -1,0 +1,1 @@
+"""CNTK 2.7, the last release."""

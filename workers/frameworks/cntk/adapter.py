@@ -1,0 +1,94 @@
+"""CNTK: one function, trained by CNTK's own Trainer on values made from numpy arrays."""
+
+import ctypes
+import os
+
+import cntk
+import numpy
+from cntk import cntk_py
+
+from workers.frameworks import own_options
+from workers.frameworks.cntk.lowering import Graph
+from workers.protocol import NoFramework, Unsupported
+
+VERSION = cntk.__version__
+
+# CNTK says nothing of its MKL; this is the copy that it has loaded.
+_MKL = ctypes.CDLL("libmklml_intel.so")
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. Own option: deterministic, False or True (for the life of the process)."""
+
+    def __init__(self, net, weights, device, options):
+        own = own_options(options, deterministic=(False, True))
+        self._device = _default_device(device)
+        cntk_py.set_max_num_cputhreads(options["threads"])
+        cntk_py.set_fixed_random_seed(options["seed"])
+        if own["deterministic"]:
+            cntk_py.force_deterministic_algorithms()
+        if cntk_py.should_force_deterministic_algorithms() != own["deterministic"]:
+            raise NoFramework(f"CNTK does not obey deterministic = {own['deterministic']} in this process.")
+        self._graph = Graph(net, weights, options["batch_size"])
+        self._logits = self._graph.logits
+        self._labels = cntk.input_variable(net.shapes[net.output])
+        self._one_hot = numpy.eye(net.shapes[net.output][0], dtype=numpy.float32)
+        learner = cntk.momentum_sgd(
+            self._logits.parameters,
+            cntk.learning_parameter_schedule(options["learning_rate"]),
+            cntk.momentum_schedule(options["momentum"]),
+            unit_gain=False,  # else CNTK scales the gradient by 1 - momentum
+            use_mean_gradient=True,
+        )
+        loss = cntk.cross_entropy_with_softmax(self._logits, self._labels)
+        self._trainer = cntk.Trainer(self._logits, (loss, None), [learner])
+
+    def place(self, x, y):
+        """Values of CNTK, which are copies, with one-hot labels."""
+        return cntk.Value(x, device=self._device), cntk.Value(self._one_hot[y], device=self._device)
+
+    def step(self, batch):
+        """One update; the loss before it. The Trainer keeps it no longer than a step, so it is read here."""
+        x, y = batch
+        self._trainer.train_minibatch({self._graph.pictures: x, self._labels: y}, device=self._device)
+        return self._trainer.previous_minibatch_loss_average
+
+    def loss_value(self, handle):
+        """The float that it is."""
+        return handle
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        return self._logits.eval({self._graph.pictures: batch[0]}, device=self._device)
+
+    def sync(self):
+        """Nothing is under way: the CPU works in step with Python, and a GPU was waited for to read the loss."""
+
+    def weights(self):
+        """Copies in the network's own layouts."""
+        return self._graph.weights()
+
+    @staticmethod
+    def describe():
+        """What the build sees and has, and how many threads are in force (MKL takes no more than there are cores)."""
+        mkl = ctypes.create_string_buffer(200)
+        _MKL.MKL_Get_Version_String(mkl, len(mkl))
+        return {
+            "devices": ", ".join(map(str, cntk.device.all_devices())),
+            "threads": cntk_py.get_max_num_cputhreads(),
+            "mkl_threads": _MKL.MKL_Get_Max_Threads(),
+            "mkl": mkl.value.decode().strip(),
+            "mkl_debug_cpu_type": os.environ.get("MKL_DEBUG_CPU_TYPE"),
+            "deterministic": cntk_py.should_force_deterministic_algorithms(),
+        }
+
+
+def _default_device(kind):
+    """The device of that kind, as the one that CNTK uses by default; left alone, CNTK would pick one itself."""
+    wanted = cntk.device.DeviceKind.GPU if kind == "gpu" else cntk.device.DeviceKind.CPU
+    found = [device for device in cntk.device.all_devices() if device.type() == wanted]
+    if not found:
+        raise Unsupported("device", "CNTK sees no GPU, or is its CPU build")
+    if not cntk.device.try_set_default_device(found[0]):
+        raise Unsupported("device", f"CNTK does not take {found[0]} as its default")
+    return found[0]

@@ -1,0 +1,104 @@
+"""The ops of workers/net.py in CNTK's own functions; maps are (channels, height, width) on both sides."""
+
+import math
+
+import cntk
+import numpy
+
+from workers.protocol import Unsupported
+
+# Pictures that the running averages are said to stand for already: from 0, the first batch would replace them.
+_SEEN_BEFORE = 1e6
+
+
+class Graph(object):
+    """A Net as one function of CNTK, which trains or infers as it is called.
+
+    pictures: its input. logits: the function. batch_size: pictures in a training batch.
+    """
+
+    def __init__(self, net, weights, batch_size):
+        self.batch_size = batch_size
+        self._net = net
+        self._nodes = {weight.name: _node(weight, weights[weight.name]) for weight in net.weights}
+        self.pictures = cntk.input_variable(net.shapes[net.ops[0].name])
+        values = {net.ops[0].name: self.pictures}
+        for op in net.ops[1:]:
+            if op.kind not in _LOWER:
+                raise Unsupported(op.kind, "the cntk adapter does not lower it")
+            values[op.name] = _LOWER[op.kind](self, op, *[values[name] for name in op.inputs])
+        self.logits = values[net.output]
+
+    def node(self, op, end):
+        """The parameter or constant of the weight `end` of an op."""
+        return self._nodes[f"{op.name}.{end}"]
+
+    def weights(self):
+        """name -> float32 array, copied, in the Net's own layouts."""
+        copies = {}
+        for name, node in self._nodes.items():
+            value = node.value
+            copies[name] = numpy.array(value.T if value.ndim == 2 else value, order="C")
+        return copies
+
+
+def _node(weight, value):
+    # Matrices, the dense ones, are (out, in) here and (in, out) there; all else is the same.
+    value = numpy.ascontiguousarray(value.T if value.ndim == 2 else value)
+    return cntk.parameter(init=value) if weight.is_trainable else cntk.constant(value)
+
+
+def _conv(graph, op, x):
+    kernel, stride, sides = op.params["kernel"], op.params["stride"], op.params["padding"]
+    # CNTK centres its own padding. Up to stride 2 an odd kernel then starts where half a kernel of padding starts it.
+    is_own = kernel % 2 == 1 and stride <= 2 and set(sides) == {kernel // 2}
+    if any(sides) and not is_own:
+        top, bottom, left, right = sides
+        x = cntk.pad(x, [(0, 0), (top, bottom), (left, right)])
+    pads = is_own and any(sides)
+    x = cntk.convolution(graph.node(op, "weight"), x, strides=(1, stride, stride), auto_padding=[False, pads, pads])
+    return x + cntk.reshape(graph.node(op, "bias"), (-1, 1, 1)) if op.params["bias"] else x
+
+
+def _batchnorm(graph, op, x):
+    kept = op.params["kept"]
+    return cntk.batch_normalization(
+        x,
+        graph.node(op, "gamma"),
+        graph.node(op, "beta"),
+        graph.node(op, "mean"),
+        graph.node(op, "var"),
+        running_count=cntk.constant(_SEEN_BEFORE),
+        spatial=True,
+        # CNTK keeps exp(-pictures / constant) of its averages.
+        normalization_time_constant=-graph.batch_size / math.log(kept) if kept else 0,
+        epsilon=op.params["epsilon"],
+        use_cudnn_engine=False,
+    )
+
+
+def _dense(graph, op, x):
+    x = cntk.times(x, graph.node(op, "weight"))
+    return x + graph.node(op, "bias") if op.params["bias"] else x
+
+
+def _pool(kind):
+    def lower(graph, op, x):
+        kernel, stride = op.params["kernel"], op.params["stride"]
+        return cntk.pooling(x, kind, (kernel, kernel), (stride, stride), auto_padding=[False])
+
+    return lower
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda graph, op, x: cntk.relu(x),
+    "maxpool": _pool(cntk.MAX_POOLING),
+    "avgpool": _pool(cntk.AVG_POOLING),
+    "globalpool": lambda graph, op, x: cntk.reshape(cntk.reduce_mean(x, (1, 2)), (-1,)),
+    "flatten": lambda graph, op, x: cntk.reshape(x, (-1,)),
+    "dense": _dense,
+    "dropout": lambda graph, op, x: cntk.dropout(x, op.params["rate"]),
+    "add": lambda graph, op, left, right: left + right,
+}
