@@ -1,6 +1,6 @@
 """Is waymark's loop with its adapter slower than a plain script of the same framework? Interleaved pairs, one interval.
 
-    .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3]
+    .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3] [--steps 20]
     WAYMARK_SOURCE=neon=PATH .venv/bin/python benchmarks/adapter_pairs.py neon:2.6-mkl idsia 48
 
 The plain script is benchmarks/plain_<framework>.py; it is given the row's own options as flags. Both run in the row's
@@ -51,6 +51,9 @@ def main() -> None:
     parser.add_argument("size", type=int)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--steps", type=int, help="of an epoch, for slow frameworks; all that the pictures give if not said"
+    )
     args = parser.parse_args()
 
     home, host = Home.default(), read_host()
@@ -76,7 +79,7 @@ def main() -> None:
     variables = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(source.path), **environment.env}
 
     def job_folder(folder: Path) -> Path:
-        np.save(folder / "train.npy", split.train)
+        np.save(folder / "train.npy", split.train[: args.steps and args.steps * trial.training.batch_size])
         np.save(folder / "valid.npy", split.valid)
         JobFolder(folder).write(JOB, train_job(trial, environment))
         return folder
