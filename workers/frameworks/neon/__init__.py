@@ -1,0 +1,1 @@
+"""Neon 2.6, on its CPU and MKL backends."""

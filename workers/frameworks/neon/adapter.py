@@ -1,0 +1,155 @@
+"""Neon 2.6: its Model, trained by hand; no iterator, because the loop that feeds it is not Neon's."""
+
+import ctypes
+import os
+from typing import NamedTuple
+
+import neon
+import numpy
+from neon import NervanaObject
+from neon.backends import gen_backend
+from neon.layers import GeneralizedCost, Sequential
+from neon.models import Model
+from neon.optimizers import GradientDescentMomentum
+from neon.transforms import CrossEntropyMulti
+
+from workers.frameworks import own_options
+from workers.frameworks.neon.lowering import Lowering
+from workers.protocol import NoFramework, Unsupported
+
+VERSION = neon.__version__
+ENGINE = "mklEngine.so"
+
+
+class Placed(NamedTuple):
+    """Pictures as tensors of the one size that Neon's buffers have, the last filled up with zeros; one-hot labels."""
+
+    pictures: list
+    labels: object
+    count: int
+
+
+class Adapter(object):
+    """See workers/frameworks/__init__.py. Own option: backend, 'cpu' or 'mkl'.
+
+    Layers find their backend in a global, so an adapter puts its own there before it works: several can be alive.
+    How many threads there are is said by variables before Neon is imported; Neon has no call for it.
+    """
+
+    def __init__(self, net, weights, device, options):
+        own = own_options(options, backend=("cpu", "mkl"))
+        if device == "gpu":
+            raise Unsupported("device", "Neon's GPU backend needs pycuda and cards of its day; only the CPU is used")
+        self._size = options["batch_size"]
+        self._backend = _start(own["backend"], self._size, options["seed"])
+        self._features = int(numpy.prod(net.shapes[net.ops[0].name]))
+        self._classes = int(numpy.prod(net.shapes[net.output]))
+        self._lowering = Lowering(net, self._backend)
+        self._model = Model(self._lowering.layers)
+        self._cost = GeneralizedCost(CrossEntropyMulti())
+        self._model.initialize(net.shapes[net.ops[0].name], self._cost)
+        self._logits = Sequential(self._lowering.layers[:-1])
+        for layer in self._model.layers.layers_fprop():
+            if layer.deltas is not None:
+                # Layers of one shape share a tensor for their errors, and in it what the MKL engine notes of a tensor's
+                # layout: of another layer's. So the memory stays shared, but not the tensor.
+                layer.deltas = layer.deltas.share(layer.deltas.shape)
+                layer.deltas.fill(0)
+            if layer.outputs is not None:
+                # Neon adds to what it scales by 0: memory that holds not-a-number from before would stay that.
+                layer.outputs.fill(0)
+        self._lowering.set(weights)
+        self._trained = self._model.layers_to_optimize
+        self._optimiser = GradientDescentMomentum(options["learning_rate"], options["momentum"])
+
+    def place(self, x, y):
+        """Tensors with the batch axis last, as Neon wants them."""
+        count = len(x)
+        if count % self._size:
+            x = numpy.concatenate([x, numpy.zeros((-count % self._size,) + x.shape[1:], x.dtype)])
+        rows = x.reshape(-1, self._features)
+        pictures = [self._tensor(rows[at : at + self._size].T) for at in range(0, len(rows), self._size)]
+        labels = None
+        if count == self._size:
+            labels = self._tensor(y == numpy.arange(self._classes)[:, None])
+        return Placed(pictures, labels, count)
+
+    def step(self, batch):
+        """One update; the loss before it, as an array of one number."""
+        if batch.count != self._size:
+            raise ValueError(f"a batch of {batch.count}; Neon's buffers hold {self._size} pictures")
+        NervanaObject.be = self._backend
+        output = self._model.fprop(batch.pictures[0])
+        loss = self._cost.get_cost(output, batch.labels)
+        self._model.bprop(self._cost.get_errors(output, batch.labels))
+        self._optimiser.optimize(self._trained, epoch=0)
+        return loss
+
+    def loss_value(self, handle):
+        """Nothing to wait for."""
+        return float(handle[0, 0])
+
+    def predict(self, batch):
+        """Logits (n, classes): what goes into the softmax."""
+        NervanaObject.be = self._backend
+        logits = [self._logits.fprop(pictures, inference=True).get() for pictures in batch.pictures]
+        return numpy.ascontiguousarray(numpy.concatenate(logits, axis=1).T[: batch.count])
+
+    def sync(self):
+        """Both backends work in step with Python."""
+
+    def weights(self):
+        """Copies in the network's own layouts."""
+        return self._lowering.get()
+
+    @staticmethod
+    def describe():
+        """The backend in force, what it stands on, and how many threads MKL uses (OpenBLAS does not tell)."""
+        engine = getattr(NervanaObject.be, "mklEngine", None)
+        return {
+            "backend": getattr(NervanaObject.be, "backend_name", None),
+            "threads": engine.mkl_get_max_threads() if engine else None,
+            "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+            "mkl": _mkl_version(engine) if engine else None,
+            "mkl_engine": _opened(ENGINE),
+            "numpy_blas": ", ".join(numpy.__config__.blas_opt_info.get("libraries", [])),
+        }
+
+    def _tensor(self, columns):
+        tensor = self._backend.iobuf(len(columns))
+        tensor.set(columns)
+        return tensor
+
+
+def _start(name, size, seed):
+    """A new backend, in force. Raises NoFramework if it does not start or is not the one asked for."""
+    try:
+        backend = gen_backend(name, batch_size=size, rng_seed=seed, datatype=numpy.float32)
+        is_right = backend.backend_name == name and (name == "cpu" or _engine_works(backend))
+    except Exception as error:  # a missing library shows itself in many ways
+        raise NoFramework(f"Neon's {name} backend does not start: {type(error).__name__}: {error}") from error
+    if not is_right:
+        seen = f"{backend.backend_name}, engine {_opened(ENGINE)}"
+        raise NoFramework(f"Neon was asked for its {name} backend and started another, or one that miscounts: {seen}")
+    return backend
+
+
+def _engine_works(backend):
+    """Whether the MKL engine, as this process has it loaded, turns a matrix; and has what layers will call."""
+    given, turned = backend.iobuf(2), backend.zeros((backend.bsz, 2))
+    given.set(numpy.arange(given.size, dtype=numpy.float32).reshape(given.shape))
+    backend.copy_transpose(given, turned)
+    is_whole = hasattr(backend.mklEngine, "Conv_forward") and hasattr(backend.mathlib, "cmath_copy")
+    return is_whole and _opened(ENGINE) is not None and bool((turned.get() == given.get().T).all())
+
+
+def _opened(name):
+    """Path of a library of this process; None if it is not loaded."""
+    with open("/proc/self/maps") as maps:
+        return next((line.split()[-1] for line in maps if line.rstrip().endswith("/" + name)), None)
+
+
+def _mkl_version(engine):
+    text = ctypes.create_string_buffer(200)
+    engine.mkl_get_version_string(text, len(text))
+    return text.value.decode().strip()

@@ -1,0 +1,215 @@
+"""The ops of workers/net.py as Neon's layers: what follows in a list, what parts and rejoins in a MergeSum of lists.
+
+Neon's relu, dropout, bias and softmax write where they read. So wherever another layer still needs the value that was
+there, or the error, a SkipNode or Copy is put between.
+"""
+
+import numpy
+from neon.initializers import Constant
+from neon.layers import Activation, BatchNorm, Dropout, Linear, MergeSum, Pooling, SkipNode
+from neon.layers.layer import Bias, Convolution, Convolution_bias
+from neon.transforms import Rectlin, Softmax
+
+from workers.protocol import Unsupported
+
+_ZERO = Constant(0)
+_ATTRIBUTES = {
+    ("conv", "weight"): (0, "W"),
+    ("conv", "bias"): (0, "weight_bias"),
+    ("dense", "weight"): (0, "W"),
+    ("dense", "bias"): (1, "W"),
+    ("batchnorm", "gamma"): (0, "gamma"),
+    ("batchnorm", "beta"): (0, "beta"),
+    ("batchnorm", "mean"): (0, "gmean"),
+    ("batchnorm", "var"): (0, "gvar"),
+}
+
+
+class Copy(SkipNode):
+    """A SkipNode that copies on the MKL backend, too, where one of Neon's hands on what it was given."""
+
+    def __init__(self):
+        super(Copy, self).__init__()
+        self.is_mklop = False  # so values and errors come in the plain layout
+
+    def fprop(self, inputs=None, inference=False, beta=0):
+        """The same values, elsewhere."""
+        self.outputs[:] = inputs
+        return self.outputs
+
+    def bprop(self, error, alpha=1.0, beta=0.0):
+        """The same error, elsewhere; none where nothing is in front of this layer."""
+        if self.deltas is not None:
+            self.deltas[:] = error
+        return self.deltas
+
+
+class PlainSum(MergeSum):
+    """A MergeSum in the layout that the CPU backend knows, for what the MKL engine's own sum cannot take.
+
+    The engine sums where its values lie, in layouts that only its own layers set; vectors have none.
+    """
+
+    def __init__(self, layers):
+        super(PlainSum, self).__init__(layers)
+        self.is_mklop = False
+
+    def fprop(self, inputs, inference=False):
+        """The sum of what the branches give."""
+        for number, branch in enumerate(self.layers):
+            value = branch.fprop(inputs, inference)
+            self.be.convert_data(value, False)
+            self.outputs[:] = self.outputs + value if number else value
+        return self.outputs
+
+    def bprop(self, error, alpha=1.0, beta=0.0):
+        """The sum of the branches' gradients."""
+        for number, branch in enumerate(self.layers):
+            deltas = branch.bprop(error)
+            self.be.convert_data(deltas, False)
+            self.deltas[:] = self.deltas + deltas if number else deltas
+        return self.deltas
+
+
+class Lowering(object):
+    """A Net as layers for neon.models.Model. Make the backend first: Neon's layers ask for it."""
+
+    def __init__(self, net, backend):
+        self._net = net
+        self._is_mkl = backend.backend_name == "mkl"
+        self._ops = {op.name: op for op in net.ops}
+        self._readers = {op.name: [reader.kind for reader in net.ops if op.name in reader.inputs] for op in net.ops}
+        # Of each value those that every way to it passes, from the input to itself; the last but one is where the
+        # branches that an `add` joins part.
+        self._passed = {}
+        self._summed_by_engine = set()
+        for op in net.ops:
+            passed = [self._passed[name] for name in op.inputs]
+            common = [value for value in passed[0] if all(value in other for other in passed)] if passed else []
+            self._passed[op.name] = common + [op.name]
+            if op.kind == "add" and self._suits_engine(op):
+                self._summed_by_engine.add(op.name)
+        self._lowered = {}
+        layers = self._between(net.ops[0].name, net.output)
+        for op in net.ops[1:]:
+            if op.name not in self._lowered:
+                raise Unsupported(op.kind, f"nothing reads {op.name}, so it has no place in Neon's nested containers")
+        if not layers or not isinstance(layers[0], (Convolution, Linear)):
+            layers.insert(0, Copy())
+        if isinstance(layers[-1], Activation):
+            layers.append(Copy())
+        self.layers = layers + [Activation(Softmax())]
+
+    def set(self, weights):
+        """Copy weights (name -> array) into the layers, once these are allocated."""
+        for weight in self._net.weights:
+            tensor, value = self._tensor(weight), weights[weight.name]
+            tensor.set((numpy.moveaxis(value, 0, -1) if value.ndim == 4 else value).reshape(tensor.shape))
+
+    def get(self):
+        """name -> float32 array in the Net's own layouts; copies."""
+        return {weight.name: _from_neon(self._tensor(weight).get(), weight.shape) for weight in self._net.weights}
+
+    def _tensor(self, weight):
+        name, end = weight.name.split(".")
+        number, attribute = _ATTRIBUTES[self._ops[name].kind, end]
+        return getattr(self._lowered[name][number], attribute)
+
+    def _between(self, start, end):
+        """Layers that make the value `end` from the value `start`, which every way to `end` passes."""
+        layers = []
+        while end != start:
+            op = self._ops[end]
+            if end in self._lowered:
+                raise Unsupported("add", f"the branches it joins share {end}; Neon's containers can only be nested")
+            self._lowered[end] = self._sum(op) if op.kind == "add" else self._layers(op)
+            layers = self._lowered[end] + layers
+            end = self._passed[end][-2]
+        return layers
+
+    def _layers(self, op):
+        if op.kind not in _LOWER:
+            raise Unsupported(op.kind, "the neon adapter does not lower it")
+        return _LOWER[op.kind](op)
+
+    def _sum(self, op):
+        parted = self._passed[op.name][-2]
+        # The shorter one first, as in Neon's own residual networks.
+        branches = sorted((_begun(self._between(parted, name)) for name in op.inputs), key=len)
+        is_plain = self._is_mkl and op.name not in self._summed_by_engine
+        container, end = (PlainSum, Copy) if is_plain else (MergeSum, SkipNode)
+        return [container([_ended(layers, end) for layers in branches])]
+
+    def _suits_engine(self, op):
+        """Whether the MKL engine's sum is sure to find the layouts of its own layers: around residual blocks."""
+        parted = self._passed[op.name][-2]
+        for end in op.inputs:
+            if end != parted:
+                passed = self._passed[end]
+                first = self._ops[passed[passed.index(parted) + 1]]
+                if first.kind != "conv" or self._ops[end].kind not in ("conv", "batchnorm"):
+                    return False
+        while self._ops[parted].kind == "relu":
+            parted = self._ops[parted].inputs[0]
+        is_laid_out = self._ops[parted].kind in ("conv", "batchnorm", "maxpool", "avgpool")
+        return self._readers[op.name] == ["relu"] and (is_laid_out or parted in self._summed_by_engine)
+
+
+def _begun(layers):
+    """A branch of a sum: with a first layer that leaves its input as it is, and can add its error to its sibling's."""
+    return layers if layers and isinstance(layers[0], Convolution) else [SkipNode(), *layers]
+
+
+def _ended(layers, end):
+    """That, with a last layer that leaves its error as it is, and can add its value to its sibling's: or else an `end`.
+
+    A convolution with bias cannot: on the CPU backend it forgets its bias when it adds.
+    """
+    return layers if type(layers[-1]) in (Convolution, BatchNorm, SkipNode) else [*layers, end()]
+
+
+def _from_neon(value, shape):
+    if len(shape) < 4:
+        return value.reshape(shape)
+    return numpy.ascontiguousarray(numpy.moveaxis(value.reshape(shape[1:] + shape[:1]), -1, 0))
+
+
+def _conv(op):
+    top, bottom, left, right = op.params["padding"]
+    if (top, left) != (bottom, right):
+        raise Unsupported("conv", f"{op.name} pads its sides by {op.params['padding']}; Neon pads opposite sides alike")
+    kernel = op.params["kernel"]
+    common = {
+        "fshape": (kernel, kernel, op.params["channels"]),
+        "strides": op.params["stride"],
+        "padding": {"pad_h": top, "pad_w": left},
+        "init": _ZERO,
+    }
+    return [Convolution_bias(bias=_ZERO, **common) if op.params["bias"] else Convolution(**common)]
+
+
+def _maxpool(op):
+    if op.params["kernel"] > 16:
+        raise Unsupported("maxpool", "Neon's CPU backend numbers the pixels of a window by one byte: 16 x 16 at most")
+    return [Pooling(op.params["kernel"], op="max", strides=op.params["stride"])]
+
+
+def _dropout(op):
+    layer = Dropout(keep=1 - op.params["rate"])
+    # Scales in training and is silent at inference; Neon's own way is the reverse. Its switch for all layers
+    # (compat_mode) would change the sizes of pooled maps, too.
+    layer.caffe_mode, layer._train_scaling = True, 1 / layer.keep
+    return [layer]
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": lambda op: [BatchNorm(rho=op.params["kept"], eps=op.params["epsilon"])],
+    "relu": lambda op: [Activation(Rectlin())],
+    "maxpool": _maxpool,
+    "avgpool": lambda op: [Pooling(op.params["kernel"], op="avg", strides=op.params["stride"])],
+    "globalpool": lambda op: [Pooling("all", op="avg")],
+    "flatten": lambda op: [],  # Neon's dense layers read maps, in C,H,W order
+    "dense": lambda op: [Linear(op.params["features"], init=_ZERO)] + ([Bias(_ZERO)] if op.params["bias"] else []),
+    "dropout": _dropout,
+}
