@@ -146,6 +146,14 @@ def test_every_framework_has_its_twin():
     assert adapters == set(Catalogue.load(REPOSITORY / "docker").frameworks)
 
 
+def test_dockerfiles_on_a_python_image_install_alike():
+    stages = {path: path.read_text().split("\nFROM ") for path in (REPOSITORY / "docker").glob("*/Dockerfile")}
+    on_python = {
+        stage[1] for stage in stages.values() if stage[1].startswith("python:${PYTHON}-slim-${DEBIAN} AS install")
+    }
+    assert len(on_python) == 1
+
+
 @pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
 def test_every_requirement_is_pinned_and_hashed(row):
     text = row.requirements_path.read_text().replace("\\\n", " ")
