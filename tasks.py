@@ -18,11 +18,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator import flags
 from orchestrator.catalogue import Catalogue, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
-from orchestrator.trial import Dataset, Device
+from orchestrator.trial import Dataset
 
 P = ParamSpec("P")
 REPORTS = Path(os.environ.get("WAYMARK_REPORTS") or REPOSITORY / "reports")
@@ -55,6 +56,9 @@ PARITY = {
     "logits_step_20": "logits, step 20",
 }
 """What the parity table shows of report.check_row: relative differences from numpy_ref; --json has the bounds too."""
+
+COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_floor": "noise floor"}
+"""What the table of a comparison shows of compare.rows; --json has all of it."""
 
 SOURCE_FLAG = {"source": "framework=PATH: a local clone to take an upstream source from (default $WAYMARK_SOURCE)"}
 
@@ -105,7 +109,7 @@ def data_(_: Context, from_: str = "", download: bool = False, sizes: str = "32,
     elif from_:
         data.register(Path(from_).absolute(), home)
     with view.counting("preparing pictures") as progress:
-        prepared = data.prepare(Dataset(), _sizes(sizes), home, progress)
+        prepared = data.prepare(Dataset(), flags.sizes(sizes), home, progress)
     rows = [
         {
             "size": size,
@@ -145,7 +149,7 @@ def build_images(
     """Build the container images that changed; the log of each is named."""
     from orchestrator import build
 
-    rows = chosen(_catalogue(source), _names(frameworks), _device(device), _variants(variant or ()))
+    rows = chosen(_catalogue(source), flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     if dry_run:
         _show("To build", build.outlook(rows), json_)
         return
@@ -194,7 +198,7 @@ def check_(
     from orchestrator.spec import load_spec
 
     catalogue, view = _catalogue(source), View()
-    rows = chosen(catalogue, _names(frameworks), _device(device), _variants(variant or ()))
+    rows = chosen(catalogue, flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     asked = load_spec(Path(spec or REPOSITORY / "experiments" / "paper.json"), catalogue.frameworks, {})
     result = check.check(rows, asked, engine or None, again, tuple(sys.argv[1:]), Home.default(), view)
     _show("Relative differences from numpy_ref", result.rows, json_, PARITY)
@@ -237,13 +241,15 @@ def sweep_(
     """Train every cell of a spec, each in its own process and environment, and write a report."""
     from orchestrator import report, sweep
 
-    flags = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
-    if resume and any(flags.values()):
+    given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
+    if resume and any(given.values()):
         raise SpecError("--resume goes on with the spec that the run recorded; leave out the flags that change it.")
     path = Path(spec or REPOSITORY / "experiments" / "quick.json")
     request = sweep.Request(
         spec_path=path,
-        changes=_changes(device and _device(device), _names(frameworks), _variants(variant or ()), epochs),
+        changes=flags.changes(
+            device and flags.device(device), flags.names(frameworks), flags.variants(variant or ()), epochs
+        ),
         engine=engine or None,
         resume="latest" if resume is True else resume or None,
         allow_unverified=unverified,
@@ -260,6 +266,59 @@ def sweep_(
             View().say(f"{row['subject']} {row['cell']}: {row['reason']}")
     View().say(f"report: {result.report}")
     return result.exit_code
+
+
+@task(
+    name="compare",
+    auto_shortflags=False,
+    iterable=["source"],
+    help={
+        "baseline": "framework:variant, for example mxnet:1.5; or a run on record",
+        "candidate": "another variant of it, or another run; the same twice is an A/A control",
+        "pairs": "pairs of fresh processes for each cell (fewer than 6 give no verdict)",
+        "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
+        "spec": "experiment whose cells to compare (default experiments/compare.json)",
+        "device": "cpu or gpu",
+        "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        **SOURCE_FLAG,
+        "json": "print the result as JSON",
+    },
+)
+@verb
+def compare_(
+    _: Context,
+    baseline: str,
+    candidate: str,
+    pairs: int = 10,
+    cells: str = "",
+    spec: str = "",
+    device: str = "cpu",
+    engine: str = "",
+    source: Sequence[str] | None = None,
+    json_: bool = False,
+) -> int:
+    """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
+    from orchestrator import contest, sweep
+
+    home, view = Home.default(), View()
+    code, known = 0, contest.recorded(home, baseline, candidate)
+    if known is None:
+        catalogue = _catalogue(source)
+        request = contest.request_for(
+            Path(spec or REPOSITORY / "experiments" / "compare.json"),
+            (baseline, candidate),
+            pairs,
+            cells,
+            flags.device(device),
+            engine or None,
+            catalogue,
+            tuple(sys.argv[1:]),
+        )
+        result = sweep.sweep(request, catalogue, home, REPORTS, view)
+        code, known = result.exit_code, contest.result_of(home, result.stored)
+        view.say(f"report: {result.report}")
+    _show(f"{candidate} against {baseline}", known, json_, COMPARISON)
+    return code
 
 
 @task(name="report", auto_shortflags=False, help={"run": "which run (default the newest)"})
@@ -295,51 +354,6 @@ def _catalogue(source: Sequence[str] | None = None) -> Catalogue:
     """The rows, with the local clones that --source or $WAYMARK_SOURCE name."""
     clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
     return Catalogue.load(REPOSITORY / "docker").with_sources(clones)
-
-
-def _device(text: str) -> Device:
-    if text not in ("cpu", "gpu"):
-        raise SpecError(f"--device is '{text}'; it is cpu or gpu.")
-    return "gpu" if text == "gpu" else "cpu"
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = _names(text)
-    wrong = [size for size in sizes if size not in ("32", "48", "64")]
-    if wrong or not sizes:
-        raise SpecError(f"--sizes is '{text}'; it takes 32, 48 and 64, separated by commas.")
-    return tuple(int(size) for size in sizes)
-
-
-def _variants(given: Sequence[str]) -> dict[str, list[str]]:
-    """'mxnet=1.5' 'mxnet=1.5-mkl' -> {'mxnet': ['1.5', '1.5-mkl']}."""
-    variants: dict[str, list[str]] = {}
-    for one in given:
-        framework, sign, tag = one.partition("=")
-        if not (framework and sign and tag):
-            raise SpecError(f"--variant is '{one}'; write framework=variant, for example mxnet=1.5-mkl.")
-        variants.setdefault(framework, []).append(tag)
-    return variants
-
-
-def _changes(
-    device: str, frameworks: tuple[str, ...], variants: Mapping[str, list[str]], epochs: int
-) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    if device:
-        changes["axes.devices"] = [device]
-    if frameworks:
-        changes["axes.frameworks"] = list(frameworks)
-    for framework, tags in variants.items():
-        changes[f"axes.variants.{framework}"] = tags
-    if epochs:
-        changes["training.epochs"] = epochs
-        changes["axes.models[].epochs"] = None
-    return changes
 
 
 def _show(

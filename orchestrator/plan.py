@@ -28,7 +28,8 @@ class Plan:
 def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
     """All trials of `spec`: repeat 1 of every cell in an order drawn from the spec's name, then repeat 2 ...
 
-    Interleaving makes a drift of the machine hit all cells alike.
+    Within a cell the subjects stand next to each other, in an order drawn anew for each repeat: a drift of the machine
+    hits alike what is compared.
     Raises CatalogueError for a variant that its framework does not declare, SpecError for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
@@ -51,9 +52,17 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
             turn.append(trial)
             row = catalogue.resolve(trial.framework, trial.device, trial.variant)
             rows.setdefault((trial.framework, trial.variant, trial.device), row)
-        order.shuffle(turn)
-        trials += turn
+        trials += _shuffled(turn, order)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
+
+
+def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
+    """The trials of one repeat, cell by cell."""
+    cells: dict[tuple[str, str, int], list[Trial]] = {}
+    for trial in turn:
+        cells.setdefault((trial.cell, trial.device, trial.seed), []).append(trial)
+    for cell in order.sample(list(cells.values()), len(cells)):
+        yield from order.sample(cell, len(cell))
 
 
 def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int) -> Iterator[Trial]:

@@ -5,6 +5,7 @@ The independent unit is a process (one repeat), never a step. Nothing is deleted
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,11 @@ Array = NDArray[np.float64]
 OUTLIER_MADS = 3.5
 SPREAD_DOUBT = 0.05  # repeats that lie further apart than this share of their median raise a doubt
 ENOUGH_REPEATS = 6  # with fewer, no verdict is given
+SAME = 1.02  # what differs by less than this factor is the same for anybody's purpose
+SIGNIFICANT = 0.05
 RESAMPLES = 10_000
+
+Verdict = Literal["faster", "slower", "same", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,16 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long `b` takes as `a`: above 1, a is faster. low and high bound the 95 % interval."""
+    """How many times as long `b` takes as `a`: above 1, a is faster. low and high bound the 95 % interval.
+
+    p: share of the resamples on the other side of 1 than the effect, twice: how easily chance alone does this.
+    """
 
     effect: float
     low: float
     high: float
     pairs: int
+    p: float
 
 
 def summarise(values: ArrayLike, warmup: int = 0) -> Summary | None:
@@ -81,19 +90,90 @@ def paired_ratio(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) 
     Each of the 10,000 resamples draws pairs, then steps within both runs of every pair drawn.
     Raises ValueError if there is no pair, a run without steps, or a time that is not above zero.
     """
+    runs = _pairs(a, b)
+    return _ratio(float(np.median(_logs(runs))), _resampled(runs, np.random.default_rng(seed)), len(runs))
+
+
+def geometric_mean(cells: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike]]], seed: int = 0) -> Ratio:
+    """The paired ratios of several cells as one: their geometric mean, with the interval that theirs give.
+
+    cells: (a, b) of each, as paired_ratio takes them. pairs of the result: those of the cell that has fewest.
+    Raises ValueError as paired_ratio does, and if there is no cell.
+    """
+    if not cells:
+        raise ValueError("a mean needs one cell at least")
+    all_runs = [_pairs(a, b) for a, b in cells]
+    rng = np.random.default_rng(seed)
+    effect = float(np.mean([np.median(_logs(runs)) for runs in all_runs]))
+    resampled = np.mean([_resampled(runs, rng) for runs in all_runs], axis=0)
+    return _ratio(effect, resampled, min(map(len, all_runs)))
+
+
+def noise_floor(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) -> float:
+    """The factor below which 95 % of comparisons of a thing with itself stay on this machine; at least 1.
+
+    a, b: an A/A control, as paired_ratio takes them. The truth is known to be 1, so what its resamples scatter by is
+          what chance makes of this many pairs; where the control itself came to lie is one such chance.
+    """
+    resampled = _resampled(_pairs(a, b), np.random.default_rng(seed))
+    return float(np.exp(np.percentile(np.abs(resampled - np.median(resampled)), 95)))
+
+
+def verdicts(ratios: Sequence[Ratio], floor: float = 1.0) -> list[Verdict]:
+    """One verdict for each ratio of a family, so that all of them together are wrong in 5 % of cases at most (Holm).
+
+    floor: the machine's noise, a factor (see noise_floor).
+    faster, slower: significant, and by more than both the floor and 2 %. same: the whole interval lies within 2 %.
+    unclear: anything else, and whatever has fewer than six pairs.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    ranked = sorted(range(len(ratios)), key=lambda at: ratios[at].p)
+    significant: set[int] = set()
+    for rank, at in enumerate(ranked):
+        if ratios[at].p > SIGNIFICANT / (len(ratios) - rank):
+            break
+        significant.add(at)
+    return [_verdict(ratio, at in significant, max(floor, SAME)) for at, ratio in enumerate(ratios)]
+
+
+def _verdict(ratio: Ratio, is_significant: bool, threshold: float) -> Verdict:
+    if ratio.pairs < ENOUGH_REPEATS:
+        return "unclear"
+    if ratio.low >= 1 / SAME and ratio.high <= SAME:
+        return "same"
+    if is_significant and ratio.low > 1 and ratio.effect > threshold:
+        return "faster"
+    if is_significant and ratio.high < 1 and ratio.effect < 1 / threshold:
+        return "slower"
+    return "unclear"
+
+
+def _pairs(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> list[tuple[Array, Array]]:
     if not len(a) or len(a) != len(b):
         raise ValueError(f"pairs need as many runs on both sides, and one at least: {len(a)} and {len(b)}")
-    runs = [(_times(left), _times(right)) for left, right in zip(a, b, strict=True)]
-    effect = float(np.exp(np.median([np.log(np.median(right) / np.median(left)) for left, right in runs])))
-    rng = np.random.default_rng(seed)
+    return [(_times(left), _times(right)) for left, right in zip(a, b, strict=True)]
+
+
+def _logs(runs: Sequence[tuple[Array, Array]]) -> Array:
+    """log(median b / median a) of each pair."""
+    return np.array([np.log(np.median(right) / np.median(left)) for left, right in runs])
+
+
+def _resampled(runs: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> Array:
+    """The median log ratio of each resample, (RESAMPLES,): pairs are drawn, then steps within both runs of each."""
     drawn = rng.integers(len(runs), size=(RESAMPLES, len(runs)))
     logs = np.empty(drawn.shape)
     for at, (left, right) in enumerate(runs):
         here = drawn == at
         draws = int(here.sum())
         logs[here] = np.log(_resampled_medians(right, draws, rng) / _resampled_medians(left, draws, rng))
-    low, high = np.exp(np.percentile(np.median(logs, axis=1), [2.5, 97.5]))
-    return Ratio(effect, float(low), float(high), len(runs))
+    return np.asarray(np.median(logs, axis=1))
+
+
+def _ratio(effect: float, resampled: Array, pairs: int) -> Ratio:
+    low, high = np.exp(np.percentile(resampled, [2.5, 97.5]))
+    p = min(1.0, 2 * float(min(np.mean(resampled <= 0), np.mean(resampled >= 0))))
+    return Ratio(float(np.exp(effect)), float(low), float(high), pairs, p)
 
 
 def _resampled_medians(steps: Array, draws: int, rng: np.random.Generator) -> Array:

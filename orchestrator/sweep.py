@@ -38,6 +38,7 @@ class Request:
     changes: dotted path into the spec -> value, from flags.
     engine:  None takes docker, or virtualenv where no daemon answers.
     resume:  a run to go on with ('latest' or its id); its recorded spec and engine are used.
+    arms:    the two subjects that the sweep is made to compare, if it is.
     """
 
     spec_path: Path
@@ -46,6 +47,7 @@ class Request:
     resume: str | None = None
     allow_unverified: bool = False
     argv: tuple[str, ...] = ()
+    arms: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
                 argv=request.argv,
                 engine=name,
                 spec=spec.model_dump(mode="json", by_alias=True),
+                arms=request.arms,
             )
             run = run.model_copy(update={"skips": (*plan.skips, *failed)})
             write_run(run, home)

@@ -191,7 +191,10 @@ class Skip(Frozen):
 
 
 class RunFacts(Frozen):
-    """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out."""
+    """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out.
+
+    arms: the two subjects that a sweep was made to compare; twice the same for an A/A control.
+    """
 
     run_id: str
     kind: Literal["sweep", "check"] = "sweep"
@@ -202,6 +205,7 @@ class RunFacts(Frozen):
     spec: dict[str, Any]
     host: dict[str, Any]
     skips: tuple[Skip, ...] = ()
+    arms: tuple[str, str] | None = None
 
 
 class JobFolder:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from orchestrator import sweep
+from orchestrator import contest, sweep
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
@@ -194,3 +194,18 @@ def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     in_docker, _ = run(world, catalogue, engine="docker")
     assert [trial.outcome.status for trial in in_docker.stored.trials] == ["ok", "ok"]
     assert {trial.environment.engine for trial in in_docker.stored.trials} == {"docker"}
+
+
+def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
+    home, spec, reports = world
+    arms = ("numpy_ref:1.0", "numpy_ref:1.0")
+    request = contest.request_for(spec, arms, 2, "", "cpu", "virtualenv", catalogue, ())
+    request = replace(request, changes={**request.changes, "axes.seeds": [0], "measure.warmup_steps": 0})
+    result = sweep.sweep(request, catalogue, home, reports, View(Console(file=io.StringIO())))
+    (row,) = contest.result_of(home, result.stored)
+    assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
+    assert row["words"].startswith("no verdict from fewer than 6 pairs")
+    assert row["noise_floor"] >= 1
+    run_id = result.stored.facts.run_id
+    assert contest.recorded(home, run_id, run_id) == [row]
+    assert contest.recorded(home, "numpy_ref:1.0", run_id) is None

@@ -123,3 +123,62 @@ def test_resampled_medians_are_distributed_like_medians_of_resamples(size):
 def test_pairs_that_cannot_be_compared_are_refused(a, b):
     with pytest.raises(ValueError, match=r"pairs|run"):
         stats.paired_ratio(a, b)
+
+
+def paired_runs(rng, factor, noise, pairs, steps=40):
+    """Steps of `pairs` runs on both sides; the second takes `factor` times as long.
+
+    noise: standard deviation of a run's pace, and of a step's about it; beside it both runs of a pair share a drift.
+    """
+    pace = np.exp(rng.normal(0, 0.05, (pairs, 1)))
+    a, b = (pace * np.exp(rng.normal(0, noise, (pairs, 1)) + rng.normal(0, noise, (pairs, steps))) for _ in range(2))
+    return a, factor * b
+
+
+def verdict_of(a, b, floor=1.0, seed=0):
+    (verdict,) = stats.verdicts([stats.paired_ratio(a, b, seed)], floor)
+    return verdict
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_a_build_against_itself_is_called_another_in_five_percent_of_cases_at_most(noise):
+    rng = np.random.default_rng(4)
+    wrong = 0
+    for trial in range(100):
+        floor = stats.noise_floor(*paired_runs(rng, 1.0, noise, 10))
+        wrong += verdict_of(*paired_runs(rng, 1.0, noise, 10), floor, trial) in ("faster", "slower")
+    assert wrong <= 5
+
+
+def test_five_percent_slower_at_two_percent_noise_is_found_with_ten_pairs():
+    rng = np.random.default_rng(5)
+    found = 0
+    for trial in range(100):
+        floor = stats.noise_floor(*paired_runs(rng, 1.0, 0.02, 10))
+        candidate, baseline = paired_runs(rng, 1 / 1.05, 0.02, 10)
+        found += verdict_of(candidate, baseline, floor, trial) == "slower"
+    assert found >= 95
+
+
+def test_a_difference_below_the_noise_floor_is_no_verdict():
+    assert verdict_of([[1.0, 1.0]] * 8, [[1.05, 1.05]] * 8, floor=1.1) == "unclear"
+
+
+def test_same_is_a_positive_statement():
+    assert verdict_of([[1.0, 1.0]] * 8, [[1.01, 1.01]] * 8) == "same"
+
+
+def test_fewer_than_six_pairs_give_no_verdict():
+    assert verdict_of([[1.0, 1.0]] * 5, [[2.0, 2.0]] * 5) == "unclear"
+
+
+def test_one_significant_cell_of_many_must_be_more_significant():
+    chance = stats.Ratio(effect=1.3, low=1.01, high=1.5, pairs=10, p=0.02)
+    nothing = stats.Ratio(effect=1.0, low=0.9, high=1.1, pairs=10, p=0.9)
+    assert stats.verdicts([chance]) == ["faster"]
+    assert stats.verdicts([chance, nothing, nothing, nothing]) == ["unclear"] * 4
+
+
+def test_mean_of_cells_is_geometric():
+    mean = stats.geometric_mean([([[1.0]] * 6, [[2.0]] * 6), ([[1.0]] * 6, [[8.0]] * 6)])
+    assert (mean.effect, mean.low, mean.high) == (pytest.approx(4.0), pytest.approx(4.0), pytest.approx(4.0))

@@ -1,0 +1,145 @@
+"""Build A against build B: pairs of trials that answer one question, their ratio with its interval, and a verdict.
+
+A pair is two fresh processes; two variants of one run stood next to each other in time, two runs did not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator import stats
+from orchestrator.errors import SpecError
+from orchestrator.store import Store
+from orchestrator.stored import StoredRun, StoredTrial
+
+Pairs = tuple[list[stats.Array], list[stats.Array]]
+"""Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""
+
+MEAN = "geometric mean"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What chance makes of a comparison on this machine: a factor, and the A/A control that showed it."""
+
+    factor: float
+    run_id: str
+
+
+def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, Pairs]:
+    """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next.
+
+    Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
+    """
+    trials = _sound(one for one in stored.trials if one.trial.subject in (baseline, candidate))
+    if baseline == candidate:
+        sides = [[one for one in trials if one.trial.repeat % 2 == side] for side in (0, 1)]
+        return _joined(*({_question(one, one.trial.repeat // 2): one for one in side} for side in sides))
+    sides = [[one for one in trials if one.trial.subject == subject] for subject in (baseline, candidate)]
+    return _joined(*({one.trial.key: one for one in side} for side in sides))
+
+
+def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[str, Pairs]:
+    """Pairs of two runs, by cell: trials that answer the same question, one of each.
+
+    Raises SpecError if they ran on other machines, share no question, or hold several variants of one framework.
+    """
+    hosts = [run.facts.host.get("hostname_sha256") for run in (baseline, candidate)]
+    if hosts[0] != hosts[1]:
+        raise SpecError(
+            f"{baseline.facts.run_id} and {candidate.facts.run_id} ran on different machines; their times say nothing "
+            "of each other."
+        )
+    sides = []
+    for run in (baseline, candidate):
+        by_key = {one.trial.key: one for one in _sound(run.trials)}
+        if len(by_key) < len(run.trials):
+            raise SpecError(
+                f"{run.facts.run_id} holds several variants that answer one question; compare them by name, "
+                "for example: invoke compare mxnet:1.5 mxnet:1.5-mkl"
+            )
+        sides.append(by_key)
+    return _joined(*sides)
+
+
+def rows(cells: Mapping[str, Pairs], floor: Floor | None) -> list[dict[str, object]]:
+    """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
+    ratios = {cell: stats.paired_ratio(candidate, baseline) for cell, (baseline, candidate) in cells.items()}
+    verdicts = dict(zip(ratios, stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0), strict=True))
+    if len(cells) > 1:
+        ratios[MEAN] = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
+        (verdicts[MEAN],) = stats.verdicts([ratios[MEAN]], floor.factor if floor else 1.0)
+    return [
+        {
+            "cell": cell,
+            "verdict": verdicts[cell],
+            "words": words(ratio, verdicts[cell]),
+            "ratio": ratio.effect,
+            "low": ratio.low,
+            "high": ratio.high,
+            "pairs": ratio.pairs,
+            "p": ratio.p,
+            "noise_floor": floor.factor if floor else None,
+        }
+        for cell, ratio in ratios.items()
+    ]
+
+
+def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
+    """'1.93x faster [1.88, 1.98]': the verdict and its numbers, which always stand together."""
+    if verdict == "faster":
+        return f"{ratio.effect:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if verdict == "slower":
+        return f"{1 / ratio.effect:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
+    interval = f"{ratio.effect:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    if verdict == "same":
+        return f"the same within 2 %: {interval}"
+    if ratio.pairs < stats.ENOUGH_REPEATS:
+        return f"no verdict from fewer than {stats.ENOUGH_REPEATS} pairs: {interval}"
+    return f"no difference shown: {interval}"
+
+
+def noise_floor(store: Store, hostname_sha256: str) -> Floor | None:
+    """The newest A/A control of this machine; the largest floor of its cells. None if there is none on record."""
+    for run in store.runs():
+        if run.arms and run.arms[0] == run.arms[1] and run.host.get("hostname_sha256") == hostname_sha256:
+            try:
+                cells = variants_of(store.run(run.run_id), *run.arms)
+            except SpecError:  # it was stopped, or failed: no control
+                continue
+            return Floor(max(stats.noise_floor(*pairs) for pairs in cells.values()), run.run_id)
+    return None
+
+
+def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
+    """The trials, all of them ok, verified and steady. Raises SpecError, naming the first that is not."""
+    found = list(trials)
+    for one in found:
+        if one.outcome.status != "ok":
+            why = f"ended {one.outcome.status} ({one.outcome.reason})"
+        elif one.record.is_unverified:
+            why = "ran without a passing selfcheck, so nothing says that it computed the same"
+        elif not one.timeline.steady_steps.size:
+            why = "has no step after its warm-up; give it more epochs or pictures"
+        else:
+            continue
+        raise SpecError(f"{one.trial.label} {why}; there is nothing to compare.")
+    return found
+
+
+def _question(one: StoredTrial, pair: int) -> str:
+    return one.trial.model_copy(update={"repeat": pair}).key
+
+
+def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[str, Pairs]:
+    """Trials of one question side by side, by cell. Raises SpecError if no question is common."""
+    cells: dict[str, Pairs] = {}
+    for key in (key for key in baseline if key in candidate):
+        left, right = baseline[key], candidate[key]
+        pairs = cells.setdefault(f"{left.trial.framework} {left.trial.cell} {left.trial.device}", ([], []))
+        pairs[0].append(left.timeline.steady_steps)
+        pairs[1].append(right.timeline.steady_steps)
+    if not cells:
+        raise SpecError(
+            "they answer no common question: networks, sizes, data, training, measure and threads all count."
+        )
+    return cells
