@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import flags
-from orchestrator.catalogue import Catalogue, chosen, local_clones
+from orchestrator.catalogue import Catalogue, ImageRow, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
@@ -60,6 +60,7 @@ PARITY = {
 COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_floor": "noise floor"}
 """What the table of a comparison shows of compare.rows; --json has all of it."""
 
+IMAGE_FLAG = {"image": "framework=NAME[@digest]: an image of your own (Python 3.6+ as `python`, numpy, the framework)"}
 SOURCE_FLAG = {"source": "framework=PATH: a local clone to take an upstream source from (default $WAYMARK_SOURCE)"}
 
 SPEC_FLAGS = {
@@ -169,13 +170,14 @@ def images(_: Context, json_: bool = False) -> None:
 @task(
     name="check",
     auto_shortflags=False,
-    iterable=["variant", "source"],
+    iterable=["variant", "image", "source"],
     help={
         "spec": "experiment whose networks to check (default experiments/paper.json)",
         "frameworks": "only these, comma-separated",
         "device": "cpu or gpu",
         "variant": "framework=variant: only this one of that framework; may be repeated",
         "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        **IMAGE_FLAG,
         **SOURCE_FLAG,
         "again": "check what has passed before as well",
         "json": "print the result as JSON",
@@ -189,6 +191,7 @@ def check_(
     device: str = "cpu",
     variant: Sequence[str] | None = None,
     engine: str = "",
+    image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
     again: bool = False,
     json_: bool = False,
@@ -197,8 +200,10 @@ def check_(
     from orchestrator import check
     from orchestrator.spec import load_spec
 
-    catalogue, view = _catalogue(source), View()
+    view = View()
+    catalogue, own = _with_images(source, image, device)
     rows = chosen(catalogue, flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
+    rows = (*rows, *(row for row in own if row not in rows))
     asked = load_spec(Path(spec or REPOSITORY / "experiments" / "paper.json"), catalogue.frameworks, {})
     result = check.check(rows, asked, engine or None, again, tuple(sys.argv[1:]), Home.default(), view)
     _show("Relative differences from numpy_ref", result.rows, json_, PARITY)
@@ -211,10 +216,11 @@ def check_(
 @task(
     name="sweep",
     auto_shortflags=False,
-    iterable=["variant", "source"],
+    iterable=["variant", "image", "source"],
     optional=["resume"],
     help={
         **SPEC_FLAGS,
+        **IMAGE_FLAG,
         **SOURCE_FLAG,
         "engine": "docker, virtualenv or replay (default docker, or virtualenv where no Docker answers)",
         "dry-run": "print the plan with its skips and reasons, and run nothing",
@@ -231,6 +237,7 @@ def sweep_(
     frameworks: str = "",
     variant: Sequence[str] | None = None,
     epochs: int = 0,
+    image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
     engine: str = "",
     dry_run: bool = False,
@@ -244,21 +251,20 @@ def sweep_(
     given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
     if resume and any(given.values()):
         raise SpecError("--resume goes on with the spec that the run recorded; leave out the flags that change it.")
-    path = Path(spec or REPOSITORY / "experiments" / "quick.json")
+    catalogue, own = _with_images(source, image, device or "cpu")
+    variants = flags.variants([*(variant or ()), *(f"{row.framework}={row.variant}" for row in own)])
     request = sweep.Request(
-        spec_path=path,
-        changes=flags.changes(
-            device and flags.device(device), flags.names(frameworks), flags.variants(variant or ()), epochs
-        ),
+        spec_path=Path(spec or REPOSITORY / "experiments" / "quick.json"),
+        changes=flags.changes(device and flags.device(device), flags.names(frameworks), variants, epochs),
         engine=engine or None,
         resume="latest" if resume is True else resume or None,
         allow_unverified=unverified,
         argv=tuple(sys.argv[1:]),
     )
     if dry_run:
-        _show(*sweep.outline(request, _catalogue(source)), json_)
+        _show(*sweep.outline(request, catalogue), json_)
         return 0
-    result = sweep.sweep(request, _catalogue(source), Home.default(), REPORTS, View())
+    result = sweep.sweep(request, catalogue, Home.default(), REPORTS, View())
     rows = report.summary_rows(result.stored)
     _show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
     for row in rows:
@@ -271,15 +277,16 @@ def sweep_(
 @task(
     name="compare",
     auto_shortflags=False,
-    iterable=["source"],
+    iterable=["image", "source"],
     help={
-        "baseline": "framework:variant, for example mxnet:1.5; or a run on record",
+        "baseline": "framework:variant, for example mxnet:1.5; framework:image with --image; or a run on record",
         "candidate": "another variant of it, or another run; the same twice is an A/A control",
         "pairs": "pairs of fresh processes for each cell (fewer than 6 give no verdict)",
         "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
         "spec": "experiment whose cells to compare (default experiments/compare.json)",
         "device": "cpu or gpu",
         "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        **IMAGE_FLAG,
         **SOURCE_FLAG,
         "json": "print the result as JSON",
     },
@@ -294,6 +301,7 @@ def compare_(
     spec: str = "",
     device: str = "cpu",
     engine: str = "",
+    image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
     json_: bool = False,
 ) -> int:
@@ -303,7 +311,9 @@ def compare_(
     home, view = Home.default(), View()
     code, known = 0, contest.recorded(home, baseline, candidate)
     if known is None:
-        catalogue = _catalogue(source)
+        catalogue, own = _with_images(source, image, device)
+        subjects = {f"{row.framework}:image": row.subject for row in own}
+        baseline, candidate = subjects.get(baseline, baseline), subjects.get(candidate, candidate)
         request = contest.request_for(
             Path(spec or REPOSITORY / "experiments" / "compare.json"),
             (baseline, candidate),
@@ -354,6 +364,16 @@ def _catalogue(source: Sequence[str] | None = None) -> Catalogue:
     """The rows, with the local clones that --source or $WAYMARK_SOURCE name."""
     clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
     return Catalogue.load(REPOSITORY / "docker").with_sources(clones)
+
+
+def _with_images(
+    source: Sequence[str] | None, image: Sequence[str] | None, device: str
+) -> tuple[Catalogue, Sequence[ImageRow]]:
+    """The rows, and among them those of the user's own images."""
+    from orchestrator import build
+
+    named = flags.images(image or ())
+    return build.with_images(_catalogue(source), named, flags.device(device), View().say)
 
 
 def _show(

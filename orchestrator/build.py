@@ -1,6 +1,6 @@
 """The use case behind `invoke build-images` and `invoke images`: the catalogue's rows as Docker images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
+from orchestrator.trial import Device
 
 
 def build_images(
@@ -36,6 +37,24 @@ def build_images(
     if failures:
         raise EngineError("\n".join(failures))
     return tuple(built)
+
+
+def with_images(
+    catalogue: Catalogue, named: Mapping[str, str], device: Device, say: Say
+) -> tuple[Catalogue, list[ImageRow]]:
+    """The catalogue with a row for each of the user's own images, and these rows. named: framework -> image.
+
+    Raises EngineError if no daemon answers or has an image of that name, CatalogueError for an unknown framework.
+    """
+    rows = []
+    if named:
+        with closing(open_builder()) as builder:
+            for framework, name in named.items():
+                facts = images.found(builder, name, say)
+                catalogue, row = catalogue.with_image(framework, device, name, facts.id)
+                say(f"{row.label} is {name} ({facts.id})")
+                rows.append(row)
+    return catalogue, rows
 
 
 def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:

@@ -79,6 +79,7 @@ class ImageRow:
     source:       what else it is made from, if a package index does not have it all.
     why:          what this variant is for.
     hints:        distribution -> what to do when no package index has it.
+    image:        a user's own image, by id, that is used as it is; None for a row that is built here.
     """
 
     framework: str
@@ -95,6 +96,7 @@ class ImageRow:
     source: Source | None
     why: str
     hints: dict[str, str]
+    image: str | None = None
 
     @property
     def subject(self) -> str:
@@ -174,6 +176,26 @@ class Catalogue:
             return replace(row, source=row.source.model_copy(update={"local": local[row.framework]}))
 
         return replace(self, tables={name: tuple(map(given, rows)) for name, rows in self.tables.items()})
+
+    def with_image(self, framework: str, device: Device, name: str, image_id: str) -> tuple["Catalogue", ImageRow]:
+        """This catalogue and, in it, a row of the user's own image, as a variant that is named by its digest.
+
+        name: what the user calls it. image_id: 'sha256:...'. Raises CatalogueError for an unknown framework.
+        """
+        table = self._table(framework)
+        row = replace(
+            table[0],
+            variant=f"image-{image_id.removeprefix('sha256:')[:12]}",
+            device=device,
+            args={},
+            env={},
+            options={},
+            source=None,
+            why=f"the user's own image {name}",
+            hints={},
+            image=image_id,
+        )
+        return replace(self, tables={**self.tables, framework: (*table, row)}), row
 
     def default(self, framework: str) -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""

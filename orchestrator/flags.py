@@ -39,6 +39,17 @@ def variants(given: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def images(given: Sequence[str]) -> dict[str, str]:
+    """'mxnet=registry/name@sha256:...' -> {'mxnet': 'registry/name@sha256:...'}."""
+    found = {}
+    for one in given:
+        framework, sign, name = one.partition("=")
+        if not (framework and sign and name):
+            raise SpecError(f"--image is '{one}'; write framework=image, for example mxnet=my/mxnet:tuned.")
+        found[framework] = name
+    return found
+
+
 def arms(baseline: str, candidate: str) -> tuple[str, list[str]]:
     """'mxnet:1.5' and 'mxnet:1.5-mkl' -> ('mxnet', ['1.5', '1.5-mkl']); one variant, if both are the same."""
     split = [text.partition(":") for text in (baseline, candidate)]

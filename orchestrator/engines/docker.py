@@ -77,6 +77,11 @@ class Daemon:
             digests=tuple(seen.get("RepoDigests") or ()),
         )
 
+    def pull(self, reference: str) -> None:
+        """Fetch an image by its name, tag or digest. Raises EngineError if it cannot be had."""
+        with self._asking(f"to pull {reference}"):
+            self._client.images.pull(reference)
+
     def share(self, label: str, reference: str) -> bool:
         """Give an image that carries `label` ('name=value') another name; False if there is none."""
         with self._asking(f"to name an image {reference}"):

@@ -61,6 +61,7 @@ class Builder(Protocol):
     @property
     def folder(self) -> Path | None: ...
     def image(self, reference: str) -> ImageFacts | None: ...
+    def pull(self, reference: str) -> None: ...
     def share(self, label: str, reference: str) -> bool: ...
     def build(self, recipe: Recipe, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
     def prune_stages(self) -> None: ...
@@ -87,8 +88,30 @@ def find(builder: Builder, row: ImageRow) -> Image:
     return Image(row, facts, facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row))
 
 
+def found(builder: Builder, name: str, say: Say) -> ImageFacts:
+    """The image that a user calls `name`; pulled if it is not here. Raises EngineError if nobody has it."""
+    here = builder.image(name)
+    if here is None:
+        say(f"{name} is not here; pulling it")
+        builder.pull(name)
+        here = builder.image(name)
+    if here is None:
+        raise EngineError(
+            f"there is no image '{name}' here, and pulling it brought none. `docker images` lists those here."
+        )
+    return here
+
+
 def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS) -> ImageFacts:
-    """The current image of `row`, built if it is not there. Raises EngineError, naming the log."""
+    """The current image of `row`, built if it is not there. Raises EngineError, naming the log.
+
+    A user's own image is never built: it is there, or was removed since it was found.
+    """
+    if row.image is not None:
+        own = builder.image(row.image)
+        if own is None:
+            raise EngineError(f"{row.label}: the image {row.image} is gone: something else removes images.")
+        return own
     image = find(builder, row)
     if image.facts is not None and image.is_current:
         return image.facts

@@ -18,7 +18,7 @@ from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
 from orchestrator.engines.source import snapshot
-from orchestrator.errors import AbsentError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.trial import Environment, Exit
 
@@ -45,6 +45,8 @@ class VirtualenvEngine:
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """The virtualenv of `row`; made on first use, from the user's own pip configuration."""
+        if row.image is not None:
+            raise EngineError(f"{row.label} is an image; it runs with --engine=docker.")
         folder = self._home.virtualenvs / f"{row.framework}-{pins_sha256(row)[:12]}"
         with _alone(folder):
             if not (folder / _COMPLETE).exists():

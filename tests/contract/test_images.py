@@ -1,11 +1,14 @@
 """Legacy stacks still build and run: as images on a maintained Debian, in a container that is given nothing."""
 
+import io
 import json
 from dataclasses import dataclass
 
 import docker
 import pytest
+from rich.console import Console
 
+from orchestrator import build, contest, sweep
 from orchestrator.catalogue import Catalogue
 from orchestrator.engines import open_engine, upstream
 from orchestrator.engines.engine import Launch
@@ -13,6 +16,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
+from orchestrator.progress import View
 from orchestrator.trial import Environment, Model
 from orchestrator.wire import EVENTS, JOB, CheckRequest, JobFolder, check_job
 
@@ -107,3 +111,39 @@ class TestLegacyImage:
         finally:
             client.close()
         assert size <= 1.15 * (packages + base_size)
+
+
+DOCKERFILE = """
+FROM python:3.11-slim-bookworm
+RUN pip install --no-cache-dir numpy==2.4.6
+ENV OPENBLAS_NUM_THREADS=1
+"""
+
+
+@pytest.fixture(scope="module")
+def own_image(tmp_path_factory):
+    """Name and id of an image that somebody built by hand from a Dockerfile of theirs."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    client = docker.from_env()
+    image, _ = client.images.build(path=str(folder), tag="waymark-test/own:1", rm=True)
+    yield "waymark-test/own:1", image.id
+    client.images.remove("waymark-test/own:1", force=True)
+    client.close()
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_an_image_built_by_hand_is_checked_run_and_compared_by_its_digest(own_image, catalogue, tmp_path):
+    name, image_id = own_image
+    view, home = View(Console(file=io.StringIO())), Home(tmp_path / "home")
+    catalogue, (row,) = build.with_images(catalogue, {"numpy_ref": name}, "cpu", view.say)
+    arms = (row.subject, row.subject)
+    request = contest.request_for(REPOSITORY / "experiments/smoke.json", arms, 1, "", "cpu", "docker", catalogue, ())
+    result = sweep.sweep(request, catalogue, home, tmp_path / "reports", view)
+    assert [trial.outcome.status for trial in result.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.location for trial in result.stored.trials} == {image_id}
+    assert "numpy==2.4.6" in result.stored.trials[0].environment.freeze
+    (verdict,) = contest.result_of(home, result.stored)
+    assert verdict["pairs"] == 1
+    assert f"numpy_ref:image-{image_id[7:19]}" in result.report.read_text()

@@ -9,9 +9,12 @@ from orchestrator import build
 from orchestrator.catalogue import Catalogue, chosen
 from orchestrator.engines import images
 from orchestrator.engines.images import ImageFacts
-from orchestrator.errors import EngineError
+from orchestrator.engines.virtualenv import VirtualenvEngine
+from orchestrator.errors import CatalogueError, EngineError
+from orchestrator.host import read_host
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
+OWN = "sha256:" + "ab" * 32
 HINT = "torch's CPU wheel is not on your package index; add it."
 
 
@@ -27,6 +30,12 @@ class FakeDaemon:
 
     def image(self, reference):
         return self.images.get(reference)
+
+    def pull(self, reference):
+        self.pulled = [*getattr(self, "pulled", []), reference]
+        if reference == "far/away:1":
+            self.images[reference] = ImageFacts(OWN, 10**7, "2026-11-22T01:02:03Z", {}, ())
+            self.images[OWN] = self.images[reference]
 
     def share(self, label, reference):
         found = [facts for facts in self.images.values() if label in (f"{k}={v}" for k, v in facts.labels.items())]
@@ -172,3 +181,43 @@ def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):
 )
 def test_the_users_indexes_reach_the_build(listing, args):
     assert images.pip_args(listing) == args
+
+
+def own(daemon, tmp_path, name="mine:tuned"):
+    daemon.images.setdefault(name, ImageFacts(OWN, 10**7, "2026-11-22T01:02:03Z", {}, ()))
+    daemon.images[OWN] = daemon.images[name]
+    return build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": name}, "cpu", print)
+
+
+def test_a_users_image_is_a_variant_named_by_its_digest(rows, daemon, tmp_path):
+    catalogue, (row,) = own(daemon, tmp_path)
+    assert row.subject == "alpha:image-abababababab"
+    assert catalogue.resolve("alpha", "cpu", row.variant) == row
+
+
+def test_a_users_image_is_run_as_it_is(rows, home, daemon, tmp_path):
+    _, (row,) = own(daemon, tmp_path)
+    assert images.ensure(daemon, row, home, print).id == OWN
+    assert (row.env, row.options, daemon.recipes) == ({}, {}, [])
+
+
+def test_a_users_image_that_is_not_here_is_pulled(rows, daemon, tmp_path):
+    build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "far/away:1"}, "cpu", print)
+    assert daemon.pulled == ["far/away:1"]
+
+
+def test_an_image_that_nobody_has_is_named(rows, daemon, tmp_path):
+    with pytest.raises(EngineError, match="there is no image 'nowhere:1' here"):
+        build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "nowhere:1"}, "cpu", print)
+
+
+def test_an_image_for_an_unknown_framework_is_refused(rows, daemon, tmp_path):
+    daemon.images["mine:tuned"] = ImageFacts(OWN, 1, "2026-11-22", {}, ())
+    with pytest.raises(CatalogueError, match="Known frameworks: alpha, beta"):
+        build.with_images(Catalogue.load(tmp_path / "docker"), {"gamma": "mine:tuned"}, "cpu", print)
+
+
+def test_the_virtualenv_engine_does_not_run_an_image(rows, home, daemon, tmp_path):
+    _, (row,) = own(daemon, tmp_path)
+    with pytest.raises(EngineError, match="runs with --engine=docker"):
+        VirtualenvEngine(home, read_host()).prepare(row, print)
