@@ -4,30 +4,26 @@ Each verb imports its own use case: `invoke images` need not wait for scipy.
 """
 
 import functools
-import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from orchestrator import flags
 from orchestrator.catalogue import Catalogue, ImageRow, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
+from orchestrator.table import show
 from orchestrator.trial import Dataset
 
 P = ParamSpec("P")
 REPORTS = Path(os.environ.get("WAYMARK_REPORTS") or REPOSITORY / "reports")
-PIPE_COLUMNS = 160  # where no terminal says how wide it is
 
 SUMMARY = {
     "subject": "subject",
@@ -122,7 +118,7 @@ def data_(_: Context, from_: str = "", download: bool = False, sizes: str = "32,
         }
         for size, one in prepared.items()
     ]
-    _show("Prepared pictures", rows, json_)
+    show("Prepared pictures", rows, json_)
 
 
 @task(
@@ -152,10 +148,10 @@ def build_images(
 
     rows = chosen(_catalogue(source), flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     if dry_run:
-        _show("To build", build.outlook(rows), json_)
+        show("To build", build.outlook(rows), json_)
         return
     built = build.build_images(rows, Home.default(), View().say)
-    _show("Images", build.table(built), json_)
+    show("Images", build.table(built), json_)
 
 
 @task(auto_shortflags=False, help={"json": "print the result as JSON"})
@@ -164,7 +160,7 @@ def images(_: Context, json_: bool = False) -> None:
     """List every row of the catalogue: version, size, when it was built."""
     from orchestrator import build
 
-    _show("Images", build.listing(_catalogue()), json_)
+    show("Images", build.listing(_catalogue()), json_)
 
 
 @task(
@@ -206,7 +202,7 @@ def check_(
     rows = (*rows, *(row for row in own if row not in rows))
     asked = load_spec(Path(spec or REPOSITORY / "experiments" / "paper.json"), catalogue.frameworks, {})
     result = check.check(rows, asked, engine or None, again, tuple(sys.argv[1:]), Home.default(), view)
-    _show("Relative differences from numpy_ref", result.rows, json_, PARITY)
+    show("Relative differences from numpy_ref", result.rows, json_, PARITY)
     for row in result.rows:
         if row["reason"]:
             view.say(f"{row['subject']} {row['cell']}: {row['reason']}")
@@ -226,6 +222,7 @@ def check_(
         "dry-run": "print the plan with its skips and reasons, and run nothing",
         "resume": "go on with the newest run, or with --resume=RUN; its recorded spec and engine are used",
         "unverified": "time environments whose selfcheck did not pass, and mark them so",
+        "strict": "refuse a machine that is busy, shared, short of memory or emulated, where others are only warned",
         "json": "print the result as JSON",
     },
 )
@@ -243,6 +240,7 @@ def sweep_(
     dry_run: bool = False,
     resume: str | bool | None = None,
     unverified: bool = False,
+    strict: bool = False,
     json_: bool = False,
 ) -> int:
     """Train every cell of a spec, each in its own process and environment, and write a report."""
@@ -260,13 +258,14 @@ def sweep_(
         resume="latest" if resume is True else resume or None,
         allow_unverified=unverified,
         argv=tuple(sys.argv[1:]),
+        is_strict=strict,
     )
     if dry_run:
-        _show(*sweep.outline(request, catalogue), json_)
+        show(*sweep.outline(request, catalogue), json_)
         return 0
     result = sweep.sweep(request, catalogue, Home.default(), REPORTS, View())
     rows = report.summary_rows(result.stored)
-    _show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
+    show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
     for row in rows:
         if row["reason"]:
             View().say(f"{row['subject']} {row['cell']}: {row['reason']}")
@@ -288,6 +287,7 @@ def sweep_(
         "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
         **IMAGE_FLAG,
         **SOURCE_FLAG,
+        "strict": "refuse a machine that is busy, shared, short of memory or emulated, where others are only warned",
         "json": "print the result as JSON",
     },
 )
@@ -303,6 +303,7 @@ def compare_(
     engine: str = "",
     image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
+    strict: bool = False,
     json_: bool = False,
 ) -> int:
     """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
@@ -323,11 +324,12 @@ def compare_(
             engine or None,
             catalogue,
             tuple(sys.argv[1:]),
+            strict,
         )
         result = sweep.sweep(request, catalogue, home, REPORTS, view)
         code, known = result.exit_code, contest.result_of(home, result.stored)
         view.say(f"report: {result.report}")
-    _show(f"{candidate} against {baseline}", known, json_, COMPARISON)
+    show(f"{candidate} against {baseline}", known, json_, COMPARISON)
     return code
 
 
@@ -356,7 +358,7 @@ def doctor_(_: Context, json_: bool = False) -> int:
     from orchestrator import doctor
 
     findings = doctor.examine(Home.default(), _catalogue())
-    _show("waymark doctor", [finding.model_dump() for finding in findings], json_)
+    show("waymark doctor", [finding.model_dump() for finding in findings], json_)
     return 0 if doctor.can_sweep(findings) else 1
 
 
@@ -374,26 +376,3 @@ def _with_images(
 
     named = flags.images(image or ())
     return build.with_images(_catalogue(source), named, flags.device(device), View().say)
-
-
-def _show(
-    title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
-) -> None:
-    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default of all that the first row has."""
-    if as_json:
-        print(json.dumps(rows, indent=1, default=str))  # noqa: T201 - this is the output
-        return
-    shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for key, heading in shown.items():
-        is_number = any(isinstance(row.get(key), float) for row in rows)
-        table.add_column(heading, overflow="fold", justify="right" if is_number else "left")
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in shown))
-    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

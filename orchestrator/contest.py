@@ -20,6 +20,7 @@ def request_for(
     engine: str | None,
     catalogue: Catalogue,
     argv: tuple[str, ...],
+    is_strict: bool = False,
 ) -> Request:
     """The sweep that `invoke compare` makes: each cell `pairs` times in both variants, next to each other in time.
 
@@ -37,7 +38,7 @@ def request_for(
         "axes.repeats": pairs * (1 if len(variants) == 2 else 2),
         "axes.models": flags.models(cells, shipped),
     }
-    return Request(spec_path, changes, engine, None, False, argv, arms)
+    return Request(spec_path, changes, engine, argv=argv, arms=arms, is_strict=is_strict)
 
 
 def result_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:

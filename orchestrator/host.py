@@ -15,6 +15,10 @@ from orchestrator.trial import Frozen
 
 GIB = 2**30
 
+BUSY = 0.25  # load, as a share of the processors, above which other work is felt in times
+STEAL_PERCENT = 1.0
+_SAMPLE_SECONDS = 0.5
+
 
 class Gpu(Frozen):
     """One NVIDIA card, as NVML names it. capability: '9.0'."""
@@ -53,11 +57,16 @@ class HostFacts(Frozen):
 
 
 class Load(Frozen):
-    """What the machine was busy with at one moment: 1-minute load average, share of time stolen, free memory."""
+    """What the machine was busy with at one moment.
+
+    steal_percent:  of the processors' time, taken by other guests of the same machine, over half a second.
+    throttle_count: how often a core was slowed because it was hot, since boot; None where nobody counts.
+    """
 
     load_1min: float
     steal_percent: float
     available_memory_bytes: int
+    throttle_count: int | None = None
 
 
 @lru_cache(maxsize=1)
@@ -90,12 +99,33 @@ def read_host() -> HostFacts:
 
 
 def read_load() -> Load:
-    """The load of this moment; steal is the share since boot, so compare two readings for an interval's."""
+    """The load of this moment; takes half a second, because steal is a share of time."""
     return Load(
         load_1min=os.getloadavg()[0],
-        steal_percent=float(getattr(psutil.cpu_times_percent(interval=None), "steal", 0.0)),
+        steal_percent=float(getattr(psutil.cpu_times_percent(interval=_SAMPLE_SECONDS), "steal", 0.0)),
         available_memory_bytes=psutil.virtual_memory().available,
+        throttle_count=_throttle_count(),
     )
+
+
+def worries(facts: HostFacts, load: Load, memory_bytes: int) -> list[str]:
+    """What of this machine, at this moment, would make times untrustworthy, a sentence each.
+
+    memory_bytes: what one trial may use.
+    """
+    found = []
+    if load.load_1min > BUSY * facts.logical_cores:
+        found.append(f"The machine is busy: load {load.load_1min:.1f} on {facts.logical_cores} processors.")
+    if load.steal_percent > STEAL_PERCENT:
+        found.append(f"The machine is shared: {load.steal_percent:.0f} % of its processors' time goes to others.")
+    if load.available_memory_bytes < memory_bytes:
+        free, asked = load.available_memory_bytes / GIB, memory_bytes / GIB
+        found.append(f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free: it may swap, or be killed.")
+    if facts.governor not in (None, "performance"):
+        found.append(f"The processors' clock is left to the governor '{facts.governor}'.")
+    if "virtualapple" in facts.cpu_model.lower() or "qemu" in facts.cpu_model.lower():
+        found.append(f"The processor is emulated ({facts.cpu_model}): its times are those of an emulator.")
+    return found
 
 
 def free_disk_bytes(folder: Path) -> int:
@@ -115,6 +145,15 @@ def _physical_cores(cpus: tuple[int, ...]) -> int:
     if None not in siblings:
         return len(siblings)
     return min(len(cpus), psutil.cpu_count(logical=False) or len(cpus))
+
+
+def _throttle_count() -> int | None:
+    """Of all cores together; the kernel counts per core on bare metal, and not at all in most guests."""
+    counts = [
+        _line(str(path)) for path in Path("/sys/devices/system/cpu").glob("cpu*/thermal_throttle/core_throttle_count")
+    ]
+    numbers = [int(count) for count in counts if count is not None and count.isdigit()]
+    return sum(numbers) if numbers else None
 
 
 def _memory_bytes() -> int:

@@ -15,7 +15,7 @@ from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Engine
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.host import HostFacts, read_load
+from orchestrator.host import HostFacts, read_load, worries
 from orchestrator.progress import View
 from orchestrator.trial import Environment
 from orchestrator.wire import RUN, RunFacts, write_atomically
@@ -42,6 +42,15 @@ def alone(home: Home) -> Iterator[None]:
                 "Wait for it to end, or stop it with Ctrl-C."
             ) from None
         yield
+
+
+def look_around(host: HostFacts, memory_bytes: int, is_strict: bool, view: View) -> None:
+    """Say what would make times untrustworthy here. Raises EngineError instead, if `is_strict`; changes nothing."""
+    found = worries(host, read_load(), memory_bytes)
+    if found and is_strict:
+        raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
+    for worry in found:
+        view.say(f"note: {worry}")
 
 
 @contextmanager
@@ -107,6 +116,11 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
         host={**host.model_dump(mode="json"), "load": read_load().model_dump(mode="json")},
         **facts,
     )
+
+
+def look_back(run: RunFacts) -> RunFacts:
+    """The run with what the machine was busy with at its end, so that a report can hold the two against each other."""
+    return run.model_copy(update={"host": {**run.host, "load_after": read_load().model_dump(mode="json")}})
 
 
 def write_run(run: RunFacts, home: Home) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator import data, report
+from orchestrator import compare, data, report
 from orchestrator.catalogue import Catalogue
 from orchestrator.collect import Bench, Pictures
 from orchestrator.course import Course
@@ -19,6 +19,8 @@ from orchestrator.run import (
     EnvironmentKey,
     alone,
     choose_engine,
+    look_around,
+    look_back,
     new_run,
     prepare,
     sigterm_as_interrupt,
@@ -39,6 +41,7 @@ class Request:
     engine:  None takes docker, or virtualenv where no daemon answers.
     resume:  a run to go on with ('latest' or its id); its recorded spec and engine are used.
     arms:    the two subjects that the sweep is made to compare, if it is.
+    is_strict: refuse a machine on which times would not be trustworthy.
     """
 
     spec_path: Path
@@ -48,6 +51,7 @@ class Request:
     allow_unverified: bool = False
     argv: tuple[str, ...] = ()
     arms: tuple[str, str] | None = None
+    is_strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,7 @@ def render_again(run_id: str | None, home: Home, reports: Path) -> Path:
         newest = store.latest_sweep()
         if newest is None:
             raise StoreError(f"the store of {home.root} holds no run. Fill it from the run folders with: invoke ingest")
-        stored = store.run(run_id or newest.run_id)
-    return report.render(stored, reports / stored.facts.run_id, home)
+        return _render(store, run_id or newest.run_id, home, reports)[1]
 
 
 def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, view: View) -> Result:
@@ -108,6 +111,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
             view.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
+        look_around(host, int(spec.limits.memory_gib * GIB), request.is_strict, view)
         engine, name = choose_engine(run.engine if run else request.engine, home, host, view)
         try:
             pictures, facts = _pictures(spec, plan, home, view)
@@ -138,13 +142,21 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
             course = Course(run.run_id, bench, source, environments, pictures, facts, request.allow_unverified, view)
             with sigterm_as_interrupt():
                 is_interrupted = course.run(plan)
+            run = look_back(run)
+            write_run(run, home)
+            store.add_run(run)
         finally:
             engine.close()
-        stored = store.run(run.run_id)
-        page = report.render(stored, reports / run.run_id, home)
+        stored, page = _render(store, run.run_id, home, reports)
         if is_interrupted:
             view.say(f"stopped; what is done is kept. Go on with: invoke sweep --resume={run.run_id}")
         return Result(stored, page, INTERRUPTED if is_interrupted else _exit_code(stored, failed))
+
+
+def _render(store: Store, run_id: str, home: Home, reports: Path) -> tuple[StoredRun, Path]:
+    stored = store.run(run_id)
+    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if stored.facts.arms else None
+    return stored, report.render(stored, reports / run_id, home, floor)
 
 
 def _spec_of(run: RunFacts) -> ExperimentSpec:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator import stats
+from orchestrator.host import BUSY, STEAL_PERCENT
 from orchestrator.report.tables import Row
 from orchestrator.stored import StoredRun
-
-BUSY = 0.25  # load before the sweep, as a share of the processors
 
 PICTURES = {
     "sample": "a slice of GTSRB with a split of its own, so accuracies are not those of the official test set",
@@ -77,10 +76,13 @@ def _of_host(stored: StoredRun) -> Iterator[str]:
     if load is not None and cores and load > BUSY * cores:
         yield f"The machine was busy when the sweep began: load {load:.1f} on {cores:.0f} processors."
     steal = _number(host, "load", "steal_percent")
-    if steal is not None and steal > 1:
+    if steal is not None and steal > STEAL_PERCENT:
         yield f"The machine is shared: {steal:.0f} % of its processors' time went to others."
     elif host.get("is_virtual") is True:
         yield "The machine is virtual: neighbours that it cannot see may have slowed it."
+    throttled = [_number(host, when, "throttle_count") for when in ("load", "load_after")]
+    if throttled[0] is not None and throttled[1] is not None and throttled[1] > throttled[0]:
+        yield f"Cores were slowed {throttled[1] - throttled[0]:.0f} times during the run because they were hot."
     governor = host.get("governor")
     if isinstance(governor, str) and governor != "performance":
         yield f"The processors' clock was left to the governor '{governor}'."

@@ -14,6 +14,9 @@ from typing import Any
 
 import jinja2
 
+from orchestrator import compare
+from orchestrator.compare import Floor
+from orchestrator.errors import SpecError
 from orchestrator.home import Home
 from orchestrator.report import tables
 from orchestrator.report.doubts import doubts
@@ -42,8 +45,10 @@ RECOGNISED = {
 }
 
 
-def render(stored: StoredRun, folder: Path, home: Home | None = None) -> Path:
+def render(stored: StoredRun, folder: Path, home: Home | None = None, floor: Floor | None = None) -> Path:
     """Write the run's report into `folder` and return its page.
+
+    floor: the noise floor of its machine, for a run that was made to compare.
 
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report can be given away.
@@ -60,6 +65,7 @@ def render(stored: StoredRun, folder: Path, home: Home | None = None) -> Path:
             began=datetime.fromtimestamp(stored.facts.started_unix, UTC),
             headline=_headline(stored, rows),
             rows=rows,
+            comparison=_comparison(stored, floor),
             cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
             figure_names=_figure_names(stored),
             checks=stored.checks,
@@ -159,6 +165,17 @@ def _figure_names(stored: StoredRun) -> list[str]:
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
+
+
+def _comparison(stored: StoredRun, floor: Floor | None) -> dict[str, Any] | None:
+    """The verdicts of a run that was made to compare, or why there are none."""
+    if stored.facts.arms is None:
+        return None
+    try:
+        verdicts = compare.rows(compare.variants_of(stored, *stored.facts.arms), floor)
+    except SpecError as error:
+        return {"arms": stored.facts.arms, "rows": [], "reason": str(error), "floor": floor}
+    return {"arms": stored.facts.arms, "rows": verdicts, "reason": "", "floor": floor}
 
 
 def _templates() -> jinja2.Environment:

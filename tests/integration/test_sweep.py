@@ -88,7 +88,7 @@ def test_an_environment_is_checked_before_it_is_timed(swept):
 
 def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
     again, said = run(world, catalogue, engine=None, resume="latest")
-    assert again.stored == swept[1].stored
+    assert (again.stored.trials, again.stored.checks) == (swept[1].stored.trials, swept[1].stored.checks)
     assert said.count("already done") == 2
 
 
@@ -141,7 +141,7 @@ class Broken(VirtualenvEngine):
 def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monkeypatch):
     environment = VirtualenvEngine(world[0], read_host()).prepare(catalogue.resolve("numpy_ref", "cpu"), print)
     monkeypatch.setattr(Broken, "prepare", lambda self, row, say: environment)
-    monkeypatch.setattr(sweep, "open_engine", lambda name, home, host: Broken(home, host))
+    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Broken(home, host))
     world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "seeds": [0, 1, 2, 3, 4]}}))
     with pytest.raises(EngineError, match="3 trials in a row failed because of this machine"):
         run(world, catalogue, allow_unverified=True)
@@ -158,7 +158,7 @@ def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, cata
                 raise EngineError("no wheel for this machine")
             return super().prepare(row, say)
 
-    monkeypatch.setattr(sweep, "open_engine", lambda name, home, host: Partial(home, host))
+    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Partial(home, host))
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "pytorch"], "seeds": [0]}
     world[1].write_text(json.dumps({**SPEC, "axes": axes}))
     result, _ = run(world, catalogue)
@@ -194,6 +194,14 @@ def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     in_docker, _ = run(world, catalogue, engine="docker")
     assert [trial.outcome.status for trial in in_docker.stored.trials] == ["ok", "ok"]
     assert {trial.environment.engine for trial in in_docker.stored.trials} == {"docker"}
+
+
+def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogue, monkeypatch):
+    monkeypatch.setattr("orchestrator.run.worries", lambda host, load, memory_bytes: ["The machine is busy."])
+    with pytest.raises(EngineError, match=r"--strict refuses to time anything here\. The machine is busy\."):
+        run(world, catalogue, is_strict=True)
+    _, said = run(world, catalogue)
+    assert "note: The machine is busy." in said
 
 
 def test_a_build_against_itself_is_a_control_on_record(world, catalogue):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import report
+from orchestrator.compare import Floor
 from orchestrator.home import Home
 from orchestrator.report import html, tables
 from orchestrator.report.doubts import doubts
@@ -213,6 +214,10 @@ def test_a_run_without_fault_raises_no_doubt():
         (run(timed(record={"data": fake.data_facts(recognised="unknown")})), "whose checksums are not those of GTSRB"),
         (run(host={"load": {"load_1min": 1.5}, "logical_cores": 2}), "load 1.5 on 2 processors"),
         (run(host={"is_virtual": True}), "The machine is virtual"),
+        (
+            run(host={"load": {"throttle_count": 2}, "load_after": {"throttle_count": 5}}),
+            "Cores were slowed 3 times during the run",
+        ),
         (run(host={"governor": "powersave"}), "governor 'powersave'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "run",
@@ -311,3 +316,31 @@ def test_numbers_have_three_significant_figures(value, text):
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (2.14e-6, "2.1e-6"), (1e-12, "1.0e-12")])
 def test_differences_are_short(value, text):
     assert html.tiny(value) == text
+
+
+def compared(*outcomes):
+    pairs = [
+        timed(fake.trial(variant=variant, repeat=repeat), ordinal, outcome, step_seconds=seconds)
+        for ordinal, (repeat, outcome) in enumerate(enumerate(outcomes))
+        for variant, seconds in (("2.13", 0.1), ("1.3", 0.2))
+    ]
+    return StoredRun(fake.run_facts(arms=("pytorch:2.13", "pytorch:1.3")), tuple(pairs), ())
+
+
+def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path):
+    text = report.render(compared(*[fake.OK] * 6), tmp_path, floor=Floor(1.03, "control")).read_text()
+    assert "2.00x slower [2.00, 2.00]" in text
+    assert "Noise floor of this machine: 1.030x, from control" in text
+
+
+def test_a_comparison_without_a_control_says_so(tmp_path):
+    assert "No A/A control of this machine" in report.render(compared(*[fake.OK] * 6), tmp_path).read_text()
+
+
+def test_a_comparison_that_failed_says_why(tmp_path):
+    text = report.render(compared(fake.OK, NO_MEMORY), tmp_path).read_text()
+    assert "ended out_of_memory" in text
+
+
+def test_a_run_that_compares_nothing_has_no_such_section(tmp_path):
+    assert 'id="comparison"' not in report.render(run(timed()), tmp_path).read_text()

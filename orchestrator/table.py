@@ -1,0 +1,35 @@
+"""Rows on stdout: a table for a person, JSON for a program."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+PIPE_COLUMNS = 160  # where no terminal says how wide it is
+
+
+def show(
+    title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
+) -> None:
+    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default of all that the first row has."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))  # noqa: T201 - this is the output
+        return
+    shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, heading in shown.items():
+        is_number = any(isinstance(row.get(key), float) for row in rows)
+        table.add_column(heading, overflow="fold", justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in shown))
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
