@@ -254,7 +254,7 @@ def chosen(
 ) -> tuple[ImageRow, ...]:
     """The rows asked for: all on that device, but of a framework that `variants` names only those.
 
-    frameworks: none means all. Raises CatalogueError for a name that no images.toml declares.
+    frameworks: none means all. Raises CatalogueError for a name that no images.toml declares, or if there is no row.
     """
     rows: list[ImageRow] = []
     for framework in frameworks or catalogue.frameworks:
@@ -262,6 +262,8 @@ def chosen(
             rows += (catalogue.resolve(framework, device, variant) for variant in variants[framework])
         else:
             rows += catalogue.rows(frameworks=(framework,), device=device)
+    if not rows:
+        raise CatalogueError(f"no docker/*/{TABLE} declares a {device} image of {', '.join(frameworks) or 'anything'}.")
     return tuple(rows)
 
 

@@ -31,6 +31,8 @@ def invoke(*arguments, home):
         (["sweep", "--engine=podman", "--spec=experiments/smoke.json"], 3, "No engine is called 'podman'"),
         (["sweep", "--image=mxnet"], 2, "--image is 'mxnet'; write framework=image"),
         (["sweep", "--source=neon"], 2, "--source is 'neon'; write framework=PATH"),
+        (["check", "--device=gpu"], 2, "declares a gpu image of anything"),
+        (["build-images", "--device=gpu", "--frameworks=cntk"], 2, "declares a gpu image of cntk"),
         (["check", "--source=mxnet=/srv"], 2, "mxnet comes whole from the package index"),
         (["compare", "mxnet:1.5", "pytorch:1.3"], 2, "are two frameworks"),
         (["compare", "nowhere", "mxnet:1.5"], 2, "'nowhere' is neither a run on record nor framework:variant"),
