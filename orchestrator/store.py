@@ -159,9 +159,9 @@ class Store:
     def passing_check(
         self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device
     ) -> CheckRow | None:
-        """The newest check of this that passed, in whatever run."""
-        question = Question(environment_identity, worker_sha256, model, device, input_size)
-        return self._newest_check(question, must_have_passed=True)
+        """The newest check of this, in whatever run, if it passed: a later one that failed takes a pass back."""
+        newest = self.latest_check(environment_identity, worker_sha256, model, input_size, device)
+        return newest if newest is not None and newest.passed else None
 
     def latest_check(
         self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device

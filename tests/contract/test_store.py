@@ -178,6 +178,14 @@ def test_a_check_that_did_not_pass_is_no_passing_check(store, outcome, said):
     assert store.passing_check(*question(record)) is None
 
 
+def test_a_later_check_that_failed_takes_an_earlier_pass_back(store):
+    record = fake.check_record(run_id="before")
+    add_all(store, fake.run_facts("before", started_unix=1.0), [(record, fake.ENDED, fake.OK, fake.checking())])
+    failed = (fake.check_record(), fake.ENDED, fake.OK, fake.checking(passed=False))
+    add_all(store, fake.run_facts(), [failed])
+    assert store.passing_check(*question(record)) is None
+
+
 def test_the_latest_check_may_have_failed(store):
     record = fake.check_record()
     add_all(store, fake.run_facts(), [(record, fake.ENDED, fake.OK, fake.checking(passed=False))])
