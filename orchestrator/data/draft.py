@@ -47,9 +47,13 @@ def sweep(parent: Path) -> None:
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
         draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = os.open(draft, os.O_RDONLY)
+        # Until it is locked, another's sweep takes the folder for a leftover, before or after it is opened.
+        try:
+            lock = os.open(draft, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if draft.exists():  # else a sweep came between the two calls and took the folder for a leftover
+        if draft.exists():
             return draft, lock
         os.close(lock)
 
