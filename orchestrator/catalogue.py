@@ -59,6 +59,8 @@ class _Entry(Frozen):
     args: dict[str, str] = {}
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
+    expects: dict[str, bool | int | str] = {}
+    needs: dict[str, str] = {}
     source: Source | None = None
     why: str = ""
     hints: dict[str, str] = {}
@@ -76,6 +78,8 @@ class ImageRow:
     args:         the Dockerfile's other ARGs, and variables for finish.sh.
     env:          variables for the worker; may hold {physical_cores}, {logical_cores} and {environment}.
     options:      for the adapter.
+    expects:      what the adapter's `describe` must say at work, or the trial fails: proof that a setting took.
+    needs:        library or program that its stage brings, and a virtualenv takes from the machine -> how to get it.
     source:       what else it is made from, if a package index does not have it all.
     why:          what this variant is for.
     hints:        distribution -> what to do when no package index has it.
@@ -93,6 +97,8 @@ class ImageRow:
     args: dict[str, str]
     env: dict[str, str]
     options: dict[str, Any]
+    expects: dict[str, bool | int | str]
+    needs: dict[str, str]
     source: Source | None
     why: str
     hints: dict[str, str]
@@ -190,6 +196,8 @@ class Catalogue:
             args={},
             env={},
             options={},
+            expects={},
+            needs={},
             source=None,
             why=f"the user's own image {name}",
             hints={},
@@ -274,6 +282,12 @@ def resolve_env(row: ImageRow, cores: Cores, environment: str) -> dict[str, str]
     """
     known = {name: str(getattr(cores, name)) for name in _CORES} | {"environment": environment}
     return {key: _PLACEHOLDER.sub(lambda match: known[match[1]], value) for key, value in row.env.items()}
+
+
+def resolve_expects(row: ImageRow, cores: Cores) -> dict[str, bool | int | str]:
+    """What the row expects, with '{physical_cores}' and '{logical_cores}' replaced by this machine's number."""
+    known = {f"{{{name}}}": int(getattr(cores, name)) for name in _CORES}
+    return {key: known.get(value, value) if isinstance(value, str) else value for key, value in row.expects.items()}
 
 
 def recipe_sha256(row: ImageRow) -> str:

@@ -27,6 +27,7 @@ Status = Literal[
     "no_protocol",
     "lost",
     "cancelled",
+    "environment",
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
@@ -154,6 +155,7 @@ class Environment(Frozen):
     freeze:   installed distributions, 'name==version', sorted.
     env:      variables set for the worker, placeholders resolved.
     options:  what the row tells the adapter.
+    expects:  what the worker must find in force in itself (name in an adapter's `describe` -> value), or give up.
     """
 
     engine: str
@@ -166,6 +168,7 @@ class Environment(Frozen):
     freeze: tuple[str, ...]
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
+    expects: dict[str, Any] = {}
 
 
 class Exit(Frozen):

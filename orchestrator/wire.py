@@ -40,6 +40,7 @@ class Job(Frozen):
     evaluate: Literal["epoch", "end"] = "epoch"
     threads: int
     options: dict[str, Any] = {}
+    expects: dict[str, Any] = {}
 
 
 def train_job(trial: Trial, environment: Environment) -> Job:
@@ -63,6 +64,7 @@ def train_job(trial: Trial, environment: Environment) -> Job:
         evaluate=trial.measure.evaluate,
         threads=trial.threads,
         options=environment.options,
+        expects=environment.expects,
     )
 
 
@@ -98,6 +100,7 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
         epochs=1,
         threads=request.threads,
         options=environment.options,
+        expects=environment.expects,
     )
 
 

@@ -38,6 +38,7 @@ BAD_JOB = 64
 NO_FRAMEWORK = 65
 UNSUPPORTED = 66
 NOT_FINITE = 67
+NOT_AS_DECLARED = 68
 BUG = 70
 
 
@@ -58,11 +59,21 @@ class NoFramework(Exception):  # noqa: N818 - an outcome, not an error of ours
     """The framework does not import in this environment."""
 
 
+class NotAsDeclared(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """A setting that this environment's row declares is not in force; one sentence."""
+
+
 class NotFinite(Exception):  # noqa: N818 - an outcome, not an error of ours
     """The training loss became infinite or not a number."""
 
 
-EXIT_CODES = ((BadJob, BAD_JOB), (NoFramework, NO_FRAMEWORK), (Unsupported, UNSUPPORTED), (NotFinite, NOT_FINITE))
+EXIT_CODES = (
+    (BadJob, BAD_JOB),
+    (NoFramework, NO_FRAMEWORK),
+    (Unsupported, UNSUPPORTED),
+    (NotFinite, NOT_FINITE),
+    (NotAsDeclared, NOT_AS_DECLARED),
+)
 
 
 def finite(value):

@@ -32,14 +32,17 @@ def train(trial, data_folder):
     net = trial.build_net()
     adapter = adapter_class(net, first_weights(trial, net), job["device"], trial.options())
     adapter.sync()
+    built = clock()
+    describe = adapter.describe()
     trial.emit(
         "built",
         weights=net.weight_count,
         multiply_adds=net.multiply_adds,
-        build_seconds=clock() - opened,
+        build_seconds=built - opened,
         data_seconds=opened - began,
-        describe=adapter.describe(),
+        describe=describe,
     )
+    trial.insist(describe)
 
     recipe = loop.Recipe(**{name: job[name] for name in loop.Recipe._fields})
     loop.train(adapter, training, validation, recipe, trial.emit, clock)

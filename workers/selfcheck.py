@@ -238,6 +238,7 @@ def check(trial):
     build = build_with(adapter_class, net, job["device"], dict(job["options"], threads=job["threads"]))
     regimes, bounds = regimes_and_bounds(net)
     seen = {name: trace_adapter(build, regime, pictures, labels) for name, regime in regimes.items()}
+    trial.insist(adapter_class.describe())
 
     path = os.path.join(trial.folder, "reference.npz")
     if not os.path.exists(path):

@@ -12,12 +12,12 @@ import traceback
 
 import workers
 from workers import frameworks, models, protocol
-from workers.protocol import BadJob, Emitter, NoFramework
+from workers.protocol import BadJob, Emitter, NoFramework, NotAsDeclared
 
 JOB_FIELDS = (
     ("v", "kind", "framework", "device", "model", "model_params", "input_size", "classes", "seed", "learning_rate")
     + ("momentum", "batch_size", "epochs", "sync", "feed", "warmup_steps", "warmup_seconds", "evaluate", "threads")
-    + ("options",)
+    + ("options", "expects")
 )
 
 
@@ -65,6 +65,14 @@ class Session(object):
             return models.build(job["model"], job["classes"], job["input_size"], **job["model_params"])
         except ValueError as error:
             raise BadJob(f"job.json: {error}") from error
+
+    def insist(self, describe):
+        """Raise NotAsDeclared unless all that the environment's row expects is in force. describe: the adapter's."""
+        for name, wanted in sorted(self.job["expects"].items()):
+            if name not in describe:
+                raise NotAsDeclared(f"its row expects {name} = {wanted!r}, of which the worker can say nothing.")
+            if describe[name] != wanted:
+                raise NotAsDeclared(f"its row expects {name} = {wanted!r}; in force is {describe[name]!r}.")
 
     def options(self):
         """What an adapter is told: the training numbers and the variant's own options."""

@@ -39,3 +39,5 @@ link() {
 link "$engine/cmath.so" "$objects/math_cpu.c.o"
 rm "$objects/math_cpu.c.o"
 link "$engine/mklEngine.so" "$objects"/*.o
+# What the worker tells of it: a library does not say by which flags it was compiled.
+echo "$OPTIMISE -march=$MARCH" > "$engine/flags"

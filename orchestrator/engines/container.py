@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.catalogue import Cores, ImageRow, resolve_env
+from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.engines import images
 from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch, Say
@@ -54,6 +54,7 @@ class DockerEngine:
             freeze=(),
             env=resolve_env(row, self._cores, ENVIRONMENT),
             options=row.options,
+            expects=resolve_expects(row, self._cores),
         )
         return frozen(bare, self.run, snapshot(self._home), self._home)
 

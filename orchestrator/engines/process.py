@@ -119,6 +119,12 @@ def output(argv: tuple[str, ...], timeout_seconds: float = 20.0) -> str | None:
     return finished.stdout.strip()
 
 
+def has_library(name: str) -> bool:
+    """Whether the loader of this machine finds the shared library `name` ('libgomp.so.1')."""
+    listing = output(("/sbin/ldconfig", "-p")) or output(("ldconfig", "-p")) or ""
+    return any(line.split()[:1] == [name] for line in listing.splitlines())
+
+
 def tail(log: Path, lines: int = 40) -> str:
     """The last lines of a log, '' if it is not there; at most 16 KiB."""
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256, resolve_env
+from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256, resolve_env, resolve_expects
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
@@ -47,6 +47,9 @@ class VirtualenvEngine:
         """The virtualenv of `row`; made on first use, from the user's own pip configuration."""
         if row.image is not None:
             raise EngineError(f"{row.label} is an image; it runs with --engine=docker.")
+        for name, remedy in row.needs.items():
+            if shutil.which(name) is None and not process.has_library(name):
+                raise AbsentError(f"{row.label} needs {name}, and this machine has none. {remedy}")
         folder = self._home.virtualenvs / f"{row.framework}-{pins_sha256(row)[:12]}"
         with _alone(folder):
             if not (folder / _COMPLETE).exists():
@@ -62,6 +65,7 @@ class VirtualenvEngine:
             freeze=(),
             env=resolve_env(row, self._cores, str(folder)),
             options=row.options,
+            expects=resolve_expects(row, self._cores),
         )
         return frozen(bare, self.run, snapshot(self._home), self._home)
 

@@ -103,6 +103,19 @@ def test_another_seed_gives_other_weights(swept):
     assert len(set(weights(swept[1]))) == 2
 
 
+def test_a_variant_whose_switch_does_not_take_is_never_timed(world, catalogue):
+    row = catalogue.resolve("numpy_ref", "cpu")
+    env, expects = {"LD_PRELOAD": "libno_such_tcmalloc.so"}, {"allocator": "tcmalloc"}
+    tuned = replace(row, variant="1.0-tuned", env=env, expects=expects)
+    catalogue = replace(catalogue, tables={**catalogue.tables, "numpy_ref": (row, tuned)})
+    result, _ = run(world, catalogue, changes={"axes.variants.numpy_ref": "1.0-tuned", "axes.seeds": [0]})
+    (trial,) = result.stored.trials
+    assert (trial.outcome.status, trial.outcome.fault) == ("environment", "environment")
+    assert trial.outcome.reason == "its row expects allocator = 'tcmalloc'; in force is 'libc'."
+    assert not trial.timeline.epochs
+    assert result.exit_code == 1
+
+
 def test_changed_worker_code_is_checked_again(world, catalogue, monkeypatch):
     changed = snapshot(world[0])
     monkeypatch.setattr(sweep, "snapshot", lambda home: replace(changed, sha256="0" * 64))
@@ -173,7 +186,13 @@ def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(world):
     spec.write_text(json.dumps(long))
     environment = {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}
     command = [sys.executable, "-m", "invoke", "sweep", f"--spec={spec}", "--engine=virtualenv"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    # Whoever runs the tests in the background of a script has Ctrl-C ignored in all that it starts.
+    pipes = {
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    }
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, **pipes) as process:
         next(line for line in process.stderr if line.startswith("[1/2]"))
         time.sleep(2.0)
         process.send_signal(signal.SIGINT)

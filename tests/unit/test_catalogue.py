@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import workers
-from orchestrator.catalogue import Catalogue, pins_sha256, recipe_sha256, resolve_env
+from orchestrator.catalogue import Catalogue, pins_sha256, recipe_sha256, resolve_env, resolve_expects
 from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
 
@@ -103,6 +103,14 @@ def test_a_missing_dockerfile_is_named(folder):
 def test_placeholders_become_this_machines_cores(folder):
     row = Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl")
     assert resolve_env(row, CORES, "/environment") == {"OMP_NUM_THREADS": "4"}
+
+
+def test_what_a_row_expects_of_threads_is_this_machines_number(folder):
+    rewrite(
+        folder, "env = {", 'expects = { omp_threads = "{physical_cores}", mkldnn = true, library = "{odd}" }\nenv = {'
+    )
+    row = Catalogue.load(folder).resolve("mxnet", "cpu", "1.5-mkl")
+    assert resolve_expects(row, CORES) == {"omp_threads": 4, "mkldnn": True, "library": "{odd}"}
 
 
 def test_a_variable_may_name_a_folder_of_the_environment(folder):

@@ -66,6 +66,7 @@ def without(at):
         (failing(protocol.NO_FRAMEWORK), exit_(code=65), "crashed", "environment"),
         (failing(protocol.UNSUPPORTED), exit_(code=66), "unsupported", "subject"),
         (failing(protocol.NOT_FINITE), exit_(code=67), "diverged", "subject"),
+        (failing(protocol.NOT_AS_DECLARED), exit_(code=68), "environment", "environment"),
         (failing(protocol.BUG), exit_(code=70), "crashed", "unknown"),
         (without(4), exit_(), "no_protocol", "environment"),
         (without(5), exit_(), "no_protocol", "environment"),

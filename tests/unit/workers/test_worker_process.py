@@ -34,6 +34,7 @@ JOB = {
     "evaluate": "epoch",
     "threads": 1,
     "options": {},
+    "expects": {},
 }
 
 
@@ -119,6 +120,8 @@ def test_the_seed_decides_the_weights(start):
         ({"options": {"speed": 11}}, 64, "options.speed is not known"),
         ({"device": "gpu"}, 66, "CPU only"),
         ({"learning_rate": 1e300}, 67, "the training loss became"),
+        ({"expects": {"dtype": "float16"}}, 68, "its row expects dtype = 'float16'; in force is 'float64'."),
+        ({"expects": {"spin": 1}}, 68, "its row expects spin = 1, of which the worker can say nothing."),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's own, where the loss runs away
@@ -126,6 +129,11 @@ def test_what_goes_wrong_is_a_fail_event_and_an_exit_code(start, changes, code, 
     seen, events, _ = start(**changes)
     assert (seen, events[-1]["kind"], events[-1]["code"]) == (code, "fail", code)
     assert reason in events[-1]["reason"]
+
+
+def test_no_step_is_timed_where_a_setting_is_not_in_force(start):
+    _, events, _ = start(expects={"dtype": "float16"})
+    assert [event["kind"] for event in events] == ["hello", "built", "fail"]
 
 
 def test_an_unsupported_op_is_named(start):

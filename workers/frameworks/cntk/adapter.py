@@ -7,6 +7,7 @@ import cntk
 import numpy
 from cntk import cntk_py
 
+from workers import native
 from workers.frameworks import own_options
 from workers.frameworks.cntk.lowering import Graph
 from workers.protocol import NoFramework, Unsupported
@@ -74,6 +75,7 @@ class Adapter(object):
         mkl = ctypes.create_string_buffer(200)
         _MKL.MKL_Get_Version_String(mkl, len(mkl))
         return {
+            **native.describe(),
             "devices": ", ".join(map(str, cntk.device.all_devices())),
             "threads": cntk_py.get_max_num_cputhreads(),
             "mkl_threads": _MKL.MKL_Get_Max_Threads(),

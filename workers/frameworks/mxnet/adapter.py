@@ -10,6 +10,7 @@ import mxnet.runtime  # 1.5 does not import it by itself
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
+from workers import native
 from workers.frameworks import own_options
 from workers.protocol import Unsupported
 
@@ -82,7 +83,11 @@ class Adapter(object):
         """
         has = {feature.name: feature.enabled for feature in mxnet.runtime.feature_list()}
         blas = [name for name in sorted(has) if name.startswith("BLAS_") and has[name]]
+        # An OpenMP binds its threads, and MKL looks at the processor, when they first have something to do.
+        side = mxnet.nd.ones((64, 64))
+        mxnet.nd.dot(side, side).wait_to_read()
         return {
+            **native.describe(),
             # Of whichever OpenMP this library is linked with; unset, MXNet takes half of the processors it may use.
             "omp_threads": mxnet.base._LIB.omp_get_max_threads(),
             "omp_num_threads_variable": os.environ.get("OMP_NUM_THREADS"),

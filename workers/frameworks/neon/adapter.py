@@ -13,6 +13,7 @@ from neon.models import Model
 from neon.optimizers import GradientDescentMomentum
 from neon.transforms import CrossEntropyMulti
 
+from workers import native
 from workers.frameworks import own_options
 from workers.frameworks.neon.lowering import Lowering
 from workers.protocol import NoFramework, Unsupported
@@ -106,12 +107,15 @@ class Adapter(object):
     def describe():
         """The backend in force, what it stands on, and how many threads MKL uses (OpenBLAS does not tell)."""
         engine = getattr(NervanaObject.be, "mklEngine", None)
+        engine_path = native.loaded().get(ENGINE)
         return {
+            **native.describe(),
             "backend": getattr(NervanaObject.be, "backend_name", None),
             "threads": engine.mkl_get_max_threads() if engine else None,
             "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
             "mkl": _mkl_version(engine) if engine else None,
-            "mkl_engine": _opened(ENGINE),
+            "mkl_engine": engine_path,
+            "mkl_engine_flags": _flags(engine_path),
             "numpy_blas": ", ".join(numpy.__config__.blas_opt_info.get("libraries", [])),
         }
 
@@ -129,24 +133,31 @@ def _start(name, size, seed):
     except Exception as error:  # a missing library shows itself in many ways
         raise NoFramework(f"Neon's {name} backend does not start: {type(error).__name__}: {error}") from error
     if not is_right:
-        seen = f"{backend.backend_name}, engine {_opened(ENGINE)}"
+        seen = f"{backend.backend_name}, engine {native.loaded().get(ENGINE)}"
         raise NoFramework(f"Neon was asked for its {name} backend and started another, or one that miscounts: {seen}")
     return backend
 
 
 def _engine_works(backend):
-    """Whether the MKL engine, as this process has it loaded, turns a matrix; and has what layers will call."""
+    """Whether the MKL engine, as this process has it loaded, turns a matrix and sums; and has what layers will call."""
     given, turned = backend.iobuf(2), backend.zeros((backend.bsz, 2))
     given.set(numpy.arange(given.size, dtype=numpy.float32).reshape(given.shape))
     backend.copy_transpose(given, turned)
     is_whole = hasattr(backend.mklEngine, "Conv_forward") and hasattr(backend.mathlib, "cmath_copy")
-    return is_whole and _opened(ENGINE) is not None and bool((turned.get() == given.get().T).all())
+    # MKL picks its kernels for this processor at the first call of one.
+    ones = numpy.ones(8, numpy.float32)
+    backend.mklEngine.cblas_sasum.restype = ctypes.c_float
+    is_whole = is_whole and backend.mklEngine.cblas_sasum(8, ones.ctypes.data_as(ctypes.c_void_p), 1) == 8
+    return is_whole and ENGINE in native.loaded() and bool((turned.get() == given.get().T).all())
 
 
-def _opened(name):
-    """Path of a library of this process; None if it is not loaded."""
-    with open("/proc/self/maps") as maps:
-        return next((line.split()[-1] for line in maps if line.rstrip().endswith("/" + name)), None)
+def _flags(engine_path):
+    """How the engine was compiled, as docker/neon/finish.sh noted beside it; None if it is not loaded, or of others."""
+    path = os.path.join(os.path.dirname(engine_path or ""), "flags")
+    if engine_path is None or not os.path.exists(path):
+        return None
+    with open(path) as file:
+        return file.read().strip()
 
 
 def _mkl_version(engine):

@@ -5,6 +5,7 @@ How it is itself checked: workers/witness.py computes the same values from the d
 
 import numpy
 
+from workers import native
 from workers.frameworks import own_options
 from workers.frameworks.numpy_ref.layers import LAYERS
 from workers.protocol import Unsupported
@@ -72,7 +73,7 @@ class Adapter(object):
     @staticmethod
     def describe():
         """The precision inside; how many threads numpy uses it does not tell."""
-        return {"dtype": Adapter.dtype.__name__}
+        return dict(native.describe(), dtype=Adapter.dtype.__name__)
 
     def _forward(self, x, training):
         values = {self._net.ops[0].name: x}

@@ -4,6 +4,7 @@ import torch
 import torch.backends.mkldnn  # 1.3 does not import it by itself
 from torch import nn
 
+from workers import native
 from workers.frameworks import own_options
 from workers.protocol import Unsupported
 
@@ -26,10 +27,15 @@ _TORCH_NAMES = {
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. Own option: memory_format, 'contiguous' or 'channels_last' (torch 1.5+)."""
+    """See workers/frameworks/__init__.py. Own options, of later releases than 1.3:
+
+    memory_format: 'contiguous' or 'channels_last' (1.5+).
+    compile:       whether torch.compile makes the training step's forward and backward pass (2.0+). The first steps
+                   wait for it; inference, which is not timed by steps, stays eager.
+    """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, memory_format=("contiguous", "channels_last"))
+        own = own_options(options, memory_format=("contiguous", "channels_last"), compile=(False, True))
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         torch.set_num_threads(options["threads"])
@@ -49,6 +55,8 @@ class Adapter(object):
         elsewhere = [name for name, tensor in self._tensors.items() if tensor.device.type != self._device.type]
         if elsewhere:
             raise Unsupported("device", f"{elsewhere[0]} is on {self._tensors[elsewhere[0]].device}")
+        # fullgraph: what it cannot compile is an error, not a part left eager in silence.
+        self._forward = torch.compile(self._network, fullgraph=True) if own["compile"] else self._network
         self._loss = nn.CrossEntropyLoss()
         rate, momentum = options["learning_rate"], options["momentum"]
         self._optimiser = torch.optim.SGD(self._network.parameters(), lr=rate, momentum=momentum)
@@ -62,7 +70,7 @@ class Adapter(object):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
         self._optimiser.zero_grad()
-        loss = self._loss(self._network(x), y)
+        loss = self._loss(self._forward(x), y)
         loss.backward()
         self._optimiser.step()
         return loss.detach()
@@ -92,6 +100,7 @@ class Adapter(object):
     def describe():
         """What the build has and how many threads are in force."""
         return {
+            **native.describe(),
             "threads": torch.get_num_threads(),
             "mkldnn": bool(torch.backends.mkldnn.is_available()),
             "mkl": bool(torch.backends.mkl.is_available()),

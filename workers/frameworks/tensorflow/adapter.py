@@ -8,7 +8,9 @@ trains on a CPU.
 import os
 
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
+from workers import native
 from workers.frameworks import own_options
 from workers.frameworks.tensorflow.lowering import Graph
 from workers.protocol import Unsupported
@@ -71,6 +73,8 @@ class Adapter(object):
         """What the build has and how many threads are in force (0: as many as TensorFlow likes)."""
         build = tf.sysconfig.get_build_info()
         return {
+            **native.describe(),
+            "onednn": bool(_pywrap_util_port.IsMklEnabled()),
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
             "cuda": build.get("cuda_version"),

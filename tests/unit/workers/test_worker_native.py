@@ -1,0 +1,45 @@
+"""What a process says of its own libraries."""
+
+import ctypes
+
+from workers import native
+
+
+def test_a_process_names_its_libraries_by_path():
+    paths = native.loaded()
+    assert any(name.startswith("libc") and path.endswith(name) for name, path in paths.items())
+
+
+def test_nothing_is_said_of_libraries_that_are_not_loaded(monkeypatch):
+    monkeypatch.setattr(native, "loaded", dict)
+    assert native.describe() == {
+        "openmp_library": None,
+        "openmp_threads": None,
+        "openmp_binding": None,
+        "allocator": "libc",
+        "mkl_cpu_type": None,
+    }
+
+
+def test_two_openmp_libraries_are_both_named(monkeypatch):
+    class Library(object):
+        def __init__(self, path):
+            self.threads, self.binding = {"/a": (2, 0), "/b": (4, 5)}[path]
+
+        def omp_get_max_threads(self):
+            return self.threads
+
+        def omp_get_proc_bind(self):
+            return self.binding
+
+    monkeypatch.setattr(native, "loaded", lambda: {"libgomp.so.1": "/a", "libiomp5.so": "/b"})
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    said = native.describe()
+    assert said["openmp_library"] == "libgomp.so.1, libiomp5.so"
+    assert said["openmp_threads"] == "2, 4"
+    assert said["openmp_binding"] == "false, intel"
+
+
+def test_a_preloaded_allocator_is_named_by_its_kind(monkeypatch):
+    monkeypatch.setattr(native, "loaded", lambda: {"libtcmalloc_minimal.so.4.5.9": "/lib/libtcmalloc_minimal.so.4.5.9"})
+    assert native.describe()["allocator"] == "tcmalloc"

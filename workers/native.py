@@ -1,0 +1,70 @@
+"""Which native libraries this process has loaded, and what is in force in them; nothing is loaded to find out.
+
+Environment variables say what was asked for. These say what came of it: a preloaded allocator that the loader did not
+find, or an OpenMP that does not read KMP_AFFINITY, shows here and nowhere else.
+"""
+
+import ctypes
+import os
+import re
+
+_OPENMP = re.compile(r"lib(g|i|)omp")
+_ALLOCATOR = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)")
+_MKL = re.compile(r"libmkl(ml_intel|ml_gnu|_core)\.so")
+
+# What omp_get_proc_bind answers. Source: OpenMP 5.2, 18.1.1; 5 is Intel's own, for KMP_AFFINITY (its kmp.h).
+_BINDINGS = ("false", "true", "primary", "close", "spread", "intel")
+
+
+def describe():
+    """A flat dict of JSON values.
+
+    openmp_*:     library, its threads and whether it binds them; of several libraries joined by commas, in one order.
+    allocator:    what malloc is: 'libc', or the library that is preloaded in its place.
+    mkl_cpu_type: what MKL takes the processor for: 0 is its slow path, on which it puts processors that are not Intel's
+                  unless told otherwise; 5 is AVX2. None where MKL is not loaded, or does not tell.
+    """
+    paths = loaded()
+    openmp = [name for name in sorted(paths) if _OPENMP.match(name)]
+    libraries = [ctypes.CDLL(paths[name]) for name in openmp]
+    return {
+        "openmp_library": _joined(openmp),
+        "openmp_threads": _joined([library.omp_get_max_threads() for library in libraries]),
+        "openmp_binding": _joined([_binding(library) for library in libraries]),
+        "allocator": next((_ALLOCATOR.match(name).group(1) for name in paths if _ALLOCATOR.match(name)), "libc"),
+        "mkl_cpu_type": _mkl_cpu_type(paths),
+    }
+
+
+def loaded():
+    """Name -> path of the shared libraries of this process; {} where the kernel does not tell."""
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = [line.split(None, 5)[-1].rstrip("\n") for line in maps if ".so" in line]
+    except OSError:
+        return {}
+    return {os.path.basename(path): path for path in paths}
+
+
+def _binding(library):
+    try:
+        return _BINDINGS[library.omp_get_proc_bind()]
+    except (AttributeError, IndexError):  # an OpenMP before 4.0, or one with a word of its own
+        return "unknown"
+
+
+def _mkl_cpu_type(paths):
+    for name in sorted(paths):
+        if _MKL.match(name):
+            try:
+                return ctypes.CDLL(paths[name]).mkl_serv_cpu_detect()
+            except AttributeError:  # MKL does not promise this function
+                continue
+    return None
+
+
+def _joined(values):
+    """None, the one value, or all as text."""
+    if len(values) < 2:
+        return values[0] if values else None
+    return ", ".join(map(str, values))
