@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from orchestrator.catalogue import Catalogue, ImageRow
+from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
 from orchestrator.errors import SpecError
 from orchestrator.host import HostFacts
 from orchestrator.spec import ExperimentSpec, ModelAxis
@@ -54,6 +54,17 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
             rows.setdefault((trial.framework, trial.variant, trial.device), row)
         trials += _shuffled(turn, order)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
+
+
+def crowded(plan: Plan, host: HostFacts) -> list[str]:
+    """A sentence for each row that starts more threads than a trial has processors: they would wait for each other."""
+    threads = min((trial.threads for trial in plan.trials), default=0)
+    found = []
+    for row in plan.rows:
+        asked = resolve_env(row, host, "").get("OMP_NUM_THREADS", "")
+        if asked.isdigit() and int(asked) > threads:
+            found.append(f"{row.subject} starts {asked} threads on the {threads} processors of a trial.")
+    return found
 
 
 def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:

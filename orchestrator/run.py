@@ -44,9 +44,12 @@ def alone(home: Home) -> Iterator[None]:
         yield
 
 
-def look_around(host: HostFacts, memory_bytes: int, is_strict: bool, view: View) -> None:
-    """Say what would make times untrustworthy here. Raises EngineError instead, if `is_strict`; changes nothing."""
-    found = worries(host, read_load(), memory_bytes)
+def look_around(host: HostFacts, memory_bytes: int, planned: Sequence[str], is_strict: bool, view: View) -> None:
+    """Say what would make times untrustworthy here. Raises EngineError instead, if `is_strict`; changes nothing.
+
+    planned: what the plan itself does to its times, a sentence each.
+    """
+    found = [*worries(host, read_load(), memory_bytes), *planned]
     if found and is_strict:
         raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
     for worry in found:

@@ -13,7 +13,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
-from orchestrator.plan import Plan, expand
+from orchestrator.plan import Plan, crowded, expand
 from orchestrator.progress import View
 from orchestrator.run import (
     EnvironmentKey,
@@ -111,7 +111,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
             view.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
-        look_around(host, int(spec.limits.memory_gib * GIB), request.is_strict, view)
+        look_around(host, int(spec.limits.memory_gib * GIB), crowded(plan, host), request.is_strict, view)
         engine, name = choose_engine(run.engine if run else request.engine, home, host, view)
         try:
             pictures, facts = _pictures(spec, plan, home, view)

@@ -8,7 +8,7 @@ from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host import HostFacts
-from orchestrator.plan import expand
+from orchestrator.plan import crowded, expand
 from orchestrator.spec import load_spec
 
 FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")
@@ -99,6 +99,20 @@ def test_threads_default_to_physical_cores(catalogue, host):
 def test_more_threads_than_processors_are_refused(catalogue, host):
     with pytest.raises(SpecError, match="threads is 9; this machine lets waymark use 4 processors"):
         expand(shipped("quick", {"threads": 9}), catalogue, host)
+
+
+def omp(threads):
+    changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5", "1.5-omp"], "threads": threads}
+    return load_spec(REPOSITORY / "experiments" / "quick.json", ["mxnet"], changes)
+
+
+def test_more_threads_than_a_trial_has_processors_is_said(catalogue, host):
+    said = crowded(expand(omp(threads=1), catalogue, host), host)
+    assert said == ["mxnet:1.5-omp starts 2 threads on the 1 processors of a trial."]
+
+
+def test_as_many_threads_as_processors_is_no_worry(catalogue, host):
+    assert crowded(expand(omp(threads=2), catalogue, host), host) == []
 
 
 def test_a_variant_changes_the_trial_but_not_its_key(catalogue, host):
