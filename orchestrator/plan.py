@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
-from orchestrator.errors import SpecError
+from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.host import HostFacts
 from orchestrator.spec import ExperimentSpec, ModelAxis
 from orchestrator.trial import Training, Trial
@@ -30,7 +30,7 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
 
     Within a cell the subjects stand next to each other, in an order drawn anew for each repeat: a drift of the machine
     hits alike what is compared.
-    Raises CatalogueError for a variant that its framework does not declare, SpecError for more threads than processors.
+    Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
     if threads > len(host.cpus):
@@ -50,8 +50,7 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
                 skips.setdefault((trial.subject, f"{trial.cell} {trial.device}"), _skip(trial, reason))
                 continue
             turn.append(trial)
-            row = catalogue.resolve(trial.framework, trial.device, trial.variant)
-            rows.setdefault((trial.framework, trial.variant, trial.device), row)
+            rows.setdefault((trial.framework, trial.variant, trial.device), _row_of(trial, catalogue))
         trials += _shuffled(turn, order)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
 
@@ -98,6 +97,13 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
 
 def _training(spec: ExperimentSpec, entry: ModelAxis) -> Training:
     return spec.training if entry.epochs is None else spec.training.model_copy(update={"epochs": entry.epochs})
+
+
+def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
+    try:
+        return catalogue.resolve(trial.framework, trial.device, trial.variant)
+    except CatalogueError as error:
+        raise SpecError(f"axes.variants.{trial.framework}: {error}") from None
 
 
 def _default_variant(catalogue: Catalogue, framework: str) -> str:

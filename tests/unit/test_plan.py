@@ -101,6 +101,13 @@ def test_more_threads_than_processors_are_refused(catalogue, host):
         expand(shipped("quick", {"threads": 9}), catalogue, host)
 
 
+def test_an_undeclared_variant_is_answered_with_its_place_in_the_spec(catalogue, host):
+    with pytest.raises(
+        SpecError, match=r"^axes\.variants\.pytorch: docker/pytorch/images\.toml has no variant '2\.31'"
+    ):
+        expand(shipped("quick", {"axes.frameworks": ["pytorch"], "axes.variants.pytorch": "2.31"}), catalogue, host)
+
+
 def omp(threads):
     changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5", "1.5-omp"], "threads": threads}
     return load_spec(REPOSITORY / "experiments" / "quick.json", ["mxnet"], changes)
