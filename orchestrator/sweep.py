@@ -28,6 +28,7 @@ from orchestrator.run import (
 )
 from orchestrator.spec import ExperimentSpec, load_spec
 from orchestrator.store import Store, StoredRun
+from orchestrator.trial import Dataset
 from orchestrator.wire import RUN, DataFacts, RunFacts, Skip
 
 INTERRUPTED = 130
@@ -114,7 +115,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
         look_around(host, int(spec.limits.memory_gib * GIB), request.is_strict, view)
         engine, name = choose_engine(run.engine if run else request.engine, home, host, view)
         try:
-            pictures, facts = _pictures(spec, plan, home, view)
+            pictures = _pictures(plan, home, view)
             environments, failures = prepare(plan.rows, engine, view)
             failed = _without(plan, failures)
             run = run or new_run(
@@ -125,6 +126,8 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
                 engine=name,
                 spec=spec.model_dump(mode="json", by_alias=True),
                 arms=request.arms,
+                study=spec.study,
+                pairs=spec.pairs,
             )
             run = run.model_copy(update={"skips": (*plan.skips, *failed)})
             write_run(run, home)
@@ -139,7 +142,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
                 memory_bytes=int(spec.limits.memory_gib * GIB),
                 timeout_seconds=spec.limits.trial_seconds,
             )
-            course = Course(run.run_id, bench, source, environments, pictures, facts, request.allow_unverified, view)
+            course = Course(run.run_id, bench, source, environments, pictures, request.allow_unverified, view)
             with sigterm_as_interrupt():
                 is_interrupted = course.run(plan)
             run = look_back(run)
@@ -178,24 +181,24 @@ def _resumed(request: Request, home: Home) -> RunFacts:
     raise StoreError(f"there is no sweep '{request.resume}' to resume. The newest runs are: {', '.join([*runs][:3])}.")
 
 
-def _pictures(
-    spec: ExperimentSpec, plan: Plan, home: Home, view: View
-) -> tuple[dict[int, Pictures], dict[int, DataFacts]]:
-    sizes = sorted({trial.input_size for trial in plan.trials})
-    with view.counting("preparing pictures") as progress:
-        prepared = data.prepare(spec.dataset, sizes, home, progress)
-    pictures, facts = {}, {}
-    for size, entry in prepared.items():
-        data.verify(entry)
-        split = data.split(entry, spec.dataset)
-        pictures[size] = Pictures(entry.path, split)
-        facts[size] = data.facts(entry, split)
-    one = facts[sizes[0]]
-    view.say(
-        f"pictures: {spec.dataset.name} ({one.recognised}), {one.train_pictures:,} to train, "
-        f"{one.valid_pictures:,} to validate, {one.test_pictures:,} to test; {one.split_note}"
-    )
-    return pictures, facts
+def _pictures(plan: Plan, home: Home, view: View) -> dict[tuple[int, Dataset], tuple[Pictures, DataFacts]]:
+    """What the trials will read, prepared and read again, by input size and data set."""
+    found: dict[tuple[int, Dataset], tuple[Pictures, DataFacts]] = {}
+    for dataset in dict.fromkeys(trial.dataset for trial in plan.trials):
+        sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
+        with view.counting("preparing pictures") as progress:
+            prepared = data.prepare(dataset, sizes, home, progress)
+        for size, entry in prepared.items():
+            data.verify(entry)
+            split = data.split(entry, dataset)
+            found[size, dataset] = Pictures(entry.path, split), data.facts(entry, split)
+        _, one = found[sizes[0], dataset]
+        view.say(
+            f"pictures: {dataset.name} ({one.recognised}){'' if dataset.clahe else ' without CLAHE'}, "
+            f"{one.train_pictures:,} to train, {one.valid_pictures:,} to validate, {one.test_pictures:,} to test; "
+            f"{one.split_note}"
+        )
+    return found
 
 
 def _without(plan: Plan, failures: Mapping[EnvironmentKey, str]) -> tuple[Skip, ...]:
