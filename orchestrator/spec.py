@@ -311,6 +311,8 @@ def _sentence(error: ValidationError, raw: object) -> str:
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
         return f"{where} is {seen}; allowed: {expected}.{did_you_mean(str(first['input']), expected.split(', '))}"
+    if kind == "too_long":
+        return f"{where} is {seen}; it takes {context.get('max_length')} values at most."
     if kind == "too_short":
         return f"{where} is empty; it needs at least one value."
     if kind == "string_pattern_mismatch":

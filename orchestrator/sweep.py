@@ -1,7 +1,7 @@
 """The use case: spec -> plan -> environments -> selfchecks -> trials -> store -> report; resume, stop, exit code."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
 from orchestrator.plan import Plan, expand
 from orchestrator.progress import View
+from orchestrator.report import Section
 from orchestrator.run import (
     EnvironmentKey,
     alone,
@@ -57,11 +58,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """How a sweep ended: its run, its report, what the command should exit with."""
+    """How a sweep ended: its run, its report, what the command should exit with, and the answers to what it asked."""
 
     stored: StoredRun
     report: Path
     exit_code: int
+    studies: Sequence[Section] = ()
 
 
 def outline(request: Request, catalogue: Catalogue) -> tuple[str, list[dict[str, object]]]:
@@ -95,7 +97,7 @@ def render_again(run_id: str | None, home: Home, reports: Path) -> Path:
         newest = store.latest_sweep()
         if newest is None:
             raise StoreError(f"the store of {home.root} holds no run. Fill it from the run folders with: invoke ingest")
-        return _render(store, run_id or newest.run_id, home, reports)[1]
+        return _render(store, run_id or newest.run_id, home, reports).report
 
 
 def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, view: View) -> Result:
@@ -150,16 +152,18 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
             store.add_run(run)
         finally:
             engine.close()
-        stored, page = _render(store, run.run_id, home, reports)
+        result = _render(store, run.run_id, home, reports)
         if is_interrupted:
             view.say(f"stopped; what is done is kept. Go on with: invoke sweep --resume={run.run_id}")
-        return Result(stored, page, INTERRUPTED if is_interrupted else _exit_code(stored, failed))
+        return replace(result, exit_code=INTERRUPTED if is_interrupted else _exit_code(result.stored, failed))
 
 
-def _render(store: Store, run_id: str, home: Home, reports: Path) -> tuple[StoredRun, Path]:
+def _render(store: Store, run_id: str, home: Home, reports: Path) -> Result:
     stored = store.run(run_id)
-    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if stored.facts.arms else None
-    return stored, report.render(stored, reports / run_id, home, floor)
+    is_judged = stored.facts.arms or stored.facts.study or stored.facts.pairs
+    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if is_judged else None
+    studies = report.answers(stored, floor)
+    return Result(stored, report.render(stored, reports / run_id, home, floor, studies), 0, studies)
 
 
 def _spec_of(run: RunFacts) -> ExperimentSpec:

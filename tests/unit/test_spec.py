@@ -113,6 +113,7 @@ MALFORMED = {
     "CLAHE twice": (changed("axes/clahe", [True, True]), "axes.clahe[1] repeats true"),
     "an unknown study": (changed("study", "clage"), "study is 'clage'; allowed: build-flags, clahe"),
     "a pair of one": (paired(["mxnet:1.5"]), "pairs[0]"),
+    "a pair of three": (paired(["a:1", "b:1", "c:1"]), 'pairs[0] is ["a:1", "b:1", "c:1"]; it takes 2 values at most.'),
     "a pair without variants": (paired(["mxnet", "mxnet:1.5"]), "pairs[0][0] is 'mxnet'; it must match"),
     "a pair that is not asked for": (
         paired(["mxnet:1.5", "mxnet:1.5-mlk"]),
