@@ -19,7 +19,7 @@ from orchestrator.catalogue import Catalogue, ImageRow, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
-from orchestrator.table import show
+from orchestrator.table import show, show_json
 from orchestrator.trial import Dataset
 
 P = ParamSpec("P")
@@ -265,10 +265,19 @@ def sweep_(
         return 0
     result = sweep.sweep(request, catalogue, Home.default(), REPORTS, View())
     rows = report.summary_rows(result.stored)
-    show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
+    tables = [table for section in result.studies for table in section.tables]
+    if json_ and tables:
+        show_json({"results": rows, **{table.name: table.rows for table in tables}})
+    else:
+        show(f"Run {result.stored.facts.run_id}", rows, json_, SUMMARY)
     for row in rows:
         if row["reason"]:
             View().say(f"{row['subject']} {row['cell']}: {row['reason']}")
+    for section in () if json_ else result.studies:
+        for table in section.tables:
+            show(section.title, table.texts, False)
+        for verdict in section.verdicts:
+            View().say(verdict)
     View().say(f"report: {result.report}")
     return result.exit_code
 

@@ -141,7 +141,7 @@ def slug(record: Record) -> str:
     """'pytorch-2.13-resnet-20-32-cpu-s0-r0': a folder name that says what is in it."""
     if record.trial is not None:
         trial = record.trial
-        text = f"{trial.subject}-{trial.cell}-{trial.device}-s{trial.seed}-r{trial.repeat}"
+        text = f"{trial.subject}-{trial.cell}-{trial.device}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
     elif record.check is not None:
         check = record.check
         text = f"check-{check.framework}-{check.variant}-{check.model.label}-{check.input_size}"
@@ -201,6 +201,9 @@ def _gap(job: Job, events: Sequence[Event]) -> str:
         return f"it reported {len(epochs)} epochs of {job.epochs}"
     if not any(event.kind == "score" and event.fields.get("split") == "test" for event in events):
         return "it ended without a test accuracy"
+    fingerprints = sum(event.kind == "fingerprint" for event in events)
+    if job.fingerprint == "epoch" and fingerprints != job.epochs + 1:
+        return f"it left {fingerprints} fingerprints of {job.epochs + 1}"
     return ""
 
 

@@ -14,6 +14,9 @@ from orchestrator.stored import StoredRun, StoredTrial
 Pairs = tuple[list[stats.Array], list[stats.Array]]
 """Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""
 
+Pair = tuple[str, str]
+"""Subjects: baseline and candidate."""
+
 MEAN = "geometric mean"
 
 
@@ -30,7 +33,11 @@ def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, P
 
     Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
     """
-    trials = _sound(one for one in stored.trials if one.trial.subject in (baseline, candidate))
+    return _of_subjects(stored.trials, baseline, candidate)
+
+
+def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[str, Pairs]:
+    trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
     if baseline == candidate:
         sides = [[one for one in trials if one.trial.repeat % 2 == side] for side in (0, 1)]
         return _joined(*({_question(one, one.trial.repeat // 2): one for one in side} for side in sides))
@@ -63,25 +70,94 @@ def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[str, Pairs]:
 
 def rows(cells: Mapping[str, Pairs], floor: Floor | None) -> list[dict[str, object]]:
     """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
-    ratios = {cell: stats.paired_ratio(candidate, baseline) for cell, (baseline, candidate) in cells.items()}
+    ratios = {cell: _ratio(*runs) for cell, runs in cells.items()}
     verdicts = dict(zip(ratios, stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0), strict=True))
     if len(cells) > 1:
         ratios[MEAN] = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
         (verdicts[MEAN],) = stats.verdicts([ratios[MEAN]], floor.factor if floor else 1.0)
+    return [_row(cell, ratio, verdicts[cell], floor) for cell, ratio in ratios.items()]
+
+
+def family(stored: StoredRun, pairs: Sequence[Pair], floor: Floor | None) -> list[dict[str, object]]:
+    """The rows of several pairs of subjects of one run, cell by cell, and each pair's geometric mean.
+
+    All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
+    not run at all, is a row that says why.
+    """
+    found: dict[Pair, dict[str, Pairs]] = {}
+    rows: dict[tuple[Pair, str], dict[str, object]] = {}
+    for pair in pairs:
+        found[pair] = {}
+        for cell, trials in _by_cell(stored, pair).items():
+            try:
+                (found[pair][cell],) = _side_by_side(stored, trials, pair).values()
+            except SpecError as error:
+                rows[pair, cell] = _no_row(cell, str(error))
+    ratios = {(pair, cell): _ratio(*runs) for pair, cells in found.items() for cell, runs in cells.items()}
+    means = {
+        (pair, MEAN): stats.geometric_mean([(candidate, base) for base, candidate in cells.values()])
+        for pair, cells in found.items()
+        if len(cells) > 1
+    }
+    rows |= {**_judged(ratios, floor), **_judged(means, floor)}
     return [
-        {
-            "cell": cell,
-            "verdict": verdicts[cell],
-            "words": words(ratio, verdicts[cell]),
-            "ratio": ratio.effect,
-            "low": ratio.low,
-            "high": ratio.high,
-            "pairs": ratio.pairs,
-            "p": ratio.p,
-            "noise_floor": floor.factor if floor else None,
-        }
-        for cell, ratio in ratios.items()
+        {"baseline": pair[0], "candidate": pair[1], **row}
+        for pair in pairs
+        for (of, _), row in rows.items()
+        if of == pair
     ]
+
+
+def _judged(
+    ratios: Mapping[tuple[Pair, str], stats.Ratio], floor: Floor | None
+) -> dict[tuple[Pair, str], dict[str, object]]:
+    """A row for each ratio, all of them one family."""
+    verdicts = stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0)
+    return {
+        place: _row(place[1], ratio, verdict, floor)
+        for (place, ratio), verdict in zip(ratios.items(), verdicts, strict=True)
+    }
+
+
+def _by_cell(stored: StoredRun, pair: Pair) -> dict[str, list[StoredTrial]]:
+    """The trials of both subjects, by cell and device; 'all' without any if neither has one."""
+    cells: dict[str, list[StoredTrial]] = {}
+    for one in stored.trials:
+        if one.trial.subject in pair:
+            cells.setdefault(f"{one.trial.cell} {one.trial.device}", []).append(one)
+    return cells or {"all": []}
+
+
+def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) -> dict[str, Pairs]:
+    """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that is not sound."""
+    absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
+    if absent:
+        reasons = {f"{skip.framework}:{skip.variant}": skip.reason for skip in stored.facts.skips}
+        raise SpecError(f"{absent[0]} did not run{': ' if absent[0] in reasons else ''}{reasons.get(absent[0], '')}")
+    return _of_subjects(trials, *pair)
+
+
+def _ratio(baseline: Sequence[stats.Array], candidate: Sequence[stats.Array]) -> stats.Ratio:
+    return stats.paired_ratio(candidate, baseline)
+
+
+def _row(cell: str, ratio: stats.Ratio, verdict: stats.Verdict, floor: Floor | None) -> dict[str, object]:
+    return {
+        "cell": cell,
+        "verdict": verdict,
+        "words": words(ratio, verdict),
+        "ratio": ratio.effect,
+        "low": ratio.low,
+        "high": ratio.high,
+        "pairs": ratio.pairs,
+        "p": ratio.p,
+        "noise_floor": floor.factor if floor else None,
+    }
+
+
+def _no_row(cell: str, reason: str) -> dict[str, object]:
+    blank = dict.fromkeys(("verdict", "ratio", "low", "high", "p", "noise_floor"))
+    return {"cell": cell, "words": f"not compared: {reason}", "pairs": 0, **blank}
 
 
 def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:

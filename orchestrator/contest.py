@@ -37,6 +37,8 @@ def request_for(
         "axes.devices": [device],
         "axes.repeats": pairs * (1 if len(variants) == 2 else 2),
         "axes.models": flags.models(cells, shipped),
+        "study": None,
+        "pairs": [],
     }
     return Request(spec_path, changes, engine, argv=argv, arms=arms, is_strict=is_strict)
 

@@ -10,7 +10,7 @@ from orchestrator.errors import EngineError
 from orchestrator.gate import Gate, Subject, smallest_of, subject_of
 from orchestrator.plan import Plan
 from orchestrator.progress import Pace, View
-from orchestrator.trial import Environment, Outcome, Trial, trial_id
+from orchestrator.trial import Dataset, Environment, Outcome, Trial, trial_id
 from orchestrator.wire import DataFacts, Record, train_job
 
 BROKEN_AFTER = 3  # environment faults in a row: the machine is broken, go no further
@@ -24,8 +24,7 @@ class Course:
     bench: Bench
     source: WorkerSource
     environments: Mapping[tuple[str, str, str], Environment]
-    pictures: Mapping[int, Pictures]
-    facts: Mapping[int, DataFacts]
+    pictures: Mapping[tuple[int, Dataset], tuple[Pictures, DataFacts]]
     allow_unverified: bool
     view: View
 
@@ -74,15 +73,18 @@ class Course:
         began = time.monotonic()
         with self.view.job(title, pace) as on_event:
             job = train_job(trial, record.environment)
-            outcome = collect(self.bench, record, job, self.pictures[trial.input_size], on_event)
+            outcome = collect(self.bench, record, job, self._pictures(trial)[0], on_event)
         self.view.ended(title, outcome, pace, time.monotonic() - began)
         return outcome
+
+    def _pictures(self, trial: Trial) -> tuple[Pictures, DataFacts]:
+        return self.pictures[trial.input_size, trial.dataset]
 
     def _environment(self, trial: Trial) -> Environment | None:
         return self.environments.get((trial.framework, trial.variant, trial.device))
 
     def _record(self, ordinal: int, trial: Trial, environment: Environment) -> Record:
-        facts = self.facts[trial.input_size]
+        _, facts = self._pictures(trial)
         return Record(
             run_id=self.run_id,
             ordinal=ordinal,

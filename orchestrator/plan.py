@@ -12,7 +12,7 @@ from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.host import HostFacts
 from orchestrator.spec import ExperimentSpec, ModelAxis
-from orchestrator.trial import Training, Trial
+from orchestrator.trial import Dataset, Measure, Training, Trial
 from orchestrator.wire import Skip
 
 
@@ -67,10 +67,10 @@ def crowded(plan: Plan, host: HostFacts) -> list[str]:
 
 
 def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
-    """The trials of one repeat, cell by cell."""
+    """The trials of one repeat, network by network: builds, loaders and preparations of one stand side by side."""
     cells: dict[tuple[str, str, int], list[Trial]] = {}
     for trial in turn:
-        cells.setdefault((trial.cell, trial.device, trial.seed), []).append(trial)
+        cells.setdefault((trial.network, trial.device, trial.seed), []).append(trial)
     for cell in order.sample(list(cells.values()), len(cells)):
         yield from order.sample(cell, len(cell))
 
@@ -79,7 +79,8 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
     axes = spec.axes
     for framework, device, seed in product(axes.frameworks, axes.devices, axes.seeds):
         for variant, entry in product(axes.variants_of(framework), axes.models):
-            for size in entry.input_sizes or axes.input_sizes:
+            sizes = entry.input_sizes or axes.input_sizes
+            for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
                 yield Trial(
                     framework=framework,
                     variant=variant or _default_variant(catalogue, framework),
@@ -88,9 +89,9 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     device=device,
                     seed=seed,
                     repeat=repeat,
-                    dataset=spec.dataset,
+                    dataset=dataset,
                     training=_training(spec, entry),
-                    measure=spec.measure,
+                    measure=measure,
                     threads=threads,
                 )
 
@@ -104,6 +105,19 @@ def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
         return catalogue.resolve(trial.framework, trial.device, trial.variant)
     except CatalogueError as error:
         raise SpecError(f"axes.variants.{trial.framework}: {error}") from None
+
+
+def _datasets(spec: ExperimentSpec) -> list[Dataset]:
+    if spec.axes.clahe is None:
+        return [spec.dataset]
+    return [spec.dataset.model_copy(update={"clahe": clahe}) for clahe in spec.axes.clahe]
+
+
+def _measures(spec: ExperimentSpec) -> list[Measure]:
+    if spec.axes.loader_workers is None:
+        return [spec.measure]
+    counts = spec.axes.loader_workers
+    return [spec.measure.model_copy(update={"feed": "native", "loader_workers": count}) for count in counts]
 
 
 def _default_variant(catalogue: Catalogue, framework: str) -> str:

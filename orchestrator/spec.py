@@ -8,13 +8,28 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.errors import SpecError, did_you_mean
-from orchestrator.trial import CLASSES, Dataset, Device, Frozen, InputSize, Measure, Model, Name, Tag, Training
+from orchestrator.trial import (
+    CLASSES,
+    Dataset,
+    Device,
+    Frozen,
+    InputSize,
+    LoaderWorkers,
+    Measure,
+    Model,
+    Name,
+    Study,
+    Tag,
+    Training,
+)
 from workers import models
 
 STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
 
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
+Subject = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Pair = tuple[Subject, Subject]
 Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
 
 
@@ -33,7 +48,10 @@ class ModelAxis(Frozen):
 
 
 class Axes(Frozen):
-    """The sweep is the product of these. A framework without an entry in `variants` runs its default variant."""
+    """The sweep is the product of these. A framework without an entry in `variants` runs its default variant.
+
+    clahe, loader_workers: in place of dataset.clahe, and of measure.loader_workers with the native feed.
+    """
 
     frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
     variants: dict[Name, Tag | Variants] = {}
@@ -41,6 +59,8 @@ class Axes(Frozen):
     input_sizes: Sizes = (32,)
     devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
+    clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
+    loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
 
     def variants_of(self, framework: str) -> tuple[str | None, ...]:
@@ -49,6 +69,11 @@ class Axes(Frozen):
         if asked is None:
             return (None,)
         return (asked,) if isinstance(asked, str) else asked
+
+    @property
+    def subjects(self) -> set[str]:
+        """'mxnet:1.5-mkl': every variant that is asked for by name."""
+        return {f"{name}:{tag}" for name in self.frameworks for tag in self.variants_of(name) if tag is not None}
 
 
 class Limits(Frozen):
@@ -62,6 +87,9 @@ class ExperimentSpec(Frozen):
     """One experiment: axes, data, training, how to measure, limits.
 
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
+    study: the question that the sweep asks, if it is one of the shipped studies: the report answers it in a section.
+    pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
+           faster; all pairs of a sweep are one family.
     """
 
     model_config = ConfigDict(title="waymark experiment")
@@ -75,6 +103,8 @@ class ExperimentSpec(Frozen):
     measure: Measure = Measure()
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     limits: Limits = Limits()
+    study: Study | None = None
+    pairs: tuple[Pair, ...] = ()
 
 
 def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
@@ -82,7 +112,8 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
 
     frameworks: names that exist; anything else in axes.frameworks is refused.
     changes:    dotted path -> value, e.g. {'training.epochs': 1}, in place of the file's; 'axes.models[].epochs' is
-                that of every entry of the list. Other frameworks leave the file's variants of the old ones behind.
+                that of every entry of the list. Other frameworks or variants leave behind what the file says of the
+                old ones: their variants, and the pairs that are no longer whole.
     Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
     """
     raw = _read(path)
@@ -94,6 +125,9 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
         spec = ExperimentSpec.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise SpecError(f"{path}: {_sentence(error, raw)}") from None
+    if any(dotted.startswith(("axes.frameworks", "axes.variants")) for dotted in changes or ()):
+        whole = tuple(pair for pair in spec.pairs if spec.axes.subjects.issuperset(pair))
+        spec = spec.model_copy(update={"pairs": whole})
     fault = _fault(spec, {*frameworks, *STUDY_FRAMEWORKS})
     if fault:
         raise SpecError(f"{path}: {fault}")
@@ -189,6 +223,43 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
         return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
+    return _feed_fault(spec) or _pairs_fault(spec)
+
+
+def _feed_fault(spec: ExperimentSpec) -> str:
+    feed, workers = spec.measure.feed, spec.measure.loader_workers
+    if workers and feed != "native":
+        return (
+            f"measure.loader_workers is {workers} while measure.feed is '{feed}'; only the framework's own loader has "
+            "workers: set the feed to 'native'."
+        )
+    if spec.axes.loader_workers is not None and feed == "resident":
+        return (
+            "axes.loader_workers asks for the framework's own loader while measure.feed is 'resident'; leave one out."
+        )
+    return ""
+
+
+def _pairs_fault(spec: ExperimentSpec) -> str:
+    asked = spec.axes.subjects
+    for at, pair in enumerate(spec.pairs):
+        baseline, candidate = pair
+        for subject in pair:
+            if subject not in asked:
+                known = ", ".join(sorted(asked)) or "none"
+                nearest = did_you_mean(subject, asked)
+                return (
+                    f"pairs[{at}] names '{subject}', which axes.variants does not ask for. Asked for: {known}.{nearest}"
+                )
+        if baseline == candidate:
+            return (
+                f"pairs[{at}] sets '{baseline}' against itself; an A/A control is made with: "
+                f"invoke compare {baseline} {baseline}"
+            )
+        if baseline.partition(":")[0] != candidate.partition(":")[0]:
+            return f"pairs[{at}] sets {baseline} against {candidate}; a pair is two builds of one framework."
+        if pair in spec.pairs[:at]:
+            return f"pairs[{at}] repeats {baseline} against {candidate}; each pair may stand once."
     return ""
 
 
@@ -198,6 +269,8 @@ def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
         ("axes.input_sizes", axes.input_sizes),
         ("axes.devices", axes.devices),
         ("axes.seeds", axes.seeds),
+        ("axes.clahe", axes.clahe or ()),
+        ("axes.loader_workers", axes.loader_workers or ()),
         ("axes.models", tuple(entry.model.label for entry in axes.models)),
     ]
     lists += [(f"axes.variants.{name}", value) for name, value in axes.variants.items() if not isinstance(value, str)]
@@ -238,6 +311,8 @@ def _sentence(error: ValidationError, raw: object) -> str:
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
         return f"{where} is {seen}; allowed: {expected}.{did_you_mean(str(first['input']), expected.split(', '))}"
+    if kind == "too_long":
+        return f"{where} is {seen}; it takes {context.get('max_length')} values at most."
     if kind == "too_short":
         return f"{where} is empty; it needs at least one value."
     if kind == "string_pattern_mismatch":

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import median_abs_deviation
+from scipy.stats import binomtest, chi2_contingency, median_abs_deviation
 
 Array = NDArray[np.float64]
 
@@ -125,15 +125,40 @@ def verdicts(ratios: Sequence[Ratio], floor: float = 1.0) -> list[Verdict]:
     floor: the machine's noise, a factor (see noise_floor).
     faster, slower: significant, and by more than both the floor and 2 %. same: the whole interval lies within 2 %.
     unclear: anything else, and whatever has fewer than six pairs.
+    """
+    significant = holm([ratio.p for ratio in ratios])
+    return [_verdict(ratio, at in significant, max(floor, SAME)) for at, ratio in enumerate(ratios)]
+
+
+def holm(p_values: Sequence[float]) -> set[int]:
+    """Places of those that are significant, so that the whole family is wrong in 5 % of cases at most.
+
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    ranked = sorted(range(len(ratios)), key=lambda at: ratios[at].p)
+    ranked = sorted(range(len(p_values)), key=lambda at: p_values[at])
     significant: set[int] = set()
     for rank, at in enumerate(ranked):
-        if ratios[at].p > SIGNIFICANT / (len(ratios) - rank):
+        if p_values[at] > SIGNIFICANT / (len(p_values) - rank):
             break
         significant.add(at)
-    return [_verdict(ratio, at in significant, max(floor, SAME)) for at, ratio in enumerate(ratios)]
+    return significant
+
+
+def sign_test(differences: ArrayLike) -> float:
+    """How easily chance alone puts so many of `differences` (n,) on one side of zero, two-sided; zeros do not count."""
+    signs = np.sign(_numbers(differences))
+    up, down = int(np.sum(signs > 0)), int(np.sum(signs < 0))
+    return float(binomtest(up, up + down).pvalue) if up + down else 1.0
+
+
+def same_share(counts: Sequence[int], totals: Sequence[int]) -> float:
+    """How easily chance alone makes shares counts[i] / totals[i] differ so much: p of Pearson's test of homogeneity.
+
+    Of pictures that were all seen by all it says too rarely that shares differ, never too often.
+    """
+    table = np.array([counts, np.subtract(totals, counts)])
+    table = table[table.sum(axis=1) > 0]
+    return float(chi2_contingency(table, correction=False).pvalue) if len(table) == 2 else 1.0
 
 
 def _verdict(ratio: Ratio, is_significant: bool, threshold: float) -> Verdict:

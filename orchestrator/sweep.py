@@ -1,7 +1,7 @@
 """The use case: spec -> plan -> environments -> selfchecks -> trials -> store -> report; resume, stop, exit code."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
 from orchestrator.plan import Plan, crowded, expand
 from orchestrator.progress import View
+from orchestrator.report import Section
 from orchestrator.run import (
     EnvironmentKey,
     alone,
@@ -28,6 +29,7 @@ from orchestrator.run import (
 )
 from orchestrator.spec import ExperimentSpec, load_spec
 from orchestrator.store import Store, StoredRun
+from orchestrator.trial import Dataset
 from orchestrator.wire import RUN, DataFacts, RunFacts, Skip
 
 INTERRUPTED = 130
@@ -56,11 +58,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """How a sweep ended: its run, its report, what the command should exit with."""
+    """How a sweep ended: its run, its report, what the command should exit with, and the answers to what it asked."""
 
     stored: StoredRun
     report: Path
     exit_code: int
+    studies: Sequence[Section] = ()
 
 
 def outline(request: Request, catalogue: Catalogue) -> tuple[str, list[dict[str, object]]]:
@@ -94,7 +97,7 @@ def render_again(run_id: str | None, home: Home, reports: Path) -> Path:
         newest = store.latest_sweep()
         if newest is None:
             raise StoreError(f"the store of {home.root} holds no run. Fill it from the run folders with: invoke ingest")
-        return _render(store, run_id or newest.run_id, home, reports)[1]
+        return _render(store, run_id or newest.run_id, home, reports).report
 
 
 def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, view: View) -> Result:
@@ -114,7 +117,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
         look_around(host, int(spec.limits.memory_gib * GIB), crowded(plan, host), request.is_strict, view)
         engine, name = choose_engine(run.engine if run else request.engine, home, host, view)
         try:
-            pictures, facts = _pictures(spec, plan, home, view)
+            pictures = _pictures(plan, home, view)
             environments, failures = prepare(plan.rows, engine, view)
             failed = _without(plan, failures)
             run = run or new_run(
@@ -125,6 +128,8 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
                 engine=name,
                 spec=spec.model_dump(mode="json", by_alias=True),
                 arms=request.arms,
+                study=spec.study,
+                pairs=spec.pairs,
             )
             run = run.model_copy(update={"skips": (*plan.skips, *failed)})
             write_run(run, home)
@@ -139,7 +144,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
                 memory_bytes=int(spec.limits.memory_gib * GIB),
                 timeout_seconds=spec.limits.trial_seconds,
             )
-            course = Course(run.run_id, bench, source, environments, pictures, facts, request.allow_unverified, view)
+            course = Course(run.run_id, bench, source, environments, pictures, request.allow_unverified, view)
             with sigterm_as_interrupt():
                 is_interrupted = course.run(plan)
             run = look_back(run)
@@ -147,16 +152,18 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
             store.add_run(run)
         finally:
             engine.close()
-        stored, page = _render(store, run.run_id, home, reports)
+        result = _render(store, run.run_id, home, reports)
         if is_interrupted:
             view.say(f"stopped; what is done is kept. Go on with: invoke sweep --resume={run.run_id}")
-        return Result(stored, page, INTERRUPTED if is_interrupted else _exit_code(stored, failed))
+        return replace(result, exit_code=INTERRUPTED if is_interrupted else _exit_code(result.stored, failed))
 
 
-def _render(store: Store, run_id: str, home: Home, reports: Path) -> tuple[StoredRun, Path]:
+def _render(store: Store, run_id: str, home: Home, reports: Path) -> Result:
     stored = store.run(run_id)
-    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if stored.facts.arms else None
-    return stored, report.render(stored, reports / run_id, home, floor)
+    is_judged = stored.facts.arms or stored.facts.study or stored.facts.pairs
+    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if is_judged else None
+    studies = report.answers(stored, floor)
+    return Result(stored, report.render(stored, reports / run_id, home, floor, studies), 0, studies)
 
 
 def _spec_of(run: RunFacts) -> ExperimentSpec:
@@ -178,24 +185,24 @@ def _resumed(request: Request, home: Home) -> RunFacts:
     raise StoreError(f"there is no sweep '{request.resume}' to resume. The newest runs are: {', '.join([*runs][:3])}.")
 
 
-def _pictures(
-    spec: ExperimentSpec, plan: Plan, home: Home, view: View
-) -> tuple[dict[int, Pictures], dict[int, DataFacts]]:
-    sizes = sorted({trial.input_size for trial in plan.trials})
-    with view.counting("preparing pictures") as progress:
-        prepared = data.prepare(spec.dataset, sizes, home, progress)
-    pictures, facts = {}, {}
-    for size, entry in prepared.items():
-        data.verify(entry)
-        split = data.split(entry, spec.dataset)
-        pictures[size] = Pictures(entry.path, split)
-        facts[size] = data.facts(entry, split)
-    one = facts[sizes[0]]
-    view.say(
-        f"pictures: {spec.dataset.name} ({one.recognised}), {one.train_pictures:,} to train, "
-        f"{one.valid_pictures:,} to validate, {one.test_pictures:,} to test; {one.split_note}"
-    )
-    return pictures, facts
+def _pictures(plan: Plan, home: Home, view: View) -> dict[tuple[int, Dataset], tuple[Pictures, DataFacts]]:
+    """What the trials will read, prepared and read again, by input size and data set."""
+    found: dict[tuple[int, Dataset], tuple[Pictures, DataFacts]] = {}
+    for dataset in dict.fromkeys(trial.dataset for trial in plan.trials):
+        sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
+        with view.counting("preparing pictures") as progress:
+            prepared = data.prepare(dataset, sizes, home, progress)
+        for size, entry in prepared.items():
+            data.verify(entry)
+            split = data.split(entry, dataset)
+            found[size, dataset] = Pictures(entry.path, split), data.facts(entry, split)
+        _, one = found[sizes[0], dataset]
+        view.say(
+            f"pictures: {dataset.name} ({one.recognised}){'' if dataset.clahe else ' without CLAHE'}, "
+            f"{one.train_pictures:,} to train, {one.valid_pictures:,} to validate, {one.test_pictures:,} to test; "
+            f"{one.split_note}"
+        )
+    return found
 
 
 def _without(plan: Plan, failures: Mapping[EnvironmentKey, str]) -> tuple[Skip, ...]:

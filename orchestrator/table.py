@@ -17,7 +17,7 @@ def show(
 ) -> None:
     """Rows as JSON on stdout, or as a table of the keys in `headings`, by default of all that the first row has."""
     if as_json:
-        print(json.dumps(rows, indent=1, default=str))  # noqa: T201 - this is the output
+        show_json(rows)
         return
     shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -27,6 +27,11 @@ def show(
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in shown))
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+
+
+def show_json(value: object) -> None:
+    """Anything as JSON."""
+    print(json.dumps(value, indent=1, default=str))  # noqa: T201 - this is the output
 
 
 def _cell(value: object) -> str:

@@ -85,6 +85,14 @@ class Score(_Said):
     evaluate_seconds: Seconds
 
 
+class Fingerprint(_Said):
+    """Hashes of what training came to after an epoch: weights by name, in the network's order; predictions by split."""
+
+    epoch: int
+    weights: dict[str, str] = {}
+    predictions: dict[str, str] = {}
+
+
 class Check(_Said):
     """Largest differences to numpy_ref by name, and what each may be; a figure that is not finite is None."""
 
@@ -111,6 +119,7 @@ class Timeline:
     built: Built | None = None
     epochs: tuple[Epoch, ...] = ()
     scores: tuple[Score, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
     check: Check | None = None
     done: Done | None = None
     unread: int = 0
@@ -132,9 +141,20 @@ class Timeline:
         seconds = np.array([epoch.epoch_seconds for epoch in self.epochs])
         return seconds[1:] if seconds.size > 1 else seconds
 
+    @property
+    def steady_input_seconds(self) -> Array:
+        """Seconds that the steps of each epoch waited for their batches: of the epochs that `steady_epochs` counts."""
+        seconds = np.array([sum(epoch.input_seconds) for epoch in self.epochs])
+        return seconds[1:] if seconds.size > 1 else seconds
+
     def accuracy(self, split: str) -> float | None:
         """The last accuracy over 'valid' or 'test'."""
-        return next((score.accuracy for score in reversed(self.scores) if score.split == split), None)
+        score = self.last_score(split)
+        return None if score is None else score.accuracy
+
+    def last_score(self, split: str) -> Score | None:
+        """The last one over 'valid' or 'test'."""
+        return next((score for score in reversed(self.scores) if score.split == split), None)
 
 
 def read_timeline(events: Iterable[Event]) -> Timeline:
@@ -146,6 +166,7 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         "built": Built,
         "epoch": Epoch,
         "score": Score,
+        "fingerprint": Fingerprint,
         "check": Check,
         "done": Done,
     }
@@ -163,6 +184,7 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         built=_last(said.get("built", ())),
         epochs=epochs,
         scores=tuple(said.get("score", ())),
+        fingerprints=tuple(said.get("fingerprint", ())),
         check=_last(said.get("check", ())),
         done=_last(said.get("done", ())),
         unread=unread,

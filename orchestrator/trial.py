@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Device = Literal["cpu", "gpu"]
 InputSize = Literal[32, 48, 64]
+LoaderWorkers = Annotated[int, Field(ge=0, le=256)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 
@@ -30,6 +31,8 @@ Status = Literal[
     "environment",
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
+
+Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers"]
 
 CLASSES = 43  # GTSRB
 
@@ -99,16 +102,20 @@ class Measure(Frozen):
     """How the clock reads.
 
     sync: `step` waits after every step (latency), `block` once per block of at least 200 ms (throughput).
-    feed: `host` places each batch inside the clock; `resident` places the epoch's batches before it starts.
+    feed: `host` places each batch inside the clock; `resident` places the epoch's batches before it starts; `native`
+          takes them from the framework's own loader, with `loader_workers` workers (0: the training cuts them itself).
     warmup_steps, warmup_seconds: steps up to the later of the two are kept and flagged, and left out of summaries.
     evaluate: validation accuracy after each epoch, or only after the last one.
+    fingerprint: `epoch` hashes every weight array and the predicted classes after each epoch, outside every clock.
     """
 
     sync: Literal["step", "block"] = "step"
-    feed: Literal["host", "resident"] = "host"
+    feed: Literal["host", "resident", "native"] = "host"
+    loader_workers: LoaderWorkers = 0
     warmup_steps: Annotated[int, Field(ge=0, le=10_000)] = 20
     warmup_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     evaluate: Literal["epoch", "end"] = "epoch"
+    fingerprint: Literal["none", "epoch"] = "none"
 
 
 class Trial(Frozen):
@@ -143,7 +150,14 @@ class Trial(Frozen):
 
     @property
     def cell(self) -> str:
-        """'ResNet-20@32'."""
+        """'ResNet-20@32', with what is out of the ordinary about it: '... without CLAHE', '... 4 loader workers'."""
+        clahe = "" if self.dataset.clahe else " without CLAHE"
+        workers = f" {self.measure.loader_workers} loader workers" if self.measure.feed == "native" else ""
+        return f"{self.network}{clahe}{workers}"
+
+    @property
+    def network(self) -> str:
+        """'ResNet-20@32': what is trained, however it is fed."""
         return f"{self.model.label}@{self.input_size}"
 
 

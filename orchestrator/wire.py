@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.trial import CLASSES, Environment, Exit, Frozen, Model, Outcome, Trial
+from orchestrator.trial import CLASSES, Environment, Exit, Frozen, Model, Outcome, Study, Trial
 from workers import protocol
 
 RUN = "run.json"
@@ -34,10 +34,12 @@ class Job(Frozen):
     batch_size: int
     epochs: int
     sync: Literal["step", "block"] = "step"
-    feed: Literal["host", "resident"] = "host"
+    feed: Literal["host", "resident", "native"] = "host"
+    loader_workers: int = 0
     warmup_steps: int = 20
     warmup_seconds: float = 3.0
     evaluate: Literal["epoch", "end"] = "epoch"
+    fingerprint: Literal["none", "epoch"] = "none"
     threads: int
     options: dict[str, Any] = {}
     expects: dict[str, Any] = {}
@@ -59,9 +61,11 @@ def train_job(trial: Trial, environment: Environment) -> Job:
         epochs=trial.training.epochs,
         sync=trial.measure.sync,
         feed=trial.measure.feed,
+        loader_workers=trial.measure.loader_workers,
         warmup_steps=trial.measure.warmup_steps,
         warmup_seconds=trial.measure.warmup_seconds,
         evaluate=trial.measure.evaluate,
+        fingerprint=trial.measure.fingerprint,
         threads=trial.threads,
         options=environment.options,
         expects=environment.expects,
@@ -196,7 +200,9 @@ class Skip(Frozen):
 class RunFacts(Frozen):
     """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out.
 
-    arms: the two subjects that a sweep was made to compare; twice the same for an A/A control.
+    arms:  the two subjects that a sweep was made to compare; twice the same for an A/A control.
+    study: the question that the spec asks, which has a section of its own in the report.
+    pairs: (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     """
 
     run_id: str
@@ -209,6 +215,8 @@ class RunFacts(Frozen):
     host: dict[str, Any]
     skips: tuple[Skip, ...] = ()
     arms: tuple[str, str] | None = None
+    study: Study | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 class JobFolder:

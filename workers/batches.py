@@ -14,15 +14,22 @@ class Batches(object):
     """Pictures with their labels, cut into batches.
 
     pictures: uint8 (n, 3, s, s), in memory or memory-mapped. labels: int64 (n,). size: pictures in a batch.
+    scale: what each byte of a picture is multiplied by, in float32.
     """
 
+    scale = TO_UNIT
+
     def __init__(self, pictures, labels, size):
-        self._pictures = pictures
-        self._labels = labels
+        self.pictures = pictures
+        self.labels = labels
         self.size = size
 
     def __len__(self):
-        return len(self._labels)
+        return len(self.labels)
+
+    def __getitem__(self, number):
+        """(x float32 (3, s, s) in [0, 1], y) of one picture, as a framework's loader of samples asks for it."""
+        return self.cut(number)
 
     def shuffled(self, seed, epoch):
         """The batches of a training epoch, as arrays of picture numbers; the last, incomplete one is dropped.
@@ -42,9 +49,9 @@ class Batches(object):
         """(x float32 (n, 3, s, s) in [0, 1], y int64 (n,)); new arrays, which nobody else writes."""
         # Gather, convert, scale in place: as quick as any other way of writing it, and 3 to 8 times as quick as
         # looking the 256 values up in a table.
-        x = self._pictures[numbers].astype(numpy.float32)
+        x = self.pictures[numbers].astype(numpy.float32)
         x *= TO_UNIT
-        return x, self._labels[numbers]
+        return x, self.labels[numbers]
 
 
 def open_batches(job_folder, data_folder, job):

@@ -7,11 +7,14 @@ block  wall time of the steps since the last wait for the device, cutting includ
        the two overlap, so they cannot be told apart (sync=block)
 epoch  from before the first batch to after the last step
 With feed=resident the batches of an epoch are cut and placed before its clock starts, so `input` is next to nothing.
+With feed=native the framework's own loader cuts them, and `input` is the wait for it; it starts inside the epoch's
+clock, as in a script of its own, so the first batch of an epoch waits for its workers too.
 Nothing else happens inside a step: losses stay handles until the epoch is over, the garbage collector sleeps, and
 progress is told between two steps, at most once a second.
 """
 
 import gc
+import hashlib
 import math
 from typing import NamedTuple
 
@@ -33,6 +36,8 @@ class Recipe(NamedTuple):
     warmup_steps: int
     warmup_seconds: float
     evaluate: str
+    loader_workers: int = 0
+    fingerprint: str = "none"
 
 
 class Laps(object):
@@ -64,14 +69,14 @@ def train(adapter, training, validation, recipe, emit, clock):
     Raises NotFinite after the epoch in which a loss was infinite or not a number.
     """
     run_epoch = {"step": _run_steps, "block": _run_blocks}[recipe.sync]
-    open_feed = {"host": HostFeed, "resident": ResidentFeed}[recipe.feed]
+    open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[recipe.feed]
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: what was built stays, so later collections need not look at it
         gc.freeze()  # novermin
     gc.disable()
     try:
         for epoch in range(recipe.epochs):
-            feed = open_feed(adapter, training, training.shuffled(recipe.seed, epoch))
+            feed = open_feed(adapter, training, training.shuffled(recipe.seed, epoch), recipe.loader_workers)
             if epoch == 0:
                 emit("training")
             laps = Laps()
@@ -85,6 +90,9 @@ def train(adapter, training, validation, recipe, emit, clock):
             _insist_on_finite(losses, epoch)
             if validation is not None and (recipe.evaluate == "epoch" or epoch == recipe.epochs - 1):
                 emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock))
+            if recipe.fingerprint == "epoch" and validation is not None:
+                emit("fingerprint", epoch=epoch, **fingerprint(adapter, validation))
+            feed.close()
             del feed, handles
             gc.collect()
     finally:
@@ -110,10 +118,26 @@ def score(adapter, batches, clock):
     }
 
 
+def fingerprint(adapter, validation):
+    """The fields of a `fingerprint` event but for its epoch: what two trainings that are bit for bit one agree in."""
+    weights = adapter.weights()
+    hashes = {name: hashlib.sha256(value.astype("<f4").tobytes()).hexdigest() for name, value in weights.items()}
+    return {"weights": hashes, "predictions": {"valid": predicted(adapter, validation)}}
+
+
+def predicted(adapter, batches):
+    """sha256 over the class (int64) that each picture of `batches` is taken for."""
+    total = hashlib.sha256()
+    for numbers in batches.in_order():
+        logits = adapter.predict(adapter.place(*batches.cut(numbers)))
+        total.update(numpy.argmax(logits, 1).astype("<i8").tobytes())
+    return total.hexdigest()
+
+
 class HostFeed(object):
     """Batches that are cut, and placed inside the step, when their turn comes."""
 
-    def __init__(self, adapter, batches, order):
+    def __init__(self, adapter, batches, order, loader_workers):
         self._adapter, self._batches, self._order = adapter, batches, order
         self.steps = len(order)
 
@@ -125,11 +149,14 @@ class HostFeed(object):
         """That, where the framework wants it."""
         return self._adapter.place(*cut)
 
+    def close(self):
+        """Nothing is held."""
+
 
 class ResidentFeed(object):
     """Batches that were all cut and placed beforehand."""
 
-    def __init__(self, adapter, batches, order):
+    def __init__(self, adapter, batches, order, loader_workers):
         self._placed = [adapter.place(*batches.cut(numbers)) for numbers in order]
         self.steps = len(order)
         adapter.sync()
@@ -141,6 +168,38 @@ class ResidentFeed(object):
     def place(self, cut):
         """Nothing is left to do."""
         return cut
+
+    def close(self):
+        """Nothing is held."""
+
+
+class NativeFeed(object):
+    """Batches that the framework's own loader cuts, and that are placed inside the step.
+
+    Raises Unsupported, from the adapter, for a framework whose loader does not take our order or so many workers.
+    """
+
+    def __init__(self, adapter, batches, order, loader_workers):
+        self._adapter = adapter
+        self._loader = adapter.load(batches, order, loader_workers)
+        self._running = None
+        self.steps = len(order)
+
+    def cut(self, step):
+        """What the loader has next; it is asked for the steps in order, and starts at the first."""
+        if self._running is None:
+            self._running = iter(self._loader)
+        return next(self._running)
+
+    def place(self, cut):
+        """That, where the framework wants it."""
+        return self._adapter.place(*cut)
+
+    def close(self):
+        """Ask for one batch more, whereupon a loader lets its workers go. Raises ValueError if there is one."""
+        if self._running is not None and next(self._running, None) is not None:
+            raise ValueError("the framework's loader gives more batches than it was asked for")
+        self._running = self._loader = None
 
 
 class Progress(object):

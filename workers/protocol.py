@@ -17,6 +17,8 @@ progress  epoch, step, steps: at most once a second, between two steps, never in
 epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
+fingerprint  epoch, weights {name: sha256} in the network's order, predictions {split: sha256}: with fingerprint=epoch,
+          after each epoch for the validation pictures; after training once more, without weights, for the test's
 check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
 fail      code, reason, op (if unsupported), log
@@ -31,7 +33,7 @@ import os
 
 VERSION = 1
 
-KINDS = ("hello", "built", "training", "progress", "epoch", "score", "check", "done", "fail")
+KINDS = ("hello", "built", "training", "progress", "epoch", "score", "fingerprint", "check", "done", "fail")
 
 OK = 0
 BAD_JOB = 64

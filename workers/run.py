@@ -47,6 +47,9 @@ def train(trial, data_folder):
     recipe = loop.Recipe(**{name: job[name] for name in loop.Recipe._fields})
     loop.train(adapter, training, validation, recipe, trial.emit, clock)
     trial.emit("score", split="test", epoch=job["epochs"] - 1, **loop.score(adapter, test, clock))
+    if recipe.fingerprint == "epoch":
+        seen = {"test": loop.predicted(adapter, test)}
+        trial.emit("fingerprint", epoch=job["epochs"] - 1, weights={}, predictions=seen)
 
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)

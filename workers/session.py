@@ -17,7 +17,7 @@ from workers.protocol import BadJob, Emitter, NoFramework, NotAsDeclared
 JOB_FIELDS = (
     ("v", "kind", "framework", "device", "model", "model_params", "input_size", "classes", "seed", "learning_rate")
     + ("momentum", "batch_size", "epochs", "sync", "feed", "warmup_steps", "warmup_seconds", "evaluate", "threads")
-    + ("options", "expects")
+    + ("options", "expects", "loader_workers", "fingerprint")
 )
 
 

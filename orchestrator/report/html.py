@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,9 @@ from orchestrator.home import Home
 from orchestrator.report import tables
 from orchestrator.report.doubts import doubts
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
+from orchestrator.report.studies import Section, answers, beside_the_paper
 from orchestrator.report.tables import Row
+from orchestrator.report.text import figures3, percent
 from orchestrator.stored import StoredRun
 from orchestrator.trial import digest
 from orchestrator.wire import write_atomically
@@ -36,6 +37,7 @@ SYNC = {
 FEED = {
     "host": "each batch is placed on the device inside the clock",
     "resident": "the epoch's batches are placed on the device before the clock starts",
+    "native": "the framework's own loader cuts the batches, in waymark's order; input is the wait for it",
 }
 RECOGNISED = {
     "official": "the official GTSRB archives, by checksum",
@@ -45,10 +47,16 @@ RECOGNISED = {
 }
 
 
-def render(stored: StoredRun, folder: Path, home: Home | None = None, floor: Floor | None = None) -> Path:
+def render(
+    stored: StoredRun,
+    folder: Path,
+    home: Home | None = None,
+    floor: Floor | None = None,
+    studies: Sequence[Section] | None = None,
+) -> Path:
     """Write the run's report into `folder` and return its page.
 
-    floor: the noise floor of its machine, for a run that was made to compare.
+    floor: the noise floor of its machine, for a run that compares. studies: `answers` of the run, if they are known.
 
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report can be given away.
@@ -57,6 +65,8 @@ def render(stored: StoredRun, folder: Path, home: Home | None = None, floor: Flo
     rows = tables.summary_rows(stored)
     doubted = doubts(stored, rows)
     figures, figures_missing = _figures(stored)
+    paper = beside_the_paper(stored)
+    sections = [*(answers(stored, floor) if studies is None else studies), *([paper] if paper else [])]
     page = (
         _templates()
         .get_template("page.html")
@@ -66,6 +76,7 @@ def render(stored: StoredRun, folder: Path, home: Home | None = None, floor: Flo
             headline=_headline(stored, rows),
             rows=rows,
             comparison=_comparison(stored, floor),
+            sections=sections,
             cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
             figure_names=_figure_names(stored),
             checks=stored.checks,
@@ -87,7 +98,8 @@ def render(stored: StoredRun, folder: Path, home: Home | None = None, floor: Flo
     files = {
         "results.csv": tables.csv_text(tables.trial_rows(stored)),
         "parity.csv": tables.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": _markdown(stored, rows, doubted),
+        "results.md": _markdown(stored, rows, doubted, sections),
+        **{f"{table.name}.csv": tables.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         "index.html": page,  # the last, so that a page is never there without its tables
     }
@@ -112,7 +124,7 @@ def _headline(stored: StoredRun, rows: Sequence[Row]) -> str:
     return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped."
 
 
-def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str]) -> str:
+def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str], sections: Sequence[Section]) -> str:
     """The results and their doubts, for an issue or a README."""
     lines = [
         {
@@ -133,7 +145,19 @@ def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str]) ->
         for row in rows
     ]
     items = "".join(f"- {doubt}\n" for doubt in doubted) or "- none\n"
-    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n## Doubts\n\n{items}"
+    answered = "".join(_section_markdown(section) for section in sections)
+    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Doubts\n\n{items}"
+
+
+def _section_markdown(section: Section) -> str:
+    lists = [
+        "".join(f"- {tables.one_cell(item)}\n" for item in items)
+        for items in (section.verdicts, section.notes)
+        if items
+    ]
+    shown = [tables.markdown_table(table.texts) for table in section.tables]
+    parts = [tables.one_cell(section.about) + "\n", *lists[:1], *shown, *lists[1:]]
+    return f"## {section.title}\n\n" + "\n".join(parts) + "\n"
 
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
@@ -199,19 +223,6 @@ def _templates() -> jinja2.Environment:
         "anchor": lambda identity: "e" + digest(identity)[:12],
     }
     return environment
-
-
-def percent(share: float | None, digits: int = 2) -> str:
-    """'98.42 %'; an en dash where nothing is known."""
-    return "–" if share is None else f"{share:.{digits}%}".replace("%", " %")
-
-
-def figures3(value: float | None) -> str:
-    """Three significant figures, thousands apart: '0.0123', '12.3', '12,345'."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"
 
 
 def tiny(value: float | None) -> str:

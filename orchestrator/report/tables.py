@@ -50,7 +50,7 @@ def groups(stored: StoredRun) -> list[Group]:
     made = [Group(*place, trials=tuple(trials)) for place, trials in found.items()]
     skips = {(skip.device, skip.cell, skip.framework, skip.variant): skip for skip in stored.facts.skips}
     made += [Group(*place, skip=skip) for place, skip in skips.items() if place not in found]
-    return sorted(made, key=lambda group: _natural(f"{group.device} {group.cell} {group.framework} {group.variant}"))
+    return sorted(made, key=lambda group: natural(f"{group.device} {group.cell} {group.framework} {group.variant}"))
 
 
 def summary_rows(stored: StoredRun) -> list[Row]:
@@ -211,11 +211,12 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of text as a Markdown table; the first row's names head it."""
     if not rows:
         return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_one_cell(text) for text in row.values()] for row in rows)]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([one_cell(text) for text in row.values()] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _one_cell(text: str) -> str:
+def one_cell(text: str) -> str:
+    """Text that stays in its cell, and in its line, of Markdown."""
     flat = " ".join(text.split())
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", flat)
 
@@ -224,7 +225,7 @@ def _inert(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _natural(text: str) -> list[tuple[int, int, str]]:
+def natural(text: str) -> list[tuple[int, int, str]]:
     """Sort key in which 1.9 comes before 1.10."""
     parts = re.findall(r"\d+|\D+", text)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from workers.batches import Batches
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import Builder
 from workers.protocol import BadJob, Unsupported
@@ -64,6 +65,27 @@ def batch_for(net, count):
 def off(seen, wanted):
     """Largest difference relative to the largest value."""
     return float(np.abs(seen - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
+
+
+def loaded_equal(adapter, workers):
+    """Whether the framework's own loader gives the batches of two epochs bit for bit as we cut them, and no more."""
+    rng = np.random.RandomState(4)
+    batches = Batches(rng.randint(0, 256, (29, 3, 8, 8)).astype(np.uint8), rng.randint(0, 6, 29), 8)
+    is_equal = []
+    for epoch in range(2):
+        order = batches.shuffled(7, epoch)
+        seen = [tuple(as_numpy(part) for part in pair) for pair in adapter.load(batches, order, workers)]
+        wanted = [batches.cut(numbers) for numbers in order]
+        is_equal.append(
+            [(x.dtype, x.tobytes(), y.tolist()) for x, y in seen]
+            == [(x.dtype, x.tobytes(), y.tolist()) for x, y in wanted]
+        )
+    adapter.loss_value(adapter.step(adapter.place(*next(iter(adapter.load(batches, order, workers))))))
+    return is_equal
+
+
+def as_numpy(part):
+    return part.asnumpy() if hasattr(part, "asnumpy") else np.asarray(part)
 
 
 def raised(error, build):
@@ -132,6 +154,10 @@ def main(framework, own_options):
         if name == "dropout":
             first = [adapter.loss_value(adapter.step(adapter.place(x, y)))]
             facts["dropout_trains"] = bool(np.isfinite(first).all())
+    try:
+        facts["loads"] = [loaded_equal(adapter, workers) for workers in (0, 1, 3)]
+    except Unsupported as error:
+        facts["loads"] = [error.op, error.why]
     facts["refuses_unknown_options"] = raised(
         BadJob, lambda: adapter_class(net, start, "cpu", dict(options, no_such_option=1))
     )

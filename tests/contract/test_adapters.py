@@ -103,6 +103,10 @@ class TestAdapter:
     def test_dropout_trains(self, facts, row):
         assert facts(row)["dropout_trains"]
 
+    def test_its_own_loader_gives_our_batches_in_our_order_or_says_why_not(self, facts, row):
+        loads = facts(row)["loads"]
+        assert loads == [[True, True]] * 3 or (loads[0] == "feed" and len(loads[1]) > 20)
+
     def test_an_unknown_option_is_refused(self, facts, row):
         assert facts(row)["refuses_unknown_options"]
 

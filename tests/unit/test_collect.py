@@ -40,6 +40,16 @@ def exit_(**fields):
     return Exit(**{"code": 0, "launched_unix": 0.0, "wall_seconds": 9.0, **fields})
 
 
+def fingerprinted(count):
+    return events([*STORY[:-1], *[{"kind": "fingerprint", "epoch": 0}] * count, STORY[-1]])
+
+
+@pytest.mark.parametrize(("count", "status"), [(3, "ok"), (2, "no_protocol")])
+def test_a_job_that_promises_fingerprints_leaves_one_for_each_epoch_and_the_test(count, status):
+    job = JOB.model_copy(update={"fingerprint": "epoch"})
+    assert decide(job, fingerprinted(count), exit_()).status == status
+
+
 def failing(code, reason="because"):
     return events([{"kind": "hello"}, {"kind": "fail", "code": code, "reason": reason}])
 

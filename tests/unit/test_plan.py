@@ -10,6 +10,8 @@ from orchestrator.home import REPOSITORY
 from orchestrator.host import HostFacts
 from orchestrator.plan import crowded, expand
 from orchestrator.spec import load_spec
+from orchestrator.wire import train_job
+from tests import fake_run as fake
 
 FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")
 
@@ -120,6 +122,33 @@ def test_more_threads_than_a_trial_has_processors_is_said(catalogue, host):
 
 def test_as_many_threads_as_processors_is_no_worry(catalogue, host):
     assert crowded(expand(omp(threads=2), catalogue, host), host) == []
+
+
+def test_clahe_and_loader_workers_are_axes_of_which_each_cell_says_its_own(catalogue, host):
+    changes = {"axes.frameworks": ["pytorch"], "axes.clahe": [True, False], "axes.loader_workers": [0, 4]}
+    plan = expand(shipped("compare", changes), catalogue, host)
+    assert {trial.cell for trial in plan.trials if trial.model.name == "idsia"} == {
+        "IDSIA@48 0 loader workers",
+        "IDSIA@48 4 loader workers",
+        "IDSIA@48 without CLAHE 0 loader workers",
+        "IDSIA@48 without CLAHE 4 loader workers",
+    }
+    assert {(trial.dataset.clahe, trial.measure.feed, trial.measure.loader_workers) for trial in plan.trials} == {
+        (clahe, "native", workers) for clahe in (True, False) for workers in (0, 4)
+    }
+
+
+def test_what_differs_in_its_feed_alone_stands_side_by_side(catalogue, host):
+    changes = {"axes.frameworks": ["pytorch", "tensorflow"], "axes.loader_workers": [0, 4, 16], "axes.repeats": 2}
+    trials = expand(shipped("compare", changes), catalogue, host).trials
+    for at in range(0, len(trials), 6):
+        assert len({(trial.network, trial.repeat) for trial in trials[at : at + 6]}) == 1
+
+
+def test_a_repeat_asks_its_worker_for_the_same(catalogue, host):
+    trials = expand(shipped("compare", {"axes.repeats": 3}), catalogue, host).trials
+    jobs = {train_job(trial, fake.environment()).model_dump_json() for trial in trials}
+    assert len(jobs) == len(trials) / 3
 
 
 def test_a_variant_changes_the_trial_but_not_its_key(catalogue, host):

@@ -232,7 +232,7 @@ def test_events_that_could_not_be_read_are_a_doubt():
 
 
 def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
-    report.render(run(timed(), checks=[checked()]), tmp_path)
+    report.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"index.html", "results.csv", "results.md", "parity.csv", "accuracy.svg", "epochs.svg"}
 

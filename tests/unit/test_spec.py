@@ -34,6 +34,12 @@ def changed(path: str, value: object) -> dict:
     return raw
 
 
+def paired(*pairs: list[str]) -> dict:
+    raw = changed("pairs", list(pairs))
+    raw["axes"]["variants"] = {"mxnet": ["1.5", "1.5-mkl"], "pytorch": "2.13"}
+    return raw
+
+
 MALFORMED = {
     "wrong type": (changed("training", {"epochs": "ten"}), "training.epochs is 'ten'; it must be a valid integer"),
     "float for an integer": (
@@ -95,6 +101,28 @@ MALFORMED = {
     ),
     "stray synthetic": (changed("dataset/synthetic", {}), "dataset.synthetic is set while dataset.name is 'gtsrb'"),
     "name with a slash": (changed("name", "../up"), "name is '../up'; it must match"),
+    "workers without a loader": (
+        changed("measure", {"loader_workers": 4}),
+        "measure.loader_workers is 4 while measure.feed is 'host'",
+    ),
+    "loaders of resident batches": (
+        {**changed("measure", {"feed": "resident"}), "axes": {**GOOD["axes"], "loader_workers": [0, 4]}},
+        "axes.loader_workers asks for the framework's own loader while measure.feed is 'resident'",
+    ),
+    "workers twice": (changed("axes/loader_workers", [4, 4]), "axes.loader_workers[1] repeats 4"),
+    "CLAHE twice": (changed("axes/clahe", [True, True]), "axes.clahe[1] repeats true"),
+    "an unknown study": (changed("study", "clage"), "study is 'clage'; allowed: build-flags, clahe"),
+    "a pair of one": (paired(["mxnet:1.5"]), "pairs[0]"),
+    "a pair of three": (paired(["a:1", "b:1", "c:1"]), 'pairs[0] is ["a:1", "b:1", "c:1"]; it takes 2 values at most.'),
+    "a pair without variants": (paired(["mxnet", "mxnet:1.5"]), "pairs[0][0] is 'mxnet'; it must match"),
+    "a pair that is not asked for": (
+        paired(["mxnet:1.5", "mxnet:1.5-mlk"]),
+        "pairs[0] names 'mxnet:1.5-mlk', which axes.variants does not ask for. Asked for: mxnet:1.5, mxnet:1.5-mkl, "
+        "pytorch:2.13. Did you mean 'mxnet:1.5-mkl'?",
+    ),
+    "a pair of two frameworks": (paired(["mxnet:1.5", "pytorch:2.13"]), "a pair is two builds of one framework"),
+    "a thing against itself": (paired(["mxnet:1.5", "mxnet:1.5"]), "invoke compare mxnet:1.5 mxnet:1.5"),
+    "a pair twice": (paired(["mxnet:1.5", "mxnet:1.5-mkl"], ["mxnet:1.5", "mxnet:1.5-mkl"]), "pairs[1] repeats"),
     "not JSON": ('{"name": ', "line 1, column 10 is not JSON"),
     "repeated key": ('{"name": "a", "name": "b"}', "the key 'name' stands twice"),
     "a list": ("[]", "a spec is a JSON object"),
@@ -140,3 +168,12 @@ def test_changes_replace_what_the_file_says(tmp_path):
 def test_a_bad_change_is_refused_like_a_bad_file(tmp_path):
     with pytest.raises(SpecError, match=r"training.epochs is 0; it must be between 1 and 1000"):
         load_spec(write(tmp_path, GOOD), FRAMEWORKS, {"training.epochs": 0})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"axes.frameworks": ["pytorch"]}, {"axes.variants.mxnet": ["1.5"]}], ids=["framework", "variant"]
+)
+def test_pairs_that_are_no_longer_whole_are_left_behind(tmp_path, changes):
+    path = write(tmp_path, paired(["mxnet:1.5", "mxnet:1.5-mkl"]))
+    assert load_spec(path, FRAMEWORKS).pairs == (("mxnet:1.5", "mxnet:1.5-mkl"),)
+    assert load_spec(path, FRAMEWORKS, changes).pairs == ()

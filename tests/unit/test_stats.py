@@ -182,3 +182,28 @@ def test_one_significant_cell_of_many_must_be_more_significant():
 def test_mean_of_cells_is_geometric():
     mean = stats.geometric_mean([([[1.0]] * 6, [[2.0]] * 6), ([[1.0]] * 6, [[8.0]] * 6)])
     assert (mean.effect, mean.low, mean.high) == (pytest.approx(4.0), pytest.approx(4.0), pytest.approx(4.0))
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [([1, 2, 3, 4, 5, 6], 2 / 64), ([1, -1, 1, -1], 1.0), ([0, 0, 1], 1.0), ([0.0], 1.0), ([-1] * 5, 2 / 32)],
+)
+def test_a_sign_test_counts_sides_and_no_zeros(differences, p):
+    assert stats.sign_test(differences) == pytest.approx(p)
+
+
+def test_shares_that_chance_alone_parts_are_the_same():
+    assert stats.same_share([900, 905, 898], [1000, 1000, 1000]) > 0.05
+    assert stats.same_share([900, 800, 900], [1000, 1000, 1000]) < 0.001
+    assert stats.same_share([1000, 1000], [1000, 1000]) == 1.0
+
+
+def test_pearsons_figure_is_that_of_the_textbook():
+    # 60 of 100 against 40 of 100: chi-squared is 4 * 10^2 / 50 = 8 with one degree of freedom
+    assert stats.same_share([60, 40], [100, 100]) == pytest.approx(0.0046777, abs=1e-6)
+
+
+def test_holm_stops_at_the_first_that_is_not_significant():
+    assert stats.holm([0.04, 0.01, 0.03]) == {1}
+    assert stats.holm([0.02, 0.01, 0.01]) == {0, 1, 2}
+    assert stats.holm([]) == set()

@@ -6,7 +6,14 @@ Adapter(net, weights, device, options)
                device is 'cpu' or 'gpu': never another in silence. weights: name -> float32 array, copied.
                options: learning_rate, momentum, batch_size, threads, seed, and the variant's own (see own_options).
                Raises Unsupported for an op or device it cannot lower, BadJob for an option it does not know.
-place(x, y)    a batch where the framework wants it; x float32 (n, 3, s, s), y int64 (n,). May transpose.
+place(x, y)    a batch where the framework wants it; x float32 (n, 3, s, s), y int64 (n,), as numpy arrays or as its own
+               loader gives them. May transpose.
+load(batches, order, workers)
+               an iterable over the (x, y) of each batch of `order`, in that order, bit for bit what batches.cut gives,
+               made by the framework's own loader with `workers` workers (0: none beside the training itself).
+               batches: as in workers/batches.py: pictures, labels, scale, and batches[number] for one picture.
+               Called before the clock of an epoch starts and iterated once, inside it. Raises Unsupported("feed", why)
+               if its loader cannot.
 step(batch)    one SGD update with momentum on the mean softmax cross-entropy; a lazy handle of the loss before it.
 loss_value(h)  that loss as a float.
 predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.

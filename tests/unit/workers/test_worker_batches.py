@@ -53,6 +53,13 @@ def test_a_batch_is_float32_and_nobody_elses():
     assert batches.cut(numpy.arange(4))[0].max() < 1
 
 
+def test_one_picture_is_what_a_batch_holds_of_it():
+    batches = numbered(256)
+    x, y = batches.cut(numpy.array([7, 51]))
+    assert batches[51][0].tobytes() == x[1].tobytes()
+    assert batches[51][1] == y[1]
+
+
 JOB = {"input_size": 2, "classes": 43, "batch_size": 4}
 
 

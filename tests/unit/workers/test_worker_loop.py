@@ -1,6 +1,7 @@
 """What the clocks read, with a clock that the fake adapter moves."""
 
 import gc
+import hashlib
 
 import numpy
 import pytest
@@ -195,3 +196,87 @@ def test_each_epoch_trains_on_its_own_order():
     world.batches.shuffled = lambda seed, epoch: seen.append((seed, epoch)) or Batches.shuffled(world.batches, 0, 0)
     world.train(seed=9, epochs=2)
     assert seen == [(9, 0), (9, 1)]
+
+
+class NativeWorld(World):
+    """A world whose framework has a loader, which takes WAIT seconds for each batch and START for the first."""
+
+    START, WAIT = 0.3, 0.003
+    loaded = 0
+    is_released = False
+    surplus = 0
+
+    def load(self, batches, order, workers):
+        self.workers = workers
+        self.calls.append("load")
+
+        def run():
+            self.now += self.START
+            for numbers in list(order) + [order[0]] * self.surplus:
+                self.now += self.WAIT
+                self.loaded += 1
+                yield Batches.cut(batches, numbers)
+            self.is_released = True
+
+        return run()
+
+
+def test_a_native_step_places_what_the_loader_gives_and_input_is_the_wait_for_it():
+    epoch = NativeWorld().train(feed="native", loader_workers=4)
+    assert epoch["step_seconds"] == near([PLACE + STEP + SYNC] * 4)
+    wait, start = NativeWorld.WAIT, NativeWorld.START
+    assert epoch["input_seconds"] == near([start + wait, wait, wait, wait])
+
+
+def test_a_native_loader_is_made_before_the_clock_and_starts_inside_it():
+    world = NativeWorld()
+    epoch = world.train(feed="native", loader_workers=4)
+    assert world.calls[:2] == ["load", "training"]
+    assert epoch["epoch_seconds"] == near(sum(epoch["step_seconds"]) + sum(epoch["input_seconds"]))
+
+
+def test_a_native_loader_is_told_its_workers_and_released_after_each_epoch():
+    world = NativeWorld()
+    world.train(feed="native", loader_workers=16, epochs=2)
+    assert (world.workers, world.calls.count("load"), world.loaded, world.is_released) == (16, 2, 8, True)
+
+
+def test_a_loader_that_gives_more_than_was_asked_for_is_a_bug():
+    world = NativeWorld()
+    world.surplus = 1
+    with pytest.raises(ValueError, match="more batches than it was asked for"):
+        world.train(feed="native")
+
+
+class WeighedWorld(World):
+    """A world whose weights move with each step; `place` keeps what it is given in mind for `predict`."""
+
+    def weights(self):
+        self._pass("weights", 1.0)
+        return {"a": numpy.full(2, self.calls.count("step"), numpy.float32), "b": numpy.zeros(3, numpy.float32)}
+
+
+def test_a_fingerprint_names_every_weight_in_order_and_the_classes_seen():
+    world = WeighedWorld()
+    world.train(fingerprint="epoch", epochs=2)
+    first, second = world.events("fingerprint")
+    assert (first["epoch"], second["epoch"]) == (0, 1)
+    assert list(first["weights"]) == ["a", "b"]
+    assert first["weights"]["b"] == hashlib.sha256(numpy.zeros(3, "<f4").tobytes()).hexdigest()
+    assert first["weights"]["a"] != second["weights"]["a"]
+    all_class_0 = hashlib.sha256(numpy.zeros(8, "<i8").tobytes()).hexdigest()
+    assert first["predictions"] == {"valid": all_class_0}
+
+
+def test_a_fingerprint_is_outside_every_clock():
+    plain, hashed = WeighedWorld(), WeighedWorld()
+    plain.train()
+    hashed.train(fingerprint="epoch")
+    assert hashed.events("epoch") == plain.events("epoch")
+    assert hashed.events("score") == plain.events("score")
+
+
+def test_nothing_is_fingerprinted_that_was_not_asked_for():
+    world = World()  # which has no weights to give
+    world.train()
+    assert world.events("fingerprint") == []

@@ -35,6 +35,8 @@ JOB = {
     "threads": 1,
     "options": {},
     "expects": {},
+    "loader_workers": 0,
+    "fingerprint": "none",
 }
 
 
@@ -110,9 +112,30 @@ def test_the_seed_decides_the_weights(start):
     assert hashes[0] != hashes[2]
 
 
+def test_fingerprints_end_with_the_weights_that_were_saved_and_the_test_pictures(start):
+    _, events, folder = start(fingerprint="epoch")
+    first, last, end = [event for event in events if event["kind"] == "fingerprint"]
+    with numpy.load(str(folder / "weights.npz")) as weights:
+        saved = {name: hashlib.sha256(weights[name].tobytes()).hexdigest() for name in weights.files}
+        assert list(last["weights"]) == weights.files
+    assert last["weights"] == saved
+    assert first["weights"] != saved
+    assert [list(event["predictions"]) for event in (first, last, end)] == [["valid"], ["valid"], ["test"]]
+
+
+def test_one_seed_leaves_one_set_of_fingerprints(start):
+    seen = [[e for e in start(fingerprint="epoch", seed=seed)[1] if e["kind"] == "fingerprint"] for seed in (1, 1, 2)]
+    for events in seen:
+        for event in events:
+            del event["t"]
+    assert seen[0] == seen[1]
+    assert seen[0] != seen[2]
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
+        ({"feed": "native"}, 66, "feed: numpy has no loader of its own"),
         ({"v": 2}, 64, "version 2"),
         ({"framework": "theano"}, 64, "framework is 'theano'; known: "),
         ({"model_params": {"depth": 9}}, 64, "6n"),

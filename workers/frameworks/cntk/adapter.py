@@ -48,6 +48,12 @@ class Adapter(object):
         """Values of CNTK, which are copies, with one-hot labels."""
         return cntk.Value(x, device=self._device), cntk.Value(self._one_hot[y], device=self._device)
 
+    def load(self, batches, order, workers):
+        """Raises Unsupported: its reader keeps its own order."""
+        raise Unsupported(
+            "feed", "CNTK's reader of arrays (MinibatchSourceFromData) keeps its own order and has no workers"
+        )
+
     def step(self, batch):
         """One update; the loss before it. The Trainer keeps it no longer than a step, so it is read here."""
         x, y = batch

@@ -46,8 +46,14 @@ class Adapter(object):
         )
 
     def place(self, x, y):
-        """Arrays of their own on the device."""
-        return mxnet.nd.array(x, self._context), mxnet.nd.array(y, self._context)
+        """Arrays of their own on the device, both float32, which is what MXNet makes of numpy's if it is not told."""
+        return mxnet.nd.array(x, self._context, "float32"), mxnet.nd.array(y, self._context, "float32")
+
+    def load(self, batches, order, workers):
+        """Gluon's DataLoader: `workers` processes, which cut picture by picture and hand over in shared memory."""
+        return gluon.data.DataLoader(
+            batches, batch_sampler=[numbers.tolist() for numbers in order], num_workers=workers
+        )
 
     def step(self, batch):
         """One update; the loss of each picture before it, as an array without its graph."""

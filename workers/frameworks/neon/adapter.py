@@ -75,6 +75,10 @@ class Adapter(object):
             labels = self._tensor(y == numpy.arange(self._classes)[:, None])
         return Placed(pictures, labels, count)
 
+    def load(self, batches, order, workers):
+        """Raises Unsupported: its reader keeps its own order."""
+        raise Unsupported("feed", "Neon's reader of arrays (ArrayIterator) keeps its own order and has no workers")
+
     def step(self, batch):
         """One update; the loss before it, as an array of one number."""
         if batch.count != self._size:

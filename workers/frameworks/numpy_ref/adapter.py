@@ -33,6 +33,10 @@ class Adapter(object):
         """The pictures in the oracle's own precision."""
         return x.astype(self.dtype), y
 
+    def load(self, batches, order, workers):
+        """Raises Unsupported: numpy has none."""
+        raise Unsupported("feed", "numpy has no loader of its own")
+
     def step(self, batch):
         """One update; the loss before it."""
         loss, gradients = self.gradients(batch)

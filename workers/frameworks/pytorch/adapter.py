@@ -3,6 +3,7 @@
 import torch
 import torch.backends.mkldnn  # 1.3 does not import it by itself
 from torch import nn
+from torch.utils.data import DataLoader
 
 from workers import native
 from workers.frameworks import own_options
@@ -64,7 +65,11 @@ class Adapter(object):
 
     def place(self, x, y):
         """Tensors on the device; on the CPU they share the batch's memory."""
-        return torch.from_numpy(x).to(device=self._device, **self._layout), torch.from_numpy(y).to(self._device)
+        return torch.as_tensor(x).to(device=self._device, **self._layout), torch.as_tensor(y).to(self._device)
+
+    def load(self, batches, order, workers):
+        """A DataLoader: `workers` processes, which cut picture by picture and hand batches over in shared memory."""
+        return DataLoader(batches, batch_sampler=[numbers.tolist() for numbers in order], num_workers=workers)
 
     def step(self, batch):
         """One update; the loss before it, as a tensor without its graph."""

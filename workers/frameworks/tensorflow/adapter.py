@@ -7,6 +7,7 @@ trains on a CPU.
 
 import os
 
+import numpy
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
@@ -36,6 +37,7 @@ class Adapter(object):
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
         self._rate, self._momentum = options["learning_rate"], options["momentum"]
+        self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
         picture, label = tf.TensorSpec((None, height, width, channels)), tf.TensorSpec((None,), tf.int64)
         self._step = tf.function(self._update, [picture, label], jit_compile=own["jit_compile"])
@@ -45,6 +47,19 @@ class Adapter(object):
         """Tensors on the device, pictures as NHWC."""
         with tf.device(self._device):
             return tf.transpose(x, (0, 2, 3, 1)), tf.constant(y)
+
+    def load(self, batches, order, workers):
+        """A tf.data pipeline: batch by batch, `workers` at a time on TensorFlow's own threads (0: one, when asked)."""
+        if self._loaded is not batches:  # the pictures go over once, not once an epoch
+            with tf.device("/CPU:0"):
+                self._loaded, self._arrays = batches, (tf.constant(batches.pictures), tf.constant(batches.labels))
+        pictures, labels = self._arrays
+
+        def cut(numbers):
+            return tf.cast(tf.gather(pictures, numbers), tf.float32) * batches.scale, tf.gather(labels, numbers)
+
+        cuts = tf.data.Dataset.from_tensor_slices(numpy.stack(order)).map(cut, workers or None)
+        return cuts.prefetch(workers) if workers else cuts
 
     def step(self, batch):
         """One update; the loss before it, as a tensor."""

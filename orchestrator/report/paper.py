@@ -1,0 +1,88 @@
+"""The figures of the study of 2020, from paper.json beside this file: with its errata applied, and named."""
+
+import functools
+from pathlib import Path
+
+from orchestrator.trial import Device, Frozen, Model
+
+FIGURES = Path(__file__).resolve().with_name("paper.json")
+
+Pair = tuple[str, str]
+
+
+class Result(Frozen):
+    """One cell of its tables 2, 4 and 5: seconds of the whole training, accuracy in per cent."""
+
+    table: int
+    framework: str
+    model: str
+    input_size: int
+    device: Device
+    total_seconds: float
+    accuracy_percent: float
+
+
+class Tuning(Frozen):
+    """A row of its tuning table (IDSIA at 48x48); pairs: ours that change the same thing, by subject."""
+
+    framework: str
+    device: Device
+    change: str
+    before_s_per_epoch: float
+    after_s_per_epoch: float
+    pairs: tuple[Pair, ...]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast it became."""
+        return self.before_s_per_epoch / self.after_s_per_epoch
+
+    @property
+    def words(self) -> str:
+        """'1.92x (219.9 to 114.4 s an epoch)'."""
+        return f"{self.ratio:.2f}x ({self.before_s_per_epoch:g} to {self.after_s_per_epoch:g} s an epoch)"
+
+
+class Paper(Frozen):
+    """All of it that we compare with. loader_workers_s_per_epoch: PyTorch's, on its GPU, by number of workers.
+
+    deterministic_s_per_epoch: CNTK's, on its GPU, with deterministic algorithms 'off' and 'on'.
+    """
+
+    source: str
+    machine: str
+    epochs: int
+    batch_size: int
+    training_pictures: int
+    errata: tuple[str, ...]
+    results: tuple[Result, ...]
+    tuning: tuple[Tuning, ...]
+    loader_workers_s_per_epoch: dict[str, float]
+    deterministic_s_per_epoch: dict[str, float]
+
+    def result(self, framework: str, model: Model, input_size: int, device: Device) -> Result | None:
+        """The cell of these; None if the paper has none (nothing at 64x64: erratum 2)."""
+        name = f"{model.name}{model.depth or ''}"
+        asked = (framework, name, input_size, device)
+        return next(
+            (one for one in self.results if asked == (one.framework, one.model, one.input_size, one.device)), None
+        )
+
+    def images_per_second(self, result: Result) -> float:
+        """Training pictures over the whole training's seconds."""
+        return self.epochs * self.training_pictures / result.total_seconds
+
+    def tuning_of(self, pair: Pair) -> Tuning | None:
+        """The row of its tuning table that changes what this pair changes."""
+        return next((one for one in self.tuning if pair in one.pairs), None)
+
+    @property
+    def caution(self) -> str:
+        """What stands beside each of its figures."""
+        return f"The study's machine was another ({self.machine}): its figures say what to expect, no more."
+
+
+@functools.cache
+def paper() -> Paper:
+    """The figures; read once."""
+    return Paper.model_validate_json(FIGURES.read_text(encoding="utf-8"))

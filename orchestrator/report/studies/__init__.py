@@ -1,0 +1,32 @@
+"""The questions that a spec can ask, each answered in a section of the report, on the console and in --json."""
+
+from collections.abc import Callable
+
+from orchestrator.compare import Floor
+from orchestrator.report.studies import levels
+from orchestrator.report.studies.beside import beside_the_paper
+from orchestrator.report.studies.determinism import determinism
+from orchestrator.report.studies.loaders import loader_workers
+from orchestrator.report.studies.pairs import pairs_section
+from orchestrator.report.studies.section import Section, StudyTable
+from orchestrator.stored import StoredRun
+from orchestrator.trial import Study
+
+__all__ = ["Section", "StudyTable", "answers", "beside_the_paper"]
+
+_ANSWERS: dict[Study, Callable[[StoredRun, Floor | None], Section]] = {
+    "clahe": lambda stored, floor: levels.levels(levels.CLAHE, stored, floor),
+    "depth": lambda stored, floor: levels.levels(levels.DEPTH, stored, floor),
+    "determinism": lambda stored, _: determinism(stored),
+    "input-size": lambda stored, floor: levels.levels(levels.INPUT_SIZE, stored, floor),
+    "loader-workers": loader_workers,
+}
+"""Of 'build-flags' the pairs are the answer."""
+
+
+def answers(stored: StoredRun, floor: Floor | None) -> list[Section]:
+    """The section of the run's study, if it is one, and of its pairs, if it names any."""
+    asked = stored.facts.study
+    found = [_ANSWERS[asked](stored, floor)] if asked in _ANSWERS else []
+    pairs = pairs_section(stored, floor)
+    return [*found, pairs] if pairs else found

@@ -1,0 +1,88 @@
+"""A run beside the study of 2020: the cells that both have."""
+
+from collections.abc import Sequence
+
+from orchestrator.report.paper import paper
+from orchestrator.report.studies.section import Row, Section, StudyTable
+from orchestrator.report.tables import summary_rows
+from orchestrator.stored import StoredRun
+
+
+def beside_the_paper(stored: StoredRun) -> Section | None:
+    """Our cells beside the paper's, where the framework, network, size and device are the same; None if none is.
+
+    Runs on drawn signs, without CLAHE or with another loader are other cells.
+    """
+    rows = [row for found in summary_rows(stored) if (row := _row(found, stored)) is not None]
+    if not rows:
+        return None
+    for _, members in _cells(rows):
+        fastest = {side: max(float(row[f"{side}_images_per_second"]) for row in members) for side in ("ours", "paper")}
+        for row in members:
+            row["ours_times"] = fastest["ours"] / row["ours_images_per_second"]
+            row["paper_times"] = fastest["paper"] / row["paper_images_per_second"]
+    table = StudyTable(
+        "paper",
+        "Training speed and test accuracy of the cells that both have; behind the fastest of the cell, in times.",
+        {
+            "cell": "cell",
+            "subject": "subject",
+            "ours_images_per_second": "images/s",
+            "paper_images_per_second": "the paper's",
+            "ratio": "ours / the paper's",
+            "ours_times": "behind the fastest",
+            "paper_times": "in the paper",
+            "accuracy_test": "test accuracy",
+            "accuracy_paper": "the paper's",
+        },
+        rows,
+    )
+    orders = tuple(_order(cell, members) for cell, members in _cells(rows) if len(members) > 1)
+    return Section(
+        anchor="paper",
+        title="Beside the paper",
+        about=(
+            f"{paper().source}. Ours are batches over the median step; the paper's are "
+            f"{paper().epochs} epochs of {paper().training_pictures:,} pictures over its total time, so a part of its "
+            "figure is not the step's."
+        ),
+        verdicts=orders,
+        tables=(table,),
+        notes=(paper().caution, *paper().errata),
+    )
+
+
+def _row(found: Row, stored: StoredRun) -> Row | None:
+    place = (found["device"], found["cell"], found["subject"])
+    trial = next(
+        (one.trial for one in stored.trials if (one.trial.device, one.trial.cell, one.trial.subject) == place), None
+    )
+    if trial is None or not found["images_per_second"] or trial.dataset.name != "gtsrb" or trial.cell != trial.network:
+        return None
+    theirs = paper().result(trial.framework, trial.model, trial.input_size, trial.device)
+    if theirs is None:
+        return None
+    speed = paper().images_per_second(theirs)
+    return {
+        "cell": f"{trial.cell} {trial.device}",
+        "framework": trial.framework,
+        "subject": trial.subject,
+        "ours_images_per_second": found["images_per_second"],
+        "paper_images_per_second": speed,
+        "ratio": found["images_per_second"] / speed,
+        "accuracy_test": found["accuracy_test"],
+        "accuracy_paper": theirs.accuracy_percent / 100,
+    }
+
+
+def _cells(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    return [(cell, [row for row in rows if row["cell"] == cell]) for cell in dict.fromkeys(row["cell"] for row in rows)]
+
+
+def _order(cell: str, members: Sequence[Row]) -> str:
+    ours = sorted(members, key=lambda row: float(row["ours_times"]))
+    theirs = sorted({row["framework"]: row for row in members}.values(), key=lambda row: float(row["paper_times"]))
+    return (
+        f"{cell}, fastest first: here {', '.join(row['subject'] for row in ours)}; "
+        f"in the paper {', '.join(row['framework'] for row in theirs)}."
+    )

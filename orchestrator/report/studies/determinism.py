@@ -1,0 +1,65 @@
+"""How far runs of one seed are alike, and what the frameworks' deterministic switches make of it."""
+
+from collections.abc import Sequence
+
+from orchestrator.determinism import Grade, grade
+from orchestrator.report.paper import paper
+from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.tables import natural
+from orchestrator.stored import StoredRun, StoredTrial
+
+
+def determinism(stored: StoredRun) -> Section:
+    """A row for each subject, cell and seed."""
+    found = grouped(
+        stored.trials, lambda one: (one.trial.subject, f"{one.trial.cell} {one.trial.device}", one.trial.seed)
+    )
+    rows = [_row(*place, found[place]) for place in sorted(found, key=lambda place: natural(" ".join(map(str, place))))]
+    headings = {"subject": "subject", "cell": "cell", "seed": "seed", "runs": "runs", "grade": "grade"}
+    headings |= {"step": "first other loss", "layer": "first other weights"}
+    headings |= {"accuracy_test_low": "test accuracy from", "accuracy_test_high": "to", "note": "note"}
+    off, on = (paper().deterministic_s_per_epoch[which] for which in ("off", "on"))
+    return Section(
+        anchor="determinism",
+        title="Determinism",
+        about=(
+            "Runs of one seed in fresh processes. bit-exact: every weight after every epoch, every loss and every "
+            "predicted class are the same; loss-exact: every loss; prediction-exact: every predicted class; "
+            "statistically equal: test accuracies differ by no more than chance; divergent: by more. Weights are "
+            "compared after each epoch, losses at each step."
+        ),
+        verdicts=tuple(f"{row['subject']} in {row['cell']}, seed {row['seed']}: {row['words']}." for row in rows),
+        tables=(StudyTable("determinism", "Runs of one seed, and where they part.", headings, rows),),
+        notes=(
+            "The paper: with a fixed seed training on the CPU repeats, on the GPU it does not, in any framework; CNTK "
+            "alone repeats 20 to 30 epochs on the GPU with its deterministic algorithms forced, at "
+            f"{on:g} s an epoch instead of {off:g}: {on / off:.2f}x as long.",
+            paper().caution,
+        ),
+    )
+
+
+def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> Row:
+    sound = ok(trials)
+    tests = [test for one in sound if (test := one.timeline.accuracy("test")) is not None]
+    row: Row = {"subject": subject, "cell": cell, "seed": seed, "runs": len(sound)}
+    row |= {"accuracy_test_low": min(tests, default=None), "accuracy_test_high": max(tests, default=None)}
+    try:
+        found = grade([one.timeline for one in sound])
+    except ValueError as error:
+        reason = note_of(trials) or str(error)
+        return row | {"grade": None, "step": None, "layer": None, "note": reason, "words": f"no grade: {reason}"}
+    layer = found.layer
+    row |= {"grade": found.level, "note": note_of(trials), "words": _words(found)}
+    row["step"] = found.step and f"epoch {found.step[0] + 1}, step {found.step[1] + 1}"
+    row["layer"] = layer and f"epoch {layer.epoch + 1}, {layer.name} ({layer.apart} of {layer.count} arrays)"
+    return row
+
+
+def _words(found: Grade) -> str:
+    text = f"{found.level} over {found.runs} runs"
+    if found.step is not None:
+        text += f"; losses part at step {found.step[1] + 1} of epoch {found.step[0] + 1}"
+    if found.layer is not None:
+        text += f"; weights differ from {found.layer.name} on after epoch {found.layer.epoch + 1}"
+    return text

@@ -1,0 +1,205 @@
+"""What one property of the pictures or of the network changes: error rate over seeds, and time, level by level."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator import stats
+from orchestrator.compare import Floor
+from orchestrator.report.paper import paper
+from orchestrator.report.studies.loaders import longer
+from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.tables import natural
+from orchestrator.report.text import percent
+from orchestrator.stored import StoredRun, StoredTrial
+from orchestrator.trial import Trial
+
+Place = tuple[str, str]
+Turn = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One study of this kind.
+
+    level: what a trial stands for, in words. rank: levels in this order; the others are held against the first.
+    rest:  what all levels of one comparison share, beside subject and device.
+    is_timed: whether a level can change the speed.
+    """
+
+    name: str
+    title: str
+    about: str
+    level: Callable[[Trial], str]
+    rank: Callable[[Trial], int]
+    rest: Callable[[Trial], str]
+    is_timed: bool
+    notes: tuple[str, ...]
+
+
+CLAHE = Question(
+    "clahe",
+    "CLAHE",
+    "The same networks on pictures with and without CLAHE (contrast-limited adaptive histogram equalisation).",
+    level=lambda trial: "with CLAHE" if trial.dataset.clahe else "without CLAHE",
+    rank=lambda trial: int(not trial.dataset.clahe),
+    rest=lambda trial: trial.network,
+    is_timed=False,
+    notes=(
+        "The paper equalised every picture, because lighting varies, and gives no figure without; the errors that "
+        "stand beside ours are its own with CLAHE. Its clip limit and tiles are not stated (here 2, and 4 by 4).",
+    ),
+)
+
+INPUT_SIZE = Question(
+    "input-size",
+    "Input size",
+    "The same networks on pictures of several sizes.",
+    level=lambda trial: f"{trial.input_size}x{trial.input_size}",
+    rank=lambda trial: trial.input_size,
+    rest=lambda trial: trial.model.label,
+    is_timed=True,
+    notes=("The paper: no input size dominates in accuracy, and 32x32 is the economical choice.", paper().errata[1]),
+)
+
+DEPTH = Question(
+    "depth",
+    "Depth",
+    "Networks of one family and several depths, on the same pictures.",
+    level=lambda trial: trial.model.label,
+    rank=lambda trial: trial.model.depth or 0,
+    rest=lambda trial: f"{trial.model.name} at {trial.input_size}x{trial.input_size}",
+    is_timed=True,
+    notes=("The paper: ResNet-32 does not beat ResNet-20.",),
+)
+
+
+def levels(question: Question, stored: StoredRun, floor: Floor | None) -> Section:
+    """A row for each subject and level, and a sentence for each level after the first."""
+    places = grouped(stored.trials, lambda one: (one.trial.subject, f"{question.rest(one.trial)} {one.trial.device}"))
+    by_level = {
+        place: grouped(sorted(members, key=lambda one: question.rank(one.trial)), lambda one: question.level(one.trial))
+        for place, members in sorted(places.items(), key=lambda item: natural(" ".join(item[0])))
+    }
+    errors, times = _error_words(by_level), _time_words(by_level, floor) if question.is_timed else {}
+    rows = [_row(place, level, trials) for place, found in by_level.items() for level, trials in found.items()]
+    for row in rows:
+        where = ((row["subject"], row["cell"]), row["level"])
+        row |= {"error_words": errors.get(where), "time_words": times.get(where)}
+    headings = {
+        "subject": "subject",
+        "cell": "of",
+        "level": "level",
+        "runs": "runs",
+        "error_test": "test error, median",
+    }
+    headings |= {"error_test_low": "from", "error_test_high": "to", "error_valid": "validation error"}
+    headings |= {"step_ms": "step ms", "epoch_s": "epoch s"} if question.is_timed else {}
+    headings |= {"time_words": "a step takes"} if question.is_timed else {}
+    headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if question.is_timed else {})
+    about = (
+        f"{question.about} Test error: one less the accuracy after the last epoch, median and range over the runs. "
+        "Errors of two levels are set side by side seed by seed (sign test; all of this run are one family)."
+    )
+    return Section(
+        anchor=question.name,
+        title=question.title,
+        about=about + (" Times: as for builds, by pairs of runs." if question.is_timed else ""),
+        verdicts=tuple(_sentence(row, question) for row in rows if row["error_words"]),
+        tables=(StudyTable(question.name, "Error and time, level by level.", {**headings, "note": "note"}, rows),),
+        notes=(*question.notes, paper().caution, paper().errata[0], paper().errata[3], paper().errata[4]),
+    )
+
+
+def _sentence(row: Row, question: Question) -> str:
+    text = f"{row['subject']} {row['cell']}, {row['level']}: {row['error_words']}"
+    return f"{text}; a step takes {row['time_words']}." if question.is_timed and row["time_words"] else f"{text}."
+
+
+def _row(place: Place, level: str, trials: Sequence[StoredTrial]) -> Row:
+    sound = ok(trials)
+    tests = stats.repeats([error for one in sound if (error := _error(one, "test")) is not None])
+    steps = [float(np.median(one.timeline.steady_steps)) for one in sound if one.timeline.steady_steps.size]
+    epochs = [float(np.median(one.timeline.steady_epochs)) for one in sound if one.timeline.steady_epochs.size]
+    valid = [error for one in sound if (error := _error(one, "valid")) is not None]
+    asked = trials[0].trial
+    theirs = (
+        paper().result(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
+    )
+    row: Row = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
+    row |= {"error_test": tests and tests.median, "error_test_low": tests and tests.low}
+    row |= {"error_test_high": tests and tests.high, "error_valid": float(np.median(valid)) if valid else None}
+    row |= {"step_ms": float(np.median(steps)) * 1000 if steps else None}
+    row |= {"epoch_s": float(np.median(epochs)) if epochs else None}
+    row |= {"error_paper": theirs and 1 - theirs.accuracy_percent / 100}
+    return row | {"paper_s": theirs and theirs.total_seconds / paper().epochs, "note": note_of(trials)}
+
+
+def _error_words(by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[Place, str], str]:
+    """By place and level, how its error differs from the first level's, over the seeds that both have."""
+    found: dict[tuple[Place, str], list[float]] = {}
+    firsts: dict[tuple[Place, str], str] = {}
+    for place, members in by_level.items():
+        first, *others = members
+        for level in others:
+            ours, base = _by_seed(members[level]), _by_seed(members[first])
+            differences = [ours[seed] - base[seed] for seed in ours if seed in base]
+            if differences:
+                found[place, level], firsts[place, level] = differences, first
+    p_values = [stats.sign_test(differences) for differences in found.values()]
+    significant = stats.holm(p_values)
+    return {
+        where: _difference_words(differences, firsts[where], p_values[at], at in significant)
+        for at, (where, differences) in enumerate(found.items())
+    }
+
+
+def _difference_words(differences: Sequence[float], first: str, p: float, is_significant: bool) -> str:
+    middle, low, high = float(np.median(differences)), min(differences), max(differences)
+    side = "lower" if middle < 0 else "higher"
+    text = (
+        f"the test error is {percent(abs(middle)).removesuffix(' %')} points {side} than {first} in the median of "
+        f"{len(differences)} seed{'' if len(differences) == 1 else 's'} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    )
+    if len(differences) < stats.ENOUGH_REPEATS:
+        return f"{text}; fewer than {stats.ENOUGH_REPEATS} seeds give no verdict"
+    return f"{text}; {'shown' if is_significant else 'no difference shown'} (p = {p:.2g})"
+
+
+def _time_words(
+    by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]], floor: Floor | None
+) -> dict[tuple[Place, str], str]:
+    """By place and level, how many times as long a step takes as in the first level."""
+    ratios: dict[tuple[Place, str], stats.Ratio] = {}
+    for place, members in by_level.items():
+        first, *others = members
+        base = _by_turn(members[first])
+        for level in others:
+            ours = _by_turn(members[level])
+            common = [turn for turn in ours if turn in base]
+            if common:
+                sides = [base[turn] for turn in common], [ours[turn] for turn in common]
+                ratios[place, level] = stats.paired_ratio(*sides)
+    verdicts = stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0)
+    return {where: longer(ratio, verdict) for (where, ratio), verdict in zip(ratios.items(), verdicts, strict=True)}
+
+
+def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
+    """The median test error of each seed: repeats of one seed are not seeds."""
+    found: dict[int, list[float]] = {}
+    for one in ok(trials):
+        error = _error(one, "test")
+        if error is not None:
+            found.setdefault(one.trial.seed, []).append(error)
+    return {seed: float(np.median(errors)) for seed, errors in found.items()}
+
+
+def _by_turn(trials: Sequence[StoredTrial]) -> dict[Turn, stats.Array]:
+    steps = {(one.trial.seed, one.trial.repeat): one.timeline.steady_steps for one in ok(trials)}
+    return {turn: seconds for turn, seconds in steps.items() if seconds.size}
+
+
+def _error(one: StoredTrial, split: str) -> float | None:
+    accuracy = one.timeline.accuracy(split)
+    return None if accuracy is None else 1 - accuracy

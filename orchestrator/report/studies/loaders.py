@@ -1,0 +1,110 @@
+"""What a framework's own loader costs with more and fewer workers, the clocks of step and input apart."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from orchestrator import stats
+from orchestrator.compare import Floor
+from orchestrator.report.paper import paper
+from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.tables import natural
+from orchestrator.stored import StoredRun, StoredTrial
+
+Place = tuple[str, str]
+
+
+def loader_workers(stored: StoredRun, floor: Floor | None) -> Section:
+    """A row for each subject, cell and number of workers; the fewest workers are what the others are held against."""
+    native = [one for one in stored.trials if one.trial.measure.feed == "native"]
+    places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.network} {one.trial.device}"))
+    levels = {
+        place: dict(sorted(grouped(trials, lambda one: one.trial.measure.loader_workers).items()))
+        for place, trials in places.items()
+    }
+    ratios = {place: _ratios(members) for place, members in levels.items()}
+    judged = [(place, workers) for place, found in ratios.items() for workers in found]
+    verdicts = stats.verdicts([ratios[place][workers] for place, workers in judged], floor.factor if floor else 1.0)
+    words = {
+        where: longer(ratios[where[0]][where[1]], verdict) for where, verdict in zip(judged, verdicts, strict=True)
+    }
+    rows = [
+        _row(place, workers, trials, ratios[place].get(workers), words.get((place, workers)))
+        for place in sorted(levels, key=lambda place: natural(" ".join(place)))
+        for workers, trials in levels[place].items()
+    ]
+    headings = {"subject": "subject", "cell": "cell", "workers": "workers", "runs": "runs", "step_ms": "step ms"}
+    headings |= {"input_ms": "input ms", "input_s": "input s an epoch", "epoch_s": "epoch s", "words": "an epoch takes"}
+    headings |= {"paper_s": "the paper's s (PyTorch, GPU)", "paper_times": "in times", "note": "note"}
+    return Section(
+        anchor="loader-workers",
+        title="Loader workers",
+        about=(
+            "Each framework's own loader (PyTorch's and MXNet's DataLoader, TensorFlow's tf.data) cuts the same "
+            "batches in the same order. step: placing a batch, forward, backward, update. input: waiting for the "
+            "loader, which starts inside the first input of each epoch. Medians over runs; epochs after the first, "
+            "where there are several. 0 workers: the training cuts its batches itself."
+        ),
+        verdicts=tuple(
+            f"{row['subject']} in {row['cell']}: with {row['workers']} workers an epoch takes {row['words']}."
+            for row in rows
+            if row["words"]
+        ),
+        tables=(StudyTable("loader-workers", "The clocks of step and input apart.", headings, rows),),
+        notes=(
+            "The paper: PyTorch on the GPU took "
+            + ", ".join(f"{s:g} s an epoch with {n}" for n, s in paper().loader_workers_s_per_epoch.items())
+            + " workers, so 0 were kept.",
+            paper().caution,
+        ),
+    )
+
+
+def longer(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
+    """'1.08x as long [1.05, 1.11]', and what is to be thought of it where that is not plain."""
+    text = f"{ratio.effect:.2f}x as long [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if verdict == "unclear":
+        few = ratio.pairs < stats.ENOUGH_REPEATS
+        return (
+            f"{text} ({f'no verdict from fewer than {stats.ENOUGH_REPEATS} pairs' if few else 'no difference shown'})"
+        )
+    return f"{text} (the same within 2 %)" if verdict == "same" else text
+
+
+def _ratios(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, stats.Ratio]:
+    """By number of workers, how many times as long an epoch takes as with the fewest; pairs share seed and repeat."""
+    by_turn = {
+        workers: {(one.trial.seed, one.trial.repeat): one.timeline.steady_epochs for one in ok(trials)}
+        for workers, trials in levels.items()
+    }
+    fewest = by_turn[min(by_turn)]
+    found = {}
+    for workers, turns in by_turn.items():
+        common = [turn for turn in turns if turn in fewest]
+        if turns is not fewest and common:
+            found[workers] = stats.paired_ratio([fewest[turn] for turn in common], [turns[turn] for turn in common])
+    return found
+
+
+def _row(
+    place: Place, workers: int, trials: Sequence[StoredTrial], ratio: stats.Ratio | None, words: str | None
+) -> Row:
+    sound = ok(trials)
+    seconds = paper().loader_workers_s_per_epoch
+    theirs = seconds.get(str(workers)) if place[0].startswith("pytorch:") else None
+    row: Row = {"subject": place[0], "cell": place[1], "workers": workers, "runs": len(sound)}
+    row |= {
+        "step_ms": _median(
+            [np.median(one.timeline.steady_steps) * 1000 for one in sound if one.timeline.steady_steps.size]
+        )
+    }
+    row |= {"input_ms": _median([np.median(one.timeline.input_seconds) * 1000 for one in sound])}
+    row |= {"input_s": _median([np.median(one.timeline.steady_input_seconds) for one in sound])}
+    row |= {"epoch_s": _median([np.median(one.timeline.steady_epochs) for one in sound])}
+    row |= {"ratio": ratio and ratio.effect, "low": ratio and ratio.low, "high": ratio and ratio.high}
+    row |= {"pairs": ratio.pairs if ratio else 0, "words": words, "note": note_of(trials)}
+    return row | {"paper_s": theirs, "paper_times": theirs and theirs / seconds["0"]}
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

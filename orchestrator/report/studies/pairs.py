@@ -1,0 +1,67 @@
+"""What each setting bought: pairs of builds in one run, judged as one family, beside the paper's tuning table."""
+
+from orchestrator import compare
+from orchestrator.compare import Floor
+from orchestrator.report.paper import paper
+from orchestrator.report.studies.section import Row, Section, StudyTable
+from orchestrator.stored import StoredRun
+
+TUNED_CELL = "IDSIA@48"
+"""Where the paper's tuning was timed."""
+
+
+def pairs_section(stored: StoredRun, floor: Floor | None) -> Section | None:
+    """All pairs that the spec names; None if it names none."""
+    if not stored.facts.pairs:
+        return None
+    rows = [_with_paper(row) for row in compare.family(stored, stored.facts.pairs, floor)]
+    is_tuning = stored.facts.study == "build-flags"
+    headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
+    headings |= {"pairs": "pairs"} | ({"paper": "the paper's"} if is_tuning else {})
+    noise = (
+        f"Noise floor of this machine: {floor.factor:.3f}x, from {floor.run_id}."
+        if floor
+        else "No A/A control of this machine is on record, so its noise floor is not known."
+    )
+    return Section(
+        anchor="pairs",
+        title="What each setting bought" if is_tuning else "Builds compared",
+        about=(
+            "Each build beside its baseline, in fresh processes next to each other in time: the median over pairs of "
+            "the ratio of median steps, with its 95 % interval. All pairs and cells of this run are one family, "
+            f"the means another: together their verdicts are wrong in 5 % of cases at most. {noise}"
+        ),
+        verdicts=_verdicts(rows) if is_tuning else (),
+        tables=(StudyTable("pairs", "How many times as fast each candidate is as its baseline.", headings, rows),),
+        notes=_notes() if is_tuning else (),
+    )
+
+
+def _with_paper(row: Row) -> Row:
+    known = paper().tuning_of((row["baseline"], row["candidate"]))
+    if known is None or row["cell"] != f"{TUNED_CELL} {known.device}":
+        return {**row, "paper": None, "paper_ratio": None}
+    return {**row, "paper": known.words, "paper_ratio": known.ratio}
+
+
+def _verdicts(rows: list[Row]) -> tuple[str, ...]:
+    """A sentence for each of the paper's settings: what it did here."""
+    said = []
+    for one in paper().tuning:
+        here = [row for row in rows if row["paper_ratio"] and (row["baseline"], row["candidate"]) in one.pairs]
+        name = f"{one.framework} on the {one.device.upper()} ({one.change}), in the paper {one.words}"
+        if not here:
+            said.append(f"{name}: not measured in this run.")
+        said += [f"{name}; here {row['candidate']} beside {row['baseline']}: {row['words']}." for row in here]
+    return tuple(said)
+
+
+def _notes() -> tuple[str, ...]:
+    return (
+        "The paper timed one epoch of IDSIA at 48x48 before and after, once; its figure stands beside that cell alone.",
+        "Of CNTK and PyTorch on the CPU, and of all frameworks but PyTorch on the GPU, the paper says that there was "
+        "nothing to tune.",
+        paper().caution,
+        paper().errata[2],
+        paper().errata[4],
+    )

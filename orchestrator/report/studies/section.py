@@ -1,0 +1,80 @@
+"""What an answer is made of: sentences and tables, which page, console, CSV and JSON show each in its way."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from orchestrator.report.text import figures3, percent
+from orchestrator.stored import StoredTrial
+
+Row = dict[str, Any]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """Rows of plain values, and what of them is shown: key -> heading. name: of its CSV file, without .csv.
+
+    Units stand in the keys: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
+    """
+
+    name: str
+    caption: str
+    headings: Mapping[str, str]
+    rows: Sequence[Row]
+
+    @property
+    def texts(self) -> list[dict[str, str]]:
+        """The rows as they are read: heading -> text."""
+        return [{heading: cell_text(key, row.get(key)) for key, heading in self.headings.items()} for row in self.rows]
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The headings above numbers."""
+        return frozenset(
+            heading
+            for key, heading in self.headings.items()
+            if any(isinstance(row.get(key), int | float) for row in self.rows)
+        )
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer. anchor: its name in links; about: what was done; verdicts: the answer in words;
+    notes: what the study of 2020 found, and what to hold against the comparison."""
+
+    anchor: str
+    title: str
+    about: str
+    verdicts: tuple[str, ...]
+    tables: tuple[StudyTable, ...]
+    notes: tuple[str, ...] = ()
+
+
+def cell_text(key: str, value: Any) -> str:
+    """One value of a row, by the unit in its key."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, float):
+        if key.startswith(("error_", "accuracy_")):
+            return percent(value)
+        return f"{value:.2f}x" if key == "ratio" or key.endswith("_times") else figures3(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def grouped(trials: Iterable[StoredTrial], key: Callable[[StoredTrial], Key]) -> dict[Key, list[StoredTrial]]:
+    """Trials by what they have in common, in order of first appearance."""
+    found: dict[Key, list[StoredTrial]] = {}
+    for one in trials:
+        found.setdefault(key(one), []).append(one)
+    return found
+
+
+def ok(trials: Iterable[StoredTrial]) -> list[StoredTrial]:
+    """Those whose numbers count."""
+    return [one for one in trials if one.outcome.status == "ok"]
+
+
+def note_of(trials: Sequence[StoredTrial]) -> str:
+    """Why the first that did not end ok did not; '' if all did."""
+    return next((f"{one.outcome.status}: {one.outcome.reason}" for one in trials if one.outcome.status != "ok"), "")
