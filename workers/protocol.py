@@ -17,6 +17,7 @@ progress  epoch, step, steps: at most once a second, between two steps, never in
 epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
+place     place_seconds []: a few batches placed alone after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
 fail      code, reason, op (if unsupported), log
@@ -31,7 +32,7 @@ import os
 
 VERSION = 1
 
-KINDS = ("hello", "built", "training", "progress", "epoch", "score", "check", "done", "fail")
+KINDS = ("hello", "built", "training", "progress", "epoch", "score", "place", "check", "done", "fail")
 
 OK = 0
 BAD_JOB = 64

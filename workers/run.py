@@ -45,6 +45,8 @@ def train(trial, data_folder):
     loop.train(adapter, training, validation, recipe, trial.emit, clock)
     trial.emit("score", split="test", epoch=job["epochs"] - 1, **loop.score(adapter, test, clock))
 
+    trial.emit("place", place_seconds=loop.place_alone(adapter, training, job["seed"], clock))
+
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
     trial.emit("done", weights_sha256=session.weights_sha256(weights), total_seconds=clock())

@@ -195,3 +195,14 @@ def test_each_epoch_trains_on_its_own_order():
     world.batches.shuffled = lambda seed, epoch: seen.append((seed, epoch)) or Batches.shuffled(world.batches, 0, 0)
     world.train(seed=9, epochs=2)
     assert seen == [(9, 0), (9, 1)]
+
+
+def test_placing_alone_is_timed_with_the_wait_after_it_and_trains_nothing():
+    world = World(pictures=8)
+    assert loop.place_alone(world, world.batches, 0, world.clock) == near([PLACE + SYNC] * 4)
+    assert world.calls == ["sync", "place", "sync"] * 4
+
+
+def test_placing_alone_takes_a_few_batches_of_many():
+    world = World(pictures=100)
+    assert len(loop.place_alone(world, world.batches, 0, world.clock)) == loop.PLACINGS
