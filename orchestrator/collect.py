@@ -5,7 +5,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from orchestrator import wire
 from orchestrator.data import Split
 from orchestrator.engines.engine import Engine, Launch
+from orchestrator.host import Telemetry
 from orchestrator.store import Store
 from orchestrator.trial import Exit, Fault, Outcome
 from orchestrator.wire import Event, Job, JobFolder, Record
@@ -65,11 +67,6 @@ def collect(bench: Bench, record: Record, job: Job, pictures: Pictures | None, o
     if reference is not None and reference.exists():
         shutil.copyfile(reference, folder.path / REFERENCE)
     tail = wire.Tail(folder.path / wire.EVENTS)
-
-    def follow() -> None:
-        for event in tail.read():
-            on_event(event)
-
     launch = Launch(
         environment=record.environment,
         module="workers.run" if job.kind == "train" else "workers.selfcheck",
@@ -82,16 +79,34 @@ def collect(bench: Bench, record: Record, job: Job, pictures: Pictures | None, o
         labels={"run": record.run_id, "job": f"{record.ordinal:04d}"},
     )
     try:
-        exit_ = bench.engine.run(launch, follow)
+        with _watching(bench, folder, record) as watch:
+
+            def follow() -> None:
+                for event in tail.read():
+                    on_event(event)
+                watch()
+
+            exit_ = bench.engine.run(launch, follow)
     except KeyboardInterrupt:
         _finish(bench, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
         raise
-    follow()
+    for event in tail.read():
+        on_event(event)
     outcome = decide(job, folder.events(), exit_)
     if reference is not None:
         _keep_reference(folder.path / REFERENCE, reference, outcome)
     _finish(bench, folder, record, exit_, outcome)
     return outcome
+
+
+@contextmanager
+def _watching(bench: Bench, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
+    """What to call again and again while the worker runs, so that a timed trial leaves its telemetry."""
+    if record.trial is None or not bench.engine.is_here:
+        yield lambda: None
+        return
+    with Telemetry(folder.path / wire.TELEMETRY, bench.cpus, record.environment.card) as telemetry:
+        yield telemetry.tick
 
 
 def refuse(bench: Bench, record: Record, outcome: Outcome) -> Outcome:
@@ -170,7 +185,7 @@ def _finish(bench: Bench, folder: JobFolder, record: Record, exit_: Exit | None,
     if exit_ is not None:
         folder.write(wire.EXIT, exit_)
     folder.write(wire.OUTCOME, outcome)
-    bench.store.add(record, exit_, outcome, folder.events())
+    bench.store.add(record, exit_, outcome, folder.events(), folder.samples())
 
 
 def _failed(fail: dict[str, object]) -> Outcome:

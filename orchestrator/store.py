@@ -17,7 +17,7 @@ from orchestrator.errors import StoreError, did_you_mean
 from orchestrator.migrations.database import Database
 from orchestrator.stored import CheckRow, Question, StoredRun, StoredTrial, has_passed
 from orchestrator.trial import Device, Exit, Model, Outcome
-from orchestrator.wire import RUN, Event, JobFolder, Record, RunFacts
+from orchestrator.wire import RUN, Event, JobFolder, Record, RunFacts, Sample, read_samples
 
 __all__ = ["CheckRow", "Ingested", "Store", "StoredRun", "StoredTrial"]
 
@@ -30,7 +30,7 @@ RUN_COLUMNS = ("run_id", "started_unix", "run_json")
 JOB_COLUMNS = (
     *("run_id", "ordinal", "kind", "id", "key", "framework", "variant", "model", "depth", "input_size", "device"),
     *("seed", "repeat", "environment_identity", "worker_sha256", "status", "fault", "passed"),
-    *("record_json", "exit_json", "outcome_json"),
+    *("record_json", "exit_json", "outcome_json", "telemetry_jsonl"),
 )
 EVENT_COLUMNS = ("run_id", "ordinal", "position", "kind", "event_json")
 _runs = sa.table("runs", *map(sa.column, RUN_COLUMNS))
@@ -87,7 +87,14 @@ class Store:
             if not known.rowcount:
                 connection.execute(sa.insert(_runs).values(row))
 
-    def add(self, record: Record, exit: Exit | None, outcome: Outcome, events: Sequence[Event]) -> None:  # noqa: A002
+    def add(
+        self,
+        record: Record,
+        exit: Exit | None,  # noqa: A002
+        outcome: Outcome,
+        events: Sequence[Event],
+        samples: Sequence[Sample] = (),
+    ) -> None:
         """Add or replace one trial or check; its run must have been added.
 
         Raises ValueError if the record asks for neither.
@@ -105,6 +112,7 @@ class Store:
             "record_json": record.model_dump_json(),
             "exit_json": exit and exit.model_dump_json(),
             "outcome_json": outcome.model_dump_json(),
+            "telemetry_jsonl": "\n".join(sample.model_dump_json(exclude_none=True) for sample in samples) or None,
         }
         kept = [event for event in events if event.kind != "progress"]
         said = [
@@ -148,7 +156,7 @@ class Store:
         record = job.record()
         if record.run_id != run_id:
             raise ValueError(f"its record says that it belongs to run '{record.run_id}'")
-        self.add(record, job.exit(), job.outcome() or LOST, job.events())
+        self.add(record, job.exit(), job.outcome() or LOST, job.events(), job.samples())
 
     def ok_ids(self, run_id: str) -> set[str]:
         """Ids of the trials of this run that ended ok: what a resumed sweep need not do again."""
@@ -268,6 +276,7 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Check
             outcome=Outcome.model_validate_json(row.outcome_json),
             exit=Exit.model_validate_json(row.exit_json) if row.exit_json else None,
             events=events.get((row.run_id, row.ordinal), ()),
+            samples=read_samples(row.telemetry_jsonl or ""),
         )
         for row in jobs
     ]

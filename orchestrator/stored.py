@@ -6,7 +6,7 @@ from functools import cached_property
 
 from orchestrator.timeline import Timeline, read_timeline
 from orchestrator.trial import Device, Environment, Exit, Model, Outcome, Trial
-from orchestrator.wire import CheckRequest, DataFacts, Event, Record, RunFacts
+from orchestrator.wire import CheckRequest, DataFacts, Event, Record, RunFacts, Sample
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:
 
 @dataclass(frozen=True)
 class StoredJob:
-    """What is known of one worker process; the base of trials and checks."""
+    """What is known of one worker process; the base of trials and checks. samples: what the machine did meanwhile."""
 
     record: Record
     outcome: Outcome
     exit: Exit | None
     events: tuple[Event, ...]
+    samples: tuple[Sample, ...] = ()
 
     @cached_property
     def timeline(self) -> Timeline:

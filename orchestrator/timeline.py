@@ -32,6 +32,7 @@ class Hello(_Said):
     framework: str
     version: str
     import_seconds: Seconds
+    started_unix: float | None = None
     describe: dict[str, Any] = {}
 
 
@@ -93,6 +94,12 @@ class Fingerprint(_Said):
     predictions: dict[str, str] = {}
 
 
+class Place(_Said):
+    """Batches placed one by one, the device idle before and after each."""
+
+    place_seconds: tuple[Seconds, ...]
+
+
 class Check(_Said):
     """Largest differences to numpy_ref by name, and what each may be; a figure that is not finite is None."""
 
@@ -113,17 +120,23 @@ _Kind = TypeVar("_Kind", bound=_Said)
 
 @dataclass(frozen=True)
 class Timeline:
-    """One worker from its first event to its last. unread: how many events were not what the protocol promises."""
+    """One worker from its first event to its last.
+
+    unread:     how many events were not what the protocol promises.
+    epoch_ends: when each of `epochs` was told of, which is right after its end, in seconds on the worker's clock.
+    """
 
     hello: Hello | None = None
     built: Built | None = None
     epochs: tuple[Epoch, ...] = ()
     scores: tuple[Score, ...] = ()
     fingerprints: tuple[Fingerprint, ...] = ()
+    place_seconds: tuple[float, ...] = ()
     check: Check | None = None
     done: Done | None = None
     unread: int = 0
     steady_steps: Array = field(default_factory=lambda: np.empty(0))
+    epoch_ends: tuple[float, ...] = ()
 
     @property
     def first_step_seconds(self) -> float | None:
@@ -147,6 +160,14 @@ class Timeline:
         seconds = np.array([sum(epoch.input_seconds) for epoch in self.epochs])
         return seconds[1:] if seconds.size > 1 else seconds
 
+    @property
+    def epoch_spans(self) -> tuple[tuple[float, float], ...]:
+        """Begin and end of each epoch in seconds since 1970; () if the worker never said when it began."""
+        if self.hello is None or self.hello.started_unix is None:
+            return ()
+        ends = [self.hello.started_unix + end for end in self.epoch_ends]
+        return tuple((end - epoch.epoch_seconds, end) for epoch, end in zip(self.epochs, ends, strict=True))
+
     def accuracy(self, split: str) -> float | None:
         """The last accuracy over 'valid' or 'test'."""
         score = self.last_score(split)
@@ -160,6 +181,7 @@ class Timeline:
 def read_timeline(events: Iterable[Event]) -> Timeline:
     """The timeline of one worker; what is not understood is counted and left out."""
     said: dict[str, list[Any]] = {}
+    epoch_ends: list[float] = []
     unread = 0
     kinds: dict[str, type[_Said]] = {
         "hello": Hello,
@@ -167,6 +189,7 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         "epoch": Epoch,
         "score": Score,
         "fingerprint": Fingerprint,
+        "place": Place,
         "check": Check,
         "done": Done,
     }
@@ -178,6 +201,8 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
             said.setdefault(event.kind, []).append(kind.model_validate(event.fields))
         except ValidationError:
             unread += 1
+        else:
+            epoch_ends += [event.t] if event.kind == "epoch" else []
     epochs = tuple(said.get("epoch", ()))
     return Timeline(
         hello=_last(said.get("hello", ())),
@@ -185,9 +210,11 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         epochs=epochs,
         scores=tuple(said.get("score", ())),
         fingerprints=tuple(said.get("fingerprint", ())),
+        place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
         check=_last(said.get("check", ())),
         done=_last(said.get("done", ())),
         unread=unread,
+        epoch_ends=tuple(epoch_ends),
         steady_steps=np.concatenate([np.empty(0), *(epoch.steady_steps for epoch in epochs)]),
     )
 

@@ -161,15 +161,40 @@ class Trial(Frozen):
         return f"{self.model.label}@{self.input_size}"
 
 
+class Card(Frozen):
+    """One NVIDIA card, as NVML tells of it.
+
+    index:      its number, as `nvidia-smi` prints it.
+    uuid:       names this one card in the world, so it is written into no record.
+    capability: '9.0'. driver: '580.159.04'.
+    is_divided: MIG is on: what a process gets is a part of it.
+    """
+
+    index: int
+    uuid: Annotated[str, Field(exclude=True)] = ""
+    name: str
+    memory_bytes: int
+    capability: str
+    driver: str
+    is_divided: bool = False
+
+    @property
+    def label(self) -> str:
+        """'GPU 0 (NVIDIA H200)'."""
+        return f"GPU {self.index} ({self.name})"
+
+
 class Environment(Frozen):
     """A catalogue row made real.
 
-    identity: hash of everything in it: image id or installed packages, with the row's variables and options.
+    identity: hash of everything in it: image id or installed packages, with the row's variables and options; and of the
+              make of its card and the driver, which compute too.
     location: image reference for Docker, path of the interpreter for a virtualenv.
     freeze:   installed distributions, 'name==version', sorted.
     env:      variables set for the worker, placeholders resolved.
     options:  what the row tells the adapter.
     expects:  what the worker must find in force in itself (name in an adapter's `describe` -> value), or give up.
+    card:     the only card that its workers are given; None means none.
     """
 
     engine: str
@@ -183,6 +208,12 @@ class Environment(Frozen):
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
     expects: dict[str, Any] = {}
+    card: Card | None = None
+
+    def on(self, card: Card) -> "Environment":
+        """The same with that card: what another make of card or another driver computes is another answer."""
+        identity = digest([self.identity, card.name, card.capability, card.driver])
+        return self.model_copy(update={"card": card, "identity": identity})
 
 
 class Exit(Frozen):

@@ -1,10 +1,12 @@
 """What crosses to a worker and back: the job, its events, and the folder that is the record of both.
 
 A job folder holds record.json (what was asked of whom; ours), job.json (what the worker may see), events.jsonl,
-exit.json and outcome.json; the store is an index over such folders and can be made again from them.
+telemetry.jsonl (what the machine did meanwhile), exit.json and outcome.json; the store is an index over such folders
+and can be made again from them.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,7 @@ from workers import protocol
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
+TELEMETRY = "telemetry.jsonl"
 
 
 class Job(Frozen):
@@ -156,6 +159,50 @@ class Tail:
                 yield event
 
 
+class CardSample(Frozen):
+    """What a card did at one moment; None where it does not tell.
+
+    throttled: what held its clock down, in NVML's words. joules: taken since its driver was loaded.
+    """
+
+    busy_percent: int | None = None
+    memory_bytes: int | None = None
+    clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    watts: float | None = None
+    celsius: int | None = None
+    throttled: tuple[str, ...] = ()
+    joules: float | None = None
+
+
+class Sample(Frozen):
+    """One line of telemetry.jsonl: what the machine did at one moment of a trial.
+
+    unix:          seconds since 1970.
+    cpu_percent:   of the time of the trial's processors since the sample before, spent on anything; None in the first.
+    steal_percent: likewise, taken by other guests of the same machine.
+    memory_bytes:  of the whole machine, not to be had without swapping.
+    cpu_joules:    taken by all processor packages since the first sample; None where the kernel does not tell.
+    card:          that of the trial, if it has one.
+    """
+
+    unix: float
+    cpu_percent: float | None = None
+    steal_percent: float | None = None
+    memory_bytes: int
+    cpu_joules: float | None = None
+    card: CardSample | None = None
+
+
+def read_samples(text: str) -> tuple[Sample, ...]:
+    """The samples of a telemetry.jsonl; a line that is none (torn, of another version) is left out."""
+    samples = []
+    for line in text.splitlines():
+        with suppress(ValidationError):
+            samples.append(Sample.model_validate_json(line))
+    return tuple(samples)
+
+
 class DataFacts(Frozen):
     """Which prepared pictures a trial read.
 
@@ -236,6 +283,11 @@ class JobFolder:
     def events(self) -> list[Event]:
         """Events so far; empty if the worker never wrote."""
         return list(Tail(self.path / EVENTS).read())
+
+    def samples(self) -> tuple[Sample, ...]:
+        """What the machine did meanwhile; () if nobody watched."""
+        path = self.path / TELEMETRY
+        return read_samples(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
 
     def exit(self) -> Exit | None:
         """How the worker ended; None if the orchestrator died before it could write that down."""

@@ -9,8 +9,9 @@ from orchestrator.catalogue import Catalogue, ImageRow, local_clones
 from orchestrator.engines import open_engine
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
-from orchestrator.host import read_host
+from orchestrator.host import card, read_host
 from orchestrator.trial import Environment
+from tests.fake_nvml import FakeNvml
 
 
 @functools.lru_cache(maxsize=1)
@@ -27,6 +28,18 @@ def pytest_runtest_setup(item):
     """A test marked `docker` runs where a daemon answers, and says why not elsewhere; before any fixture needs one."""
     if item.get_closest_marker("docker") and _why_no_docker():
         pytest.skip(_why_no_docker())
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """nvml('t4') puts that machine's cards in the place of this one's (see tests/recordings/cards)."""
+
+    def put(machine: str) -> FakeNvml:
+        fake = FakeNvml(machine)
+        monkeypatch.setattr(card, "pynvml", fake)
+        return fake
+
+    return put
 
 
 @pytest.fixture

@@ -3,12 +3,29 @@
 from pathlib import Path
 
 from orchestrator.trial import Dataset, Environment, Exit, Measure, Model, Outcome, Training, Trial
-from orchestrator.wire import RUN, CheckRequest, DataFacts, Event, JobFolder, Record, RunFacts, write_atomically
+from orchestrator.wire import (
+    RUN,
+    CardSample,
+    CheckRequest,
+    DataFacts,
+    Event,
+    JobFolder,
+    Record,
+    RunFacts,
+    Sample,
+    write_atomically,
+)
 
 OK = Outcome(status="ok", fault="none")
 ENDED = Exit(code=0, launched_unix=1_700_000_000.0, wall_seconds=62.0, started_seconds=0.4, log_tail="")
 FIGURES = {"logits": 2.1e-6, "loss_step_1": 3.0e-8, "loss_step_20": 1.2e-4, "study_loss_step_5": 2.4e-4}
 BOUNDS = {"logits": 1e-4, "loss_step_1": 1e-5, "loss_step_20": 1e-3, "study_loss_step_5": 1e-3}
+SAMPLES = (
+    Sample(unix=1.0, memory_bytes=2**30),
+    Sample(
+        unix=2.0, cpu_percent=99.5, steal_percent=0.5, memory_bytes=2**30, cpu_joules=65.0, card=CardSample(watts=70.0)
+    ),
+)
 RESNET, IDSIA = Model(name="resnet", depth=20), Model(name="idsia")
 
 

@@ -24,6 +24,7 @@ from workers.protocol import NotFinite
 
 BLOCK_SECONDS = 0.2
 PROGRESS_SECONDS = 1.0
+PLACINGS = 20
 
 
 class Recipe(NamedTuple):
@@ -132,6 +133,23 @@ def predicted(adapter, batches):
         logits = adapter.predict(adapter.place(*batches.cut(numbers)))
         total.update(numpy.argmax(logits, 1).astype("<i8").tobytes())
     return total.hexdigest()
+
+
+def place_alone(adapter, batches, seed, clock):
+    """Seconds of placing each of a few training batches: what of a step is the way to the device.
+
+    Within a step it cannot be told apart without one more wait for the device; so it is taken after the training, when
+    no step is timed any more and nothing is trained.
+    """
+    seconds = []
+    for numbers in batches.shuffled(seed, 0)[:PLACINGS]:
+        cut = batches.cut(numbers)
+        adapter.sync()
+        began = clock()
+        adapter.place(*cut)
+        adapter.sync()
+        seconds.append(clock() - began)
+    return seconds
 
 
 class HostFeed(object):

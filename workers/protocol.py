@@ -19,6 +19,7 @@ epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warm
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
 fingerprint  epoch, weights {name: sha256} in the network's order, predictions {split: sha256}: with fingerprint=epoch,
           after each epoch for the validation pictures; after training once more, without weights, for the test's
+place     place_seconds []: a few batches placed alone after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
 fail      code, reason, op (if unsupported), log
@@ -33,7 +34,7 @@ import os
 
 VERSION = 1
 
-KINDS = ("hello", "built", "training", "progress", "epoch", "score", "fingerprint", "check", "done", "fail")
+KINDS = ("hello", "built", "training", "progress", "epoch", "score", "fingerprint", "place", "check", "done", "fail")
 
 OK = 0
 BAD_JOB = 64

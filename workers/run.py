@@ -51,6 +51,8 @@ def train(trial, data_folder):
         seen = {"test": loop.predicted(adapter, test)}
         trial.emit("fingerprint", epoch=job["epochs"] - 1, weights={}, predictions=seen)
 
+    trial.emit("place", place_seconds=loop.place_alone(adapter, training, job["seed"], clock))
+
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
     trial.emit("done", weights_sha256=session.weights_sha256(weights), total_seconds=clock())

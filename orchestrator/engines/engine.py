@@ -46,6 +46,9 @@ class Engine(Protocol):
 
     name: str
 
+    is_here: bool
+    """Whether its workers run on this machine, so that watching the machine says something of them."""
+
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """The environment of `row`, made if it is not there yet. Raises EngineError, naming the log."""
         ...

@@ -27,6 +27,7 @@ class ReplayEngine:
     """
 
     name = "replay"
+    is_here = False
 
     def __init__(self, folder: Path) -> None:
         """Raises EngineError if the folder holds no recording."""

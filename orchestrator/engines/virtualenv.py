@@ -38,6 +38,7 @@ class VirtualenvEngine:
     """See Engine."""
 
     name = "virtualenv"
+    is_here = True
 
     def __init__(self, home: Home, cores: Cores) -> None:
         self._home = home

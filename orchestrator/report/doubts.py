@@ -9,6 +9,9 @@ from orchestrator.host import BUSY, STEAL_PERCENT
 from orchestrator.report.tables import Row
 from orchestrator.stored import StoredRun
 
+THROTTLED_SHARE = 0.05
+"""Of the samples of a trial's card, above which a clock that was held down is felt in times."""
+
 PICTURES = {
     "sample": "a slice of GTSRB with a split of its own, so accuracies are not those of the official test set",
     "synthetic": "signs drawn by waymark, so accuracies say nothing of real road signs",
@@ -18,7 +21,8 @@ PICTURES = {
 
 def doubts(stored: StoredRun, rows: Sequence[Row]) -> list[str]:
     """Every doubt that the run itself gives rise to. rows: its summary rows."""
-    return [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_pictures(stored), *_of_host(stored)]
+    of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
+    return [*of_rows, *_of_pictures(stored), *_of_host(stored)]
 
 
 def _of_ends(rows: Sequence[Row]) -> Iterator[str]:
@@ -58,6 +62,24 @@ def _of_numbers(rows: Sequence[Row]) -> Iterator[str]:
     for row in timed:
         if row["step_ms"] is None:
             yield f"{_name(row)} reached no steady state: all of its steps fell into the warm-up."
+
+
+def _of_cards(stored: StoredRun, rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["device"] == "gpu" and row["card_percent"] == 0:
+            yield f"{_name(row)}: its card was idle while it trained; it may have computed elsewhere."
+        held = {reason: share for reason, share in row["card_throttled"].items() if share > THROTTLED_SHARE}
+        if held:
+            reasons = ", ".join(f"{reason} {_percent(share)}" for reason, share in held.items())
+            yield f"{_name(row)}: the clock of its card was held down in part of the samples: {reasons}."
+    for device, cell in dict.fromkeys((row["device"], row["cell"]) for row in rows):
+        cards = {
+            one.environment.card.name
+            for one in stored.trials
+            if (one.trial.device, one.trial.cell) == (device, cell) and one.environment.card
+        }
+        if len(cards) > 1:
+            yield f"{cell} {device}: its trials ran on different cards ({', '.join(sorted(cards))})."
 
 
 def _of_pictures(stored: StoredRun) -> Iterator[str]:

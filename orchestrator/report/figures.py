@@ -4,14 +4,18 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from orchestrator.report.tables import numbers
 from orchestrator.stored import StoredRun, StoredTrial
+from orchestrator.telemetry import SERIES, Series, thinned
 
 # After Okabe and Ito 2008: told apart with every kind of colour vision; the blue lighter, to read on dark pages.
 COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
 INK = "#7d838c"
 LINE = "#7d838c40"
 WIDTH = 280
+COURSE_POINTS = 240  # of one line: what a panel of this width can show
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ def draw(stored: StoredRun) -> list[Figure]:
     except ImportError:
         raise FiguresMissingError("Figures need an extra: pip install 'waymark[report]'.") from None
     ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
-    return [*_accuracy(altair, ok), *_epochs(altair, ok)]
+    watched = list({(one.trial.subject, one.trial.cell, one.trial.device): one for one in reversed(ok)}.values())
+    courses = [_course(altair, watched, series) for series in SERIES]
+    return [*_accuracy(altair, ok), *_epochs(altair, ok), *(figure for course in courses for figure in course)]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
@@ -87,6 +93,40 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     )
     svg = _svg(alt, chart)
     return [Figure("epochs", "Seconds per epoch, a dot per repeat", f"{alt_text} Numbers: results.csv.", svg)]
+
+
+def _course(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
+    """What `series` did over the time of each trial, with a dot where an epoch ended."""
+    lines, dots, drawn = [], [], []
+    for one in trials:
+        times, values = thinned(one.samples, series.read, COURSE_POINTS)
+        if times.size < 2:
+            continue
+        drawn.append(one)
+        place = _place(one)
+        began = one.samples[0].unix
+        lines += [{**place, "seconds": time - began, "value": value} for time, value in zip(times, values, strict=True)]
+        dots += [
+            {**place, "seconds": end - began, "value": float(np.interp(end, times, values))}
+            for _, end in one.timeline.epoch_spans
+        ]
+    if not drawn:
+        return []
+    encoding = {
+        "x": alt.X("seconds:Q", title="seconds since the launch", axis=alt.Axis(grid=False)),
+        "y": alt.Y("value:Q", title=series.unit, scale=alt.Scale(zero=series.unit == "%")),
+        "color": _colour(alt, drawn),
+    }
+    chart = alt.layer(
+        alt.Chart().mark_line(strokeWidth=1.3, opacity=0.85).transform_filter("datum.is_line").encode(**encoding),
+        alt.Chart().mark_point(size=22, filled=True).transform_filter("!datum.is_line").encode(**encoding),
+        data=alt.Data(values=[{**row, "is_line": True} for row in lines] + [{**row, "is_line": False} for row in dots]),
+        width=WIDTH,
+        height=140,
+    )
+    title = f"{series.title[0].upper()}{series.title[1:]}, over one trial of each; a dot ends an epoch"
+    alt_text = f"Lines: {series.title} in {series.unit}, a line for each of {len(drawn)} trials, a panel per cell."
+    return [Figure(series.name.replace("_", "-"), title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart))]
 
 
 def _place(one: StoredTrial) -> dict[str, Any]:

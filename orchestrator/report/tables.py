@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import stats
+from orchestrator import stats, telemetry
 from orchestrator.stored import CheckRow, StoredRun, StoredTrial
 from orchestrator.wire import CheckRequest, Skip
 
@@ -59,6 +59,7 @@ def summary_rows(stored: StoredRun) -> list[Row]:
     status: 'ok' if every trial is; else that of the first that is not, with its fault and reason; 'skipped' for a skip.
     spread: of the median steps of the repeats, (high - low) / median; of their epochs where no step is steady.
     check:  'passed', 'failed' or 'missing' selfcheck; `verified` is True if it passed.
+    card_throttled: what held the card's clock down, and in which share of all samples.
     parity_*: the check's figures, largest differences to numpy_ref.
     """
     return [_summary(group, stored) for group in groups(stored)]
@@ -91,6 +92,7 @@ def _summary(group: Group, stored: StoredRun) -> Row:
         "accuracy_test_high": tests and tests.high,
     }
     row |= {name: _median(measured, name) for name in NUMBERS}
+    row["card_throttled"] = telemetry.throttled([sample for trial in group.ok for sample in trial.samples])
     figures = check.timeline.check.figures if check and check.timeline.check else {}
     return row | {f"parity_{name}": value for name, value in figures.items()}
 
@@ -150,8 +152,9 @@ def check_row(request: CheckRequest, found: CheckRow | None, reason: str) -> Row
 
 NUMBERS = (
     *("accuracy_test", "accuracy_valid", "step_ms", "step_p05_ms", "step_p95_ms", "steps", "outliers"),
-    *("images_per_second", "input_ms", "first_step_s", "epoch_s", "evaluate_s"),
+    *("images_per_second", "input_ms", "place_ms", "first_step_s", "epoch_s", "evaluate_s"),
     *("start_s", "import_s", "build_s", "data_s", "total_s", "wall_s"),
+    *telemetry.NUMBERS,
 )
 
 
@@ -160,6 +163,7 @@ def numbers(one: StoredTrial) -> dict[str, float | None]:
 
     step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
     evaluate_s: one pass over the validation pictures. start_s: from the engine's launch to the first line of ours.
+    place_ms: of one batch, alone, after the training. What telemetry gives: see telemetry.numbers.
     """
     timeline = one.timeline
     step = stats.summarise(timeline.steady_steps)
@@ -174,6 +178,7 @@ def numbers(one: StoredTrial) -> dict[str, float | None]:
         "outliers": step.outliers if step else None,
         "images_per_second": one.trial.training.batch_size / step.median if step and step.median else None,
         "input_ms": _middle(timeline.input_seconds * 1000),
+        "place_ms": _middle(np.array(timeline.place_seconds) * 1000),
         "first_step_s": timeline.first_step_seconds,
         "epoch_s": _middle(timeline.steady_epochs),
         "evaluate_s": _middle(evaluations),
@@ -183,6 +188,7 @@ def numbers(one: StoredTrial) -> dict[str, float | None]:
         "data_s": timeline.built.data_seconds if timeline.built else None,
         "total_s": timeline.done.total_seconds if timeline.done else None,
         "wall_s": one.exit.wall_seconds if one.exit else None,
+        **telemetry.numbers(one.samples, timeline),
     }
     return {name: measured[name] for name in NUMBERS}
 

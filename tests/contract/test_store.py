@@ -71,6 +71,21 @@ def test_a_trial_comes_back_as_it_went_in(store):
     assert (trial.record, trial.exit, trial.outcome, trial.events) == (record, fake.ENDED, fake.OK, said)
 
 
+def test_what_the_machine_did_comes_back_as_it_went_in(store):
+    record, exit_, outcome, said = some_jobs()[0]
+    store.add_run(fake.run_facts())
+    store.add(record, exit_, outcome, said, fake.SAMPLES)
+    assert store.run(record.run_id).trials[0].samples == fake.SAMPLES
+
+
+def test_rebuilding_takes_up_what_the_machine_did(store, tmp_path):
+    folder = fake.write_run(tmp_path, fake.run_facts(), some_jobs())
+    lines = "".join(sample.model_dump_json() + "\n" for sample in fake.SAMPLES)
+    (folder / "0001-job" / "telemetry.jsonl").write_text(lines)
+    store.ingest(folder)
+    assert [trial.samples for trial in store.run(fake.run_facts().run_id).trials] == [fake.SAMPLES, ()]
+
+
 def test_a_run_comes_back_as_it_went_in(store):
     store.add_run(fake.run_facts())
     assert store.run(fake.run_facts().run_id).facts == fake.run_facts()

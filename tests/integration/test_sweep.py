@@ -86,6 +86,13 @@ def test_an_environment_is_checked_before_it_is_timed(swept):
     assert said.index("selfcheck ResNet-8@32: passed") < said.index("[1/2]")
 
 
+def test_a_trial_leaves_what_the_machine_did_meanwhile(swept):
+    _, result, _ = swept
+    assert [len(trial.samples) >= 2 for trial in result.stored.trials] == [True, True]
+    assert [check.samples for check in result.stored.checks] == [()]
+    assert {sample.card for trial in result.stored.trials for sample in trial.samples} == {None}
+
+
 def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
     again, said = run(world, catalogue, engine=None, resume="latest")
     assert (again.stored.trials, again.stored.checks) == (swept[1].stored.trials, swept[1].stored.checks)

@@ -17,8 +17,8 @@ from orchestrator.home import Home
 from orchestrator.report import html, tables
 from orchestrator.report.doubts import doubts
 from orchestrator.stored import CheckRow, StoredRun, StoredTrial
-from orchestrator.trial import Exit, Outcome
-from orchestrator.wire import Skip
+from orchestrator.trial import Card, Exit, Outcome
+from orchestrator.wire import CardSample, Sample, Skip
 from tests import fake_run as fake
 
 NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
@@ -33,6 +33,40 @@ def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None,
 def checked(passed=True, outcome=fake.OK, figures=None, **record):
     said = fake.checking(passed, **(figures or {}))
     return CheckRow(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
+
+
+def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pytorch", "2.13")):
+    """A trial on a card, with a sample a second over its eleven; it trains from second 3.
+
+    One that began in 1970, so that its own clock and the samples' are the same.
+    """
+    asked = fake.trial(*subject, device="gpu")
+    card = Card(index=0, name=name, memory_bytes=2**37, capability="9.0", driver="580.1")
+    record = fake.trial_record(asked, ordinal, environment=fake.environment(*subject, device="gpu").on(card))
+    said = [
+        event.model_copy(update={"started_unix": 0.0}) if event.kind == "hello" else event
+        for event in fake.training(step_seconds=0.03, steps=30)
+    ]
+    samples = tuple(
+        Sample(
+            unix=second / 2,
+            cpu_percent=55.0,
+            steal_percent=0.0,
+            memory_bytes=3 * 2**30,
+            cpu_joules=40.0 * second,
+            card=CardSample(
+                busy_percent=busy,
+                memory_bytes=2**31,
+                clock_mhz=1980,
+                watts=300.0,
+                celsius=51,
+                throttled=throttled,
+                joules=150.0 * second,
+            ),
+        )
+        for second in range(2 * len(said))
+    )
+    return StoredTrial(record, fake.OK, fake.ENDED, tuple(said), samples)
 
 
 def skip(framework="mxnet", cell="ResNet-20@32", reason="no row for it"):
@@ -224,6 +258,68 @@ def test_a_run_without_fault_raises_no_doubt():
 )
 def test_each_doubt_is_said(stored, says):
     assert any(says in doubt for doubt in doubts_of(stored))
+
+
+@pytest.mark.parametrize(
+    ("stored", "says"),
+    [
+        (run(watched(busy=0)), "its card was idle while it trained; it may have computed elsewhere"),
+        (run(watched(throttled=("hardware thermal",))), "held down in part of the samples: hardware thermal 100 %"),
+        (
+            run(watched(), watched(2, name="Tesla T4", subject=("mxnet", "1.9"))),
+            "its trials ran on different cards (NVIDIA H200, Tesla T4)",
+        ),
+    ],
+    ids=["idle", "throttled", "two cards"],
+)
+def test_each_doubt_of_a_card_is_said(stored, says):
+    assert any(says in doubt for doubt in doubts_of(stored))
+
+
+def test_a_card_that_worked_raises_no_doubt_of_its_own():
+    assert [doubt for doubt in doubts_of(run(watched())) if "card" in doubt] == []
+
+
+def test_a_row_says_what_the_machine_did_while_it_trained():
+    (row,) = report.summary_rows(run(watched()))
+    seen = {name: row[name] for name in ("cpu_percent", "card_percent", "card_mhz", "card_watts", "card_celsius")}
+    assert seen == {
+        "cpu_percent": 55.0,
+        "card_percent": 97.0,
+        "card_mhz": 1980.0,
+        "card_watts": 300.0,
+        "card_celsius": 51.0,
+    }
+    assert row["card_joules"] == pytest.approx(300 * 0.93)  # an epoch of 30 steps of 31 ms
+    assert row["cpu_joules"] == pytest.approx(80 * 0.93)
+
+
+def test_what_the_machine_did_is_a_section_of_the_page(page):
+    text = page(run(watched(throttled=("software power cap",))))
+    assert [word in text for word in ('id="telemetry"', "card J/epoch", "software power cap 100 %")] == [True] * 3
+
+
+def test_a_run_that_nobody_watched_has_no_such_section(page):
+    assert 'id="telemetry"' not in page(run(timed()))
+
+
+def test_a_page_with_telemetry_is_well_formed(page):
+    parser = Balance()
+    parser.feed(page(run(watched(), timed(ordinal=2))))
+    assert (parser.open, parser.stray) == ([], [])
+
+
+def test_each_quantity_that_was_watched_is_a_figure(tmp_path):
+    report.render(run(watched()), tmp_path)
+    drawn = {path.stem for path in tmp_path.glob("*.svg")} - {"accuracy", "epochs"}
+    assert drawn == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
+
+
+def test_each_epochs_end_is_a_dot_on_the_course(tmp_path):
+    report.render(run(watched()), tmp_path)
+    marks = ET.parse(tmp_path / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
+    dots = [mark for mark in marks if mark.get("aria-roledescription") == "point"]
+    assert len(dots) == 2
 
 
 def test_events_that_could_not_be_read_are_a_doubt():

@@ -280,3 +280,14 @@ def test_nothing_is_fingerprinted_that_was_not_asked_for():
     world = World()  # which has no weights to give
     world.train()
     assert world.events("fingerprint") == []
+
+
+def test_placing_alone_is_timed_with_the_wait_after_it_and_trains_nothing():
+    world = World(pictures=8)
+    assert loop.place_alone(world, world.batches, 0, world.clock) == near([PLACE + SYNC] * 4)
+    assert world.calls == ["sync", "place", "sync"] * 4
+
+
+def test_placing_alone_takes_a_few_batches_of_many():
+    world = World(pictures=100)
+    assert len(loop.place_alone(world, world.batches, 0, world.clock)) == loop.PLACINGS

@@ -81,7 +81,7 @@ def test_a_trial_tells_its_story_in_order(start):
     code, events, _ = start()
     kinds = [event["kind"] for event in events]
     assert code == 0
-    assert kinds == ["hello", "built", "training", "epoch", "score", "epoch", "score", "score", "done"]
+    assert kinds == ["hello", "built", "training", "epoch", "score", "epoch", "score", "score", "place", "done"]
 
 
 def test_the_test_set_is_read_once_at_the_end(start):

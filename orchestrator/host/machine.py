@@ -1,4 +1,4 @@
-"""What this machine is and what it is busy with. The only user of psutil, cpuinfo and pynvml; changes no setting."""
+"""What this machine is and what it is busy with."""
 
 import hashlib
 import os
@@ -9,24 +9,13 @@ from pathlib import Path
 
 import cpuinfo
 import psutil
-import pynvml
 
-from orchestrator.trial import Frozen
-
-GIB = 2**30
+from orchestrator.host.card import GIB, CardLoad, read_card_loads, read_cards
+from orchestrator.trial import Card, Frozen
 
 BUSY = 0.25  # load, as a share of the processors, above which other work is felt in times
 STEAL_PERCENT = 1.0
 _SAMPLE_SECONDS = 0.5
-
-
-class Gpu(Frozen):
-    """One NVIDIA card, as NVML names it. capability: '9.0'."""
-
-    name: str
-    memory_bytes: int
-    capability: str
-    driver: str
 
 
 class HostFacts(Frozen):
@@ -52,7 +41,7 @@ class HostFacts(Frozen):
     microcode: str | None
     is_virtual: bool
     memory_bytes: int
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Card, ...]
     gpu_note: str
 
 
@@ -61,12 +50,14 @@ class Load(Frozen):
 
     steal_percent:  of the processors' time, taken by other guests of the same machine, over half a second.
     throttle_count: how often a core was slowed because it was hot, since boot; None where nobody counts.
+    cards:          the load of the cards that were asked about.
     """
 
     load_1min: float
     steal_percent: float
     available_memory_bytes: int
     throttle_count: int | None = None
+    cards: tuple[CardLoad, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +65,7 @@ def read_host() -> HostFacts:
     """Facts of this machine; read once a process, because cpuinfo takes a second."""
     cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else _all_cpus()
     info = cpuinfo.get_cpu_info()
-    gpus, gpu_note = _gpus()
+    gpus, gpu_note = read_cards()
     cores = _physical_cores(cpus)
     return HostFacts(
         hostname_sha256=_hostname_sha256(),
@@ -98,13 +89,14 @@ def read_host() -> HostFacts:
     )
 
 
-def read_load() -> Load:
-    """The load of this moment; takes half a second, because steal is a share of time."""
+def read_load(cards: tuple[Card, ...] = ()) -> Load:
+    """The load of this moment, and that of `cards`; takes half a second, because steal is a share of time."""
     return Load(
         load_1min=os.getloadavg()[0],
         steal_percent=float(getattr(psutil.cpu_times_percent(interval=_SAMPLE_SECONDS), "steal", 0.0)),
         available_memory_bytes=psutil.virtual_memory().available,
         throttle_count=_throttle_count(),
+        cards=read_card_loads(cards),
     )
 
 
@@ -125,6 +117,7 @@ def worries(facts: HostFacts, load: Load, memory_bytes: int) -> list[str]:
         found.append(f"The processors' clock is left to the governor '{facts.governor}'.")
     if "virtualapple" in facts.cpu_model.lower() or "qemu" in facts.cpu_model.lower():
         found.append(f"The processor is emulated ({facts.cpu_model}): its times are those of an emulator.")
+    found += [card.worry for card in load.cards if card.worry]
     return found
 
 
@@ -163,35 +156,6 @@ def _memory_bytes() -> int:
         if line is not None and line.isdigit():
             limits.append(int(line))
     return min(limits)
-
-
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
-    """The cards, and one clause that says why there are none."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return (), "no NVIDIA driver: GPU cells will be skipped"
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        cards = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-            cards.append(
-                Gpu(
-                    name=_text(pynvml.nvmlDeviceGetName(handle)),
-                    memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                    capability=f"{major}.{minor}",
-                    driver=driver,
-                )
-            )
-        return tuple(cards), "" if cards else "the NVIDIA driver sees no card: GPU cells will be skipped"
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _hostname_sha256() -> str:

@@ -1,0 +1,168 @@
+"""NVIDIA cards, by NVML: which there are, who uses them, and what one does at this moment. The only user of pynvml."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pynvml
+
+from orchestrator.trial import Card, Frozen
+from orchestrator.wire import CardSample
+
+GIB = 2**30
+
+_IN_USE_BYTES = GIB  # an idle card with a desktop on it holds some hundred MiB
+
+T = TypeVar("T")
+
+# NVML's bits, by the names of nvidia-smi; that a card is idle is no throttling.
+_THROTTLES = {
+    0x02: "application clocks",
+    0x04: "software power cap",
+    0x08: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal",
+    0x40: "hardware thermal",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+
+
+class CardLoad(Frozen):
+    """What a card was busy with at one moment. processes: that compute on it, as far as NVML may see them."""
+
+    index: int
+    name: str
+    processes: int
+    used_bytes: int
+    memory_bytes: int
+
+    @property
+    def worry(self) -> str:
+        """Why times on this card would not be trustworthy, a sentence; '' if it is idle."""
+        if not self.processes and self.used_bytes < _IN_USE_BYTES:
+            return ""
+        used, all_ = self.used_bytes / GIB, self.memory_bytes / GIB
+        return (
+            f"GPU {self.index} ({self.name}) is busy: {self.processes} other "
+            f"{'process computes' if self.processes == 1 else 'processes compute'} on it, "
+            f"{used:.1f} of {all_:.1f} GiB are in use."
+        )
+
+
+def read_cards() -> tuple[tuple[Card, ...], str]:
+    """The cards, and one clause that says why there are none."""
+    try:
+        with _nvml():
+            driver = _text(pynvml.nvmlSystemGetDriverVersion())
+            cards = tuple(_card(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return (), "no NVIDIA driver: GPU cells will be skipped"
+    except pynvml.NVMLError as error:
+        return (), f"the NVIDIA driver does not answer ({error}): GPU cells will be skipped"
+    return cards, "" if cards else "the NVIDIA driver sees no card: GPU cells will be skipped"
+
+
+def read_card_loads(cards: Sequence[Card]) -> tuple[CardLoad, ...]:
+    """Who uses these cards now; a card that does not answer is left out."""
+    if not cards:
+        return ()
+    loads = []
+    with _nvml():
+        for card in cards:
+            memory, processes = _memory(card.index), _told(_processes, card.index)
+            if memory is not None:
+                loads.append(
+                    CardLoad(
+                        index=card.index,
+                        name=card.name,
+                        processes=processes or 0,
+                        used_bytes=int(memory.used),
+                        memory_bytes=int(memory.total),
+                    )
+                )
+    return tuple(loads)
+
+
+class Meter:
+    """Reads one card again and again; `close` it. What the card does not tell is None: no reading ever raises."""
+
+    def __init__(self, card: Card) -> None:
+        """Raises NVMLError if the card is gone."""
+        pynvml.nvmlInit()
+        try:
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(card.index)
+        except pynvml.NVMLError:
+            pynvml.nvmlShutdown()
+            raise
+
+    def read(self) -> CardSample:
+        """What the card does now."""
+        handle = self._handle
+        rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        milliwatts = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
+        millijoules = _told(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        throttles = _told(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+        return CardSample(
+            busy_percent=None if rates is None else int(rates.gpu),
+            memory_bytes=None if memory is None else int(memory.used),
+            clock_mhz=_told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+            memory_clock_mhz=_told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            watts=None if milliwatts is None else milliwatts / 1000,
+            celsius=_told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+            throttled=tuple(name for bit, name in _THROTTLES.items() if throttles & bit),
+            joules=None if millijoules is None else millijoules / 1000,
+        )
+
+    def close(self) -> None:
+        """Let go of the library."""
+        _told(pynvml.nvmlShutdown)
+
+
+def open_meter(card: Card) -> Meter | None:
+    """A meter of `card`; None if it does not answer any more."""
+    return _told(Meter, card)
+
+
+@contextmanager
+def _nvml() -> Iterator[None]:
+    pynvml.nvmlInit()
+    try:
+        yield
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _card(index: int, driver: str) -> Card:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Card(
+        index=index,
+        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+        name=_text(pynvml.nvmlDeviceGetName(handle)),
+        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        capability=f"{major}.{minor}",
+        driver=driver,
+        is_divided=bool((_told(pynvml.nvmlDeviceGetMigMode, handle) or (0,))[0]),  # cards before Ampere have no MIG
+    )
+
+
+def _memory(index: int) -> Any:
+    return _told(lambda: pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index)))
+
+
+def _processes(index: int) -> int:
+    return len(pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(index)))
+
+
+def _told(ask: Callable[..., T], *arguments: Any) -> T | None:
+    """What NVML answers; None if it does not, because this card has no such thing or is gone."""
+    try:
+        return ask(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,127 @@
+"""What the machine does while a trial runs: a line of telemetry.jsonl each second.
+
+It is called from the engine's tick, so there is no thread; benchmarks/telemetry_overhead.py says what it costs.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from orchestrator.host.card import open_meter
+from orchestrator.trial import Card
+from orchestrator.wire import Sample
+
+PERIOD_SECONDS = 1.0
+
+POWERCAP = Path("/sys/class/powercap")
+"""Where the kernel counts what the processors take, on AMD's too under this name; readable by root alone on most."""
+
+
+class Telemetry:
+    """Samples of one trial, in a file that must not be there yet: a context, and `tick` in it.
+
+    cpus: the processors of the trial; all, if there are none. card: the trial's own, if it has one.
+    The file is opened before the worker runs and written through that handle: what the worker, whose folder this is,
+    may put in its place afterwards is never followed.
+    """
+
+    def __init__(self, path: Path, cpus: Sequence[int], card: Card | None) -> None:
+        self._path = path
+        self._sampler = Sampler(cpus, card)
+        self._due = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("xb", buffering=0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._take()  # the last epoch may have ended since the last one
+        self._file.close()
+        self._sampler.close()
+
+    def tick(self) -> None:
+        """Take a sample, if a second has passed since the last."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = max(self._due, now - PERIOD_SECONDS) + PERIOD_SECONDS  # late ticks do not add up
+            self._take()
+
+    def _take(self) -> None:
+        self._file.write(self._sampler.read().model_dump_json(exclude_none=True).encode() + b"\n")
+
+
+class Sampler:
+    """Reads processors, memory, energy and card; `close` it."""
+
+    def __init__(self, cpus: Sequence[int], card: Card | None) -> None:
+        self._cpus = tuple(cpus)
+        self._meter = open_meter(card) if card is not None else None
+        self._counters = [counter for path in sorted(POWERCAP.glob("intel-rapl:[0-9]")) if (counter := _counter(path))]
+        self._before: tuple[float, float, float] | None = None
+
+    def read(self) -> Sample:
+        """What the machine does now."""
+        busy, stolen, total = now = self._times()
+        share = None
+        if self._before is not None and total > self._before[2]:
+            share = 100 / (total - self._before[2])
+        sample = Sample(
+            unix=time.time(),
+            cpu_percent=None if share is None or self._before is None else share * (busy - self._before[0]),
+            steal_percent=None if share is None or self._before is None else share * (stolen - self._before[1]),
+            memory_bytes=_used_memory(),
+            cpu_joules=sum(counter.joules() for counter in self._counters) if self._counters else None,
+            card=self._meter.read() if self._meter else None,
+        )
+        self._before = now
+        return sample
+
+    def close(self) -> None:
+        """Let go of the card."""
+        if self._meter:
+            self._meter.close()
+
+    def _times(self) -> tuple[float, float, float]:
+        """Seconds since boot of the trial's processors: busy, stolen, all."""
+        each = psutil.cpu_times(percpu=True)
+        mine = [each[cpu] for cpu in self._cpus if cpu < len(each)] or each
+        total = sum(sum(times[:8]) for times in mine)  # guests' time, behind these, is counted in user's already
+        idle = sum(times.idle + getattr(times, "iowait", 0.0) for times in mine)
+        stolen = sum(getattr(times, "steal", 0.0) for times in mine)
+        return total - idle - stolen, stolen, total
+
+
+class Counter:
+    """Energy of one processor package since this was made; the kernel's counter may have gone round in between."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where the kernel does not let us read it."""
+        self._path = folder / "energy_uj"
+        self._range = int((folder / "max_energy_range_uj").read_text())
+        self._last = int(self._path.read_text())
+        self._microjoules = 0
+
+    def joules(self) -> float:
+        """So far."""
+        now = int(self._path.read_text())
+        self._microjoules += now - self._last if now >= self._last else now - self._last + self._range
+        self._last = now
+        return self._microjoules / 1e6
+
+
+def _counter(folder: Path) -> Counter | None:
+    try:
+        return Counter(folder) if (folder / "name").read_text().startswith("package") else None
+    except (OSError, ValueError):
+        return None
+
+
+def _used_memory() -> int:
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)

@@ -1,0 +1,143 @@
+"""What is read of NVIDIA cards, on every machine of the recorded fleet."""
+
+import json
+
+import pytest
+
+from orchestrator.host.card import Meter, open_meter, read_card_loads, read_cards
+from orchestrator.trial import Card, Environment
+
+SILENT = Card(index=7, name="gone", memory_bytes=0, capability="9.0", driver="580.1")
+
+
+@pytest.mark.parametrize(
+    ("machine", "seen"),
+    [
+        ("gtx1060", ["GPU 0 (NVIDIA GeForce GTX 1060 6GB) 6.1 470.82.01"]),
+        ("h100", ["GPU 0 (NVIDIA H100 80GB HBM3) 9.0 580.159.04"]),
+        ("two", ["GPU 0 (Tesla V100-SXM2-16GB) 7.0 535.104.05", "GPU 1 (NVIDIA A100-SXM4-40GB) 8.0 535.104.05"]),
+    ],
+)
+def test_cards_are_known_by_number_name_capability_and_driver(nvml, machine, seen):
+    nvml(machine)
+    cards, note = read_cards()
+    assert [f"{card.label} {card.capability} {card.driver}" for card in cards] == seen
+    assert note == ""
+
+
+def test_a_divided_card_is_known_and_one_that_cannot_be_divided_is_whole(nvml):
+    divided = {}
+    for machine in ("mig", "a100", "v100"):
+        nvml(machine)
+        divided[machine] = [card.is_divided for card in read_cards()[0]]
+    assert divided == {"mig": [True], "a100": [False], "v100": [False]}
+
+
+def test_a_machine_without_driver_says_so_in_one_clause(nvml):
+    nvml("none")
+    assert read_cards() == ((), "no NVIDIA driver: GPU cells will be skipped")
+
+
+def test_a_driver_that_does_not_answer_is_told_apart_from_none(nvml):
+    nvml("t4").is_lost = True
+    cards, note = read_cards()
+    assert cards == ()
+    assert note == "the NVIDIA driver does not answer (GPU is lost): GPU cells will be skipped"
+
+
+@pytest.mark.parametrize("machine", ["h100", "gtx1060", "two", "mig"])
+def test_an_idle_card_gives_no_worry(nvml, machine):
+    nvml(machine)
+    assert [load.worry for load in read_card_loads(read_cards()[0])] == [""] * len(read_cards()[0])
+
+
+def test_a_busy_card_is_one_sentence_with_its_numbers(nvml):
+    nvml("busy")
+    (load,) = read_card_loads(read_cards()[0])
+    assert load.worry == ("GPU 0 (Tesla T4) is busy: 2 other processes compute on it, 10.2 of 15.0 GiB are in use.")
+
+
+def test_a_meter_reads_what_the_card_tells(nvml):
+    nvml("h200")
+    meter = Meter(read_cards()[0][0])
+    read = meter.read()
+    assert (read.busy_percent, read.clock_mhz, read.memory_clock_mhz, read.celsius) == (0, 345, 3201, 30)
+    assert (read.watts, read.joules) == (74.53, 3344556.677)
+
+
+def test_a_card_without_energy_counter_tells_all_else(nvml):
+    nvml("gtx1060")
+    read = Meter(read_cards()[0][0]).read()
+    assert (read.joules, read.watts) == (None, 6.12)
+
+
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [(0x1, ()), (0x4, ("software power cap",)), (0x48, ("hardware slowdown", "hardware thermal"))],
+    ids=["idle", "power cap", "heat"],
+)
+def test_what_holds_a_clock_down_is_named(nvml, bits, words):
+    nvml("t4").cards[0]["sample"]["throttle_bits"] = bits
+    assert Meter(read_cards()[0][0]).read().throttled == words
+
+
+def test_a_card_that_is_lost_during_a_trial_gives_empty_samples(nvml):
+    fake = nvml("t4")
+    meter = Meter(read_cards()[0][0])
+    fake.is_lost = True
+    assert meter.read().model_dump(exclude_defaults=True) == {}
+
+
+def test_a_card_that_is_gone_has_no_meter_and_leaves_the_library_closed(nvml):
+    fake = nvml("t4")
+    assert open_meter(SILENT) is None
+    assert fake.opened == 0
+
+
+@pytest.mark.parametrize("machine", ["t4", "two"])
+def test_the_library_is_closed_as_often_as_it_is_opened(nvml, machine):
+    fake = nvml(machine)
+    read_card_loads(read_cards()[0])
+    meter = open_meter(read_cards()[0][0])
+    meter.read()
+    meter.close()
+    assert fake.opened == 0
+
+
+def test_a_cards_own_number_is_in_no_record(nvml):
+    fake = nvml("t4")
+    (card,) = read_cards()[0]
+    bare = Environment(
+        engine="docker",
+        framework="pytorch",
+        variant="2.13",
+        device="gpu",
+        identity="0",
+        location="",
+        python="",
+        freeze=(),
+    )
+    text = bare.on(card).model_dump_json()
+    assert card.uuid == fake.cards[0]["uuid"]
+    assert card.uuid not in text
+    assert json.loads(text)["card"]["name"] == "Tesla T4"
+
+
+def test_another_make_of_card_or_driver_is_another_environment(nvml):
+    bare = Environment(
+        engine="docker",
+        framework="pytorch",
+        variant="2.13",
+        device="gpu",
+        identity="0",
+        location="",
+        python="",
+        freeze=(),
+    )
+    nvml("h100")
+    (card,) = read_cards()[0]
+    same = card.model_copy(update={"index": 3, "uuid": "GPU-another"})
+    others = [card.model_copy(update=change) for change in ({"driver": "590.1"}, {"name": "NVIDIA H200"})]
+    assert bare.on(same).identity == bare.on(card).identity
+    assert bare.identity not in {bare.on(card).identity}
+    assert len({bare.on(one).identity for one in (card, *others)}) == 3
