@@ -12,7 +12,7 @@ from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.host import HostFacts
 from orchestrator.spec import ExperimentSpec, ModelAxis
-from orchestrator.trial import Dataset, Measure, Training, Trial
+from orchestrator.trial import Dataset, Device, Measure, Training, Trial
 from orchestrator.wire import Skip
 
 
@@ -83,7 +83,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
             for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
                 yield Trial(
                     framework=framework,
-                    variant=variant or _default_variant(catalogue, framework),
+                    variant=variant or _default_variant(catalogue, framework, device),
                     model=entry.model,
                     input_size=size,
                     device=device,
@@ -120,8 +120,8 @@ def _measures(spec: ExperimentSpec) -> list[Measure]:
     return [spec.measure.model_copy(update={"feed": "native", "loader_workers": count}) for count in counts]
 
 
-def _default_variant(catalogue: Catalogue, framework: str) -> str:
-    return catalogue.default(framework) if framework in catalogue.frameworks else "none"
+def _default_variant(catalogue: Catalogue, framework: str, device: Device) -> str:
+    return catalogue.default(framework, device) if framework in catalogue.frameworks else "none"
 
 
 def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
