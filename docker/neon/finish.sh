@@ -44,7 +44,9 @@ if [ "${ENGINE:-}" = gpu ]; then
     tar --extract --xz --file "$cuda/nvcc.tar.xz" --directory "$cuda" --strip-components 1
     rm "$cuda/nvcc.tar.xz"
     mkdir -p "$cuda/include" "$cuda/lib64"
-    cp -R "$site"/nvidia/*/include/* "$cuda/include/"
+    for headers in "$site"/nvidia/*/include; do
+        cp -R "$headers/." "$cuda/include/"
+    done
     for library in "$site"/nvidia/*/lib/lib*.so.*; do
         name=${library##*/}
         ln -sf "$library" "$cuda/lib64/$name"
