@@ -215,6 +215,20 @@ def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(world):
     assert [(row["status"], row["ok"]) for row in json.loads(done.stdout)] == [("ok", 2)]
 
 
+def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
+    axes = {**SPEC["axes"], "seeds": [0], "clahe": [True, False], "repeats": 2}
+    study = {"study": "determinism", "measure": {**SPEC["measure"], "fingerprint": "epoch"}}
+    world[1].write_text(json.dumps({**SPEC, **study, "axes": axes}))
+    result, _ = run(world, catalogue)
+    assert len({trial.data.sha256 for trial in result.stored.trials}) == 2
+    ((section,),) = [result.studies]
+    assert [(row["cell"], row["runs"], row["grade"]) for row in section.tables[0].rows] == [
+        ("ResNet-8@32 cpu", 2, "bit-exact"),
+        ("ResNet-8@32 without CLAHE cpu", 2, "bit-exact"),
+    ]
+    assert len(set(weights(result))) == 2
+
+
 @pytest.mark.docker
 def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     in_docker, _ = run(world, catalogue, engine="docker")

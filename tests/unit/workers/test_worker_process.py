@@ -199,6 +199,22 @@ def test_sigterm_leaves_with_the_record_closed(start, monkeypatch):
     assert left.value.code == 128 + 15
 
 
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="CPython 3.6, on which no loader has processes")
+def test_a_process_of_a_loader_ends_at_sigterm_without_python(start, monkeypatch):
+    is_default = []
+
+    def fork(self, batch):
+        child = os.fork()
+        if not child:
+            os._exit(7 if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else 1)
+        is_default.append(os.waitpid(child, 0)[1] >> 8 == 7)
+        return 0.5
+
+    monkeypatch.setattr(numpy_ref.Adapter, "step", fork)
+    start()
+    assert set(is_default) == {True}
+
+
 def test_wrong_arguments_are_a_bad_job():
     assert (run.main([]), selfcheck.main([])) == (64, 64)
 
