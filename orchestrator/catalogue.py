@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from orchestrator.errors import CatalogueError, did_you_mean
 from orchestrator.trial import Device, Frozen, Name, Tag, digest
@@ -21,6 +21,7 @@ TABLE, DOCKERFILE, REQUIREMENTS = "images.toml", "Dockerfile", "requirements"
 PIP, FINISH = "requirements/pip.txt", "finish.sh"
 
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+_Capability = Annotated[str, Field(pattern=r"^\d+\.\d$")]
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CORES = ("physical_cores", "logical_cores")
 _PLACEHOLDERS = (*_CORES, "environment")
@@ -49,6 +50,37 @@ class Source(Frozen):
     local: Path | None = None
 
 
+class Cuda(Frozen):
+    """What a build for NVIDIA cards was made with, and which cards and drivers run it.
+
+    version:    of CUDA that it was built with, '11.2'.
+    driver:     oldest Linux driver that runs it, '450.80.02'.
+    capability: lowest and highest compute capability of the cards that its machine code runs on, both included.
+                (Code for 7.0 runs on 7.5 too: on every later card of the same first number.)
+    ptx:        compute capability of the portable code that it holds besides, which the driver compiles for cards
+                above that range; None if it has none for all of its kernels.
+    source:     where its CUDA comes from.
+    """
+
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    driver: Annotated[str, Field(pattern=r"^\d+(\.\d+){1,2}$")]
+    capability: Annotated[tuple[_Capability, _Capability], Field(strict=False)]
+    ptx: _Capability | None = None
+    source: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        lowest, highest = map(numbers, self.capability)
+        if lowest > highest:
+            raise ValueError("capability is the lowest, then the highest")
+        return self
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """'450.80.02' -> (450, 80, 2): versions of drivers and compute capabilities, to be compared."""
+    return tuple(map(int, version.split(".")))
+
+
 class _Entry(Frozen):
     """One table of an images.toml, `["2.13".cpu]`; the fields are those of ImageRow."""
 
@@ -60,6 +92,7 @@ class _Entry(Frozen):
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
     source: Source | None = None
+    cuda: Cuda | None = None
     why: str = ""
     hints: dict[str, str] = {}
 
@@ -77,6 +110,7 @@ class ImageRow:
     env:          variables for the worker; may hold {physical_cores}, {logical_cores} and {environment}.
     options:      for the adapter.
     source:       what else it is made from, if a package index does not have it all.
+    cuda:         what it needs of a card and its driver; for each GPU row that is built here, and for no other.
     why:          what this variant is for.
     hints:        distribution -> what to do when no package index has it.
     image:        a user's own image, by id, that is used as it is; None for a row that is built here.
@@ -94,6 +128,7 @@ class ImageRow:
     env: dict[str, str]
     options: dict[str, Any]
     source: Source | None
+    cuda: Cuda | None
     why: str
     hints: dict[str, str]
     image: str | None = None
@@ -140,10 +175,10 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All rows, by framework, in the order of their files; and each framework's default variant."""
+    """All rows, by framework, in the order of their files; and each framework's default variant on each device."""
 
     tables: dict[str, tuple[ImageRow, ...]]
-    defaults: dict[str, str]
+    defaults: dict[str, dict[Device, str]]
 
     @classmethod
     def load(cls, folder: Path) -> "Catalogue":
@@ -191,21 +226,22 @@ class Catalogue:
             env={},
             options={},
             source=None,
+            cuda=None,
             why=f"the user's own image {name}",
             hints={},
             image=image_id,
         )
         return replace(self, tables={**self.tables, framework: (*table, row)}), row
 
-    def default(self, framework: str) -> str:
+    def default(self, framework: str, device: Device = "cpu") -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""
         self._table(framework)
-        return self.defaults[framework]
+        return self.defaults[framework][device]
 
     def resolve(self, framework: str, device: Device, variant: str | None = None) -> ImageRow:
         """The row of that variant, or of the default one. Raises CatalogueError with the nearest name."""
         rows = [row for row in self._table(framework) if row.device == device]
-        wanted = variant or self.defaults[framework]
+        wanted = variant or self.default(framework, device)
         for row in rows:
             if row.variant == wanted:
                 return row
@@ -299,8 +335,8 @@ def _installed(row: ImageRow) -> list[str | None]:
     return [row.python, row.source.commit if row.source else None, *files]
 
 
-def _read(path: Path) -> tuple[str, tuple[ImageRow, ...]]:
-    """Default variant and rows of one images.toml."""
+def _read(path: Path) -> tuple[dict[Device, str], tuple[ImageRow, ...]]:
+    """Default variants and rows of one images.toml."""
     where = f"docker/{path.parent.name}/{TABLE}"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -308,11 +344,13 @@ def _read(path: Path) -> tuple[str, tuple[ImageRow, ...]]:
         raise CatalogueError(f"{where} does not read: {error}.") from None
     _check(TypeAdapter(Name), path.parent.name, f"{where}: the name of its folder")
     default = table.pop("default", None)
+    gpu_default = table.pop("gpu_default", default)
     rows = tuple(_rows(path.parent, table, where))
-    if default not in {row.variant for row in rows}:
-        known = ", ".join(sorted({row.variant for row in rows})) or "none"
-        raise CatalogueError(f"{where}: default is {default!r}; it must be a variant of this file: {known}.")
-    return default, rows
+    for key, value in (("default", default), ("gpu_default", gpu_default)):
+        if value not in {row.variant for row in rows}:
+            known = ", ".join(sorted({row.variant for row in rows})) or "none"
+            raise CatalogueError(f"{where}: {key} is {value!r}; it must be a variant of this file: {known}.")
+    return {"cpu": default, "gpu": gpu_default}, rows
 
 
 def _rows(folder: Path, table: dict[str, Any], where: str) -> Iterator[ImageRow]:
@@ -324,6 +362,8 @@ def _rows(folder: Path, table: dict[str, Any], where: str) -> Iterator[ImageRow]
             for key, path in (("stage", folder / DOCKERFILE), ("requirements", row.requirements_path)):
                 if not path.is_file():
                     raise CatalogueError(f"{where}: {variant}.{device}.{key} needs {path}, which is not there.")
+            if (device == "gpu") != (row.cuda is not None):
+                raise CatalogueError(f"{where}: {variant}.{device}.cuda: each gpu row has it, and no cpu row.")
             for name, value in row.env.items():
                 for placeholder in _PLACEHOLDER.findall(value):
                     if placeholder not in _PLACEHOLDERS:

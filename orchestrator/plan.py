@@ -12,7 +12,7 @@ from orchestrator.catalogue import Catalogue, ImageRow
 from orchestrator.errors import SpecError
 from orchestrator.host import HostFacts
 from orchestrator.spec import ExperimentSpec, ModelAxis
-from orchestrator.trial import Training, Trial
+from orchestrator.trial import Device, Training, Trial
 from orchestrator.wire import Skip
 
 
@@ -72,7 +72,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
             for size in entry.input_sizes or axes.input_sizes:
                 yield Trial(
                     framework=framework,
-                    variant=variant or _default_variant(catalogue, framework),
+                    variant=variant or _default_variant(catalogue, framework, device),
                     model=entry.model,
                     input_size=size,
                     device=device,
@@ -89,8 +89,8 @@ def _training(spec: ExperimentSpec, entry: ModelAxis) -> Training:
     return spec.training if entry.epochs is None else spec.training.model_copy(update={"epochs": entry.epochs})
 
 
-def _default_variant(catalogue: Catalogue, framework: str) -> str:
-    return catalogue.default(framework) if framework in catalogue.frameworks else "none"
+def _default_variant(catalogue: Catalogue, framework: str, device: Device) -> str:
+    return catalogue.default(framework, device) if framework in catalogue.frameworks else "none"
 
 
 def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:

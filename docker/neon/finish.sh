@@ -2,15 +2,27 @@
 # Run where the image is built and by the virtualenv engine alike, by a POSIX sh. Given:
 #   ENVIRONMENT  prefix of the environment
 #   SOURCE       folder of Neon's source, which is only read
-#   ENGINE       mkl to build the MKL engine, too
+#   ENGINE       mkl to build the MKL engine, too; gpu to put PyCUDA and CUDA into the environment
 #   MARCH        what processor the engine is compiled for; upstream's own Makefile says native, which dies elsewhere
 #   OPTIMISE     how: -O3 in upstream's Makefile
+#   SDISTS       PyCUDA and its kin, pinned and hashed, as pip's requirements
+#   CUDA_URL     NVIDIA's archive of nvcc
+#   CUDA_SHA256  its hash
 # Ends with 69 where the machine lacks what only its own packages bring.
 set -eu
 
 if [ "${ENGINE:-}" = mkl ] && ! command -v cc > /dev/null; then
     echo "Neon's MKL engine is compiled from C, and this machine has no C compiler. Debian: apt install gcc libc6-dev" >&2
     exit 69
+fi
+
+if [ "${ENGINE:-}" = gpu ]; then
+    for tool in curl g++ xz; do
+        if ! command -v "$tool" > /dev/null; then
+            echo "Neon's GPU backend needs $tool to be made, and this machine has none. Debian: apt install curl g++ xz-utils" >&2
+            exit 69
+        fi
+    done
 fi
 
 site=$("$ENVIRONMENT/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -21,6 +33,38 @@ chmod -R u+rwX,go+rX "$site/neon"
 version=$(sed -n "s/^VERSION = '\(.*\)'$/\1/p" "$SOURCE/setup.py")
 echo "VERSION = SHORT_VERSION = '$version'" > "$site/neon/version.py"
 printf 'Metadata-Version: 1.0\nName: nervananeon\nVersion: %s\n' "$version" > "$site/nervananeon-$version.egg-info"
+
+if [ "${ENGINE:-}" = gpu ]; then
+    # nvcc comes from NVIDIA's archive, headers and libraries as wheels: here they are put together as a toolkit.
+    cuda=$ENVIRONMENT/cuda
+    rm -rf "$cuda"
+    mkdir "$cuda"
+    curl --fail --location --silent --show-error --output "$cuda/nvcc.tar.xz" "$CUDA_URL"
+    echo "$CUDA_SHA256  $cuda/nvcc.tar.xz" | sha256sum --check --quiet -
+    tar --extract --xz --file "$cuda/nvcc.tar.xz" --directory "$cuda" --strip-components 1
+    rm "$cuda/nvcc.tar.xz"
+    mkdir -p "$cuda/include" "$cuda/lib64"
+    cp -R "$site"/nvidia/*/include/* "$cuda/include/"
+    for library in "$site"/nvidia/*/lib/lib*.so.*; do
+        name=${library##*/}
+        ln -sf "$library" "$cuda/lib64/$name"
+        ln -sf "$library" "$cuda/lib64/${name%%.so.*}.so"
+    done
+    # What the driver would bring, and a header that is in no wheel, for PyCUDA to be compiled and linked with: the
+    # declarations are those of NVIDIA's reference of the driver's interface.
+    : | cc -shared -Wl,-soname,libcuda.so.1 -x c - -o "$cuda/lib64/libcuda.so"
+    cat > "$cuda/include/cudaProfiler.h" << 'END'
+#include "cuda.h"
+typedef enum CUoutput_mode_enum { CU_OUT_KEY_VALUE_PAIR = 0, CU_OUT_CSV = 1 } CUoutput_mode;
+extern "C" CUresult CUDAAPI cuProfilerInitialize(const char *, const char *, CUoutput_mode);
+extern "C" CUresult CUDAAPI cuProfilerStart(void);
+extern "C" CUresult CUDAAPI cuProfilerStop(void);
+END
+    echo "$SDISTS" > "$cuda/sdists.txt"
+    CUDA_ROOT=$cuda PATH=$cuda/bin:$PATH "$ENVIRONMENT/bin/python" -m pip install --disable-pip-version-check --no-deps \
+        --no-build-isolation --no-binary :all: --require-hashes --requirement "$cuda/sdists.txt"
+    rm "$cuda/lib64/libcuda.so"
+fi
 
 [ "${ENGINE:-}" = mkl ] || exit 0
 

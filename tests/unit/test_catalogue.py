@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import workers
-from orchestrator.catalogue import Catalogue, pins_sha256, recipe_sha256, resolve_env
+from orchestrator.catalogue import Catalogue, numbers, pins_sha256, recipe_sha256, resolve_env
 from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
 
@@ -67,6 +67,54 @@ def test_a_device_that_no_row_has_gives_no_rows(folder):
     assert Catalogue.load(folder).rows(device="gpu") == ()
 
 
+CUDA = 'cuda = { version = "11.2", driver = "450.80.02", capability = ["5.0", "8.9"], source = "wheels" }\n'
+
+
+def add_gpu_row(folder, cuda):
+    with (folder / "mxnet" / "images.toml").open("a") as file:
+        file.write(f'["1.9".gpu]\n{ROW}{cuda}')
+
+
+def test_a_gpu_row_says_which_cards_and_drivers_run_it(folder):
+    add_gpu_row(folder, CUDA)
+    cuda = Catalogue.load(folder).resolve("mxnet", "gpu", "1.9").cuda
+    assert (cuda.version, cuda.driver, cuda.capability, cuda.ptx) == ("11.2", "450.80.02", ("5.0", "8.9"), None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (CUDA, "", "1.9.gpu.cuda: each gpu row has it, and no cpu row"),
+        ('"11.2"', '"11"', "1.9.gpu.cuda.version: String should match"),
+        ('"450.80.02"', '"any"', "1.9.gpu.cuda.driver: String should match"),
+        ('["5.0", "8.9"]', '["8.9", "5.0"]', "1.9.gpu.cuda: Value error, capability is the lowest, then the highest"),
+        ('["5.0", "8.9"]', '["10.0", "9.0"]', "1.9.gpu.cuda: Value error, capability is the lowest, then the highest"),
+        ('["5.0", "8.9"]', '["sm_50", "sm_89"]', "1.9.gpu.cuda.capability.0: String should match"),
+        (', source = "wheels"', "", "1.9.gpu.cuda.source: Field required"),
+    ],
+)
+def test_a_gpu_row_that_says_it_badly_is_refused(folder, old, new, said):
+    add_gpu_row(folder, CUDA.replace(old, new))
+    assert said in why(folder)
+
+
+def test_a_cpu_row_has_no_cuda(folder):
+    rewrite(folder, "disk_mb = 1\n", f"disk_mb = 1\n{CUDA}")
+    assert "1.5.cpu.cuda: each gpu row has it, and no cpu row" in why(folder)
+
+
+def test_versions_are_compared_as_numbers():
+    assert numbers("418.39") < numbers("418.87.00") < numbers("450.80.02")
+    assert numbers("9.0") < numbers("12.1")
+
+
+def test_a_card_may_have_another_default(folder):
+    add_gpu_row(folder, CUDA)
+    rewrite(folder, 'default = "1.5"', 'default = "1.5"\ngpu_default = "1.9"')
+    catalogue = Catalogue.load(folder)
+    assert [catalogue.resolve("mxnet", device).variant for device in ("cpu", "gpu")] == ["1.5", "1.9"]
+
+
 def test_an_empty_folder_is_no_catalogue(tmp_path):
     with pytest.raises(CatalogueError, match=r"holds no \*/images\.toml"):
         Catalogue.load(tmp_path)
@@ -77,6 +125,7 @@ def test_an_empty_folder_is_no_catalogue(tmp_path):
     [
         ('default = "1.5"', 'default = "1.6"', "default is '1.6'; it must be a variant of this file: 1.5, 1.5-mkl."),
         ('default = "1.5"\n', "", "default is None"),
+        ('default = "1.5"', 'default = "1.5"\ngpu_default = "2"', "gpu_default is '2'; it must be a variant of this"),
         ("disk_mb = 1", 'disk_mb = "1"', "1.5.cpu.disk_mb: Input should be a valid integer, seen '1'"),
         ("disk_mb = 1", "disk_mb = 1\nmemory = 2", "1.5.cpu.memory: Extra inputs are not permitted"),
         ("disk_mb = 1\n", "", "1.5.cpu.disk_mb: Field required"),

@@ -92,6 +92,7 @@ class Adapter(object):
             "lapack": has["LAPACK"],
             "cuda": has["CUDA"],
             "cudnn": has["CUDNN"],
+            "deterministic_variable": os.environ.get("MXNET_ENFORCE_DETERMINISM"),
         }
 
 

@@ -1,5 +1,7 @@
 """PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
 
+import os
+
 import torch
 import torch.backends.mkldnn  # 1.3 does not import it by itself
 from torch import nn
@@ -26,12 +28,16 @@ _TORCH_NAMES = {
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. Own option: memory_format, 'contiguous' or 'channels_last' (torch 1.5+)."""
+    """See workers/frameworks/__init__.py. Own options:
+
+    memory_format, 'contiguous' or 'channels_last' (torch 1.5+); deterministic, False or True (for the process's life).
+    """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, memory_format=("contiguous", "channels_last"))
+        own = own_options(options, memory_format=("contiguous", "channels_last"), deterministic=(False, True))
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
+        _set_deterministic(own["deterministic"])
         torch.set_num_threads(options["threads"])
         torch.manual_seed(options["seed"])
         self._net = net
@@ -98,7 +104,21 @@ class Adapter(object):
             "openmp": bool(torch.backends.openmp.is_available()),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+            "deterministic": _is_deterministic(),
+            "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         }
+
+
+def _set_deterministic(wanted):
+    """Deterministic algorithms alone, or as torch comes; 1.3 has a switch for cuDNN and none for the rest."""
+    torch.backends.cudnn.deterministic = wanted
+    if hasattr(torch, "use_deterministic_algorithms"):
+        torch.use_deterministic_algorithms(wanted)
+
+
+def _is_deterministic():
+    anywhere = getattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    return torch.backends.cudnn.deterministic and anywhere()
 
 
 class Network(nn.Module):

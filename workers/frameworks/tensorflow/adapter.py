@@ -8,6 +8,7 @@ trains on a CPU.
 import os
 
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled  # obeys the variable of 2.7, too
 
 from workers.frameworks import own_options
 from workers.frameworks.tensorflow.lowering import Graph
@@ -17,12 +18,17 @@ VERSION = tf.__version__
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. Own option: jit_compile, False or True (XLA)."""
+    """See workers/frameworks/__init__.py. Own options:
+
+    jit_compile, False or True (XLA); deterministic, False or True (2.8+; for the life of the process).
+    """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, jit_compile=(False, True))
+        own = own_options(options, jit_compile=(False, True), deterministic=(False, True))
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
+        if own["deterministic"]:
+            tf.config.experimental.enable_op_determinism()
         tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
         tf.random.set_seed(options["seed"])
         self._device = "/GPU:0" if device == "gpu" else "/CPU:0"
@@ -76,6 +82,7 @@ class Adapter(object):
             "cuda": build.get("cuda_version"),
             "cudnn": build.get("cudnn_version"),
             "onednn_variable": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+            "deterministic": is_op_determinism_enabled(),
         }
 
     def _update(self, x, y):
