@@ -75,6 +75,8 @@ class Gate:
             check=request,
         )
         outcome, has_passed = self._run(request, record)
+        if outcome.status == "unsupported":
+            return outcome
         if outcome.status != "ok":
             reason = f"its selfcheck did not finish ({outcome.status}: {outcome.reason})"
             return Outcome(status="unverified", fault=outcome.fault, reason=reason)
