@@ -239,12 +239,16 @@ class Catalogue:
     def installed(self) -> "Catalogue":
         """What --engine=host knows: of each framework the one variant `host`, on the devices that it has rows for.
 
-        Nothing is told to the framework, and nothing is known of what it was built for.
+        Nothing is told to the framework, but that on a card float32 means float32 (no TF32); nothing is known of what it
+        was built for.
         """
-        bare: dict[str, Any] = {"variant": HOST, "args": {}, "env": {}, "options": {}, "source": None, "cuda": None}
-        bare |= {"why": "what a Python of this machine has installed", "hints": {}, "image": None}
+        bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "hints": {}}
+        bare |= {"why": "what a Python of this machine has installed", "image": None}
+        env: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {"NVIDIA_TF32_OVERRIDE": "0"}}
         tables = {
-            framework: tuple(replace(row, **bare) for row in {row.device: row for row in rows}.values())
+            framework: tuple(
+                replace(row, env=env[row.device], **bare) for row in {row.device: row for row in rows}.values()
+            )
             for framework, rows in self.tables.items()
         }
         return Catalogue(tables, {framework: dict.fromkeys(self.defaults[framework], HOST) for framework in tables})

@@ -32,9 +32,6 @@ Fault = Literal["none", "subject", "environment", "unknown"]
 
 CLASSES = 43  # GTSRB
 
-FLOAT32 = ("NVIDIA_TF32_OVERRIDE", "0")
-"""The variable by which NVIDIA's libraries compute float32 as float32, whatever a framework asks of them."""
-
 
 class Frozen(BaseModel):
     """An immutable record that refuses unknown keys and silent conversions."""
@@ -197,14 +194,9 @@ class Environment(Frozen):
     card: Card | None = None
 
     def on(self, card: Card) -> "Environment":
-        """The same with that card: what another make of card or another driver computes is another answer.
-
-        Since Ampere NVIDIA's libraries round what they multiply to ten bits (TF32), unless they are told that float32
-        is meant. They are, here, where every framework obeys; a row that sets the variable itself decides for itself.
-        """
-        env = {FLOAT32[0]: FLOAT32[1], **self.env}
-        identity = digest([self.identity, env, card.name, card.capability, card.driver])
-        return self.model_copy(update={"card": card, "env": env, "identity": identity})
+        """The same with that card: what another make of card or another driver computes is another answer."""
+        identity = digest([self.identity, card.name, card.capability, card.driver])
+        return self.model_copy(update={"card": card, "identity": identity})
 
 
 class Exit(Frozen):

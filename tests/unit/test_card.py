@@ -116,13 +116,6 @@ def test_a_cards_own_number_is_in_no_record(nvml):
     assert json.loads(text)["card"]["name"] == "Tesla T4"
 
 
-@pytest.mark.parametrize(("rows", "told"), [({}, "0"), ({"NVIDIA_TF32_OVERRIDE": "1"}, "1")], ids=["none", "its own"])
-def test_a_card_is_told_to_compute_float32_unless_the_row_says_otherwise(nvml, rows, told):
-    nvml("h100")
-    bare = BARE.model_copy(update={"env": rows})
-    assert bare.on(read_cards()[0][0]).env == {"NVIDIA_TF32_OVERRIDE": told}
-
-
 def test_another_make_of_card_or_driver_is_another_environment(nvml):
     nvml("h100")
     (card,) = read_cards()[0]
