@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
 
@@ -61,6 +62,12 @@ COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_
 
 IMAGE_FLAG = {"image": "framework=NAME[@digest]: an image of your own (Python 3.6+ as `python`, numpy, the framework)"}
 SOURCE_FLAG = {"source": "framework=PATH: a local clone to take an upstream source from (default $WAYMARK_SOURCE)"}
+
+GPUS_FLAG = {"gpus": "cards to lease, by number, for example 0,1 (default: any); a row takes the first that it fits"}
+ENGINE_HELP = (
+    "docker, virtualenv, host[:PYTHON] (what is installed there) or replay:FOLDER "
+    "(default docker, or virtualenv where no Docker answers)"
+)
 
 SPEC_FLAGS = {
     "spec": "experiment to run (default experiments/quick.json)",
@@ -175,7 +182,8 @@ def images(_: Context, json_: bool = False) -> None:
         "frameworks": "only these, comma-separated",
         "device": "cpu or gpu",
         "variant": "framework=variant: only this one of that framework; may be repeated",
-        "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        "engine": ENGINE_HELP,
+        **GPUS_FLAG,
         **IMAGE_FLAG,
         **SOURCE_FLAG,
         "again": "check what has passed before as well",
@@ -193,18 +201,22 @@ def check_(
     image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
     again: bool = False,
+    gpus: str = "",
     json_: bool = False,
 ) -> int:
     """Prove that every environment computes the same networks: the parity table against numpy_ref."""
     from orchestrator import check
+    from orchestrator.run import as_installed
     from orchestrator.spec import load_spec
 
     view = View()
     catalogue, own = _with_images(source, image, device)
+    catalogue, _changes = as_installed(engine, catalogue, {})
     rows = chosen(catalogue, flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     rows = (*rows, *(row for row in own if row not in rows))
     asked = load_spec(Path(spec or REPOSITORY / "experiments" / "paper.json"), catalogue.frameworks, {})
-    result = check.check(rows, asked, engine or None, again, tuple(sys.argv[1:]), Home.default(), view)
+    argv = tuple(sys.argv[1:])
+    result = check.check(rows, asked, engine or None, again, argv, Home.default(), view, flags.gpus(gpus))
     show("Relative differences from numpy_ref", result.rows, json_, PARITY)
     for row in result.rows:
         if row["reason"]:
@@ -221,7 +233,8 @@ def check_(
         **SPEC_FLAGS,
         **IMAGE_FLAG,
         **SOURCE_FLAG,
-        "engine": "docker, virtualenv or replay (default docker, or virtualenv where no Docker answers)",
+        "engine": ENGINE_HELP,
+        **GPUS_FLAG,
         "dry-run": "print the plan with its skips and reasons, and run nothing",
         "resume": "go on with the newest run, or with --resume=RUN; its recorded spec and engine are used",
         "unverified": "time environments whose selfcheck did not pass, and mark them so",
@@ -244,6 +257,7 @@ def sweep_(
     resume: str | bool | None = None,
     unverified: bool = False,
     strict: bool = False,
+    gpus: str = "",
     json_: bool = False,
 ) -> int:
     """Train every cell of a spec, each in its own process and environment, and write a report."""
@@ -262,6 +276,7 @@ def sweep_(
         allow_unverified=unverified,
         argv=tuple(sys.argv[1:]),
         is_strict=strict,
+        gpus=flags.gpus(gpus),
     )
     if dry_run:
         show(*sweep.outline(request, catalogue), json_)
@@ -296,7 +311,8 @@ def sweep_(
         "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
         "spec": "experiment whose cells to compare (default experiments/compare.json)",
         "device": "cpu or gpu",
-        "engine": "docker or virtualenv (default docker, or virtualenv where no Docker answers)",
+        "engine": ENGINE_HELP,
+        **GPUS_FLAG,
         **IMAGE_FLAG,
         **SOURCE_FLAG,
         "strict": "refuse a machine that is busy, shared, short of memory or emulated, where others are only warned",
@@ -316,15 +332,18 @@ def compare_(
     image: Sequence[str] | None = None,
     source: Sequence[str] | None = None,
     strict: bool = False,
+    gpus: str = "",
     json_: bool = False,
 ) -> int:
     """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
     from orchestrator import contest, sweep
+    from orchestrator.run import as_installed
 
     home, view = Home.default(), View()
     code, known = 0, contest.recorded(home, baseline, candidate)
     if known is None:
         catalogue, own = _with_images(source, image, device)
+        catalogue, _changes = as_installed(engine, catalogue, {})
         subjects = {f"{row.framework}:image": row.subject for row in own}
         baseline, candidate = subjects.get(baseline, baseline), subjects.get(candidate, candidate)
         request = contest.request_for(
@@ -338,6 +357,7 @@ def compare_(
             tuple(sys.argv[1:]),
             strict,
         )
+        request = replace(request, gpus=flags.gpus(gpus))
         result = sweep.sweep(request, catalogue, home, REPORTS, view)
         code, known = result.exit_code, contest.result_of(home, result.stored)
         view.say(f"report: {result.report}")

@@ -2,11 +2,14 @@
 
     .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3] [--steps 20]
     WAYMARK_SOURCE=neon=PATH .venv/bin/python benchmarks/adapter_pairs.py neon:2.6-mkl idsia 48
+    .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 --engine host:/path/python --device gpu [--graph]
 
 The plain script is benchmarks/plain_<framework>.py; it is given the row's own options as flags. Both run in the row's
 virtualenv, with its variables, on the same prepared pictures, one after the other, in an order drawn anew for
 each pair. An epoch includes cutting the batches; each run's first epoch is warm-up. The ratio is adapter / plain:
 an interval that reaches 1.00, or lies below, says that the adapter is no slower. Run it with nothing else running.
+On a card both are clocked by epochs whose end waits for the card (sync=block in ours), and --graph holds ours against
+the plain step captured as a CUDA graph: there 1 / 0.9 = 1.11 is the bound.
 """
 
 import argparse
@@ -22,10 +25,14 @@ import numpy as np
 from orchestrator import data
 from orchestrator.catalogue import Catalogue, local_clones
 from orchestrator.engines import open_engine
+from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
+from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import DataError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.preflight import card_for, why_not
+from orchestrator.run import as_installed
 from orchestrator.stats import paired_ratio
 from orchestrator.trial import Dataset, Measure, Model, Training, Trial
 from orchestrator.wire import EVENTS, JOB, JobFolder, train_job
@@ -54,13 +61,23 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=int, help="of an epoch, for slow frameworks; all that the pictures give if not said"
     )
+    parser.add_argument(
+        "--engine", default="virtualenv", help="virtualenv, or host[:PYTHON] for what is installed there"
+    )
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--graph", action="store_true", help="the plain script captures its step as a CUDA graph")
     args = parser.parse_args()
 
     home, host = Home.default(), read_host()
     framework, _, variant = args.subject.partition(":")
     clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
-    row = Catalogue.load(REPOSITORY / "docker").with_sources(clones).resolve(framework, "cpu", variant or None)
-    environment = open_engine("virtualenv", home, host).prepare(row, print)
+    catalogue, _ = as_installed(args.engine, Catalogue.load(REPOSITORY / "docker").with_sources(clones), {})
+    row = catalogue.resolve(framework, args.device, variant or None)
+    environment = open_engine(args.engine, home, host).prepare(row, print)
+    card = card_for(row, host)
+    if args.device == "gpu" and card is None:
+        raise SystemExit(why_not(row, host))
+    environment = environment.on(card) if card else environment
     source = snapshot(home)
     dataset, prepared, split = pictures(args.size, home)
     trial = Trial(
@@ -68,15 +85,17 @@ def main() -> None:
         variant=row.variant,
         model=MODELS[args.model],
         input_size=args.size,
-        device="cpu",
+        device=args.device,
         seed=0,
         repeat=0,
         dataset=dataset,
         training=Training(epochs=args.epochs),
-        measure=Measure(evaluate="end"),
+        measure=Measure(evaluate="end", sync="block" if card else "step"),
         threads=host.physical_cores,
     )
-    variables = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": str(source.path), **environment.env}
+    launch = Launch(environment, "workers.run", source.path, home.root, None, (), 2**40, 3600.0)
+    variables = {**worker_env(launch, "/nonexistent"), **environment.env}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source.path), environment.env.get("PYTHONPATH")]))
 
     def job_folder(folder: Path) -> Path:
         np.save(folder / "train.npy", split.train[: args.steps and args.steps * trial.training.batch_size])
@@ -95,6 +114,8 @@ def main() -> None:
         options = {"data": prepared.path, "split": folder, "model": args.model, "size": args.size}
         options |= {"epochs": args.epochs, "threads": host.physical_cores, **row.options}
         command = [environment.location, script, *(f"--{name}={value}" for name, value in options.items())]
+        command += ["--device=cuda"] if card else []
+        command += ["--graph"] if args.graph else []
         ended = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
         return json.loads(ended.stdout.splitlines()[-1])["epoch_seconds"][1:]
 

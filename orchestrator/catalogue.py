@@ -20,6 +20,9 @@ from orchestrator.trial import Device, Frozen, Name, Tag, digest
 TABLE, DOCKERFILE, REQUIREMENTS = "images.toml", "Dockerfile", "requirements"
 PIP, FINISH = "requirements/pip.txt", "finish.sh"
 
+HOST = "host"
+"""The variant that is whatever a Python of this machine has installed."""
+
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 _Capability = Annotated[str, Field(pattern=r"^\d+\.\d$")]
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -248,6 +251,23 @@ class Catalogue:
             image=image_id,
         )
         return replace(self, tables={**self.tables, framework: (*table, row)}), row
+
+    def installed(self) -> "Catalogue":
+        """What --engine=host knows: of each framework the one variant `host`, on the devices that it has rows for.
+
+        Nothing is told to the framework, but that on a card float32 means float32 (no TF32); nothing is expected of
+        it, and nothing is known of what it was built for.
+        """
+        bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "hints": {}}
+        bare |= {"why": "what a Python of this machine has installed", "image": None, "expects": {}, "needs": {}}
+        env: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {"NVIDIA_TF32_OVERRIDE": "0"}}
+        tables = {
+            framework: tuple(
+                replace(row, env=env[row.device], **bare) for row in {row.device: row for row in rows}.values()
+            )
+            for framework, rows in self.tables.items()
+        }
+        return Catalogue(tables, {framework: dict.fromkeys(self.defaults[framework], HOST) for framework in tables})
 
     def default(self, framework: str, device: Device = "cpu") -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""

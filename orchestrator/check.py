@@ -1,6 +1,7 @@
 """The use case behind `invoke check`: what every environment computes, beside what numpy_ref does."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from orchestrator import report
@@ -10,11 +11,13 @@ from orchestrator.engines.source import snapshot
 from orchestrator.gate import Gate
 from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
+from orchestrator.preflight import cards_for, narrowed
 from orchestrator.progress import View
 from orchestrator.run import (
     EnvironmentKey,
     alone,
     choose_engine,
+    lease,
     new_run,
     prepare,
     sigterm_as_interrupt,
@@ -42,17 +45,20 @@ def check(
     argv: tuple[str, ...],
     home: Home,
     view: View,
+    gpus: tuple[int, ...] = (),
 ) -> Result:
     """Check every row with every network of `spec`, at its smallest input size: the ops are the same at each.
 
+    gpus: the cards to take, by number; none means any. A row that no card fits is a row of the table with its reason.
     engine: None takes docker, or virtualenv where no daemon answers. again: check what has passed before as well.
     Raises WaymarkError for what stops it all; a check that fails is a row.
     """
-    with alone(home), Store.open(home.store_url) as store:
-        host, source = read_host(), snapshot(home)
+    with alone(home), Store.open(home.store_url) as store, ExitStack() as held:
+        host, source = narrowed(read_host(), gpus), snapshot(home)
         opened, name = choose_engine(engine, home, host, view)
         try:
-            environments, failures = prepare(rows, opened, view)
+            held.enter_context(lease(cards_for(rows, host)))
+            environments, failures = prepare(rows, opened, host, home, view)
             run = new_run("check", home, host, kind="check", argv=argv, engine=name, spec=spec.model_dump(mode="json"))
             write_run(run, home)
             store.add_run(run)
@@ -76,7 +82,8 @@ def check(
         finally:
             opened.close()
         checks = [(one, _newest(store, one, environments, source.sha256)) for one in requests]
-    table = [report.check_row(request, found, failures.get(_key(request), "")) for request, found in checks]
+    reasons = {key: outcome.reason for key, outcome in failures.items()}
+    table = [report.check_row(request, found, reasons.get(_key(request), "")) for request, found in checks]
     return Result(table, all(found is not None and found.passed for _, found in checks))
 
 

@@ -3,6 +3,7 @@
 `decide` is pure: the same events and exit give the same outcome, live or from a record.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,12 @@ from orchestrator.wire import Event, Job, JobFolder, Record
 from workers import models, protocol
 
 REFERENCE = "reference.npz"
+
+_NO_KERNEL = re.compile(
+    r"^.*(no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|invalid device function).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How CUDA says that a build holds no code for a card: since 11, of a kernel that it loads by itself, before."""
 
 OnEvent = Callable[[Event], None]
 
@@ -129,6 +136,11 @@ def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
         return Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
     if exit_.is_timeout:
         return Outcome(status="timeout", fault="subject", reason=f"still running after {exit_.wall_seconds:.0f} s")
+    if job.device == "gpu" and (exit_.code != 0 or fail is not None):
+        lacking = _NO_KERNEL.search(f"{(fail or {}).get('reason', '')}\n{exit_.log_tail}")
+        if lacking:
+            reason = f"built without code for this card: {lacking[0].strip()}"
+            return Outcome(status="unsupported", fault="subject", reason=reason)
     if fail is not None:
         return _failed(fail)
     if not kinds:
@@ -205,6 +217,8 @@ def _gap(job: Job, events: Sequence[Event]) -> str:
     """What an apparently finished job left out, or ''."""
     if [event.seq for event in events] != list(range(len(events))):
         return "its events have gaps: lines of events.jsonl are missing or damaged"
+    if job.kind == "probe":
+        return ""
     if job.kind == "selfcheck":
         return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
     built = next((event.fields for event in events if event.kind == "built"), {})

@@ -65,8 +65,9 @@ class Course:
         return doubts
 
     def _trial(self, title: str, trial: Trial, record: Record, doubt: Outcome | None) -> Outcome:
-        if doubt is not None and not self.allow_unverified:
-            self.view.say(f"{title}: unverified: {doubt.reason}; --unverified times it all the same")
+        if doubt is not None and (doubt.status == "unsupported" or not self.allow_unverified):
+            way_on = "; --unverified times it all the same" if doubt.status == "unverified" else ""
+            self.view.say(f"{title}: {doubt.status}: {doubt.reason}{way_on}")
             return refuse(self.bench, record, doubt)
         record = record.model_copy(update={"is_unverified": doubt is not None})
         pace = Pace(trial.training.epochs, trial.training.batch_size)

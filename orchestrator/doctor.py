@@ -9,6 +9,7 @@ from orchestrator.engines import find_python, open_engine
 from orchestrator.errors import DataError, EngineError
 from orchestrator.home import Home
 from orchestrator.host import BUSY, GIB, HostFacts, free_disk_bytes, read_host, read_load
+from orchestrator.preflight import unfit
 from orchestrator.trial import Frozen
 
 NEEDED_DISK_GIB = 10  # the images or virtualenvs of PyTorch and TensorFlow with their layers
@@ -33,7 +34,7 @@ def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
         _disk(home),
         _processor(host),
         _load(host),
-        _card(host),
+        *cards(host, catalogue),
         _pictures(home),
         Finding(check="home", state="ok", seen=str(home.root), advice="Set WAYMARK_HOME to keep it elsewhere."),
     ]
@@ -90,10 +91,20 @@ def _load(host: HostFacts) -> Finding:
     return Finding(check="load", state="note", seen=seen, advice="Other work is running; times will be noisy.")
 
 
-def _card(host: HostFacts) -> Finding:
-    if host.gpus:
-        return Finding(check="card", state="ok", seen=", ".join(gpu.name for gpu in host.gpus))
-    return Finding(check="card", state="note", seen=host.gpu_note)
+def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
+    """Each card, with the GPU rows that it cannot run; or that there is none."""
+    if not host.gpus:
+        yield Finding(check="card", state="note", seen=host.gpu_note)
+    rows = catalogue.rows(device="gpu")
+    for card in host.gpus:
+        faults = [f"{row.subject}: {fault}" for row in rows if (fault := unfit(row.cuda, card))]
+        seen = f"{card.label}, {card.memory_bytes / GIB:.0f} GiB, capability {card.capability}, driver {card.driver}"
+        yield Finding(
+            check="card",
+            state="ok" if len(faults) < len(rows) else "note",
+            seen=f"{seen}; {len(rows) - len(faults)} of {len(rows)} GPU rows run on it",
+            advice="; ".join(faults),
+        )
 
 
 def _pictures(home: Home) -> Finding:

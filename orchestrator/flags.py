@@ -15,6 +15,14 @@ def device(text: str) -> Device:
     return "gpu" if text == "gpu" else "cpu"
 
 
+def gpus(text: str) -> tuple[int, ...]:
+    """Cards by their number: '0,1' -> (0, 1)."""
+    given = names(text)
+    if not all(part.isdecimal() for part in given) or len(set(given)) < len(given):
+        raise SpecError(f"--gpus is '{text}'; it takes the numbers of cards as nvidia-smi prints them, such as 0,1.")
+    return tuple(map(int, given))
+
+
 def names(text: str) -> tuple[str, ...]:
     """'a, b' -> ('a', 'b')."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

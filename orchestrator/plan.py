@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from orchestrator import preflight
 from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.host import HostFacts
@@ -125,14 +126,19 @@ def _default_variant(catalogue: Catalogue, framework: str, device: Device) -> st
 
 
 def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
-    """Why this cell cannot run here, or ''."""
+    """Why this cell cannot run here, or ''. Raises SpecError for a variant that its framework does not declare."""
     if trial.framework not in catalogue.frameworks:
         return f"docker/{trial.framework}/images.toml is not there: waymark has no recipe for {trial.framework} yet"
     if trial.device == "gpu" and not host.gpus:
         return host.gpu_note
+    table = f"docker/{trial.framework}/images.toml"
     if not catalogue.rows(frameworks=(trial.framework,), device=trial.device):
-        return f"docker/{trial.framework}/images.toml declares no {trial.device} image"
-    return ""
+        return f"{table} declares no {trial.device} image"
+    devices = [row.device for row in catalogue.rows(frameworks=(trial.framework,), variant=trial.variant)]
+    if devices and trial.device not in devices:
+        return f"{table} declares {trial.variant} for the {devices[0]} only"
+    row = _row_of(trial, catalogue)
+    return preflight.why_not(row, host) if trial.device == "gpu" else ""
 
 
 def _skip(trial: Trial, reason: str) -> Skip:

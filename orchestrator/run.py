@@ -2,23 +2,35 @@
 
 import fcntl
 import itertools
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from orchestrator.catalogue import ImageRow
+from orchestrator.catalogue import HOST, Catalogue, ImageRow
+from orchestrator.collect import decide
 from orchestrator.engines import open_engine
-from orchestrator.engines.engine import Engine
+from orchestrator.engines.engine import Engine, Launch
+from orchestrator.engines.source import snapshot
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.host import HostFacts, read_load, worries
+from orchestrator.host import GIB, HostFacts, read_load, worries
+from orchestrator.preflight import card_for, why_not
 from orchestrator.progress import View
-from orchestrator.trial import Environment
-from orchestrator.wire import RUN, RunFacts, write_atomically
+from orchestrator.trial import Card, Environment, Outcome
+from orchestrator.wire import JOB, RUN, JobFolder, RunFacts, probe_job, write_atomically
+
+LEASES = Path("/tmp")  # noqa: S108 - the one folder that all users of a machine share; see _lock_of
+
+PROBE_SECONDS = 900.0
+"""A driver may first compile all of a framework's code for its card."""
+PROBE_MEMORY_BYTES = 16 * GIB
 
 EnvironmentKey = tuple[str, str, str]
 """framework, variant, device: what an environment is for."""
@@ -44,12 +56,47 @@ def alone(home: Home) -> Iterator[None]:
         yield
 
 
-def look_around(host: HostFacts, memory_bytes: int, planned: Sequence[str], is_strict: bool, view: View) -> None:
+@contextmanager
+def lease(cards: Iterable[Card]) -> Iterator[None]:
+    """Hold these cards, so that no other run of this machine, of whatever home or user, computes on them meanwhile.
+
+    Raises EngineError if one is held.
+    """
+    with ExitStack() as held:
+        for card in cards:
+            file = held.enter_context(_lock_of(card))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise EngineError(
+                    f"{card.label} is leased to another run of this machine. Wait for it to end, or name another "
+                    "card with --gpus."
+                ) from None
+        yield
+
+
+@contextmanager
+def _lock_of(card: Card) -> Iterator[int]:
+    """A file that stands for the card. Anybody may have made it, so nothing is written, and no link is followed."""
+    path, flags = LEASES / f"waymark-{card.uuid}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise EngineError(f"{card.label} cannot be leased: {path} does not open ({error.strerror}).") from None
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def look_around(
+    host: HostFacts, cards: tuple[Card, ...], memory_bytes: int, planned: Sequence[str], is_strict: bool, view: View
+) -> None:
     """Say what would make times untrustworthy here. Raises EngineError instead, if `is_strict`; changes nothing.
 
-    planned: what the plan itself does to its times, a sentence each.
+    cards: those that the run will compute on. planned: what the plan itself does to its times, a sentence each.
     """
-    found = [*worries(host, read_load(), memory_bytes), *planned]
+    found = [*worries(host, read_load(cards), memory_bytes), *planned]
     if found and is_strict:
         raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
     for worry in found:
@@ -70,6 +117,18 @@ def sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def as_installed(
+    engine: str | None, catalogue: Catalogue, changes: Mapping[str, Any]
+) -> tuple[Catalogue, Mapping[str, Any]]:
+    """What that engine knows of the catalogue, and the changes of a spec that go with it.
+
+    --engine=host knows one variant of each framework, the one that is installed, whatever variants a spec names.
+    """
+    if engine is None or engine.partition(":")[0] != "host":
+        return catalogue, changes
+    return catalogue.installed(), {"axes.variants": {}, **changes}
+
+
 def choose_engine(asked: str | None, home: Home, host: HostFacts, view: View) -> tuple[Engine, str]:
     """The engine that was asked for and its name; docker if none was, or virtualenv where no daemon answers."""
     if asked is not None:
@@ -82,23 +141,74 @@ def choose_engine(asked: str | None, home: Home, host: HostFacts, view: View) ->
 
 
 def prepare(
-    rows: Sequence[ImageRow], engine: Engine, view: View
-) -> tuple[dict[EnvironmentKey, Environment], dict[EnvironmentKey, str]]:
-    """Every environment that could be made; and for each that could not, why.
+    rows: Sequence[ImageRow], engine: Engine, host: HostFacts, home: Home, view: View
+) -> tuple[dict[EnvironmentKey, Environment], dict[EnvironmentKey, Outcome]]:
+    """Every environment that could be made, with its card; and for each that could not, what its trials come to.
 
-    Raises EngineError if none could.
+    One on a card, or one that is not of our making, must first take a training step.
+    Raises EngineError if none is left.
     """
     made: dict[EnvironmentKey, Environment] = {}
-    failed: dict[EnvironmentKey, str] = {}
+    failed: dict[EnvironmentKey, Outcome] = {}
     for row in rows:
         try:
-            made[key_of(row)] = engine.prepare(row, view.say)
+            made[key_of(row)] = _prepared(row, engine, host, home, view)
+        except _UnfitError as unfit:
+            failed[key_of(row)] = unfit.outcome
         except EngineError as error:
-            view.say(str(error))
-            failed[key_of(row)] = str(error)
+            failed[key_of(row)] = Outcome(status="crashed", fault="environment", reason=str(error))
+        if key_of(row) in failed:
+            view.say(f"{row.label}: {failed[key_of(row)].reason}")
     if not made:
-        raise EngineError(f"no environment of this run could be made; the last reason: {list(failed.values())[-1]}")
+        raise EngineError(
+            f"no environment of this run could be made; the last reason: {list(failed.values())[-1].reason}"
+        )
     return made, failed
+
+
+class _UnfitError(Exception):
+    """An environment that does not compute here; `outcome` is what its trials come to."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def _prepared(row: ImageRow, engine: Engine, host: HostFacts, home: Home, view: View) -> Environment:
+    """The environment of `row`, on its card, tried. Raises _UnfitError or EngineError."""
+    if not engine.is_here:
+        return engine.prepare(row, view.say)
+    reason = why_not(row, host) if row.device == "gpu" else ""
+    if reason:
+        raise _UnfitError(Outcome(status="unsupported", fault="subject", reason=reason.removeprefix("unsupported: ")))
+    environment, card = engine.prepare(row, view.say), card_for(row, host)
+    if card is None and row.variant != HOST:
+        return environment
+    environment = environment.on(card) if card else environment
+    outcome = probe(environment, engine, home)
+    if outcome.status != "ok":
+        raise _UnfitError(outcome)
+    return environment
+
+
+def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
+    """What becomes of one training step of a small network in that environment."""
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=home.root) as name:
+        folder, job = JobFolder(Path(name)), probe_job(environment)
+        folder.write(JOB, job)
+        launch = Launch(
+            environment=environment,
+            module="workers.probe",
+            source=snapshot(home).path,
+            job_dir=folder.path,
+            data_dir=None,
+            cpus=(),
+            memory_bytes=PROBE_MEMORY_BYTES,
+            timeout_seconds=PROBE_SECONDS,
+            labels={"run": "probe", "job": f"{environment.framework}-{environment.variant}"},
+        )
+        ended = engine.run(launch, lambda: None)
+        return decide(job, folder.events(), ended)
 
 
 def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:

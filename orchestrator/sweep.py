@@ -1,6 +1,7 @@
 """The use case: spec -> plan -> environments -> selfchecks -> trials -> store -> report; resume, stop, exit code."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
 from orchestrator.plan import Plan, crowded, expand
+from orchestrator.preflight import cards_for, narrowed
 from orchestrator.progress import View
 from orchestrator.report import Section
 from orchestrator.run import (
     EnvironmentKey,
     alone,
+    as_installed,
     choose_engine,
+    lease,
     look_around,
     look_back,
     new_run,
@@ -29,7 +33,7 @@ from orchestrator.run import (
 )
 from orchestrator.spec import ExperimentSpec, load_spec
 from orchestrator.store import Store, StoredRun
-from orchestrator.trial import Dataset
+from orchestrator.trial import Dataset, Outcome
 from orchestrator.wire import RUN, DataFacts, RunFacts, Skip
 
 INTERRUPTED = 130
@@ -43,6 +47,7 @@ class Request:
     engine:  None takes docker, or virtualenv where no daemon answers.
     resume:  a run to go on with ('latest' or its id); its recorded spec and engine are used.
     arms:    the two subjects that the sweep is made to compare, if it is.
+    gpus:    the cards to take, by number; none means any. Each row runs on the first of them that it was built for.
     is_strict: refuse a machine on which times would not be trustworthy.
     """
 
@@ -54,6 +59,7 @@ class Request:
     argv: tuple[str, ...] = ()
     arms: tuple[str, str] | None = None
     is_strict: bool = False
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,9 @@ class Result:
 
 def outline(request: Request, catalogue: Catalogue) -> tuple[str, list[dict[str, object]]]:
     """A title and a row per trial and per skip, for `--dry-run`: nothing is started, made or written."""
-    spec = load_spec(request.spec_path, catalogue.frameworks, request.changes)
-    plan = expand(spec, catalogue, read_host())
+    catalogue, changes = as_installed(request.engine, catalogue, request.changes)
+    spec = load_spec(request.spec_path, catalogue.frameworks, changes)
+    plan = expand(spec, catalogue, narrowed(read_host(), request.gpus))
     rows: list[dict[str, object]] = [
         {"cell": trial.label, "plan": "run", "epochs": trial.training.epochs, "threads": trial.threads, "reason": ""}
         for trial in plan.trials
@@ -105,20 +112,24 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
 
     Raises WaymarkError for what stops the whole sweep; a trial that fails is a row.
     """
-    with alone(home), Store.open(home.store_url) as store:
+    with alone(home), Store.open(home.store_url) as store, ExitStack() as held:
         run = _resumed(request, home) if request.resume else None
-        host = read_host()
-        spec = _spec_of(run) if run else load_spec(request.spec_path, catalogue.frameworks, request.changes)
+        host = narrowed(read_host(), request.gpus)
+        asked = run.engine if run else request.engine
+        catalogue, changes = as_installed(asked, catalogue, request.changes)
+        spec = _spec_of(run) if run else load_spec(request.spec_path, catalogue.frameworks, changes)
         plan = expand(spec, catalogue, host)
         for skip in plan.skips:
             view.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
-        look_around(host, int(spec.limits.memory_gib * GIB), crowded(plan, host), request.is_strict, view)
-        engine, name = choose_engine(run.engine if run else request.engine, home, host, view)
+        cards = cards_for(plan.rows, host)
+        held.enter_context(lease(cards))
+        look_around(host, cards, int(spec.limits.memory_gib * GIB), crowded(plan, host), request.is_strict, view)
+        engine, name = choose_engine(asked, home, host, view)
         try:
             pictures = _pictures(plan, home, view)
-            environments, failures = prepare(plan.rows, engine, view)
+            environments, failures = prepare(plan.rows, engine, host, home, view)
             failed = _without(plan, failures)
             run = run or new_run(
                 spec.name,
@@ -155,7 +166,7 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
         result = _render(store, run.run_id, home, reports)
         if is_interrupted:
             view.say(f"stopped; what is done is kept. Go on with: invoke sweep --resume={run.run_id}")
-        return replace(result, exit_code=INTERRUPTED if is_interrupted else _exit_code(result.stored, failed))
+        return replace(result, exit_code=INTERRUPTED if is_interrupted else _exit_code(result.stored, failures))
 
 
 def _render(store: Store, run_id: str, home: Home, reports: Path) -> Result:
@@ -205,12 +216,16 @@ def _pictures(plan: Plan, home: Home, view: View) -> dict[tuple[int, Dataset], t
     return found
 
 
-def _without(plan: Plan, failures: Mapping[EnvironmentKey, str]) -> tuple[Skip, ...]:
-    """A skip for each cell whose environment could not be made."""
+def _without(plan: Plan, failures: Mapping[EnvironmentKey, Outcome]) -> tuple[Skip, ...]:
+    """A skip for each cell whose environment could not be made, or does not compute here."""
+    reasons = {
+        key: f"unsupported: {outcome.reason}" if outcome.status == "unsupported" else outcome.reason
+        for key, outcome in failures.items()
+    }
     cells = {
-        f"{trial.subject} {trial.cell} {trial.device}": (trial, failures[key])
+        f"{trial.subject} {trial.cell} {trial.device}": (trial, reasons[key])
         for trial in plan.trials
-        if (key := (trial.framework, trial.variant, trial.device)) in failures
+        if (key := (trial.framework, trial.variant, trial.device)) in reasons
     }
     return tuple(
         Skip(
@@ -225,7 +240,7 @@ def _without(plan: Plan, failures: Mapping[EnvironmentKey, str]) -> tuple[Skip, 
     )
 
 
-def _exit_code(stored: StoredRun, failed: tuple[Skip, ...]) -> int:
+def _exit_code(stored: StoredRun, failures: Mapping[EnvironmentKey, Outcome]) -> int:
     """0 only if no trial failed for our fault: a framework that cannot is a result, a broken machine is not."""
-    ours = [trial for trial in stored.trials if trial.outcome.fault in ("environment", "unknown")]
-    return 1 if ours or failed else 0
+    outcomes = [*(trial.outcome for trial in stored.trials), *failures.values()]
+    return 1 if any(outcome.fault in ("environment", "unknown") for outcome in outcomes) else 0

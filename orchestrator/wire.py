@@ -24,7 +24,7 @@ class Job(Frozen):
     """job.json: the part of a trial that a worker may see. See workers/protocol.py for the rest of its folder."""
 
     v: int = protocol.VERSION
-    kind: Literal["train", "selfcheck"]
+    kind: Literal["train", "selfcheck", "probe"]
     framework: str
     device: Literal["cpu", "gpu"]
     model: str
@@ -72,6 +72,25 @@ def train_job(trial: Trial, environment: Environment) -> Job:
         threads=trial.threads,
         options=environment.options,
         expects=environment.expects,
+    )
+
+
+def probe_job(environment: Environment) -> Job:
+    """The job that tries an environment: one training step of a small network on a few pictures."""
+    return Job(
+        kind="probe",
+        framework=environment.framework,
+        device=environment.device,
+        model="resnet",
+        model_params={"depth": 8},
+        input_size=32,
+        seed=0,
+        learning_rate=0.01,
+        momentum=0.9,
+        batch_size=8,
+        epochs=1,
+        threads=1,
+        options=environment.options,
     )
 
 

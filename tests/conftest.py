@@ -25,9 +25,11 @@ def _why_no_docker() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """A test marked `docker` runs where a daemon answers, and says why not elsewhere; before any fixture needs one."""
+    """A test marked `docker` or `gpu` runs where there is one, and says why not elsewhere, before a fixture asks."""
     if item.get_closest_marker("docker") and _why_no_docker():
         pytest.skip(_why_no_docker())
+    if item.get_closest_marker("gpu") and not read_host().gpus:
+        pytest.skip(read_host().gpu_note)
 
 
 @pytest.fixture

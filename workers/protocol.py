@@ -1,7 +1,7 @@
 """What a worker and the orchestrator say to each other: version 1.
 
 In:  a folder with job.json, train.npy and valid.npy (picture numbers of the split), and a folder of prepared data.
-Run: python -m workers.run JOB_FOLDER DATA_FOLDER        (or workers.selfcheck JOB_FOLDER)
+Run: python -m workers.run JOB_FOLDER DATA_FOLDER        (or workers.selfcheck JOB_FOLDER, workers.probe JOB_FOLDER)
      start.npz, if it is there: weights to begin with, as another job left them; else they are drawn from the seed.
 Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
      names, so that any other framework can begin with them. stdout and stderr are only logs.

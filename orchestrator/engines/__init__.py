@@ -1,4 +1,4 @@
-"""What runs a worker: Docker, a virtualenv, or a recording; see engine.py for what each of them promises."""
+"""What runs a worker: Docker, a virtualenv, a Python that is there, a recording; engine.py says what each promises."""
 
 import importlib.util
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.catalogue import Cores
 from orchestrator.engines.engine import Engine
 from orchestrator.engines.images import Builder
+from orchestrator.engines.installed import HostEngine
 from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
 from orchestrator.errors import EngineError, did_you_mean
@@ -13,12 +14,14 @@ from orchestrator.home import Home
 
 __all__ = ["ENGINES", "find_python", "open_builder", "open_engine"]
 
-ENGINES = ("docker", "virtualenv", "replay")
+ENGINES = ("docker", "virtualenv", "host", "replay")
 
 
 def open_engine(name: str, home: Home, cores: Cores) -> Engine:
     """The engine of that name; 'replay:FOLDER' plays what is recorded in FOLDER.
 
+    'host:PYTHON' runs workers in that Python, with the framework that it has; 'host' in $WAYMARK_HOST_PYTHON, or in the
+    Python that runs waymark.
     Raises EngineError for an unknown name, and if the engine cannot be used on this machine.
     """
     kind, _, folder = name.partition(":")
@@ -29,9 +32,11 @@ def open_engine(name: str, home: Home, cores: Cores) -> Engine:
         return DockerEngine(home, cores)
     if name == "virtualenv":
         return VirtualenvEngine(home, cores)
+    if kind == "host":
+        return HostEngine(home, cores, folder)
     if kind == "replay" and folder:
         return ReplayEngine(Path(folder).absolute())
-    known = "docker, virtualenv, replay:FOLDER"
+    known = "docker, virtualenv, host[:PYTHON], replay:FOLDER"
     raise EngineError(f"No engine is called '{name}'. Known: {known}.{did_you_mean(kind, ENGINES)}")
 
 

@@ -13,7 +13,7 @@ from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import exit_of, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.home import Home
-from orchestrator.trial import Environment, Exit
+from orchestrator.trial import Card, Environment, Exit
 
 ENVIRONMENT = "/environment"
 """Where every Dockerfile of ours installs."""
@@ -89,6 +89,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
         str(launch.source): {"bind": SOURCE, "mode": "ro"},
         str(launch.job_dir): {"bind": JOB, "mode": "rw"},
     }
+    card = launch.environment.card
     if launch.data_dir is not None:
         mounts[str(launch.data_dir)] = {"bind": DATA, "mode": "ro"}
     return {
@@ -103,6 +104,8 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
             "PYTHONPATH": SOURCE,
             "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # Some images ask a default NVIDIA runtime for all cards; a trial without one is to see none.
+            **({} if card else {"NVIDIA_VISIBLE_DEVICES": "void"}),
             **launch.environment.env,
         },
         "volumes": mounts,
@@ -117,10 +120,22 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
         "mem_limit": launch.memory_bytes,
         "memswap_limit": launch.memory_bytes,  # memory and swap together: no swap
         "shm_size": _SHARED_MEMORY_BYTES,
+        "device_requests": [_request(card)] if card else [],
         "init": True,  # reaps zombies, passes signals on
         "log_config": {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}},
         "labels": {f"waymark.{key}": value for key, value in launch.labels.items()},
         "detach": True,
+    }
+
+
+def _request(card: Card) -> dict[str, Any]:
+    """What docker.types.DeviceRequest makes, of that one card: its libraries for computing, and NVML's."""
+    return {
+        "Driver": "nvidia",
+        "Count": 0,
+        "DeviceIDs": [card.uuid],
+        "Capabilities": [["gpu", "compute", "utility"]],
+        "Options": {},
     }
 
 

@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 class Launch:
     """One worker process to run.
 
-    module:   'workers.run' or 'workers.selfcheck'.
+    module:   'workers.run', 'workers.selfcheck', 'workers.probe' or 'workers.freeze'.
     source:   folder that holds the package `workers` (a snapshot; read-only for the worker).
     job_dir:  the only folder the worker may write; holds job.json.
     data_dir: prepared arrays, read-only; None for a job that reads no pictures.
@@ -37,7 +37,7 @@ class Launch:
 
 
 class Engine(Protocol):
-    """Implementations: docker, virtualenv, replay. All pass tests/contract/test_engines.py.
+    """Implementations: docker, virtualenv, host, replay. All pass tests/contract/test_engines.py.
 
     Promises: `run` returns for every way in which a worker can end, and raises EngineError only when nothing could be
     started; it calls `tick` at least five times a second while the worker lives; when `tick` raises (Ctrl-C), the

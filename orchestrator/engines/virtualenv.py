@@ -72,20 +72,7 @@ class VirtualenvEngine:
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
         """Run one worker; its stdout and stderr go to <job>/log.txt."""
-        log = launch.job_dir / "log.txt"
-        data = () if launch.data_dir is None else (str(launch.data_dir),)
-        with tempfile.TemporaryDirectory(prefix="waymark-", ignore_cleanup_errors=True) as scratch:
-            command = process.Command(
-                argv=(launch.environment.location, "-m", launch.module, str(launch.job_dir), *data),
-                cwd=launch.job_dir,
-                env=_env(launch, scratch),
-                log=log,
-                timeout_seconds=launch.timeout_seconds,
-                cpus=launch.cpus,
-                memory_bytes=launch.memory_bytes,
-            )
-            ended = process.run(command, tick)
-        return exit_of(ended, log)
+        return run_worker(launch, {}, tick)
 
     def close(self) -> None:
         """Nothing outlives `run`."""
@@ -142,6 +129,24 @@ class VirtualenvEngine:
             raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
 
 
+def run_worker(launch: Launch, variables: dict[str, str], tick: Callable[[], None]) -> Exit:
+    """Run one worker as a process of this machine. variables: beyond those that every worker gets."""
+    log = launch.job_dir / "log.txt"
+    data = () if launch.data_dir is None else (str(launch.data_dir),)
+    with tempfile.TemporaryDirectory(prefix="waymark-", ignore_cleanup_errors=True) as scratch:
+        command = process.Command(
+            argv=(launch.environment.location, "-m", launch.module, str(launch.job_dir), *data),
+            cwd=launch.job_dir,
+            env={**worker_env(launch, scratch), **variables},
+            log=log,
+            timeout_seconds=launch.timeout_seconds,
+            cpus=launch.cpus,
+            memory_bytes=launch.memory_bytes,
+        )
+        ended = process.run(command, tick)
+    return exit_of(ended, log)
+
+
 def find_python(version: str) -> str | None:
     """Path of a CPython of that version ('3.11') that can make virtualenvs; None if there is none."""
     for candidate in _candidates(version):
@@ -168,8 +173,9 @@ def _candidates(version: str) -> Iterator[str]:
         yield managed
 
 
-def _env(launch: Launch, scratch: str) -> dict[str, str]:
+def worker_env(launch: Launch, scratch: str) -> dict[str, str]:
     """The worker's whole environment: nothing of the user's reaches it, so nothing of it is left out of the record."""
+    card = launch.environment.card
     return {
         "PATH": f"{Path(launch.environment.location).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": scratch,
@@ -178,6 +184,7 @@ def _env(launch: Launch, scratch: str) -> dict[str, str]:
         "PYTHONPATH": str(launch.source),
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "CUDA_VISIBLE_DEVICES": card.uuid if card else "",  # its own card, or none: a CPU trial cannot stray
         **launch.environment.env,
     }
 

@@ -65,23 +65,7 @@ def read_cards() -> tuple[tuple[Card, ...], str]:
 
 def read_card_loads(cards: Sequence[Card]) -> tuple[CardLoad, ...]:
     """Who uses these cards now; a card that does not answer is left out."""
-    if not cards:
-        return ()
-    loads = []
-    with _nvml():
-        for card in cards:
-            memory, processes = _memory(card.index), _told(_processes, card.index)
-            if memory is not None:
-                loads.append(
-                    CardLoad(
-                        index=card.index,
-                        name=card.name,
-                        processes=processes or 0,
-                        used_bytes=int(memory.used),
-                        memory_bytes=int(memory.total),
-                    )
-                )
-    return tuple(loads)
+    return tuple(load for card in cards if (load := _told(_load, card)))
 
 
 class Meter:
@@ -148,12 +132,17 @@ def _card(index: int, driver: str) -> Card:
     )
 
 
-def _memory(index: int) -> Any:
-    return _told(lambda: pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index)))
-
-
-def _processes(index: int) -> int:
-    return len(pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(index)))
+def _load(card: Card) -> CardLoad:
+    with _nvml():
+        handle = pynvml.nvmlDeviceGetHandleByIndex(card.index)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return CardLoad(
+            index=card.index,
+            name=card.name,
+            processes=len(_told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()),
+            used_bytes=int(memory.used),
+            memory_bytes=int(memory.total),
+        )
 
 
 def _told(ask: Callable[..., T], *arguments: Any) -> T | None:

@@ -2,9 +2,13 @@
 
 import json
 import os
+import platform
 import socket
+import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
 
 import docker
 import pytest
@@ -13,13 +17,15 @@ from orchestrator.engines import open_engine, process
 from orchestrator.engines.docker import OWNER, Daemon
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.images import Recipe
+from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import EngineError
 from orchestrator.host import read_host
+from orchestrator.trial import Card
 
 pytestmark = pytest.mark.timeout(120)
 
 DOCKER = pytest.param("docker", marks=pytest.mark.docker)
-every_engine = pytest.mark.parametrize("stand", [DOCKER, "virtualenv"], indirect=True)
+every_engine = pytest.mark.parametrize("stand", [DOCKER, "virtualenv", "host"], indirect=True)
 in_docker = pytest.mark.parametrize("stand", [DOCKER], indirect=True)
 
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); open('alive', 'w').close(); time.sleep(60)"
@@ -179,7 +185,7 @@ def test_preparing_again_makes_nothing_and_gives_the_same(stand, tiny):
 
 @pytest.mark.parametrize("name", ["dcoker", "replay", "ray"])
 def test_an_unknown_engine_is_answered_with_the_known_ones(name, home):
-    with pytest.raises(EngineError, match="Known: docker, virtualenv, replay:FOLDER"):
+    with pytest.raises(EngineError, match=r"Known: docker, virtualenv, host\[:PYTHON\], replay:FOLDER"):
         open_engine(name, home, read_host())
 
 
@@ -190,6 +196,49 @@ def test_a_silent_daemon_is_one_sentence_with_a_way_on(home, monkeypatch, tmp_pa
     assert str(caught.value) == (
         f"Docker does not answer at unix://{tmp_path}/docker.sock. Start it, or use --engine=virtualenv."
     )
+
+
+@pytest.mark.parametrize("name", ["host:/nowhere/python", "host:/etc/passwd", "host:ls"])
+def test_a_host_python_that_is_none_is_one_sentence_with_a_way_on(name, home):
+    with pytest.raises(EngineError, match=r"that is no Python that runs\. Name one: --engine=host:/path/of/python"):
+        open_engine(name, home, read_host())
+
+
+def test_the_host_python_is_the_one_that_runs_waymark_unless_another_is_named(home, monkeypatch, tiny, tmp_path):
+    monkeypatch.delenv("WAYMARK_HOST_PYTHON", raising=False)
+    assert open_engine("host", home, read_host()).prepare(tiny, print).location == sys.executable
+    (tmp_path / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("WAYMARK_HOST_PYTHON", str(tmp_path / "python"))
+    assert open_engine("host", home, read_host()).prepare(tiny, print).location == str(tmp_path / "python")
+    named = open_engine(f"host:{sys.executable}", home, read_host())
+    assert named.prepare(tiny, print).location == sys.executable
+
+
+def test_a_host_environment_is_what_is_installed(prepared):
+    _, environment = prepared("host")
+    assert f"numpy=={version('numpy')}" in environment.freeze
+    assert environment.python == platform.python_version()
+
+
+def test_another_package_beside_it_makes_a_host_environment_another(home, tiny, tmp_path, monkeypatch):
+    engine = open_engine("host", home, read_host())
+    before = engine.prepare(tiny, print)
+    (tmp_path / "seal-1.0.dist-info").mkdir()
+    (tmp_path / "seal-1.0.dist-info" / "METADATA").write_text("Name: seal\nVersion: 1.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    after = engine.prepare(tiny, print)
+    assert set(after.freeze) - set(before.freeze) == {"seal==1.0"}
+    assert after.identity != before.identity
+
+
+def test_a_workers_own_card_is_the_only_one_it_sees(prepared, tmp_path):
+    card = Card(index=1, uuid="GPU-1", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
+    for name in ("virtualenv", "host"):
+        _, environment = prepared(name)
+        launch = Launch(environment, "workers.run", tmp_path, tmp_path, None, (), 2**30, 60.0)
+        assert worker_env(launch, "/")["CUDA_VISIBLE_DEVICES"] == ""
+        on_card = replace(launch, environment=environment.on(card))
+        assert worker_env(on_card, "/")["CUDA_VISIBLE_DEVICES"] == "GPU-1"
 
 
 def test_a_virtualenv_left_unfinished_is_made_again(prepared, tiny):

@@ -15,11 +15,13 @@ import pytest
 from rich.console import Console
 
 from orchestrator import contest, sweep
+from orchestrator.catalogue import Catalogue
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.host.card import read_cards
 from orchestrator.progress import View
 from orchestrator.store import Store
 from orchestrator.trial import Exit
@@ -136,6 +138,91 @@ def test_ingest_makes_the_same_store_again(swept, world):
     assert sweep.ingest(home, View(Console(file=io.StringIO()))) == 0
     with Store.open(home.store_url) as store:
         assert store.run(swept[1].stored.facts.run_id) == swept[1].stored
+
+
+def test_the_host_engine_trains_what_is_installed(world, catalogue):
+    result, said = run(world, catalogue, engine="host")
+    assert [(trial.trial.subject, trial.outcome.status) for trial in result.stored.trials] == [
+        ("numpy_ref:host", "ok"),
+        ("numpy_ref:host", "ok"),
+    ]
+    assert [check.passed for check in result.stored.checks] == [True]
+    assert {trial.environment.location for trial in result.stored.trials} == {sys.executable}
+    again, said = run(world, catalogue, engine=None, resume="latest")
+    assert said.count("already done") == 2
+    assert again.exit_code == 0
+
+
+def test_a_framework_that_the_host_has_not_costs_its_own_cells_only(world, catalogue):
+    axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "cntk"], "seeds": [0], "variants": {"cntk": "2.7"}}
+    world[1].write_text(json.dumps({**SPEC, "axes": axes}))
+    result, _ = run(world, catalogue, engine="host")
+    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
+    (skip,) = result.stored.facts.skips
+    assert (skip.variant, skip.reason) == (
+        "host",
+        "cntk does not import: ModuleNotFoundError: No module named 'cntk'",
+    )
+    assert result.exit_code == 1
+
+
+class OnCard(VirtualenvEngine):
+    """Runs GPU jobs without a card: a probe says what a real one would, of every framework but the oracle."""
+
+    def prepare(self, row, say):
+        return super().prepare(replace(row, device="cpu"), say).model_copy(update={"device": row.device})
+
+    def run(self, launch, tick):
+        if launch.module != "workers.probe" or launch.environment.framework == "numpy_ref":
+            return super().run(launch, tick)
+        assert launch.environment.card.name == "Tesla T4"
+        said = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+        return Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=said)
+
+
+def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(world, catalogue, monkeypatch, nvml):
+    nvml("t4")
+    cards, _ = read_cards()
+    rows = catalogue.rows(frameworks=("numpy_ref",))
+    foreign = replace(rows[0], framework="tiny", device="gpu")
+    known = Catalogue(
+        {"numpy_ref": rows, "tiny": (foreign,)},
+        {name: dict.fromkeys(("cpu", "gpu"), "1.0") for name in ("numpy_ref", "tiny")},
+    )
+    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: OnCard(home, host))
+    monkeypatch.setattr("orchestrator.sweep.read_host", lambda: read_host().model_copy(update={"gpus": cards}))
+    axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "tiny"], "devices": ["cpu", "gpu"], "seeds": [0]}
+    world[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
+    result, _ = run(world, known)
+    reasons = {skip.label: skip.reason for skip in result.stored.facts.skips}
+    assert reasons["tiny:1.0 ResNet-8@32 gpu"] == (
+        "unsupported: built without code for this card: "
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    )
+    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
+    assert result.exit_code == 0
+
+
+class Refusing(VirtualenvEngine):
+    """Its framework cannot lower an op; the selfcheck is where that comes out."""
+
+    def run(self, launch, tick):
+        if launch.module != "workers.selfcheck":
+            return super().run(launch, tick)
+        said = {"v": 1, "seq": 0, "t": 0.0, "kind": "fail", "code": 66, "reason": "dropout: it is not lowered"}
+        (launch.job_dir / "events.jsonl").write_text(json.dumps(said) + "\n")
+        return Exit(code=66, launched_unix=time.time(), wall_seconds=1.0)
+
+
+def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(world, catalogue, monkeypatch):
+    changed = snapshot(world[0])
+    monkeypatch.setattr(sweep, "snapshot", lambda home: replace(changed, sha256="0" * 64))
+    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Refusing(home, host))
+    result, said = run(world, catalogue, allow_unverified=True)
+    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.stored.trials]
+    assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
+    assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
+    assert result.exit_code == 0
 
 
 def test_resuming_nothing_is_one_sentence(world, catalogue):

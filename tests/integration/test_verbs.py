@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from orchestrator.home import REPOSITORY
+from orchestrator.host import read_host
 
 
 def invoke(*arguments, home):
@@ -36,6 +37,10 @@ def invoke(*arguments, home):
         (["check", "--source=mxnet=/srv"], 2, "mxnet comes whole from the package index"),
         (["compare", "mxnet:1.5", "pytorch:1.3"], 2, "are two frameworks"),
         (["compare", "nowhere", "mxnet:1.5"], 2, "'nowhere' is neither a run on record nor framework:variant"),
+        (["sweep", "--gpus=first"], 2, "--gpus is 'first'; it takes the numbers of cards"),
+        (["sweep", "--gpus=0,0"], 2, "--gpus is '0,0'; it takes the numbers of cards"),
+        (["sweep", "--engine=host:/nowhere", "--spec=experiments/smoke.json"], 3, "that is no Python that runs"),
+        (["sweep", "--engine=host", "--variant=pytorch=2.13", "--dry-run"], 2, "Known: host."),
         (["data", "--sizes=50"], 2, "--sizes is '50'; it takes 32, 48 and 64"),
         (["data"], 3, "invoke data --from PATH"),
         (["data", "--from=nowhere"], 3, "nowhere is not a folder"),
@@ -64,6 +69,24 @@ def test_a_dry_run_of_the_gpu_images_names_each_rows_cuda_and_where_it_is_from(h
     assert frameworks == {"cntk", "mxnet", "neon", "pytorch", "tensorflow"}
     assert cuda["mxnet:1.5 gpu"].startswith("10.1: NVIDIA's archive")
     assert all(cuda.values())
+
+
+@pytest.mark.skipif(bool(read_host().gpus), reason="this machine has a card")
+def test_without_a_card_doctor_and_dry_run_say_why_gpu_cells_are_skipped(home):
+    no_driver = "no NVIDIA driver: GPU cells will be skipped"
+    findings = json.loads(invoke("doctor", "--json", home=home).stdout)
+    assert [finding["seen"] for finding in findings if finding["check"] == "card"] == [no_driver]
+    rows = json.loads(invoke("sweep", "--device=gpu", "--dry-run", "--json", home=home).stdout)
+    assert {(row["plan"], row["reason"]) for row in rows} == {("skip", no_driver)}
+    named = json.loads(invoke("sweep", "--device=gpu", "--gpus=0,1", "--dry-run", "--json", home=home).stdout)
+    assert named == rows
+
+
+def test_the_host_engine_plans_the_one_variant_that_is_installed(home):
+    ended = invoke("sweep", "--spec=experiments/paper.json", "--engine=host", "--dry-run", "--json", home=home)
+    cells = [row["cell"] for row in json.loads(ended.stdout)]
+    assert len(cells) == 70
+    assert {cell.split()[0].partition(":")[2] for cell in cells} == {"host"}
 
 
 @pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "report", "sweep"])

@@ -7,6 +7,9 @@ import pytest
 from orchestrator.host.card import Meter, open_meter, read_card_loads, read_cards
 from orchestrator.trial import Card, Environment
 
+BARE = Environment(
+    engine="docker", framework="pytorch", variant="2.13", device="gpu", identity="0", location="", python="", freeze=()
+)
 SILENT = Card(index=7, name="gone", memory_bytes=0, capability="9.0", driver="580.1")
 
 
@@ -107,37 +110,17 @@ def test_the_library_is_closed_as_often_as_it_is_opened(nvml, machine):
 def test_a_cards_own_number_is_in_no_record(nvml):
     fake = nvml("t4")
     (card,) = read_cards()[0]
-    bare = Environment(
-        engine="docker",
-        framework="pytorch",
-        variant="2.13",
-        device="gpu",
-        identity="0",
-        location="",
-        python="",
-        freeze=(),
-    )
-    text = bare.on(card).model_dump_json()
+    text = BARE.on(card).model_dump_json()
     assert card.uuid == fake.cards[0]["uuid"]
     assert card.uuid not in text
     assert json.loads(text)["card"]["name"] == "Tesla T4"
 
 
 def test_another_make_of_card_or_driver_is_another_environment(nvml):
-    bare = Environment(
-        engine="docker",
-        framework="pytorch",
-        variant="2.13",
-        device="gpu",
-        identity="0",
-        location="",
-        python="",
-        freeze=(),
-    )
     nvml("h100")
     (card,) = read_cards()[0]
     same = card.model_copy(update={"index": 3, "uuid": "GPU-another"})
     others = [card.model_copy(update=change) for change in ({"driver": "590.1"}, {"name": "NVIDIA H200"})]
-    assert bare.on(same).identity == bare.on(card).identity
-    assert bare.identity not in {bare.on(card).identity}
-    assert len({bare.on(one).identity for one in (card, *others)}) == 3
+    assert BARE.on(same).identity == BARE.on(card).identity
+    assert BARE.identity not in {BARE.on(card).identity}
+    assert len({BARE.on(one).identity for one in (card, *others)}) == 3

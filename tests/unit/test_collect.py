@@ -88,6 +88,37 @@ def test_ending_has_its_status_and_fault(happened, ended, status, fault):
     assert (outcome.status, outcome.fault) == (status, fault)
 
 
+CUDA_SAID = [
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+    "InternalError: could not launch: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available",
+    "MXNetError: Check failed: e == cudaSuccess: invalid device function",
+]
+
+
+@pytest.mark.parametrize("said", CUDA_SAID)
+@pytest.mark.parametrize("kind", ["train", "selfcheck", "probe"])
+def test_a_build_without_code_for_the_card_is_unsupported_however_it_dies(said, kind):
+    job = JOB.model_copy(update={"device": "gpu", "kind": kind})
+    told = decide(job, failing(protocol.BUG, said), exit_(code=70))
+    died = decide(job, events(STORY[:2]), exit_(code=None, signal=6, log_tail=f"terminate called\n{said}\naborted"))
+    assert (told.status, told.fault, died) == ("unsupported", "subject", told)
+    assert told.reason == f"built without code for this card: {said}"
+
+
+def test_the_same_words_mean_nothing_of_a_trial_on_the_processor():
+    assert decide(JOB, failing(protocol.BUG, CUDA_SAID[0]), exit_(code=70)).status == "crashed"
+
+
+def test_a_trial_that_ended_well_may_have_logged_anything():
+    job = JOB.model_copy(update={"device": "gpu"})
+    assert decide(job, events(), exit_(log_tail=CUDA_SAID[0])).status == "ok"
+
+
+def test_a_probe_that_took_its_step_is_ok():
+    probe = JOB.model_copy(update={"kind": "probe"})
+    assert decide(probe, events(STORY[:2] + STORY[-1:]), exit_()).status == "ok"
+
+
 def test_another_network_than_the_one_asked_for_is_not_ok():
     story = [*STORY[:1], {"kind": "built", "weights": 7}, *STORY[2:]]
     assert decide(JOB, events(story), exit_()).reason == "it built 7 weights; idsia@48 has 1510863"

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from docker.types import DeviceRequest
 
 from orchestrator.engines.container import NOBODY, container_options, worker_user
 from orchestrator.engines.engine import Launch
-from orchestrator.trial import Environment
+from orchestrator.trial import Card, Environment
 
 ENVIRONMENT = Environment(
     engine="docker",
@@ -21,9 +22,12 @@ ENVIRONMENT = Environment(
 )
 
 
-def options(data_dir=Path("/data"), cpus=(0, 2)):
+CARD = Card(index=2, uuid="GPU-2", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
+
+
+def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT):
     launch = Launch(
-        environment=ENVIRONMENT,
+        environment=environment,
         module="workers.run",
         source=Path("/source"),
         job_dir=Path("/job"),
@@ -69,6 +73,28 @@ def test_the_docker_socket_is_never_mounted():
 
 def test_the_rows_variables_reach_the_worker():
     assert options()["environment"]["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_trial_on_a_card_gets_that_one_and_no_other():
+    (request,) = options(environment=ENVIRONMENT.on(CARD))["device_requests"]
+    assert (request["DeviceIDs"], request["Count"]) == (["GPU-2"], 0)
+    assert request["Capabilities"] == [["gpu", "compute", "utility"]]
+
+
+def test_a_device_request_is_what_the_sdk_makes_of_one():
+    (request,) = options(environment=ENVIRONMENT.on(CARD))["device_requests"]
+    assert request == DeviceRequest(driver="nvidia", device_ids=["GPU-2"], capabilities=[["gpu", "compute", "utility"]])
+
+
+def test_a_trial_without_a_card_sees_none_even_under_a_runtime_that_gives_all():
+    assert options()["device_requests"] == []
+    assert options()["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "NVIDIA_VISIBLE_DEVICES" not in options(environment=ENVIRONMENT.on(CARD))["environment"]
+
+
+def test_a_trial_on_a_card_is_confined_like_any_other():
+    on_card, bare = options(environment=ENVIRONMENT.on(CARD)), options()
+    assert {key for key in bare if on_card[key] != bare[key]} == {"device_requests", "environment"}
 
 
 def test_a_job_without_pictures_is_told_of_its_folder_only():

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.host import GIB, HostFacts, Load, read_load, worries
+from orchestrator.host.card import read_cards
 
 IDLE = Load(load_1min=0.1, steal_percent=0.0, available_memory_bytes=16 * GIB)
 
@@ -52,6 +53,15 @@ def test_a_machine_that_tells_no_governor_gives_no_worry():
 def test_each_cause_is_one_sentence_with_its_number(facts, load, said):
     (worry,) = worries(machine(**facts), IDLE.model_copy(update=load), 8 * GIB)
     assert said in worry
+
+
+def test_a_busy_card_is_a_worry_of_those_who_would_compute_on_it(nvml):
+    nvml("busy")
+    cards, _ = read_cards()
+    asked, unasked = read_load(cards), read_load()
+    worry = "GPU 0 (Tesla T4) is busy: 2 other processes compute on it, 10.2 of 15.0 GiB are in use."
+    assert worry in worries(machine(), asked, 1)
+    assert worry not in worries(machine(), unasked, 1)
 
 
 def test_a_reading_is_of_this_moment():

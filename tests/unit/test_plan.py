@@ -1,15 +1,17 @@
 """A plan is a pure function: cells, order, skips."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
+from orchestrator.catalogue import Catalogue, Cuda
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host import HostFacts
 from orchestrator.plan import crowded, expand
 from orchestrator.spec import load_spec
+from orchestrator.trial import Card
 from orchestrator.wire import train_job
 from tests import fake_run as fake
 
@@ -161,3 +163,56 @@ def test_a_variant_changes_the_trial_but_not_its_key(catalogue, host):
 def test_another_question_has_another_key(catalogue, host, change):
     trial = expand(shipped("quick"), catalogue, host).trials[0]
     assert trial.model_copy(update=change).key != trial.key
+
+
+def on(host, **changes):
+    card = Card(**{"index": 0, "name": "any", "memory_bytes": 1, "capability": "7.5", "driver": "550.54", **changes})
+    return host.model_copy(update={"gpus": (card,), "gpu_note": ""})
+
+
+@pytest.fixture
+def one_row(catalogue):
+    """A catalogue in which PyTorch has a row of the GPU, built for sm_50 to sm_75, and one of the CPU alone."""
+    (cpu, *_) = catalogue.rows(frameworks=("pytorch",), variant="2.13", device="cpu")
+    cuda = Cuda(version="10.1", driver="418.39", capability=("5.0", "7.5"), source="wheels")
+    only = replace(cpu, variant="cpu-only")
+    return replace(catalogue, tables={"pytorch": (cpu, replace(cpu, device="gpu", cuda=cuda), only)})
+
+
+def gpu(variant="2.13"):
+    return shipped(
+        "paper",
+        {
+            "axes.frameworks": ["pytorch"],
+            "axes.variants": {"pytorch": variant},
+            "axes.devices": ["gpu"],
+            "axes.models": [{"name": "idsia"}],
+        },
+    )
+
+
+def test_a_cell_whose_row_was_built_for_the_card_is_a_trial(one_row, host):
+    plan = expand(gpu(), one_row, on(host))
+    assert [(trial.subject, trial.device) for trial in plan.trials] == [("pytorch:2.13", "gpu")]
+
+
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [
+        ({"capability": "9.0"}, "unsupported: built for sm_50-sm_75, this card is sm_90"),
+        ({"driver": "390.48"}, "needs driver >= 418.39, here 390.48"),
+    ],
+)
+def test_a_cell_whose_row_does_not_fit_the_card_is_a_skip_that_says_why(one_row, host, card, reason):
+    plan = expand(gpu(), one_row, on(host, **card))
+    assert (plan.trials, [skip.reason for skip in plan.skips]) == ((), [reason])
+
+
+def test_a_variant_of_the_processors_alone_is_a_skip_on_the_card(one_row, host):
+    plan = expand(gpu("cpu-only"), one_row, on(host))
+    assert [skip.reason for skip in plan.skips] == ["docker/pytorch/images.toml declares cpu-only for the cpu only"]
+
+
+def test_a_variant_of_nobody_is_refused(one_row, host):
+    with pytest.raises(SpecError, match=r"has no variant '9\.9' for gpu"):
+        expand(gpu("9.9"), one_row, on(host))

@@ -296,7 +296,8 @@ def test_a_row_says_what_the_machine_did_while_it_trained():
 
 def test_what_the_machine_did_is_a_section_of_the_page(page):
     text = page(run(watched(throttled=("software power cap",))))
-    assert [word in text for word in ('id="telemetry"', "card J/epoch", "software power cap 100 %")] == [True] * 3
+    seen = ('id="telemetry"', "card J/epoch", "software power cap 100 %", "GPU 0 (NVIDIA H200), capability 9.0")
+    assert [word in text for word in seen] == [True] * 4
 
 
 def test_a_run_that_nobody_watched_has_no_such_section(page):

@@ -1,0 +1,88 @@
+"""Workers in a Python that is there already, with the framework that somebody else installed in it.
+
+For machines where nothing can be installed, or where what is installed is the question. The row that is prepared says
+nothing of versions: it is the variant `host` of its framework, and the record says what that was.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.catalogue import Cores, ImageRow, resolve_env
+from orchestrator.engines import process
+from orchestrator.engines.engine import Launch, Say
+from orchestrator.engines.environment import frozen
+from orchestrator.engines.source import snapshot
+from orchestrator.engines.virtualenv import run_worker
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.trial import Environment, Exit
+
+VARIABLE = "WAYMARK_HOST_PYTHON"
+
+
+class HostEngine:
+    """See Engine."""
+
+    name = "host"
+    is_here = True
+
+    def __init__(self, home: Home, cores: Cores, python: str = "") -> None:
+        """python: path or name of the interpreter; '' means $WAYMARK_HOST_PYTHON, or the one that runs waymark.
+
+        Raises EngineError if there is no such interpreter.
+        """
+        asked = python or os.environ.get(VARIABLE) or sys.executable
+        found = shutil.which(asked)
+        build = process.output((found, "-c", "import sys; print(sys.version)")) if found else None
+        if found is None or build is None:
+            raise EngineError(
+                f"--engine=host would run {asked}, and that is no Python that runs. Name one: "
+                f"--engine=host:/path/of/python, or {VARIABLE}."
+            )
+        self._python, self._build = str(Path(found).absolute()), build
+        self._home, self._cores = home, cores
+
+    def prepare(self, row: ImageRow, say: Say) -> Environment:
+        """That Python as it is: nothing is made, and what is installed is written down."""
+        bare = Environment(
+            engine=self.name,
+            framework=row.framework,
+            variant=row.variant,
+            device=row.device,
+            identity=self._build,
+            location=self._python,
+            python=row.python,
+            freeze=(),
+            env={**_searched(), **resolve_env(row, self._cores, str(Path(self._python).parent.parent))},
+            options=row.options,
+        )
+        return frozen(bare, self.run, snapshot(self._home), self._home)
+
+    def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
+        """Run one worker; its stdout and stderr go to <job>/log.txt."""
+        theirs = launch.environment.env.get("PYTHONPATH")
+        variables = {
+            "PYTHONPATH": os.pathsep.join([str(launch.source), *([theirs] if theirs else [])]),
+            "PYTHONNOUSERSITE": "",  # what `pip install --user` brought is installed too
+            "PYTHONUSERBASE": os.environ.get("PYTHONUSERBASE") or str(Path.home() / ".local"),
+        }
+        return run_worker(launch, variables, tick)
+
+    def close(self) -> None:
+        """Nothing outlives `run`."""
+
+
+def _searched() -> dict[str, str]:
+    """The user's variables that decide what that Python imports; they reach the worker, and are in the record.
+
+    LD_LIBRARY_PATH as this process was started with: opencv adds to it when it is imported.
+    """
+    try:
+        started = dict(line.partition("=")[::2] for line in Path("/proc/self/environ").read_text().split("\0") if line)
+    except OSError:
+        started = dict(os.environ)
+    found = {"LD_LIBRARY_PATH": started.get("LD_LIBRARY_PATH"), "PYTHONPATH": os.environ.get("PYTHONPATH")}
+    return {name: value for name, value in found.items() if value}

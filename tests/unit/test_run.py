@@ -1,0 +1,66 @@
+"""Leases: no two runs of one machine compute on one card."""
+
+import os
+
+import pytest
+
+from orchestrator import run
+from orchestrator.errors import EngineError
+from orchestrator.trial import Card
+
+FIRST, SECOND = (
+    Card(index=at, uuid=f"GPU-{at}", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
+    for at in (0, 1)
+)
+
+
+@pytest.fixture(autouse=True)
+def leases(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "LEASES", tmp_path)
+    return tmp_path
+
+
+def test_a_card_that_is_leased_is_refused_in_one_sentence_with_a_way_on():
+    with run.lease([FIRST]), pytest.raises(EngineError) as caught, run.lease([SECOND, FIRST]):
+        pass
+    assert str(caught.value) == (
+        "GPU 0 (Tesla T4) is leased to another run of this machine. "
+        "Wait for it to end, or name another card with --gpus."
+    )
+
+
+def test_another_card_can_be_leased_beside_it():
+    with run.lease([FIRST]), run.lease([SECOND]):
+        pass
+
+
+def test_a_lease_that_was_refused_holds_nothing_back():
+    with run.lease([FIRST]), pytest.raises(EngineError), run.lease([SECOND, FIRST]):
+        pass
+    with run.lease([SECOND]):
+        pass
+
+
+def test_a_lease_ends_with_the_run():
+    for _ in range(2):
+        with run.lease([FIRST, SECOND]):
+            pass
+
+
+def test_a_run_without_cards_leases_none(leases):
+    with run.lease([]):
+        assert list(leases.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_lease_is_not_followed(leases):
+    (leases / "waymark-GPU-0.lock").symlink_to(leases / "precious")
+    with pytest.raises(EngineError, match=r"cannot be leased: .* does not open"), run.lease([FIRST]):
+        pass
+    assert not (leases / "precious").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file from everybody and read it all the same")
+def test_a_lease_needs_no_more_than_to_read_the_file(leases):
+    (leases / "waymark-GPU-0.lock").touch(mode=0o444)
+    with run.lease([FIRST]):
+        pass
