@@ -38,6 +38,9 @@ SUMMARY = {
 }
 """What the table of a sweep shows of report.summary_rows; --json has all of it."""
 
+IMAGES = {"row": "row", "proof": "proof", "state": "state", "size_MB": "size MB", "cuda": "CUDA", "why": "why"}
+"""What the tables of images show of build.table; --json has the packages and the image's name too."""
+
 PARITY = {
     "subject": "subject",
     "cell": "cell",
@@ -148,19 +151,19 @@ def build_images(
 
     rows = chosen(_catalogue(source), flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     if dry_run:
-        show("To build", build.outlook(rows), json_)
+        show("To build", build.outlook(rows), json_, IMAGES)
         return
     built = build.build_images(rows, Home.default(), View().say)
-    show("Images", build.table(built), json_)
+    show("Images", build.table(built), json_, IMAGES)
 
 
 @task(auto_shortflags=False, help={"json": "print the result as JSON"})
 @verb
 def images(_: Context, json_: bool = False) -> None:
-    """List every row of the catalogue: version, size, when it was built."""
+    """List every row of the catalogue: whether and when it was built here, its size, where its CUDA is from."""
     from orchestrator import build
 
-    show("Images", build.listing(_catalogue()), json_)
+    show("Images", build.listing(_catalogue()), json_, IMAGES)
 
 
 @task(

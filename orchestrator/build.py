@@ -58,8 +58,12 @@ def with_images(
 
 
 def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:
-    """`table` of the rows as they are now, built or not. Raises EngineError if no daemon answers."""
-    with closing(open_builder()) as builder:
+    """`table` of the rows as they are now, built or not; where no daemon answers their state is unknown."""
+    try:
+        builder = open_builder()
+    except EngineError:
+        return table([Image(row, None, False) for row in rows], "unknown: Docker does not answer")
+    with closing(builder):
         return table([images.find(builder, row) for row in rows])
 
 
@@ -68,23 +72,39 @@ def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
     return outlook(catalogue.rows())
 
 
-def table(found: Sequence[Image]) -> list[dict[str, Any]]:
-    """For printing: one record per row, its versions, and its image's state, size and age."""
+def table(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
+    """For printing: one record per row: its image's state, size and age, and whether it was ever made here.
+
+    unbuilt: state of a row without an image.
+    """
     return [
         {
             "row": image.row.label,
-            "state": _state(image),
+            "state": _state(image, unbuilt),
+            "proof": _proof(image),
             "size_MB": round(image.facts.size_bytes / 1e6) if image.facts else None,
             "built": image.facts.created[:19].replace("T", " ") if image.facts else None,
             "image": images.reference(image.row),
             "packages": ", ".join(image.row.packages),
+            "cuda": f"{image.row.cuda.version}: {image.row.cuda.source}" if image.row.cuda else None,
             "why": image.row.why,
         }
         for image in found
     ]
 
 
-def _state(image: Image) -> str:
+def _state(image: Image, unbuilt: str) -> str:
     if image.facts is None:
-        return "not built"
+        return unbuilt
     return "current" if image.is_current else "its recipe changed"
+
+
+def _proof(image: Image) -> str:
+    """'proven' and when, if this recipe was built here; else 'unproven' and why; 'retired' and the evidence."""
+    row = image.row
+    if row.retired:
+        return f"retired: {row.retired}"
+    built = image.facts.created if image.facts and image.is_current else images.built_here(row)
+    if built:
+        return f"proven {built[:10]}"
+    return "; ".join(filter(None, ["unproven: never built here", row.unproven]))

@@ -95,6 +95,8 @@ class _Entry(Frozen):
     cuda: Cuda | None = None
     why: str = ""
     hints: dict[str, str] = {}
+    unproven: str = ""
+    retired: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class ImageRow:
     cuda:         what it needs of a card and its driver; for each GPU row that is built here, and for no other.
     why:          what this variant is for.
     hints:        distribution -> what to do when no package index has it.
+    unproven:     why waymark's authors have not made it; '' where they have, or there is nothing to say.
+    retired:      evidence that what it is made from is nowhere left; such a row is listed and never made.
     image:        a user's own image, by id, that is used as it is; None for a row that is built here.
     """
 
@@ -131,6 +135,8 @@ class ImageRow:
     cuda: Cuda | None
     why: str
     hints: dict[str, str]
+    unproven: str
+    retired: str
     image: str | None = None
 
     @property
@@ -229,6 +235,8 @@ class Catalogue:
             cuda=None,
             why=f"the user's own image {name}",
             hints={},
+            unproven="",
+            retired="",
             image=image_id,
         )
         return replace(self, tables={**self.tables, framework: (*table, row)}), row

@@ -11,7 +11,7 @@ from orchestrator.catalogue import ImageRow
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.trial import Environment, Exit, digest
 
@@ -21,6 +21,12 @@ LIMIT_SECONDS = 3600.0
 _MISSING = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+?)(?:==|\s|$)")
 _FREEZE_MEMORY_BYTES = 2**30
 _FREEZE_SECONDS = 120.0
+
+
+def need_source(row: ImageRow) -> None:
+    """Raises AbsentError for a row whose source is nowhere left."""
+    if row.retired:
+        raise AbsentError(f"{row.label} is retired: {row.retired}.")
 
 
 def need_room(row: ImageRow, folder: Path) -> None:

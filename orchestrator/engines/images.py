@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from orchestrator.catalogue import ImageRow, recipe_sha256
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Say
-from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room
+from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, need_source
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
 from orchestrator.wire import write_atomically
@@ -88,6 +88,14 @@ def find(builder: Builder, row: ImageRow) -> Image:
     return Image(row, facts, facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row))
 
 
+def built_here(row: ImageRow) -> str | None:
+    """When docker/lock.json says that an image of this very recipe was built on this machine, ISO 8601; else None."""
+    recipe = recipe_sha256(row)
+    entries = _lock(row.folder.parent / LOCK).values()
+    built = [entry["built"] for entry in entries if isinstance(entry, dict) and entry.get("recipe") == recipe]
+    return max(built, default=None)
+
+
 def found(builder: Builder, name: str, say: Say) -> ImageFacts:
     """The image that a user calls `name`; pulled if it is not here. Raises EngineError if nobody has it."""
     here = builder.image(name)
@@ -118,6 +126,7 @@ def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds:
     if builder.share(f"{RECIPE}={recipe_sha256(row)}", reference(row)):
         say(f"{row.label}: {reference(row)} shares the image that was built from the same recipe")
         return _recorded(builder, row)
+    need_source(row)
     say(f"{row.label}: {'no image yet' if image.facts is None else 'its recipe changed'}; building {reference(row)}")
     if builder.folder is not None:
         need_room(row, builder.folder)

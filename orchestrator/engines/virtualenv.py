@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256, resolve_env
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
-from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room
+from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room, need_source
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
@@ -86,6 +86,7 @@ class VirtualenvEngine:
         """Nothing outlives `run`."""
 
     def _make(self, row: ImageRow, folder: Path, say: Say) -> None:
+        need_source(row)
         python = find_python(row.python)
         if python is None:
             raise AbsentError(

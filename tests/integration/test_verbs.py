@@ -57,6 +57,15 @@ def test_a_dry_run_lists_trials_and_skips_as_json_and_writes_nothing(home):
     assert not home.root.exists()
 
 
+def test_a_dry_run_of_the_gpu_images_names_each_rows_cuda_and_where_it_is_from(home):
+    ended = invoke("build-images", "--device=gpu", "--dry-run", "--json", home=home)
+    cuda = {row["row"]: row["cuda"] for row in json.loads(ended.stdout)}
+    frameworks = {row.partition(":")[0] for row in cuda}
+    assert frameworks == {"cntk", "mxnet", "neon", "pytorch", "tensorflow"}
+    assert cuda["mxnet:1.5 gpu"].startswith("10.1: NVIDIA's archive")
+    assert all(cuda.values())
+
+
 @pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "report", "sweep"])
 def test_every_verb_has_help(verb, home):
     ended = invoke(verb, "--help", home=home)

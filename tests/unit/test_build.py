@@ -165,6 +165,64 @@ def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):
     assert {row["state"] for row in build.listing(Catalogue.load(tmp_path / "docker"))} == {"not built"}
 
 
+def proofs(tmp_path):
+    return [row["proof"] for row in build.listing(Catalogue.load(tmp_path / "docker"))]
+
+
+def test_a_row_that_was_built_here_is_proven_and_says_when(rows, home, daemon, tmp_path):
+    build.build_images(rows[:1], home, print)
+    assert proofs(tmp_path) == ["proven 2026-11-22", "unproven: never built here"]
+
+
+def test_the_lock_proves_a_row_whose_image_is_gone(rows, home, daemon, tmp_path):
+    build.build_images(rows[:1], home, print)
+    daemon.images.clear()
+    assert proofs(tmp_path)[0] == "proven 2026-11-22"
+
+
+def test_another_recipe_proves_nothing(rows, home, daemon, tmp_path):
+    build.build_images(rows[:1], home, print)
+    (rows[0].folder / "Dockerfile").write_text("FROM scratch AS cpu\nUSER 1\n")
+    assert proofs(tmp_path)[0] == "unproven: never built here"
+
+
+def test_a_variant_is_proven_by_another_of_the_same_recipe(rows, home, daemon):
+    build.build_images(rows[:1], home, print)
+    (listed,) = build.outlook([replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})])
+    assert (listed["state"], listed["proof"]) == ("not built", "proven 2026-11-22")
+
+
+def test_an_unproven_row_may_say_why(rows, daemon):
+    (listed,) = build.outlook([replace(rows[0], unproven="its archive could not be reached")])
+    assert listed["proof"] == "unproven: never built here; its archive could not be reached"
+
+
+def test_a_retired_row_is_listed_with_the_evidence_and_never_built(rows, home, daemon):
+    row = replace(rows[0], retired="its wheel was deleted from the index in 2025")
+    (listed,) = build.outlook([row])
+    assert listed["proof"] == "retired: its wheel was deleted from the index in 2025"
+    with pytest.raises(EngineError, match=r"alpha:1 cpu is retired: its wheel was deleted from the index in 2025\."):
+        build.build_images([row], home, print)
+    assert daemon.recipes == []
+
+
+def test_a_retired_row_makes_no_virtualenv(rows, home):
+    row = replace(rows[0], retired="its wheel was deleted from the index in 2025")
+    with pytest.raises(EngineError, match="is retired"):
+        VirtualenvEngine(home, read_host()).prepare(row, print)
+
+
+def test_rows_are_listed_where_no_daemon_answers(rows, monkeypatch):
+    def no_daemon():
+        raise EngineError("Docker does not answer at unix:///nowhere.")
+
+    monkeypatch.setattr(build, "open_builder", no_daemon)
+    assert [(row["row"], row["state"]) for row in build.outlook(rows)] == [
+        ("alpha:1 cpu", "unknown: Docker does not answer"),
+        ("beta:1 cpu", "unknown: Docker does not answer"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("listing", "args"),
     [
