@@ -17,6 +17,14 @@ from workers.protocol import BadJob, Unsupported
 OPTIONS = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 8, "threads": 1, "seed": 0}
 
 
+# What each framework is asked before its adapter trusts in a card. Told that there is one, a CPU build must fail.
+CARD = {
+    "pytorch": ("torch.cuda", "is_available", lambda: True),
+    "tensorflow": ("tensorflow.config", "list_physical_devices", lambda kind: ["a card"]),
+    "mxnet": ("mxnet.context", "num_gpus", lambda: 1),
+}
+
+
 def every_op():
     """Odd maps, lopsided padding with and without stride, overlapping pools, a flattened map through relu and add."""
     net = Builder((3, 13, 11))
@@ -136,6 +144,10 @@ def main(framework, own_options):
         BadJob, lambda: adapter_class(net, start, "cpu", dict(options, no_such_option=1))
     )
     facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", options))
+    if framework in CARD:
+        module, name, told = CARD[framework]
+        setattr(importlib.import_module(module), name, told)
+        facts["never_falls_back_to_the_cpu"] = raised(Exception, lambda: adapter_class(net, start, "gpu", options))
     sys.stdout.write(json.dumps(facts) + "\n")
 
 

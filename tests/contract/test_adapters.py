@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.home import REPOSITORY
 from orchestrator.wire import Job
+from tests.contract.adapter_facts import CARD
 from workers import models, selfcheck
 
 HERE = Path(__file__).parent
@@ -112,6 +113,19 @@ class TestAdapter:
     # Where there is a card the pinned CPU builds still see none.
     def test_a_cpu_build_refuses_a_gpu_job(self, facts, row):
         assert facts(row)["refuses_an_absent_gpu"]
+
+
+@pytest.mark.rows(where=lambda row: row.framework in CARD)
+@pytest.mark.frameworks
+def test_a_card_that_is_not_there_is_an_error_and_never_the_cpu(facts, row):
+    assert facts(row)["never_falls_back_to_the_cpu"]
+
+
+@pytest.mark.rows(where=lambda row: row.options.get("deterministic"))
+@pytest.mark.frameworks
+def test_a_deterministic_row_is_deterministic_by_its_frameworks_own_word(trained, row):
+    (built,) = [event for event in events_of(trained(row, 1)) if event["kind"] == "built"]
+    assert built["describe"]["deterministic"] is True
 
 
 @pytest.fixture(scope="module")

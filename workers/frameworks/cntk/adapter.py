@@ -29,7 +29,7 @@ class Adapter(object):
             cntk_py.force_deterministic_algorithms()
         if cntk_py.should_force_deterministic_algorithms() != own["deterministic"]:
             raise NoFramework(f"CNTK does not obey deterministic = {own['deterministic']} in this process.")
-        self._graph = Graph(net, weights, options["batch_size"])
+        self._graph = Graph(net, weights, options["batch_size"], self._device)
         self._logits = self._graph.logits
         self._labels = cntk.input_variable(net.shapes[net.output])
         self._one_hot = numpy.eye(net.shapes[net.output][0], dtype=numpy.float32)

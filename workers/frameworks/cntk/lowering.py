@@ -14,13 +14,13 @@ _SEEN_BEFORE = 1e6
 class Graph(object):
     """A Net as one function of CNTK, which trains or infers as it is called.
 
-    pictures: its input. logits: the function. batch_size: pictures in a training batch.
+    pictures: its input. logits: the function. batch_size: pictures in a training batch. Its weights are on `device`.
     """
 
-    def __init__(self, net, weights, batch_size):
+    def __init__(self, net, weights, batch_size, device):
         self.batch_size = batch_size
         self._net = net
-        self._nodes = {weight.name: _node(weight, weights[weight.name]) for weight in net.weights}
+        self._nodes = {weight.name: _node(weight, weights[weight.name], device) for weight in net.weights}
         self.pictures = cntk.input_variable(net.shapes[net.ops[0].name])
         values = {net.ops[0].name: self.pictures}
         for op in net.ops[1:]:
@@ -42,10 +42,14 @@ class Graph(object):
         return copies
 
 
-def _node(weight, value):
+def _node(weight, value, device):
     # Matrices, the dense ones, are (out, in) here and (in, out) there; all else is the same.
     value = numpy.ascontiguousarray(value.T if value.ndim == 2 else value)
-    return cntk.parameter(init=value) if weight.is_trainable else cntk.constant(value)
+    node = cntk.parameter(init=value, device=device) if weight.is_trainable else cntk.constant(value, device=device)
+    seen = super(type(node), node).value().device()
+    if seen != device:
+        raise Unsupported("device", f"{weight.name} is on {seen}")
+    return node
 
 
 def _conv(graph, op, x):

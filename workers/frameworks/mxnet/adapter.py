@@ -35,6 +35,8 @@ class Adapter(object):
         self._parameters = {weight.name: self._network.parameter(weight.name) for weight in net.weights}
         for name, parameter in self._parameters.items():
             parameter.set_data(mxnet.nd.array(weights[name]))
+            if parameter.list_ctx() != [self._context]:
+                raise Unsupported("device", f"{name} is on {parameter.list_ctx()}")
         self._network.hybridize(static_alloc=True, static_shape=True)
         self._loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self._trainer = gluon.Trainer(
@@ -93,6 +95,7 @@ class Adapter(object):
             "cuda": has["CUDA"],
             "cudnn": has["CUDNN"],
             "deterministic_variable": os.environ.get("MXNET_ENFORCE_DETERMINISM"),
+            "tf32_variable": os.environ.get("NVIDIA_TF32_OVERRIDE"),
         }
 
 

@@ -30,16 +30,17 @@ class Placed(NamedTuple):
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. Own option: backend, 'cpu' or 'mkl'.
+    """See workers/frameworks/__init__.py. Own option: backend, 'cpu', 'mkl' or 'gpu'.
 
     Layers find their backend in a global, so an adapter puts its own there before it works: several can be alive.
     How many threads there are is said by variables before Neon is imported; Neon has no call for it.
     """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, backend=("cpu", "mkl"))
-        if device == "gpu":
-            raise Unsupported("device", "Neon's GPU backend needs pycuda and cards of its day; only the CPU is used")
+        own = own_options(options, backend=("cpu", "mkl", "gpu"))
+        self._is_gpu = own["backend"] == "gpu"
+        if self._is_gpu != (device == "gpu"):
+            raise Unsupported("device", f"Neon's {own['backend']} backend is not for a {device}")
         self._size = options["batch_size"]
         self._backend = _start(own["backend"], self._size, options["seed"])
         self._features = int(numpy.prod(net.shapes[net.ops[0].name]))
@@ -96,7 +97,11 @@ class Adapter(object):
         return numpy.ascontiguousarray(numpy.concatenate(logits, axis=1).T[: batch.count])
 
     def sync(self):
-        """Both backends work in step with Python."""
+        """The CPU's backends work in step with Python; a card is waited for."""
+        if self._is_gpu:
+            from pycuda import driver  # only the GPU build has it
+
+            driver.Context.synchronize()
 
     def weights(self):
         """Copies in the network's own layouts."""
@@ -117,7 +122,8 @@ class Adapter(object):
 
     def _tensor(self, columns):
         tensor = self._backend.iobuf(len(columns))
-        tensor.set(columns)
+        # A card's tensor takes its own layout alone, and copies byte for byte.
+        tensor.set(numpy.ascontiguousarray(columns, numpy.float32) if self._is_gpu else columns)
         return tensor
 
 
@@ -125,7 +131,7 @@ def _start(name, size, seed):
     """A new backend, in force. Raises NoFramework if it does not start or is not the one asked for."""
     try:
         backend = gen_backend(name, batch_size=size, rng_seed=seed, datatype=numpy.float32)
-        is_right = backend.backend_name == name and (name == "cpu" or _engine_works(backend))
+        is_right = backend.backend_name == name and (name != "mkl" or _engine_works(backend))
     except Exception as error:  # a missing library shows itself in many ways
         raise NoFramework(f"Neon's {name} backend does not start: {type(error).__name__}: {error}") from error
     if not is_right:

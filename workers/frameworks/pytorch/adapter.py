@@ -30,14 +30,18 @@ _TORCH_NAMES = {
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own options:
 
-    memory_format, 'contiguous' or 'channels_last' (torch 1.5+); deterministic, False or True (for the process's life).
+    memory_format: 'contiguous' or 'channels_last' (torch 1.5+).
+    deterministic: False or True, for the life of the process.
+    tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, memory_format=("contiguous", "channels_last"), deterministic=(False, True))
+        switch = (False, True)
+        own = own_options(options, memory_format=("contiguous", "channels_last"), deterministic=switch, tf32=switch)
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         _set_deterministic(own["deterministic"])
+        _allow_tf32(own["tf32"])
         torch.set_num_threads(options["threads"])
         torch.manual_seed(options["seed"])
         self._net = net
@@ -106,6 +110,7 @@ class Adapter(object):
             "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
             "deterministic": _is_deterministic(),
             "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+            "tf32": any(backend.allow_tf32 for backend in _with_tf32()),
         }
 
 
@@ -114,6 +119,18 @@ def _set_deterministic(wanted):
     torch.backends.cudnn.deterministic = wanted
     if hasattr(torch, "use_deterministic_algorithms"):
         torch.use_deterministic_algorithms(wanted)
+
+
+def _allow_tf32(allowed):
+    """As torch comes, its convolutions use it and its matrix products do not; and float32 here means float32."""
+    for backend in _with_tf32():
+        backend.allow_tf32 = allowed
+
+
+def _with_tf32():
+    """What of torch has that switch; nothing in 1.3, whose CUDA is older than such cards."""
+    backends = (torch.backends.cudnn, getattr(torch.backends.cuda, "matmul", None))
+    return [backend for backend in backends if hasattr(backend, "allow_tf32")]
 
 
 def _is_deterministic():

@@ -20,15 +20,20 @@ VERSION = tf.__version__
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own options:
 
-    jit_compile, False or True (XLA); deterministic, False or True (2.8+; for the life of the process).
+    jit_compile: False or True (XLA).
+    deterministic: False or True (2.8+), for the life of the process.
+    tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
     def __init__(self, net, weights, device, options):
-        own = own_options(options, jit_compile=(False, True), deterministic=(False, True))
+        switch = (False, True)
+        own = own_options(options, jit_compile=switch, deterministic=switch, tf32=switch)
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
         if own["deterministic"]:
             tf.config.experimental.enable_op_determinism()
+        # As TensorFlow comes it is allowed; and float32 here means float32.
+        tf.config.experimental.enable_tensor_float_32_execution(own["tf32"])
         tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
         tf.random.set_seed(options["seed"])
         self._device = "/GPU:0" if device == "gpu" else "/CPU:0"
@@ -36,7 +41,8 @@ class Adapter(object):
         with tf.device(self._device):
             self._graph = Graph(net, weights)
             self._velocity = [tf.Variable(tf.zeros_like(v)) for v in self._graph.trainable]
-        elsewhere = [v.device for v in self._graph.trainable if (device.upper() + ":") not in v.device]
+        placed = self._graph.variables + self._velocity
+        elsewhere = [v.device for v in placed if (device.upper() + ":") not in v.device]
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
         self._rate, self._momentum = options["learning_rate"], options["momentum"]
@@ -83,6 +89,7 @@ class Adapter(object):
             "cudnn": build.get("cudnn_version"),
             "onednn_variable": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
             "deterministic": is_op_determinism_enabled(),
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
         }
 
     def _update(self, x, y):

@@ -9,7 +9,7 @@ from workers.protocol import Unsupported
 class Graph(object):
     """A Net as variables and a function of pictures.
 
-    trainable: variables that have a gradient, in the order of net.weights.
+    variables: all of them, in the order of net.weights. trainable: those that have a gradient.
     """
 
     def __init__(self, net, weights):
@@ -22,6 +22,7 @@ class Graph(object):
         for weight in net.weights:
             value = self._layouts[weight.name].to_tensorflow(weights[weight.name])
             self._variables[weight.name] = tf.Variable(value, trainable=weight.is_trainable, dtype=tf.float32)
+        self.variables = list(self._variables.values())
         self.trainable = [self._variables[w.name] for w in net.weights if w.is_trainable]
 
     def variable(self, op, end):
