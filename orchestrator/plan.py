@@ -99,8 +99,12 @@ def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
         return f"docker/{trial.framework}/images.toml is not there: waymark has no recipe for {trial.framework} yet"
     if trial.device == "gpu" and not host.gpus:
         return host.gpu_note
-    if not catalogue.rows(frameworks=(trial.framework,), device=trial.device):
+    rows = catalogue.rows(frameworks=(trial.framework,), device=trial.device)
+    if not rows:
         return f"docker/{trial.framework}/images.toml declares no {trial.device} image"
+    known = [row.variant for row in rows]
+    if trial.variant not in known and catalogue.rows(frameworks=(trial.framework,), variant=trial.variant):
+        return f"{trial.subject} has no {trial.device} image; with one: {', '.join(known)}"
     return ""
 
 

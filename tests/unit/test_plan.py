@@ -7,7 +7,7 @@ import pytest
 from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
-from orchestrator.host import HostFacts
+from orchestrator.host import Gpu, HostFacts
 from orchestrator.plan import expand
 from orchestrator.spec import load_spec
 
@@ -67,6 +67,21 @@ def test_the_paper_is_run_at_its_own_versions(catalogue, host):
     plan = expand(shipped("paper", {"axes.devices": ["cpu"]}), catalogue, host)
     study = {"cntk:2.7", "neon:2.6-mkl", "mxnet:1.5", "pytorch:1.3", "tensorflow:2.7"}
     assert Counter(trial.subject for trial in plan.trials) == Counter(dict.fromkeys(study, 7))
+
+
+def test_a_variant_that_is_for_another_device_is_skipped_with_those_that_are_for_this(catalogue, host):
+    card = Gpu(name="GTX 1060", memory_bytes=2**32, capability="6.1", driver="535.183.01")
+    changes = {"axes.frameworks": ["neon"], "axes.devices": ["gpu"]}
+    plan = expand(shipped("paper", changes), catalogue, host.model_copy(update={"gpus": (card,)}))
+    assert plan.trials == ()
+    assert {skip.reason for skip in plan.skips} == {"neon:2.6-mkl has no gpu image; with one: 2.6"}
+
+
+def test_a_card_is_given_the_default_for_cards(catalogue, host):
+    card = Gpu(name="GTX 1060", memory_bytes=2**32, capability="6.1", driver="535.183.01")
+    changes = {"axes.frameworks": ["neon"], "axes.devices": ["gpu"], "axes.variants": {}}
+    plan = expand(shipped("paper", changes), catalogue, host.model_copy(update={"gpus": (card,)}))
+    assert {trial.subject for trial in plan.trials} == {"neon:2.6"}
 
 
 def test_fewer_frameworks_leave_the_variants_of_the_others_behind(catalogue, host):
