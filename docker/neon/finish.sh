@@ -63,9 +63,15 @@ extern "C" CUresult CUDAAPI cuProfilerStart(void);
 extern "C" CUresult CUDAAPI cuProfilerStop(void);
 END
     echo "$SDISTS" > "$cuda/sdists.txt"
-    CUDA_ROOT=$cuda PATH=$cuda/bin:$PATH "$ENVIRONMENT/bin/python" -m pip install --disable-pip-version-check --no-deps \
-        --no-build-isolation --no-binary :all: --require-hashes --requirement "$cuda/sdists.txt"
+    # This libcuda has no symbols: a linker that drops what is not needed would drop it.
+    CUDA_ROOT=$cuda LDFLAGS="${LDFLAGS:-} -Wl,--no-as-needed" PATH=$cuda/bin:$PATH "$ENVIRONMENT/bin/python" -m pip install \
+        --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: --require-hashes \
+        --requirement "$cuda/sdists.txt"
     rm "$cuda/lib64/libcuda.so"
+    if ! grep -q 'libcuda\.so\.1' "$site"/pycuda/_driver*.so; then
+        echo "PyCUDA was compiled, but does not ask for the driver's libcuda.so.1" >&2
+        exit 1
+    fi
 fi
 
 [ "${ENGINE:-}" = mkl ] || exit 0

@@ -1,5 +1,6 @@
 """images.toml: what a row says, what it may not say, and how far its hashes reach."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -231,4 +232,38 @@ def test_every_recipe_builds_with_both_builders_and_ends_unprivileged(row):
     dockerfile = "".join(line for line in lines if not line.startswith("#"))
     assert not any(word in dockerfile for word in ("--mount", "<<", ":latest"))
     assert f" AS {row.stage}\n" in dockerfile
-    assert "\nUSER 65532:65532\n" in dockerfile
+    assert all(
+        part.startswith("65532:65532\n") for part in dockerfile.split("\nUSER ")[1:] if not part.startswith("root\n")
+    )
+    assert not dockerfile.rpartition("\nUSER ")[2].startswith("root")
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_every_image_stands_on_python_or_debian(row):
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", (row.folder / "Dockerfile").read_text(), re.MULTILINE)
+    bases = {base for base, _ in stages} - {name for _, name in stages}
+    assert bases
+    assert all(re.fullmatch(r"(python:\$\{PYTHON\}|debian:\$\{DEBIAN\})-slim\S*", base) for base in bases)
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_every_download_of_a_row_has_its_hash(row):
+    for name in (name for name in row.args if name.endswith("_URL")):
+        assert row.args[name].startswith("https://")
+        assert re.fullmatch(r"[0-9a-f]{64}", row.args[name.replace("_URL", "_SHA256")])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in Catalogue.load(REPOSITORY / "docker").rows(device="gpu") if "deterministic" not in row.variant],
+    ids=lambda row: row.slug,
+)
+def test_the_guide_to_the_frameworks_tells_the_same_of_a_card(row):
+    (line,) = [
+        line
+        for line in (REPOSITORY / "docs" / "frameworks.md").read_text().splitlines()
+        if line.startswith(f"| `{row.subject}` |") and row.cuda.driver in line
+    ]
+    assert " to ".join(row.cuda.capability) in line
+    assert row.cuda.version in line
+    assert (f"by PTX {row.cuda.ptx}" in line) if row.cuda.ptx else ("PTX" not in line)
