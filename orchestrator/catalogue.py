@@ -260,6 +260,7 @@ class Catalogue:
         """
         bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "hints": {}}
         bare |= {"why": "what a Python of this machine has installed", "image": None, "expects": {}, "needs": {}}
+        bare |= {"unproven": "", "retired": ""}
         env: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {"NVIDIA_TF32_OVERRIDE": "0"}}
         tables = {
             framework: tuple(

@@ -154,11 +154,11 @@ def prepare(
         try:
             made[key_of(row)] = _prepared(row, engine, host, home, view)
         except _UnfitError as unfit:
+            view.say(f"{row.label}: {unfit.outcome.status}: {unfit}")
             failed[key_of(row)] = unfit.outcome
         except EngineError as error:
+            view.say(str(error))
             failed[key_of(row)] = Outcome(status="crashed", fault="environment", reason=str(error))
-        if key_of(row) in failed:
-            view.say(f"{row.label}: {failed[key_of(row)].reason}")
     if not made:
         raise EngineError(
             f"no environment of this run could be made; the last reason: {list(failed.values())[-1].reason}"

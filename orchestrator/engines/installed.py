@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.catalogue import Cores, ImageRow, resolve_env
+from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import frozen
@@ -58,6 +58,7 @@ class HostEngine:
             freeze=(),
             env={**_searched(), **resolve_env(row, self._cores, str(Path(self._python).parent.parent))},
             options=row.options,
+            expects=resolve_expects(row, self._cores),
         )
         return frozen(bare, self.run, snapshot(self._home), self._home)
 

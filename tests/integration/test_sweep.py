@@ -170,7 +170,8 @@ class OnCard(VirtualenvEngine):
     """Runs GPU jobs without a card: a probe says what a real one would, of every framework but the oracle."""
 
     def prepare(self, row, say):
-        return super().prepare(replace(row, device="cpu"), say).model_copy(update={"device": row.device})
+        made = super().prepare(replace(row, framework="numpy_ref", device="cpu"), say)
+        return made.model_copy(update={"framework": row.framework, "device": row.device})
 
     def run(self, launch, tick):
         if launch.module != "workers.probe" or launch.environment.framework == "numpy_ref":
@@ -183,6 +184,7 @@ class OnCard(VirtualenvEngine):
 def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(world, catalogue, monkeypatch, nvml):
     nvml("t4")
     cards, _ = read_cards()
+    monkeypatch.setattr("orchestrator.run.LEASES", world[0].root)
     rows = catalogue.rows(frameworks=("numpy_ref",))
     foreign = replace(rows[0], framework="tiny", device="gpu")
     known = Catalogue(
