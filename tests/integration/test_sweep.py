@@ -153,19 +153,6 @@ def test_the_host_engine_trains_what_is_installed(world, catalogue):
     assert again.exit_code == 0
 
 
-def test_a_framework_that_the_host_has_not_costs_its_own_cells_only(world, catalogue):
-    axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "cntk"], "seeds": [0], "variants": {"cntk": "2.7"}}
-    world[1].write_text(json.dumps({**SPEC, "axes": axes}))
-    result, _ = run(world, catalogue, engine="host")
-    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
-    (skip,) = result.stored.facts.skips
-    assert (skip.variant, skip.reason) == (
-        "host",
-        "cntk does not import: ModuleNotFoundError: No module named 'cntk'",
-    )
-    assert result.exit_code == 1
-
-
 class OnCard(VirtualenvEngine):
     """Runs GPU jobs without a card: a probe says what a real one would, of every framework but the oracle."""
 

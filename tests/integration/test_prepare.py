@@ -1,0 +1,75 @@
+"""Environments before anything is timed: tried with one step, on their card, or left out with the reason."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from orchestrator.engines import open_engine
+from orchestrator.engines.installed import HostEngine
+from orchestrator.errors import EngineError
+from orchestrator.host import read_host
+from orchestrator.host.card import read_cards
+from orchestrator.progress import View
+from orchestrator.run import prepare
+from orchestrator.trial import Exit, Outcome
+
+CNTK, ORACLE = ("cntk", "host", "cpu"), ("numpy_ref", "host", "cpu")
+NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+
+
+@pytest.fixture
+def view():
+    return View(Console(file=io.StringIO(), width=200))
+
+
+@pytest.fixture
+def on_t4(nvml):
+    """This machine, if it had that card."""
+    nvml("t4")
+    return read_host().model_copy(update={"gpus": read_cards()[0]})
+
+
+def test_a_framework_that_the_host_has_not_is_left_out_in_the_words_of_its_import(home, catalogue, view):
+    home.root.mkdir()
+    rows = catalogue.installed().rows(frameworks=("cntk", "numpy_ref"), device="cpu")
+    made, failed = prepare(rows, open_engine("host", home, read_host()), read_host(), home, view)
+    reason = "cntk does not import: ModuleNotFoundError: No module named 'cntk'"
+    assert [*made] == [ORACLE]
+    assert failed == {CNTK: Outcome(status="crashed", fault="environment", reason=reason)}
+
+
+class Mute(HostEngine):
+    """Its probes end as it is told; `seen` are the launches."""
+
+    def __init__(self, home, ended):
+        super().__init__(home, read_host())
+        self.seen, self._ended = [], ended
+
+    def run(self, launch, tick):
+        if launch.module == "workers.freeze":
+            return super().run(launch, tick)
+        self.seen.append(launch)
+        return self._ended
+
+
+def test_a_build_without_code_for_the_card_is_left_out_and_is_nobodys_fault(home, catalogue, view, on_t4):
+    home.root.mkdir()
+    rows = catalogue.installed().rows(frameworks=("pytorch",), device="gpu")
+    engine = Mute(home, Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=NO_KERNEL))
+    with pytest.raises(
+        EngineError, match="the last reason: built without code for this card: RuntimeError: CUDA error"
+    ):
+        prepare(rows, engine, on_t4, home, view)
+    (probe,) = engine.seen
+    assert (probe.module, probe.environment.device, probe.environment.card.name) == ("workers.probe", "gpu", "Tesla T4")
+
+
+def test_nothing_is_made_for_a_card_that_its_row_was_not_built_for(home, catalogue, view, on_t4):
+    home.root.mkdir()
+    (row,) = catalogue.rows(frameworks=("neon",), device="gpu", variant="2.6")
+    engine = Mute(home, None)
+    with pytest.raises(EngineError, match="built for sm_50-sm_62, this card is sm_75"):
+        prepare([row], engine, on_t4, home, view)
+    assert engine.seen == []
