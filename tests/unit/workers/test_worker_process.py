@@ -79,7 +79,7 @@ def read(folder):
 
 def test_a_trial_tells_its_story_in_order(start):
     code, events, _ = start()
-    kinds = [event["kind"] for event in events]
+    kinds = [event["kind"] for event in events if event["kind"] != "progress"]  # a slow machine tells of it
     assert code == 0
     assert kinds == ["hello", "built", "training", "epoch", "score", "epoch", "score", "score", "place", "done"]
 
