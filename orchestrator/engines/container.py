@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
+from orchestrator.catalogue import Cores, ImageRow
 from orchestrator.engines import images
 from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch, Say
-from orchestrator.engines.environment import exit_of, frozen
+from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.home import Home
 from orchestrator.trial import Card, Environment, Exit
@@ -44,19 +44,8 @@ class DockerEngine:
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """The image of `row`; built if it is not there or its recipe has changed."""
         facts = images.ensure(self._daemon, row, self._home, say)
-        bare = Environment(
-            engine=self.name,
-            framework=row.framework,
-            variant=row.variant,
-            device=row.device,
-            identity=facts.id,
-            location=facts.id,
-            python=row.python,
-            freeze=(),
-            env=resolve_env(row, self._cores, ENVIRONMENT),
-            options=row.options,
-            expects=resolve_expects(row, self._cores),
-        )
+        bare = declared(self.name, row, self._cores, ENVIRONMENT)
+        bare = bare.model_copy(update={"identity": facts.id, "location": facts.id})
         return frozen(bare, self.run, snapshot(self._home), self._home)
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.catalogue import ImageRow
+from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
@@ -47,6 +47,23 @@ def failure(row: ImageRow, what: str, log: Path) -> EngineError:
     hint = next((row.hints[name] + " " for name in missing if name in row.hints), "")
     last = "\n".join(f"  {line}" for line in process.tail(log, 8).splitlines())
     return EngineError(f"{row.label}: {what}. {hint}The whole log is {log}; it ends:\n{last}")
+
+
+def declared(engine: str, row: ImageRow, cores: Cores, prefix: str) -> Environment:
+    """What `row` says of an environment whose packages lie under `prefix`: where it is, its engine says."""
+    return Environment(
+        engine=engine,
+        framework=row.framework,
+        variant=row.variant,
+        device=row.device,
+        identity="",
+        location="",
+        python=row.python,
+        freeze=(),
+        env=resolve_env(row, cores, prefix),
+        options=row.options,
+        expects=resolve_expects(row, cores),
+    )
 
 
 def frozen(

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
+from orchestrator.catalogue import Cores, ImageRow
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch, Say
-from orchestrator.engines.environment import frozen
+from orchestrator.engines.environment import declared, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import run_worker
 from orchestrator.errors import EngineError
@@ -47,19 +47,9 @@ class HostEngine:
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """That Python as it is: nothing is made, and what is installed is written down."""
-        bare = Environment(
-            engine=self.name,
-            framework=row.framework,
-            variant=row.variant,
-            device=row.device,
-            identity=self._build,
-            location=self._python,
-            python=row.python,
-            freeze=(),
-            env={**_searched(), **resolve_env(row, self._cores, str(Path(self._python).parent.parent))},
-            options=row.options,
-            expects=resolve_expects(row, self._cores),
-        )
+        bare = declared(self.name, row, self._cores, str(Path(self._python).parent.parent))
+        here = {"identity": self._build, "location": self._python, "env": {**_searched(), **bare.env}}
+        bare = bare.model_copy(update=here)
         return frozen(bare, self.run, snapshot(self._home), self._home)
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256, resolve_env, resolve_expects
+from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
-from orchestrator.engines.environment import LIMIT_SECONDS, exit_of, failure, frozen, need_room, need_source
+from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, failure, frozen, need_room, need_source
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
@@ -55,19 +55,8 @@ class VirtualenvEngine:
         with _alone(folder):
             if not (folder / _COMPLETE).exists():
                 self._make(row, folder, say)
-        bare = Environment(
-            engine=self.name,
-            framework=row.framework,
-            variant=row.variant,
-            device=row.device,
-            identity="",
-            location=str(folder / "bin" / "python"),
-            python=row.python,
-            freeze=(),
-            env=resolve_env(row, self._cores, str(folder)),
-            options=row.options,
-            expects=resolve_expects(row, self._cores),
-        )
+        bare = declared(self.name, row, self._cores, str(folder))
+        bare = bare.model_copy(update={"location": str(folder / "bin" / "python")})
         return frozen(bare, self.run, snapshot(self._home), self._home)
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
