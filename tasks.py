@@ -16,10 +16,11 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from orchestrator import flags
-from orchestrator.catalogue import Catalogue, ImageRow, chosen, local_clones
+from orchestrator.catalogue import Catalogue, chosen, local_clones
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.progress import View
+from orchestrator.row import ImageRow
 from orchestrator.table import show, show_json
 from orchestrator.trial import Dataset
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from orchestrator.catalogue import Catalogue, ImageRow
+from orchestrator.catalogue import Catalogue
 from orchestrator.engines import images, open_builder
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
+from orchestrator.row import ImageRow
 from orchestrator.trial import Device
 
 

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from orchestrator import report
-from orchestrator.catalogue import ImageRow
 from orchestrator.collect import Bench
 from orchestrator.engines.source import snapshot
 from orchestrator.gate import Gate
@@ -13,6 +12,7 @@ from orchestrator.home import Home
 from orchestrator.host import GIB, read_host
 from orchestrator.preflight import cards_for, narrowed
 from orchestrator.progress import View
+from orchestrator.row import ImageRow
 from orchestrator.run import (
     EnvironmentKey,
     alone,

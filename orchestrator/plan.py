@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from orchestrator import preflight
-from orchestrator.catalogue import Catalogue, ImageRow, resolve_env
+from orchestrator.catalogue import Catalogue
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.host import HostFacts
+from orchestrator.row import ImageRow, resolve_env
 from orchestrator.spec import ExperimentSpec, ModelAxis
 from orchestrator.trial import Dataset, Device, Measure, Training, Trial
 from orchestrator.wire import Skip

@@ -5,9 +5,9 @@ What passes here is tried: run.prepare takes one training step in the environmen
 
 from collections.abc import Collection, Iterable
 
-from orchestrator.catalogue import Cuda, ImageRow, numbers
 from orchestrator.errors import SpecError
 from orchestrator.host import HostFacts
+from orchestrator.row import Cuda, ImageRow, numbers
 from orchestrator.trial import Card
 
 

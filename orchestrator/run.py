@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from orchestrator.catalogue import HOST, Catalogue, ImageRow
+from orchestrator.catalogue import HOST, Catalogue
 from orchestrator.collect import decide
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Engine, Launch
@@ -23,6 +23,7 @@ from orchestrator.home import Home
 from orchestrator.host import GIB, HostFacts, read_load, worries
 from orchestrator.preflight import card_for, why_not
 from orchestrator.progress import View
+from orchestrator.row import ImageRow
 from orchestrator.trial import Card, Environment, Outcome
 from orchestrator.wire import JOB, RUN, JobFolder, RunFacts, probe_job, write_atomically
 

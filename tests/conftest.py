@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from orchestrator.catalogue import Catalogue, ImageRow, local_clones
+from orchestrator.catalogue import Catalogue, local_clones
 from orchestrator.engines import open_engine
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import card, read_host
+from orchestrator.row import ImageRow
 from orchestrator.trial import Environment
 from tests.fake_nvml import FakeNvml
 

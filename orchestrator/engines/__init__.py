@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-from orchestrator.catalogue import Cores
 from orchestrator.engines.engine import Engine
 from orchestrator.engines.images import Builder
 from orchestrator.engines.installed import HostEngine
@@ -11,6 +10,7 @@ from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
 from orchestrator.errors import EngineError, did_you_mean
 from orchestrator.home import Home
+from orchestrator.row import Cores
 
 __all__ = ["ENGINES", "find_python", "open_builder", "open_engine"]
 

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.catalogue import Cores, ImageRow
 from orchestrator.engines import images
 from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.home import Home
+from orchestrator.row import Cores, ImageRow
 from orchestrator.trial import Card, Environment, Exit
 
 ENVIRONMENT = "/environment"

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.catalogue import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
+from orchestrator.row import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.trial import Environment, Exit, digest
 
 LIMIT_SECONDS = 3600.0

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.catalogue import ImageRow, recipe_sha256
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, need_source
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
+from orchestrator.row import ImageRow, recipe_sha256
 from orchestrator.wire import write_atomically
 
 RECIPE = "waymark.recipe"

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.catalogue import Cores, ImageRow
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, frozen
@@ -18,6 +17,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import run_worker
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
+from orchestrator.row import Cores, ImageRow
 from orchestrator.trial import Environment, Exit
 
 VARIABLE = "WAYMARK_HOST_PYTHON"

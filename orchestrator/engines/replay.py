@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from orchestrator import wire
-from orchestrator.catalogue import ImageRow
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.errors import EngineError
+from orchestrator.row import ImageRow
 from orchestrator.trial import Environment, Exit, digest
 from orchestrator.wire import JobFolder, Record
 

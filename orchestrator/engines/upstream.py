@@ -5,11 +5,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from orchestrator.catalogue import ImageRow, Source
 from orchestrator.engines import process
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
+from orchestrator.row import ImageRow, Source
 
 
 def checkout(row: ImageRow, home: Home) -> Path:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.catalogue import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.engines import process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, failure, frozen, need_room, need_source
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
+from orchestrator.row import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.trial import Environment, Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.catalogue import Catalogue, Cuda
+from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host import HostFacts
 from orchestrator.plan import crowded, expand
+from orchestrator.row import Cuda
 from orchestrator.spec import load_spec
 from orchestrator.trial import Card
 from orchestrator.wire import train_job

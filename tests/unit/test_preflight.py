@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.catalogue import Catalogue, Cuda
+from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host.card import read_cards
 from orchestrator.preflight import card_for, cards_for, narrowed, unfit, why_not
+from orchestrator.row import Cuda
 from orchestrator.trial import Card
 from tests.unit.test_host import machine
 

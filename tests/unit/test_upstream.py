@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.catalogue import Catalogue, Source
+from orchestrator.catalogue import Catalogue
 from orchestrator.engines import images, upstream
 from orchestrator.errors import CatalogueError, EngineError
+from orchestrator.row import Source
 
 ROW = 'stage = "cpu"\npython = "3.6"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 NOWHERE = "https://localhost:1/none"
