@@ -63,6 +63,17 @@ def world(swept, tmp_path):
     return home, tmp_path / "world" / "tiny.json", tmp_path / "world" / "reports"
 
 
+@pytest.fixture
+def fresh(tmp_path):
+    """A home in which nothing ran yet, with the machine's own virtualenvs: for engines that compute nothing."""
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    home.virtualenvs.symlink_to(Home.default().virtualenvs)
+    spec = tmp_path / "tiny.json"
+    spec.write_text(json.dumps(SPEC))
+    return home, spec, tmp_path / "reports"
+
+
 def run(world, catalogue, **fields):
     home, spec, reports = world
     said = io.StringIO()
@@ -153,7 +164,27 @@ def test_the_host_engine_trains_what_is_installed(world, catalogue):
     assert again.exit_code == 0
 
 
-class OnCard(VirtualenvEngine):
+class Refusing(VirtualenvEngine):
+    """Its framework cannot lower an op; the selfcheck is where that comes out."""
+
+    def run(self, launch, tick):
+        if launch.module != "workers.selfcheck":
+            return super().run(launch, tick)
+        said = {"v": 1, "seq": 0, "t": 0.0, "kind": "fail", "code": 66, "reason": "dropout: it is not lowered"}
+        (launch.job_dir / "events.jsonl").write_text(json.dumps(said) + "\n")
+        return Exit(code=66, launched_unix=time.time(), wall_seconds=1.0)
+
+
+def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
+    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Refusing(home, host))
+    result, said = run(fresh, catalogue, allow_unverified=True)
+    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.stored.trials]
+    assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
+    assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
+    assert result.exit_code == 0
+
+
+class OnCard(Refusing):
     """Runs GPU jobs without a card: a probe says what a real one would, of every framework but the oracle."""
 
     def prepare(self, row, say):
@@ -168,10 +199,10 @@ class OnCard(VirtualenvEngine):
         return Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=said)
 
 
-def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(world, catalogue, monkeypatch, nvml):
+def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(fresh, catalogue, monkeypatch, nvml):
     nvml("t4")
     cards, _ = read_cards()
-    monkeypatch.setattr("orchestrator.run.LEASES", world[0].root)
+    monkeypatch.setattr("orchestrator.run.LEASES", fresh[0].root)
     rows = catalogue.rows(frameworks=("numpy_ref",))
     foreign = replace(rows[0], framework="tiny", device="gpu")
     known = Catalogue(
@@ -181,36 +212,14 @@ def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(
     monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: OnCard(home, host))
     monkeypatch.setattr("orchestrator.sweep.read_host", lambda: read_host().model_copy(update={"gpus": cards}))
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "tiny"], "devices": ["cpu", "gpu"], "seeds": [0]}
-    world[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
-    result, _ = run(world, known)
+    fresh[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
+    result, _ = run(fresh, known)
     reasons = {skip.label: skip.reason for skip in result.stored.facts.skips}
     assert reasons["tiny:1.0 ResNet-8@32 gpu"] == (
         "unsupported: built without code for this card: "
         "RuntimeError: CUDA error: no kernel image is available for execution on the device"
     )
-    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
-    assert result.exit_code == 0
-
-
-class Refusing(VirtualenvEngine):
-    """Its framework cannot lower an op; the selfcheck is where that comes out."""
-
-    def run(self, launch, tick):
-        if launch.module != "workers.selfcheck":
-            return super().run(launch, tick)
-        said = {"v": 1, "seq": 0, "t": 0.0, "kind": "fail", "code": 66, "reason": "dropout: it is not lowered"}
-        (launch.job_dir / "events.jsonl").write_text(json.dumps(said) + "\n")
-        return Exit(code=66, launched_unix=time.time(), wall_seconds=1.0)
-
-
-def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(world, catalogue, monkeypatch):
-    changed = snapshot(world[0])
-    monkeypatch.setattr(sweep, "snapshot", lambda home: replace(changed, sha256="0" * 64))
-    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Refusing(home, host))
-    result, said = run(world, catalogue, allow_unverified=True)
-    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.stored.trials]
-    assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
-    assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
+    assert [trial.outcome.status for trial in result.stored.trials] == ["unsupported"]
     assert result.exit_code == 0
 
 
