@@ -68,13 +68,15 @@ class Sampler:
     def read(self) -> Sample:
         """What the machine does now."""
         busy, stolen, total = now = self._times()
-        share = None
+        busy_percent, stolen_percent = None, None
         if self._before is not None and total > self._before[2]:
-            share = 100 / (total - self._before[2])
+            passed = total - self._before[2]
+            busy_percent = _percent((busy - self._before[0]) / passed)
+            stolen_percent = _percent((stolen - self._before[1]) / passed)
         sample = Sample(
             unix=time.time(),
-            cpu_percent=None if share is None or self._before is None else share * (busy - self._before[0]),
-            steal_percent=None if share is None or self._before is None else share * (stolen - self._before[1]),
+            cpu_percent=busy_percent,
+            steal_percent=stolen_percent,
             memory_bytes=_used_memory(),
             cpu_joules=sum(counter.joules() for counter in self._counters) if self._counters else None,
             card=self._meter.read() if self._meter else None,
@@ -95,6 +97,11 @@ class Sampler:
         idle = sum(times.idle + getattr(times, "iowait", 0.0) for times in mine)
         stolen = sum(getattr(times, "steal", 0.0) for times in mine)
         return total - idle - stolen, stolen, total
+
+
+def _percent(share: float) -> float:
+    """Of a share that rounding, or a kernel that counts back, may have put a little beyond 0 or 1."""
+    return 100 * min(max(share, 0.0), 1.0)
 
 
 class Counter:

@@ -42,6 +42,15 @@ def test_a_busy_second_is_seen_on_the_processors_of_the_trial():
     assert second.unix > first.unix
 
 
+@pytest.mark.parametrize(("busy", "percent"), [(1.5, 50.0), (2.0 + 1e-9, 100.0), (1.0 - 1e-9, 0.0)])
+def test_a_share_of_time_is_between_nothing_and_all(busy, percent, monkeypatch):
+    times = iter([(1.0, 0.0, 1.0), (busy, 0.0, 2.0)])
+    monkeypatch.setattr(Sampler, "_times", lambda self: next(times))
+    sampler = Sampler((0,), None)
+    sampler.read()
+    assert sampler.read().cpu_percent == percent
+
+
 def test_energy_is_counted_on_when_the_kernels_counter_goes_round(package):
     sampler = Sampler((), None)
     read = []
