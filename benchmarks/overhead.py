@@ -17,7 +17,7 @@ from orchestrator.store import Store
 
 def main(run_id: str | None) -> None:
     with Store.open(Home.default().store_url) as store:
-        newest = store.latest_run()
+        newest = store.latest_sweep()
         stored = store.run(run_id or newest.run_id)
     rows = []
     for trial in stored.trials:
