@@ -10,7 +10,6 @@ import os
 import numpy
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled  # obeys the variable of 2.7, too
-from tensorflow.python.util import _pywrap_util_port
 
 from workers import native
 from workers.frameworks import own_options
@@ -27,6 +26,8 @@ class Adapter(object):
     deterministic: False or True (2.8+), for the life of the process.
     tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
+
+    _is_on_onednn = None  # not known before there is an adapter: to ask settles how many threads there are
 
     def __init__(self, net, weights, device, options):
         switch = (False, True)
@@ -48,6 +49,8 @@ class Adapter(object):
         elsewhere = [v.device for v in placed if (device.upper() + ":") not in v.device]
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
+        if Adapter._is_on_onednn is None:
+            Adapter._is_on_onednn = _convolves_on_onednn()
         self._rate, self._momentum = options["learning_rate"], options["momentum"]
         self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
@@ -101,7 +104,7 @@ class Adapter(object):
         build = tf.sysconfig.get_build_info()
         return {
             **native.describe(),
-            "onednn": bool(_pywrap_util_port.IsMklEnabled()),
+            "onednn": Adapter._is_on_onednn,
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
             "cuda": build.get("cuda_version"),
@@ -124,3 +127,18 @@ class Adapter(object):
 
     def _infer(self, x):
         return self._graph.logits(x, training=False)
+
+
+def _convolves_on_onednn():
+    """Whether a convolution on the CPU becomes one of oneDNN's, as the graph shows that TensorFlow made of it.
+
+    What its build says of itself is of no use: 2.7 says that it has no oneDNN even where the variable put it to work.
+    """
+    v1 = tf.compat.v1
+    config, seen = v1.ConfigProto(device_count={"GPU": 0}), v1.RunMetadata()
+    with tf.Graph().as_default(), v1.Session(config=config) as session:
+        picture = v1.placeholder(tf.float32, (1, 8, 8, 3))
+        maps = tf.nn.conv2d(picture, tf.ones((3, 3, 3, 4)), 1, "VALID")
+        options = v1.RunOptions(output_partition_graphs=True)
+        session.run(maps, {picture: numpy.ones((1, 8, 8, 3), numpy.float32)}, options=options, run_metadata=seen)
+    return any(node.op.startswith("_Mkl") for graph in seen.partition_graphs for node in graph.node)
