@@ -27,7 +27,7 @@ class Adapter(object):
     tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
-    _is_on_onednn = None  # not known before there is an adapter: to ask settles how many threads there are
+    _has_threads = False  # before an adapter has set how many there are, `describe` starts nothing that would
 
     def __init__(self, net, weights, device, options):
         switch = (False, True)
@@ -49,8 +49,7 @@ class Adapter(object):
         elsewhere = [v.device for v in placed if (device.upper() + ":") not in v.device]
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
-        if Adapter._is_on_onednn is None:
-            Adapter._is_on_onednn = _convolves_on_onednn()
+        Adapter._has_threads = True
         self._rate, self._momentum = options["learning_rate"], options["momentum"]
         self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
@@ -104,7 +103,7 @@ class Adapter(object):
         build = tf.sysconfig.get_build_info()
         return {
             **native.describe(),
-            "onednn": Adapter._is_on_onednn,
+            "onednn": _convolves_on_onednn() if Adapter._has_threads else None,
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
             "cuda": build.get("cuda_version"),
