@@ -74,6 +74,13 @@ def test_the_paper_is_run_at_its_own_versions(catalogue, host):
     assert Counter(trial.subject for trial in plan.trials) == Counter(dict.fromkeys(study, 7))
 
 
+def test_the_paper_asks_a_card_for_rows_that_are_built_for_one(catalogue, host):
+    plan = expand(shipped("paper", {"axes.devices": ["gpu"]}), catalogue, host)
+    asked = {(skip.framework, skip.variant) for skip in plan.skips}
+    assert len(asked) == 5
+    assert asked <= {(row.framework, row.variant) for row in catalogue.rows(device="gpu")}
+
+
 def test_fewer_frameworks_leave_the_variants_of_the_others_behind(catalogue, host):
     plan = expand(shipped("paper", {"axes.frameworks": ["mxnet"], "axes.devices": ["cpu"]}), catalogue, host)
     assert {trial.subject for trial in plan.trials} == {"mxnet:1.5"}
