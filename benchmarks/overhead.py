@@ -6,8 +6,8 @@ outside: share of a trial's wall time that is neither import, nor training, nor 
     .venv/bin/python benchmarks/overhead.py [RUN]
 """
 
+import argparse
 import json
-import sys
 
 import numpy as np
 
@@ -44,4 +44,6 @@ def main(run_id: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", nargs="?", help="a run's id; the newest sweep if not said")
+    main(parser.parse_args().run)
