@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest, chi2_contingency, median_abs_deviation
+from scipy.stats import binomtest, chi2_contingency, median_abs_deviation, norm
+from scipy.stats import t as student
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class Repeats:
 class Ratio:
     """How many times as long `b` takes as `a`: above 1, a is faster. low and high bound the 95 % interval.
 
-    p: share of the resamples on the other side of 1 than the effect, twice: how easily chance alone does this.
+    p: how easily chance alone does this, two-sided, by Student's t of the pairs' logs; 1 for a single pair.
     """
 
     effect: float
@@ -90,8 +91,7 @@ def paired_ratio(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) 
     Each of the 10,000 resamples draws pairs, then steps within both runs of every pair drawn.
     Raises ValueError if there is no pair, a run without steps, or a time that is not above zero.
     """
-    runs = _pairs(a, b)
-    return _ratio(float(np.median(_logs(runs))), _resampled(runs, np.random.default_rng(seed)), len(runs))
+    return geometric_mean([(a, b)], seed)
 
 
 def geometric_mean(cells: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike]]], seed: int = 0) -> Ratio:
@@ -104,9 +104,12 @@ def geometric_mean(cells: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike
         raise ValueError("a mean needs one cell at least")
     all_runs = [_pairs(a, b) for a, b in cells]
     rng = np.random.default_rng(seed)
-    effect = float(np.mean([np.median(_logs(runs)) for runs in all_runs]))
+    logs = [_logs(runs) for runs in all_runs]
+    pairs = min(map(len, all_runs))
     resampled = np.mean([_resampled(runs, rng) for runs in all_runs], axis=0)
-    return _ratio(effect, resampled, min(map(len, all_runs)))
+    tail = _tail(pairs)
+    effect, low, high = np.exp([np.mean([np.median(cell) for cell in logs]), *np.quantile(resampled, [tail, 1 - tail])])
+    return Ratio(float(effect), float(low), float(high), pairs, _t_test(logs))
 
 
 def noise_floor(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) -> float:
@@ -195,10 +198,32 @@ def _resampled(runs: Sequence[tuple[Array, Array]], rng: np.random.Generator) ->
     return np.asarray(np.median(logs, axis=1))
 
 
-def _ratio(effect: float, resampled: Array, pairs: int) -> Ratio:
-    low, high = np.exp(np.percentile(resampled, [2.5, 97.5]))
-    p = min(1.0, 2 * float(min(np.mean(resampled <= 0), np.mean(resampled >= 0))))
-    return Ratio(float(np.exp(effect)), float(low), float(high), pairs, p)
+def _tail(pairs: int) -> float:
+    """The share of resamples to leave out at each end for 95 %: 2.5 % of many pairs, 0.5 % of six.
+
+    Resamples of a few pairs do not know how little a few numbers tell of their own scatter; Student's t does. With the
+    plain 2.5 % an interval of six pairs misses the truth once in 16 times, not once in 20.
+    Source: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", its expanded percentiles; without their
+    factor for the mean, since a median's resamples do not scatter too little.
+    """
+    if pairs == 1:
+        return 0.025  # what is resampled is steps alone
+    return float(norm.sf(student.isf(0.025, pairs - 1)))
+
+
+def _t_test(cells: Sequence[Array]) -> float:
+    """Two-sided p of the mean over cells of the mean log of each; of one cell, the paired t-test.
+
+    Source: Satterthwaite 1946 for the degrees of freedom of several cells, of which each has a scatter of its own.
+    """
+    if min(map(len, cells)) == 1:
+        return 1.0
+    squared_errors = np.array([np.var(logs, ddof=1) / len(logs) for logs in cells])
+    mean, squared_error = np.mean([np.mean(logs) for logs in cells]), np.sum(squared_errors)
+    if squared_error == 0:
+        return 1.0 if mean == 0 else 0.0
+    freedom = squared_error**2 / np.sum(squared_errors**2 / [len(logs) - 1 for logs in cells])
+    return float(2 * student.sf(len(cells) * abs(mean) / np.sqrt(squared_error), freedom))
 
 
 def _resampled_medians(steps: Array, draws: int, rng: np.random.Generator) -> Array:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind, ttest_rel
 
 from orchestrator import stats
 
@@ -125,13 +126,23 @@ def test_pairs_that_cannot_be_compared_are_refused(a, b):
         stats.paired_ratio(a, b)
 
 
-def paired_runs(rng, factor, noise, pairs, steps=40):
+def normal(rng, shape):
+    return rng.normal(size=shape)
+
+
+def moody(rng, shape):
+    """Scatter with long tails: now and then a run is far slower than all others."""
+    return rng.standard_t(3, size=shape)
+
+
+def paired_runs(rng, factor, noise, pairs, steps=40, mood=normal):
     """Steps of `pairs` runs on both sides; the second takes `factor` times as long.
 
-    noise: standard deviation of a run's pace, and of a step's about it; beside it both runs of a pair share a drift.
+    noise: standard deviation of a step about its run's pace; the paces themselves scatter by noise * mood. Beside it
+           both runs of a pair share a drift.
     """
     pace = np.exp(rng.normal(0, 0.05, (pairs, 1)))
-    a, b = (pace * np.exp(rng.normal(0, noise, (pairs, 1)) + rng.normal(0, noise, (pairs, steps))) for _ in range(2))
+    a, b = (pace * np.exp(noise * mood(rng, (pairs, 1)) + rng.normal(0, noise, (pairs, steps))) for _ in range(2))
     return a, factor * b
 
 
@@ -148,6 +159,15 @@ def test_a_build_against_itself_is_called_another_in_five_percent_of_cases_at_mo
         floor = stats.noise_floor(*paired_runs(rng, 1.0, noise, 10))
         wrong += verdict_of(*paired_runs(rng, 1.0, noise, 10), floor, trial) in ("faster", "slower")
     assert wrong <= 5
+
+
+@pytest.mark.parametrize("mood", [normal, moody])
+def test_six_pairs_of_a_build_with_itself_are_no_looser_without_any_control(mood):
+    rng = np.random.default_rng(6)
+    ratios = [stats.paired_ratio(*paired_runs(rng, 1.0, 0.05, 6, mood=mood), seed=trial) for trial in range(200)]
+    wrong = sum(stats.verdicts([ratio]) in (["faster"], ["slower"]) for ratio in ratios)
+    assert wrong <= 10
+    assert sum(ratio.low <= 1 <= ratio.high for ratio in ratios) >= 190
 
 
 def test_five_percent_slower_at_two_percent_noise_is_found_with_ten_pairs():
@@ -182,6 +202,25 @@ def test_one_significant_cell_of_many_must_be_more_significant():
 def test_mean_of_cells_is_geometric():
     mean = stats.geometric_mean([([[1.0]] * 6, [[2.0]] * 6), ([[1.0]] * 6, [[8.0]] * 6)])
     assert (mean.effect, mean.low, mean.high) == (pytest.approx(4.0), pytest.approx(4.0), pytest.approx(4.0))
+
+
+def test_p_of_one_cell_is_that_of_the_paired_t_test():
+    rng = np.random.default_rng(7)
+    a, b = rng.uniform(1, 2, (7, 1)), rng.uniform(1, 2, (7, 1))
+    assert stats.paired_ratio(a, b).p == pytest.approx(ttest_rel(np.log(b[:, 0]), np.log(a[:, 0])).pvalue)
+
+
+def test_p_of_two_cells_is_welchs():
+    # Of cells whose logs are x and -y the mean is half the difference of x and y: Welch's test asks for the same.
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(0.1, 0.1, 6), rng.normal(0, 0.3, 9)
+    cells = [([[1.0]] * len(logs), [[step] for step in np.exp(logs)]) for logs in (x, -y)]
+    assert stats.geometric_mean(cells).p == pytest.approx(ttest_ind(x, y, equal_var=False).pvalue)
+
+
+@pytest.mark.parametrize(("b", "p"), [([[2.0]], 1.0), ([[1.0]] * 6, 1.0), ([[2.0]] * 6, 0.0)])
+def test_without_any_scatter_p_is_all_or_nothing_and_one_pair_proves_nothing(b, p):
+    assert stats.paired_ratio([[1.0]] * len(b), b).p == p
 
 
 @pytest.mark.parametrize(
