@@ -29,7 +29,7 @@ class Floor:
 
 
 def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, Pairs]:
-    """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next.
+    """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next (AB, BA ...).
 
     Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
     """
@@ -39,7 +39,8 @@ def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, P
 def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[str, Pairs]:
     trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
     if baseline == candidate:
-        sides = [[one for one in trials if one.trial.repeat % 2 == side] for side in (0, 1)]
+        # the sides change places from pair to pair: a drift of the machine falls on both alike
+        sides = [[one for one in trials if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
         return _joined(*({_question(one, one.trial.repeat // 2): one for one in side} for side in sides))
     sides = [[one for one in trials if one.trial.subject == subject] for subject in (baseline, candidate)]
     return _joined(*({one.trial.key: one for one in side} for side in sides))
