@@ -17,7 +17,9 @@ from orchestrator.store import Store
 
 def main(run_id: str | None) -> None:
     with Store.open(Home.default().store_url) as store:
-        newest = store.latest_sweep()
+        newest = None if run_id else store.latest_sweep()
+        if not run_id and newest is None:
+            raise SystemExit("no sweep is on record; run one first, or name a run")
         stored = store.run(run_id or newest.run_id)
     rows = []
     for trial in stored.trials:
