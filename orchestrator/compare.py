@@ -4,12 +4,14 @@ A pair is two fresh processes; two variants of one run stood next to each other 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator import stats
 from orchestrator.errors import SpecError
 from orchestrator.store import Store
 from orchestrator.stored import StoredRun, StoredTrial
+from orchestrator.trial import Device, Trial
 
 Pairs = tuple[list[stats.Array], list[stats.Array]]
 """Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""
@@ -20,15 +22,52 @@ Pair = tuple[str, str]
 MEAN = "geometric mean"
 
 
+class Place(NamedTuple):
+    """Where pairs were timed."""
+
+    framework: str
+    cell: str
+    device: Device
+
+
 @dataclass(frozen=True)
 class Floor:
-    """What chance makes of a comparison on this machine: a factor, and the A/A control that showed it."""
+    """What chance makes of a comparison: a factor, and the A/A control that showed it."""
 
     factor: float
     run_id: str
 
 
-def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, Pairs]:
+@dataclass(frozen=True)
+class Floors:
+    """The noise floors of one machine, by framework and device: one framework is steadier than another."""
+
+    controls: Mapping[tuple[str, Device], Floor] = field(default_factory=dict)
+
+    def of(self, framework: str, device: Device) -> Floor | None:
+        """Its own; if it has none, the largest of the other frameworks' on that device; None without any."""
+        own = self.controls.get((framework, device))
+        return own or _largest(floor for (_, where), floor in self.controls.items() if where == device)
+
+    def factor(self, trial: Trial) -> float:
+        """What a ratio of such trials has to exceed; 1 if nothing is known."""
+        found = self.of(trial.framework, trial.device)
+        return found.factor if found else 1.0
+
+    def words(self, places: Iterable[tuple[str, Device]]) -> str:
+        """A sentence that names the floor of each framework and device, and the control that it is from."""
+        said = []
+        for framework, device in sorted(set(places)):
+            floor = self.of(framework, device)
+            if floor:
+                borrowed = "" if (framework, device) in self.controls else ", another framework's control"
+                said.append(f"{framework} {device} {floor.factor:.3f}x, from {floor.run_id}{borrowed}")
+        if not said:
+            return "No A/A control of this machine is on record, so its noise floor is not known."
+        return f"Noise floor of this machine: {'; '.join(said)}."
+
+
+def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[Place, Pairs]:
     """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next (AB, BA ...).
 
     Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
@@ -36,7 +75,7 @@ def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[str, P
     return _of_subjects(stored.trials, baseline, candidate)
 
 
-def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[str, Pairs]:
+def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[Place, Pairs]:
     trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
     if baseline == candidate:
         # the sides change places from pair to pair: a drift of the machine falls on both alike
@@ -46,7 +85,7 @@ def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -
     return _joined(*({one.trial.key: one for one in side} for side in sides))
 
 
-def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[str, Pairs]:
+def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[Place, Pairs]:
     """Pairs of two runs, by cell: trials that answer the same question, one of each.
 
     Raises SpecError if they ran on other machines, share no question, or hold several variants of one framework.
@@ -69,38 +108,36 @@ def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[str, Pairs]:
     return _joined(*sides)
 
 
-def rows(cells: Mapping[str, Pairs], floor: Floor | None) -> list[dict[str, object]]:
+def rows(cells: Mapping[Place, Pairs], floors: Floors) -> list[dict[str, object]]:
     """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
-    ratios = {cell: _ratio(*runs) for cell, runs in cells.items()}
-    verdicts = dict(zip(ratios, stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0), strict=True))
-    if len(cells) > 1:
-        ratios[MEAN] = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
-        (verdicts[MEAN],) = stats.verdicts([ratios[MEAN]], floor.factor if floor else 1.0)
-    return [_row(cell, ratio, verdicts[cell], floor) for cell, ratio in ratios.items()]
+    judged = _judged([(" ".join(place), _ratio(*runs), _floor(floors, [place])) for place, runs in cells.items()])
+    return judged + (_judged([_mean(cells, floors)]) if len(cells) > 1 else [])
 
 
-def family(stored: StoredRun, pairs: Sequence[Pair], floor: Floor | None) -> list[dict[str, object]]:
+def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dict[str, object]]:
     """The rows of several pairs of subjects of one run, cell by cell, and each pair's geometric mean.
 
     All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
     not run at all, is a row that says why.
     """
-    found: dict[Pair, dict[str, Pairs]] = {}
+    found: dict[Pair, dict[Place, Pairs]] = {}
     rows: dict[tuple[Pair, str], dict[str, object]] = {}
     for pair in pairs:
         found[pair] = {}
         for cell, trials in _by_cell(stored, pair).items():
             try:
-                (found[pair][cell],) = _side_by_side(stored, trials, pair).values()
+                found[pair] |= _side_by_side(stored, trials, pair)
             except SpecError as error:
                 rows[pair, cell] = _no_row(cell, str(error))
-    ratios = {(pair, cell): _ratio(*runs) for pair, cells in found.items() for cell, runs in cells.items()}
-    means = {
-        (pair, MEAN): stats.geometric_mean([(candidate, base) for base, candidate in cells.values()])
+    timed = [
+        (pair, (f"{place.cell} {place.device}", _ratio(*runs), _floor(floors, [place])))
         for pair, cells in found.items()
-        if len(cells) > 1
-    }
-    rows |= {**_judged(ratios, floor), **_judged(means, floor)}
+        for place, runs in cells.items()
+    ]
+    means = [(pair, _mean(cells, floors)) for pair, cells in found.items() if len(cells) > 1]
+    for members in (timed, means):
+        judged = _judged([judgement for _, judgement in members])
+        rows |= {(pair, cell): row for (pair, (cell, *_)), row in zip(members, judged, strict=True)}
     return [
         {"baseline": pair[0], "candidate": pair[1], **row}
         for pair in pairs
@@ -109,15 +146,24 @@ def family(stored: StoredRun, pairs: Sequence[Pair], floor: Floor | None) -> lis
     ]
 
 
-def _judged(
-    ratios: Mapping[tuple[Pair, str], stats.Ratio], floor: Floor | None
-) -> dict[tuple[Pair, str], dict[str, object]]:
-    """A row for each ratio, all of them one family."""
-    verdicts = stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0)
-    return {
-        place: _row(place[1], ratio, verdict, floor)
-        for (place, ratio), verdict in zip(ratios.items(), verdicts, strict=True)
-    }
+def _judged(members: Sequence[tuple[str, stats.Ratio, Floor | None]]) -> list[dict[str, object]]:
+    """A row for each (cell, ratio, floor), all of them one family."""
+    factors = [floor.factor if floor else 1.0 for _, _, floor in members]
+    verdicts = stats.verdicts([ratio for _, ratio, _ in members], factors)
+    return [_row(*member, verdict) for member, verdict in zip(members, verdicts, strict=True)]
+
+
+def _mean(cells: Mapping[Place, Pairs], floors: Floors) -> tuple[str, stats.Ratio, Floor | None]:
+    ratio = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
+    return MEAN, ratio, _floor(floors, cells)
+
+
+def _floor(floors: Floors, places: Iterable[Place]) -> Floor | None:
+    return _largest(floors.of(place.framework, place.device) for place in places)
+
+
+def _largest(floors: Iterable[Floor | None]) -> Floor | None:
+    return max((floor for floor in floors if floor), key=lambda floor: floor.factor, default=None)
 
 
 def _by_cell(stored: StoredRun, pair: Pair) -> dict[str, list[StoredTrial]]:
@@ -129,7 +175,7 @@ def _by_cell(stored: StoredRun, pair: Pair) -> dict[str, list[StoredTrial]]:
     return cells or {"all": []}
 
 
-def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) -> dict[str, Pairs]:
+def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) -> dict[Place, Pairs]:
     """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that is not sound."""
     absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
     if absent:
@@ -142,7 +188,7 @@ def _ratio(baseline: Sequence[stats.Array], candidate: Sequence[stats.Array]) ->
     return stats.paired_ratio(candidate, baseline)
 
 
-def _row(cell: str, ratio: stats.Ratio, verdict: stats.Verdict, floor: Floor | None) -> dict[str, object]:
+def _row(cell: str, ratio: stats.Ratio, floor: Floor | None, verdict: stats.Verdict) -> dict[str, object]:
     return {
         "cell": cell,
         "verdict": verdict,
@@ -175,16 +221,22 @@ def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
     return f"no difference shown: {interval}"
 
 
-def noise_floor(store: Store, hostname_sha256: str) -> Floor | None:
-    """The newest A/A control of this machine; the largest floor of its cells. None if there is none on record."""
+def noise_floors(store: Store, hostname_sha256: str) -> Floors:
+    """Of each framework and device the newest A/A control of this machine that has pairs enough, its noisiest cell."""
+    controls: dict[tuple[str, Device], Floor] = {}
     for run in store.runs():
-        if run.arms and run.arms[0] == run.arms[1] and run.host.get("hostname_sha256") == hostname_sha256:
-            try:
-                cells = variants_of(store.run(run.run_id), *run.arms)
-            except SpecError:  # it was stopped, or failed: no control
-                continue
-            return Floor(max(stats.noise_floor(*pairs) for pairs in cells.values()), run.run_id)
-    return None
+        if not run.arms or run.arms[0] != run.arms[1] or run.host.get("hostname_sha256") != hostname_sha256:
+            continue
+        try:
+            cells = variants_of(store.run(run.run_id), *run.arms)
+        except SpecError:  # it was stopped, or failed: no control
+            continue
+        framework, _, device = next(iter(cells))
+        is_rough = min(len(baseline) for baseline, _ in cells.values()) < stats.ENOUGH_REPEATS
+        if not is_rough and (framework, device) not in controls:
+            factor = max(stats.noise_floor(*pairs) for pairs in cells.values())
+            controls[framework, device] = Floor(factor, run.run_id)
+    return Floors(controls)
 
 
 def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
@@ -207,12 +259,12 @@ def _question(one: StoredTrial, pair: int) -> str:
     return one.trial.model_copy(update={"repeat": pair}).key
 
 
-def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[str, Pairs]:
+def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[Place, Pairs]:
     """Trials of one question side by side, by cell. Raises SpecError if no question is common."""
-    cells: dict[str, Pairs] = {}
+    cells: dict[Place, Pairs] = {}
     for key in (key for key in baseline if key in candidate):
         left, right = baseline[key], candidate[key]
-        pairs = cells.setdefault(f"{left.trial.framework} {left.trial.cell} {left.trial.device}", ([], []))
+        pairs = cells.setdefault(Place(left.trial.framework, left.trial.cell, left.trial.device), ([], []))
         pairs[0].append(left.timeline.steady_steps)
         pairs[1].append(right.timeline.steady_steps)
     if not cells:

@@ -44,7 +44,7 @@ def request_for(
 
 
 def result_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
-    """The verdicts of a sweep that was made to compare; the noise floor is that of its machine."""
+    """The verdicts of a sweep that was made to compare; the noise floors are those of its machine."""
     assert stored.facts.arms is not None
     return _verdicts(home, compare.variants_of(stored, *stored.facts.arms), stored)
 
@@ -61,7 +61,7 @@ def recorded(home: Home, baseline: str, candidate: str) -> list[dict[str, object
     return _verdicts(home, compare.runs_of(first, second), second)
 
 
-def _verdicts(home: Home, cells: dict[str, compare.Pairs], stored: StoredRun) -> list[dict[str, object]]:
+def _verdicts(home: Home, cells: dict[compare.Place, compare.Pairs], stored: StoredRun) -> list[dict[str, object]]:
     with Store.open(home.store_url) as store:
-        floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256")))
-    return compare.rows(cells, floor)
+        floors = compare.noise_floors(store, str(stored.facts.host.get("hostname_sha256")))
+    return compare.rows(cells, floors)

@@ -122,15 +122,16 @@ def noise_floor(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) -
     return float(np.exp(np.percentile(np.abs(resampled - np.median(resampled)), 95)))
 
 
-def verdicts(ratios: Sequence[Ratio], floor: float = 1.0) -> list[Verdict]:
+def verdicts(ratios: Sequence[Ratio], floors: ArrayLike = 1.0) -> list[Verdict]:
     """One verdict for each ratio of a family, so that all of them together are wrong in 5 % of cases at most (Holm).
 
-    floor: the machine's noise, a factor (see noise_floor).
-    faster, slower: significant, and by more than both the floor and 2 %. same: the whole interval lies within 2 %.
+    floors: the machine's noise, a factor (see noise_floor), for all or for each.
+    faster, slower: significant, and by more than both its floor and 2 %. same: the whole interval lies within 2 %.
     unclear: anything else, and whatever has fewer than six pairs.
     """
     significant = holm([ratio.p for ratio in ratios])
-    return [_verdict(ratio, at in significant, max(floor, SAME)) for at, ratio in enumerate(ratios)]
+    thresholds = np.broadcast_to(np.maximum(floors, SAME), len(ratios))
+    return [_verdict(ratio, at in significant, thresholds[at]) for at, ratio in enumerate(ratios)]
 
 
 def holm(p_values: Sequence[float]) -> set[int]:

@@ -172,9 +172,10 @@ def sweep(request: Request, catalogue: Catalogue, home: Home, reports: Path, vie
 def _render(store: Store, run_id: str, home: Home, reports: Path) -> Result:
     stored = store.run(run_id)
     is_judged = stored.facts.arms or stored.facts.study or stored.facts.pairs
-    floor = compare.noise_floor(store, str(stored.facts.host.get("hostname_sha256"))) if is_judged else None
-    studies = report.answers(stored, floor)
-    return Result(stored, report.render(stored, reports / run_id, home, floor, studies), 0, studies)
+    hostname = str(stored.facts.host.get("hostname_sha256"))
+    floors = compare.noise_floors(store, hostname) if is_judged else compare.Floors()
+    studies = report.answers(stored, floors)
+    return Result(stored, report.render(stored, reports / run_id, home, floors, studies), 0, studies)
 
 
 def _spec_of(run: RunFacts) -> ExperimentSpec:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from orchestrator import compare
-from orchestrator.compare import Floor
+from orchestrator.compare import Floors
 from orchestrator.errors import SpecError
 from orchestrator.home import Home
 from orchestrator.report import tables
@@ -51,12 +51,12 @@ def render(
     stored: StoredRun,
     folder: Path,
     home: Home | None = None,
-    floor: Floor | None = None,
+    floors: Floors | None = None,
     studies: Sequence[Section] | None = None,
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
-    floor: the noise floor of its machine, for a run that compares. studies: `answers` of the run, if they are known.
+    floors: the noise floors of its machine, for a run that compares. studies: `answers` of the run, if they are known.
 
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report can be given away.
@@ -66,7 +66,8 @@ def render(
     doubted = doubts(stored, rows)
     figures, figures_missing = _figures(stored)
     paper = beside_the_paper(stored)
-    sections = [*(answers(stored, floor) if studies is None else studies), *([paper] if paper else [])]
+    floors = floors or Floors()
+    sections = [*(answers(stored, floors) if studies is None else studies), *([paper] if paper else [])]
     page = (
         _templates()
         .get_template("page.html")
@@ -75,7 +76,7 @@ def render(
             began=datetime.fromtimestamp(stored.facts.started_unix, UTC),
             headline=_headline(stored, rows),
             rows=rows,
-            comparison=_comparison(stored, floor),
+            comparison=_comparison(stored, floors),
             sections=sections,
             cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
             figure_names=_figure_names(stored),
@@ -191,15 +192,16 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _comparison(stored: StoredRun, floor: Floor | None) -> dict[str, Any] | None:
+def _comparison(stored: StoredRun, floors: Floors) -> dict[str, Any] | None:
     """The verdicts of a run that was made to compare, or why there are none."""
     if stored.facts.arms is None:
         return None
+    noise = floors.words({(one.trial.framework, one.trial.device) for one in stored.trials})
+    found: dict[str, Any] = {"arms": stored.facts.arms, "noise": noise, "rows": [], "reason": ""}
     try:
-        verdicts = compare.rows(compare.variants_of(stored, *stored.facts.arms), floor)
+        return found | {"rows": compare.rows(compare.variants_of(stored, *stored.facts.arms), floors)}
     except SpecError as error:
-        return {"arms": stored.facts.arms, "rows": [], "reason": str(error), "floor": floor}
-    return {"arms": stored.facts.arms, "rows": verdicts, "reason": "", "floor": floor}
+        return found | {"reason": str(error)}
 
 
 def _templates() -> jinja2.Environment:

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator import compare, contest, flags
-from orchestrator.compare import Floor
+from orchestrator.compare import Floor, Floors
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.plan import expand
@@ -14,10 +14,11 @@ from orchestrator.trial import Outcome
 from tests import fake_run as fake
 
 SPEC = REPOSITORY / "experiments" / "compare.json"
+NO_FLOORS = Floors()
 
 
-def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warmup=20, **asked):
-    trial = fake.trial("mxnet", variant, **asked)
+def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warmup=20, framework="mxnet", **asked):
+    trial = fake.trial(framework, variant, **asked)
     record = fake.trial_record(trial, is_unverified=is_unverified)
     return StoredTrial(record, outcome, fake.ENDED, tuple(fake.training(seconds, warmup=warmup, epochs=1)))
 
@@ -82,9 +83,9 @@ def test_a_trial_without_a_sound_number_is_refused_by_name(bad, said):
         compare.variants_of(run(timed("1.5"), bad), "mxnet:1.5", "mxnet:1.9")
 
 
-def rows_of(seconds, floor=None):
+def rows_of(seconds, floors=NO_FLOORS):
     stored = run(*pairs_of([("1.5", 0.1), ("1.9", seconds)]))
-    (row,) = compare.rows(compare.variants_of(stored, "mxnet:1.5", "mxnet:1.9"), floor)
+    (row,) = compare.rows(compare.variants_of(stored, "mxnet:1.5", "mxnet:1.9"), floors)
     return row
 
 
@@ -102,7 +103,64 @@ def test_what_differs_by_one_percent_is_the_same():
 
 
 def test_a_noisy_machine_gives_no_verdict_on_small_differences():
-    assert rows_of(0.09, Floor(1.2, "control"))["verdict"] == "unclear"
+    assert rows_of(0.09, Floors({("mxnet", "cpu"): Floor(1.2, "control")}))["verdict"] == "unclear"
+
+
+def test_the_noise_of_another_framework_counts_where_a_framework_has_no_control_of_its_own():
+    noisy, steady = Floor(1.2, "noisy"), Floor(1.01, "steady")
+    borrowed = Floors({("tensorflow", "cpu"): noisy, ("neon", "cpu"): steady})
+    assert (rows_of(0.09, borrowed)["verdict"], borrowed.of("mxnet", "cpu")) == ("unclear", noisy)
+    own = Floors({("tensorflow", "cpu"): noisy, ("mxnet", "cpu"): steady})
+    assert (rows_of(0.09, own)["verdict"], own.of("mxnet", "cpu")) == ("faster", steady)
+
+
+def test_the_noise_of_a_processor_says_nothing_of_a_card():
+    assert Floors({("mxnet", "cpu"): Floor(1.2, "control")}).of("mxnet", "gpu") is None
+
+
+def test_a_floor_that_is_borrowed_is_named_as_such():
+    floors = Floors({("tensorflow", "cpu"): Floor(1.2, "control")})
+    assert floors.words([("mxnet", "cpu"), ("tensorflow", "cpu")]) == (
+        "Noise floor of this machine: mxnet cpu 1.200x, from control, another framework's control; "
+        "tensorflow cpu 1.200x, from control."
+    )
+
+
+def control(run_id, *seconds, host="here", framework="mxnet"):
+    trials = [timed("1.5", second, repeat=repeat, framework=framework) for repeat, second in enumerate(seconds)]
+    facts = {"arms": (f"{framework}:1.5",) * 2, "run_id": run_id}
+    return run(*trials, host=host, **facts)
+
+
+class Recorded:
+    """A store of these runs, newest first."""
+
+    def __init__(self, *runs):
+        self._runs = {one.facts.run_id: one for one in runs}
+
+    def runs(self):
+        return [one.facts for one in self._runs.values()]
+
+    def run(self, run_id):
+        return self._runs[run_id]
+
+
+def test_the_floor_is_of_the_newest_control_of_each_framework_on_this_machine_with_six_pairs():
+    calm, wild = [0.1] * 12, [0.1, 0.11, 0.12, 0.09] * 3
+    floors = compare.noise_floors(
+        Recorded(
+            control("too few", *calm[:10]),
+            control("elsewhere", *wild, host="there"),
+            control("newest", *wild),
+            control("older", *calm),
+            control("of another framework", *calm, framework="neon"),
+        ),
+        "here",
+    )
+    assert set(floors.controls) == {("mxnet", "cpu"), ("neon", "cpu")}
+    found, other = floors.of("mxnet", "cpu"), floors.of("neon", "cpu")
+    assert (found.run_id, found.factor > 1.02) == ("newest", True)
+    assert other == Floor(1.0, "of another framework")
 
 
 def test_several_cells_have_a_geometric_mean():
@@ -112,7 +170,7 @@ def test_several_cells_have_a_geometric_mean():
         for repeat in range(6)
         for variant, seconds in (("1.5", 0.1), ("1.9", 0.0125))
     ]
-    *_, mean = compare.rows(compare.variants_of(run(*trials), "mxnet:1.5", "mxnet:1.9"), None)
+    *_, mean = compare.rows(compare.variants_of(run(*trials), "mxnet:1.5", "mxnet:1.9"), NO_FLOORS)
     assert (mean["cell"], mean["ratio"]) == ("geometric mean", pytest.approx(4.0))
 
 

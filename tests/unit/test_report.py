@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import report
-from orchestrator.compare import Floor
+from orchestrator.compare import Floor, Floors
 from orchestrator.home import Home
 from orchestrator.report import html, tables
 from orchestrator.report.doubts import doubts
@@ -425,9 +425,10 @@ def compared(*outcomes):
 
 
 def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path):
-    text = report.render(compared(*[fake.OK] * 6), tmp_path, floor=Floor(1.03, "control")).read_text()
+    floors = Floors({("pytorch", "cpu"): Floor(1.03, "control")})
+    text = report.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
     assert "2.00x slower [2.00, 2.00]" in text
-    assert "Noise floor of this machine: 1.030x, from control" in text
+    assert "Noise floor of this machine: pytorch cpu 1.030x, from control." in text
 
 
 def test_a_comparison_without_a_control_says_so(tmp_path):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.compare import Floor
+from orchestrator.compare import Floors
 from orchestrator.report.studies import levels
 from orchestrator.report.studies.beside import beside_the_paper
 from orchestrator.report.studies.determinism import determinism
@@ -14,19 +14,19 @@ from orchestrator.trial import Study
 
 __all__ = ["Section", "StudyTable", "answers", "beside_the_paper"]
 
-_ANSWERS: dict[Study, Callable[[StoredRun, Floor | None], Section]] = {
-    "clahe": lambda stored, floor: levels.levels(levels.CLAHE, stored, floor),
-    "depth": lambda stored, floor: levels.levels(levels.DEPTH, stored, floor),
+_ANSWERS: dict[Study, Callable[[StoredRun, Floors], Section]] = {
+    "clahe": lambda stored, floors: levels.levels(levels.CLAHE, stored, floors),
+    "depth": lambda stored, floors: levels.levels(levels.DEPTH, stored, floors),
     "determinism": lambda stored, _: determinism(stored),
-    "input-size": lambda stored, floor: levels.levels(levels.INPUT_SIZE, stored, floor),
+    "input-size": lambda stored, floors: levels.levels(levels.INPUT_SIZE, stored, floors),
     "loader-workers": loader_workers,
 }
 """Of 'build-flags' the pairs are the answer."""
 
 
-def answers(stored: StoredRun, floor: Floor | None) -> list[Section]:
+def answers(stored: StoredRun, floors: Floors) -> list[Section]:
     """The section of the run's study, if it is one, and of its pairs, if it names any."""
     asked = stored.facts.study
-    found = [_ANSWERS[asked](stored, floor)] if asked in _ANSWERS else []
-    pairs = pairs_section(stored, floor)
+    found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
+    pairs = pairs_section(stored, floors)
     return [*found, pairs] if pairs else found

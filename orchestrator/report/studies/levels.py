@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator import stats
-from orchestrator.compare import Floor
+from orchestrator.compare import Floors
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.loaders import longer
 from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
@@ -75,14 +75,14 @@ DEPTH = Question(
 )
 
 
-def levels(question: Question, stored: StoredRun, floor: Floor | None) -> Section:
+def levels(question: Question, stored: StoredRun, floors: Floors) -> Section:
     """A row for each subject and level, and a sentence for each level after the first."""
     places = grouped(stored.trials, lambda one: (one.trial.subject, f"{question.rest(one.trial)} {one.trial.device}"))
     by_level = {
         place: grouped(sorted(members, key=lambda one: question.rank(one.trial)), lambda one: question.level(one.trial))
         for place, members in sorted(places.items(), key=lambda item: natural(" ".join(item[0])))
     }
-    errors, times = _error_words(by_level), _time_words(by_level, floor) if question.is_timed else {}
+    errors, times = _error_words(by_level), _time_words(by_level, floors) if question.is_timed else {}
     rows = [_row(place, level, trials) for place, found in by_level.items() for level, trials in found.items()]
     for row in rows:
         where = ((row["subject"], row["cell"]), row["level"])
@@ -168,7 +168,7 @@ def _difference_words(differences: Sequence[float], first: str, p: float, is_sig
 
 
 def _time_words(
-    by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]], floor: Floor | None
+    by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]], floors: Floors
 ) -> dict[tuple[Place, str], str]:
     """By place and level, how many times as long a step takes as in the first level."""
     ratios: dict[tuple[Place, str], stats.Ratio] = {}
@@ -181,7 +181,8 @@ def _time_words(
             if common:
                 sides = [base[turn] for turn in common], [ours[turn] for turn in common]
                 ratios[place, level] = stats.paired_ratio(*sides)
-    verdicts = stats.verdicts(list(ratios.values()), floor.factor if floor else 1.0)
+    factors = [floors.factor(by_level[place][level][0].trial) for place, level in ratios]
+    verdicts = stats.verdicts(list(ratios.values()), factors)
     return {where: longer(ratio, verdict) for (where, ratio), verdict in zip(ratios.items(), verdicts, strict=True)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from orchestrator import stats
-from orchestrator.compare import Floor
+from orchestrator.compare import Floors
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
@@ -14,7 +14,7 @@ from orchestrator.stored import StoredRun, StoredTrial
 Place = tuple[str, str]
 
 
-def loader_workers(stored: StoredRun, floor: Floor | None) -> Section:
+def loader_workers(stored: StoredRun, floors: Floors) -> Section:
     """A row for each subject, cell and number of workers; the fewest workers are what the others are held against."""
     native = [one for one in stored.trials if one.trial.measure.feed == "native"]
     places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.network} {one.trial.device}"))
@@ -24,7 +24,8 @@ def loader_workers(stored: StoredRun, floor: Floor | None) -> Section:
     }
     ratios = {place: _ratios(members) for place, members in levels.items()}
     judged = [(place, workers) for place, found in ratios.items() for workers in found]
-    verdicts = stats.verdicts([ratios[place][workers] for place, workers in judged], floor.factor if floor else 1.0)
+    factors = [floors.factor(levels[place][workers][0].trial) for place, workers in judged]
+    verdicts = stats.verdicts([ratios[place][workers] for place, workers in judged], factors)
     words = {
         where: longer(ratios[where[0]][where[1]], verdict) for where, verdict in zip(judged, verdicts, strict=True)
     }

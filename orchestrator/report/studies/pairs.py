@@ -1,7 +1,7 @@
 """What each setting bought: pairs of builds in one run, judged as one family, beside the paper's tuning table."""
 
 from orchestrator import compare
-from orchestrator.compare import Floor
+from orchestrator.compare import Floors
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable
 from orchestrator.stored import StoredRun
@@ -10,19 +10,15 @@ TUNED_CELL = "IDSIA@48"
 """Where the paper's tuning was timed."""
 
 
-def pairs_section(stored: StoredRun, floor: Floor | None) -> Section | None:
+def pairs_section(stored: StoredRun, floors: Floors) -> Section | None:
     """All pairs that the spec names; None if it names none."""
     if not stored.facts.pairs:
         return None
-    rows = [_with_paper(row) for row in compare.family(stored, stored.facts.pairs, floor)]
+    rows = [_with_paper(row) for row in compare.family(stored, stored.facts.pairs, floors)]
     is_tuning = stored.facts.study == "build-flags"
     headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
-    headings |= {"pairs": "pairs"} | ({"paper": "the paper's"} if is_tuning else {})
-    noise = (
-        f"Noise floor of this machine: {floor.factor:.3f}x, from {floor.run_id}."
-        if floor
-        else "No A/A control of this machine is on record, so its noise floor is not known."
-    )
+    headings |= {"pairs": "pairs", "noise_floor": "noise floor"} | ({"paper": "the paper's"} if is_tuning else {})
+    noise = floors.words({(one.trial.framework, one.trial.device) for one in stored.trials})
     return Section(
         anchor="pairs",
         title="What each setting bought" if is_tuning else "Builds compared",

@@ -23,6 +23,11 @@ class StudyTable:
     headings: Mapping[str, str]
     rows: Sequence[Row]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if two keys have one heading: one would take the other's column."""
+        if len(set(self.headings.values())) < len(self.headings):
+            raise ValueError(f"the table {self.name} has a heading twice: {', '.join(self.headings.values())}")
+
     @property
     def texts(self) -> list[dict[str, str]]:
         """The rows as they are read: heading -> text."""
