@@ -1,4 +1,4 @@
-"""Rows on stdout: a table for a person, JSON for a program."""
+"""Rows on stdout: a table for a person, JSON for a program; and which columns a person is shown."""
 
 import json
 import sys
@@ -10,6 +10,40 @@ from rich.console import Console
 from rich.table import Table
 
 PIPE_COLUMNS = 160  # where no terminal says how wide it is
+
+SUMMARY = {
+    "subject": "subject",
+    "cell": "cell",
+    "status": "status",
+    "accuracy_test": "accuracy",
+    "step_ms": "step ms",
+    "images_per_second": "images/s",
+    "epoch_s": "epoch s",
+    "check": "selfcheck",
+    "parity_logits": "logits off by",
+}
+"""What the table of a sweep shows of report.summary_rows; --json has all of it."""
+
+IMAGES = {"row": "row", "proof": "proof", "state": "state", "size_MB": "size MB", "cuda": "CUDA", "why": "why"}
+"""What the tables of images show of build.table; --json has the packages and the image's name too."""
+
+PARITY = {
+    "subject": "subject",
+    "cell": "cell",
+    "check": "check",
+    "logits": "logits",
+    "clean_loss_step_1": "loss, step 1",
+    "clean_loss_step_20": "to step 20",
+    "study_loss_step_5": "study, to step 5",
+    "update_step_1": "update, step 1",
+    "update_step_20": "step 20",
+    "averages_step_20": "averages",
+    "logits_step_20": "logits, step 20",
+}
+"""What the parity table shows of report.check_row: relative differences from numpy_ref; --json has the bounds too."""
+
+COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_floor": "noise floor"}
+"""What the table of a comparison shows of compare.rows; --json has all of it."""
 
 
 def show(

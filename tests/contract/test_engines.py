@@ -1,22 +1,16 @@
-"""What every engine promises (see Engine), tried on workers that misbehave; and what containers promise beyond it."""
+"""What every engine promises (see Engine), tried on workers that misbehave."""
 
 import json
-import os
 import platform
-import socket
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
-import docker
 import pytest
 
-from orchestrator.engines import open_engine, process
-from orchestrator.engines.docker import OWNER, Daemon
+from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
-from orchestrator.engines.images import Recipe
 from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import EngineError
 from orchestrator.host import read_host
@@ -26,7 +20,6 @@ pytestmark = pytest.mark.timeout(120)
 
 DOCKER = pytest.param("docker", marks=pytest.mark.docker)
 every_engine = pytest.mark.parametrize("stand", [DOCKER, "virtualenv", "host"], indirect=True)
-in_docker = pytest.mark.parametrize("stand", [DOCKER], indirect=True)
 
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); open('alive', 'w').close(); time.sleep(60)"
 FERTILE = """
@@ -48,14 +41,6 @@ def when(path):
             raise Enough
 
     return tick
-
-
-def forget(reference):
-    """Remove an image that a test built."""
-    client = docker.from_env()
-    with suppress(docker.errors.ImageNotFound):
-        client.images.remove(reference, force=True)
-    client.close()
 
 
 def beats_on(folder):
@@ -247,199 +232,3 @@ def test_a_virtualenv_left_unfinished_is_made_again(prepared, tiny):
     (folder / "waymark-complete").unlink()
     assert engine.prepare(tiny, print) == environment
     assert (folder / "waymark-complete").exists()
-
-
-@pytest.fixture(scope="module")
-def inspected(prepared, tmp_path_factory):
-    """`docker inspect` of a running trial."""
-    engine, environment = prepared("docker")
-    folders = [tmp_path_factory.mktemp(name) for name in ("source", "job", "pictures")]
-    (folders[0] / "workers").mkdir()
-    (folders[0] / "workers" / "run.py").write_text("import time; open('alive', 'w').close(); time.sleep(60)")
-    for folder in folders:
-        folder.chmod(0o755)
-    launch = Launch(
-        environment=environment,
-        module="workers.run",
-        source=folders[0],
-        job_dir=folders[1],
-        data_dir=folders[2],
-        cpus=(0,),
-        memory_bytes=2**28,
-        timeout_seconds=30,
-        labels={"run": "inspected", "job": "0001"},
-    )
-    client, seen = docker.from_env(), {}
-
-    def look():
-        if (folders[1] / "alive").exists():
-            (container,) = client.containers.list(filters={"label": "waymark.run=inspected"})
-            seen.update(container.attrs)
-            raise Enough
-
-    with pytest.raises(Enough):
-        engine.run(launch, look)
-    seen["after"] = client.containers.list(all=True, filters={"label": "waymark.run=inspected"})
-    seen["owners"] = {path.stat().st_uid for path in folders[1].iterdir()}
-    client.close()
-    return seen
-
-
-@pytest.mark.docker
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("ReadonlyRootfs", True),
-        ("NetworkMode", "none"),
-        ("CapDrop", ["ALL"]),
-        ("CapAdd", None),
-        ("Privileged", False),
-        ("SecurityOpt", ["no-new-privileges:true"]),
-        ("CpusetCpus", "0"),
-        ("Memory", 2**28),
-        ("PidsLimit", 4096),
-        ("Init", True),
-    ],
-)
-def test_a_running_trial_is_confined(inspected, key, value):
-    assert inspected["HostConfig"][key] == value
-
-
-@pytest.mark.docker
-def test_a_running_trial_is_not_root(inspected):
-    assert inspected["Config"]["User"].split(":")[0] == str(os.geteuid() or 65532)
-
-
-@pytest.mark.docker
-def test_a_running_trial_can_write_its_job_folder_only(inspected):
-    writable = {mount["Destination"] for mount in inspected["Mounts"] if mount["RW"]}
-    assert writable == {"/waymark/job"}
-
-
-@pytest.mark.docker
-def test_a_running_trial_is_marked_as_ours(inspected):
-    labels = inspected["Config"]["Labels"]
-    assert (labels["waymark.run"], labels["waymark.job"]) == ("inspected", "0001")
-
-
-@pytest.mark.docker
-def test_no_container_is_left_when_tick_raised(inspected):
-    assert inspected["after"] == []
-
-
-@pytest.mark.docker
-def test_the_job_folder_belongs_to_the_caller_afterwards(inspected):
-    assert inspected["owners"] == {os.geteuid()}
-
-
-@in_docker
-def test_the_root_file_system_cannot_be_written(stand):
-    assert "Read-only file system" in stand.run("open('/usr/x', 'w')").log_tail
-
-
-@in_docker
-def test_source_and_pictures_cannot_be_written(stand, tmp_path):
-    (tmp_path / "pictures").mkdir()
-    blocked = "sys.exit(any(os.access(path, os.W_OK) for path in ('/waymark/source', '/waymark/data')))"
-    assert stand.run(blocked, data_dir=tmp_path / "pictures").code == 0
-
-
-@in_docker
-def test_there_is_no_network_but_the_loopback(stand):
-    assert stand.run("sys.exit(0 if os.listdir('/sys/class/net') == ['lo'] else 1)").code == 0
-
-
-@in_docker
-def test_no_new_privileges_can_be_had(stand):
-    assert stand.run("sys.exit(0 if 'NoNewPrivs:\\t1' in open('/proc/self/status').read() else 1)").code == 0
-
-
-@in_docker
-def test_what_the_worker_wrote_belongs_to_the_caller(stand):
-    stand.run("os.makedirs('a/b'); open('a/b/c', 'w').close(); os.symlink('/etc/passwd', 'a/link')")
-    paths = [stand.folder / "job", *(stand.folder / "job").rglob("*")]
-    assert {path.lstat().st_uid for path in paths} == {os.geteuid()}
-
-
-@in_docker
-def test_a_link_in_the_job_folder_gives_nothing_away(stand, tmp_path):
-    precious = tmp_path / "precious"
-    precious.touch()
-    precious.chmod(0o600)
-    before = precious.stat()
-    stand.run(f"os.symlink({str(precious)!r}, 'link')")
-    assert precious.stat() == before
-
-
-@pytest.mark.docker
-def test_only_containers_of_dead_sweeps_are_swept(prepared):
-    _, environment = prepared("docker")
-    client, owners = docker.from_env(), {"dead": ["", 1, "0"], "alive": None, "stranger": ["another-host", 1, "0"]}
-    owners["dead"][0] = socket.gethostname()
-    owners["alive"] = [socket.gethostname(), os.getpid(), process.birth(os.getpid())]
-    made = {
-        name: client.containers.create(environment.location, labels={OWNER: json.dumps(owner), "waymark.test": "1"})
-        for name, owner in owners.items()
-    }
-    try:
-        daemon = Daemon()
-        daemon.sweep()
-        daemon.close()
-        left = {c.id for c in client.containers.list(all=True, filters={"label": "waymark.test=1"})}
-        assert left == {made["alive"].id, made["stranger"].id}
-    finally:
-        for container in client.containers.list(all=True, filters={"label": "waymark.test=1"}):
-            container.remove(force=True)
-        client.close()
-
-
-@pytest.fixture
-def recipe(tmp_path, tiny):
-    """A recipe with the given RUN line; its image is removed afterwards."""
-    daemon = Daemon()
-
-    def make(command):
-        (tmp_path / "Dockerfile").write_text(f"FROM python:{tiny.python}-slim-bookworm AS cpu\nRUN {command}\n")
-        return daemon, Recipe(tmp_path, "waymark/contract:0", "cpu", {}, {"waymark.test": "1"}), tmp_path / "log.txt"
-
-    yield make
-    daemon.close()
-    forget("waymark/contract:0")
-
-
-@pytest.mark.docker
-def test_a_build_past_its_time_is_stopped(recipe):
-    daemon, slow, log = recipe("sleep 100")
-    started = time.monotonic()
-    assert "the build was stopped" in daemon.build(slow, log, 2, print)
-    assert time.monotonic() - started < 15
-
-
-@pytest.mark.docker
-def test_a_stopped_build_leaves_nothing_running(recipe):
-    daemon, slow, log = recipe("sleep 101")
-    daemon.build(slow, log, 2, print)
-    deadline = time.monotonic() + 20
-    client = docker.from_env()
-    while left := [c for c in client.containers.list() if "sleep 101" in str(c.attrs["Config"]["Cmd"])]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
-    client.close()
-
-
-@pytest.mark.docker
-def test_a_failed_build_is_told_and_its_words_are_in_the_log(recipe):
-    daemon, broken, log = recipe("echo what went wrong; exit 3")
-    assert daemon.build(broken, log, 60, print) == "the build failed"
-    assert "what went wrong" in log.read_text()
-    assert "returned a non-zero code: 3" in log.read_text()
-
-
-@pytest.mark.docker
-def test_a_builds_lines_come_while_it_runs(recipe):
-    daemon, slow, log = recipe(
-        f"echo first; sleep 1; echo last; : {time.time_ns()}"
-    )  # else the builder has it in its cache
-    at = {}
-    daemon.build(slow, log, 60, lambda line: at.setdefault(line, time.monotonic()))
-    assert at["last"] - at["first"] > 0.5

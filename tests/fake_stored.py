@@ -1,0 +1,62 @@
+"""Trials, checks and runs as the store gives them back, of a run that never ran."""
+
+from orchestrator.stored import CheckRow, StoredRun, StoredTrial
+from orchestrator.trial import Card, Outcome
+from orchestrator.wire import CardSample, Sample, Skip
+from tests import fake_run as fake
+
+NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
+
+
+def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, **said):
+    record = fake.trial_record(asked or fake.trial(), ordinal, **(record or {}))
+    return StoredTrial(record, outcome, exit_, tuple(fake.training(**said)))
+
+
+def checked(passed=True, outcome=fake.OK, figures=None, **record):
+    said = fake.checking(passed, **(figures or {}))
+    return CheckRow(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
+
+
+def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pytorch", "2.13")):
+    """A trial on a card, with a sample a second over its eleven; it trains from second 3.
+
+    One that began in 1970, so that its own clock and the samples' are the same.
+    """
+    asked = fake.trial(*subject, device="gpu")
+    card = Card(index=0, name=name, memory_bytes=2**37, capability="9.0", driver="580.1")
+    record = fake.trial_record(asked, ordinal, environment=fake.environment(*subject, device="gpu").on(card))
+    said = [
+        event.model_copy(update={"started_unix": 0.0}) if event.kind == "hello" else event
+        for event in fake.training(step_seconds=0.03, steps=30)
+    ]
+    samples = tuple(
+        Sample(
+            unix=second / 2,
+            cpu_percent=55.0,
+            steal_percent=0.0,
+            memory_bytes=3 * 2**30,
+            cpu_joules=40.0 * second,
+            card=CardSample(
+                busy_percent=busy,
+                memory_bytes=2**31,
+                clock_mhz=1980,
+                watts=300.0,
+                celsius=51,
+                throttled=throttled,
+                joules=150.0 * second,
+            ),
+        )
+        for second in range(2 * len(said))
+    )
+    return StoredTrial(record, fake.OK, fake.ENDED, tuple(said), samples)
+
+
+def skip(framework="mxnet", cell="ResNet-20@32", reason="no row for it"):
+    return Skip(
+        label=f"{framework}:1.5 {cell} cpu", framework=framework, variant="1.5", cell=cell, device="cpu", reason=reason
+    )
+
+
+def run(*trials, checks=(), **facts):
+    return StoredRun(fake.run_facts(**facts), tuple(trials), tuple(checks))

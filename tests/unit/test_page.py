@@ -1,0 +1,185 @@
+"""Pages and folders of reports of a run that never ran."""
+
+import re
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from orchestrator import report
+from orchestrator.compare import Floor, Floors
+from orchestrator.home import Home
+from orchestrator.stored import StoredRun
+from orchestrator.trial import Exit
+from tests import fake_run as fake
+from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
+
+HOSTILE = "<script>alert('x')</script> | =cmd() \x1b[31mred\x1b[0m \u202e"
+
+
+class Balance(HTMLParser):
+    """Keeps the elements left open and the ends that close nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.stray = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open[-1:] == [tag]:
+            self.open.pop()
+        else:
+            self.stray.append(tag)
+
+
+@pytest.fixture
+def no_altair(monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+
+
+@pytest.fixture
+def page(tmp_path, no_altair):
+    """Renders a run without figures, which take their time, and gives the text of its page."""
+
+    def rendered(stored):
+        return report.render(stored, tmp_path / "report").read_text()
+
+    return rendered
+
+
+def test_what_the_machine_did_is_a_section_of_the_page(page):
+    text = page(run(watched(throttled=("software power cap",))))
+    seen = ('id="telemetry"', "card J/epoch", "software power cap 100 %", "GPU 0 (NVIDIA H200), capability 9.0")
+    assert [word in text for word in seen] == [True] * 4
+
+
+def test_a_run_that_nobody_watched_has_no_such_section(page):
+    assert 'id="telemetry"' not in page(run(timed()))
+
+
+def test_a_page_with_telemetry_is_well_formed(page):
+    parser = Balance()
+    parser.feed(page(run(watched(), timed(ordinal=2))))
+    assert (parser.open, parser.stray) == ([], [])
+
+
+def test_each_quantity_that_was_watched_is_a_figure(tmp_path):
+    report.render(run(watched()), tmp_path)
+    drawn = {path.stem for path in tmp_path.glob("*.svg")} - {"accuracy", "epochs"}
+    assert drawn == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
+
+
+def test_each_epochs_end_is_a_dot_on_the_course(tmp_path):
+    report.render(run(watched()), tmp_path)
+    marks = ET.parse(tmp_path / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
+    dots = [mark for mark in marks if mark.get("aria-roledescription") == "point"]
+    assert len(dots) == 2
+
+
+def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
+    report.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"index.html", "results.csv", "results.md", "parity.csv", "accuracy.svg", "epochs.svg"}
+
+
+def test_a_page_loads_nothing_from_anywhere(page):
+    loaded = re.findall(r"<(?:script|link|iframe)|(?:src|srcset|poster)=\"(?!data:)|@import|url\(", page(run(timed())))
+    assert loaded == []
+
+
+def test_a_page_is_well_formed(page):
+    parser = Balance()
+    parser.feed(page(run(timed(), timed(ordinal=2, outcome=NO_MEMORY), checks=[checked()], skips=(skip(),))))
+    assert (parser.open, parser.stray) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        run(timed(outcome=NO_MEMORY.model_copy(update={"reason": HOSTILE}))),
+        run(timed(outcome=NO_MEMORY, exit_=Exit(code=1, log_tail=HOSTILE, launched_unix=0.0, wall_seconds=1.0))),
+        run(skips=(skip(reason=HOSTILE),)),
+        run(timed(framework=HOSTILE, version=HOSTILE)),
+        run(timed(), checks=[checked(figures={HOSTILE: 1.0})]),
+        run(timed(), spec={"name": HOSTILE}, host={HOSTILE: HOSTILE}, argv=(HOSTILE,)),
+    ],
+    ids=["reason", "log", "skip", "hello", "figure", "facts"],
+)
+def test_what_strangers_wrote_is_only_text(page, stored):
+    text = page(stored)
+    assert not re.search("<script|\x1b|\u202e", text)
+
+
+def test_every_status_is_on_the_page(page):
+    text = page(run(timed(), timed(fake.trial(model=fake.IDSIA, input_size=48), 2, NO_MEMORY), skips=(skip(),)))
+    assert [word in text for word in (">ok<", ">out_of_memory<", ">skipped<", NO_MEMORY.reason, "no row for it")] == [
+        True
+    ] * 5
+
+
+def test_a_run_of_nothing_has_a_page(tmp_path):
+    assert "No trial got far enough to be drawn." in report.render(run(), tmp_path).read_text()
+
+
+def test_a_page_without_altair_says_how_to_get_figures(page):
+    assert "pip install &#39;waymark[report]&#39;" in page(run(timed()))
+
+
+def test_a_report_without_altair_has_no_figures(tmp_path, no_altair):
+    report.render(run(timed()), tmp_path)
+    assert list(tmp_path.glob("*.svg")) == []
+
+
+def test_figures_are_svg(tmp_path):
+    report.render(run(timed()), tmp_path)
+    tags = {ET.parse(path).getroot().tag for path in tmp_path.glob("*.svg")}
+    assert tags == {"{http://www.w3.org/2000/svg}svg"}
+
+
+def test_a_report_names_no_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/users/ada")
+    home = Home(Path("/big/waymark"))
+    record = {"environment": fake.environment(location="/big/waymark/virtualenvs/1/bin/python")}
+    stored = run(timed(record=record), argv=("sweep", "--spec=/users/ada/spec.json"))
+    text = report.render(stored, tmp_path, home).read_text()
+    assert "$WAYMARK_HOME/virtualenvs/1/bin/python" in text
+    assert "--spec=~/spec.json" in text
+
+
+def test_rendering_again_replaces_the_page(page):
+    page(run(timed(), run_id="an-old-run"))
+    assert "an-old-run" not in page(run(timed()))
+
+
+def compared(*outcomes):
+    pairs = [
+        timed(fake.trial(variant=variant, repeat=repeat), ordinal, outcome, step_seconds=seconds)
+        for ordinal, (repeat, outcome) in enumerate(enumerate(outcomes))
+        for variant, seconds in (("2.13", 0.1), ("1.3", 0.2))
+    ]
+    return StoredRun(fake.run_facts(arms=("pytorch:2.13", "pytorch:1.3")), tuple(pairs), ())
+
+
+def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path):
+    floors = Floors({("pytorch", "cpu"): Floor(1.03, "control")})
+    text = report.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
+    assert "2.00x slower [2.00, 2.00]" in text
+    assert "Noise floor of this machine: pytorch cpu 1.030x, from control." in text
+
+
+def test_a_comparison_without_a_control_says_so(tmp_path):
+    assert "No A/A control of this machine" in report.render(compared(*[fake.OK] * 6), tmp_path).read_text()
+
+
+def test_a_comparison_that_failed_says_why(tmp_path):
+    text = report.render(compared(fake.OK, NO_MEMORY), tmp_path).read_text()
+    assert "ended out_of_memory" in text
+
+
+def test_a_run_that_compares_nothing_has_no_such_section(tmp_path):
+    assert 'id="comparison"' not in report.render(run(timed()), tmp_path).read_text()
