@@ -63,7 +63,9 @@ class Floors:
                 borrowed = "" if (framework, device) in self.controls else ", another framework's control"
                 said.append(f"{framework} {device} {floor.factor:.3f}x, from {floor.run_id}{borrowed}")
         if not said:
-            return "No A/A control of this machine is on record, so its noise floor is not known."
+            return (
+                "No A/A control of this machine is on record (compare a build with itself), so its noise is not known."
+            )
         return f"Noise floor of this machine: {'; '.join(said)}."
 
 

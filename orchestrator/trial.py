@@ -58,8 +58,12 @@ class Model(Frozen):
     @property
     def label(self) -> str:
         """'ResNet-20', 'IDSIA': the name people use."""
-        name = {"resnet": "ResNet", "idsia": "IDSIA"}.get(self.name, self.name)
-        return name if self.depth is None else f"{name}-{self.depth}"
+        return self.family if self.depth is None else f"{self.family}-{self.depth}"
+
+    @property
+    def family(self) -> str:
+        """'ResNet', 'IDSIA': the same, of all its depths."""
+        return {"resnet": "ResNet", "idsia": "IDSIA"}.get(self.name, self.name)
 
     @property
     def params(self) -> dict[str, int]:

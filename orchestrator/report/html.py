@@ -151,13 +151,11 @@ def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str], se
 
 
 def _section_markdown(section: Section) -> str:
-    lists = [
-        "".join(f"- {tables.one_cell(item)}\n" for item in items)
-        for items in (section.verdicts, section.notes)
-        if items
-    ]
+    verdicts, notes = (
+        "".join(f"- {tables.one_cell(item)}\n" for item in said) for said in (section.verdicts, section.notes)
+    )
     shown = [tables.markdown_table(table.texts) for table in section.tables]
-    parts = [tables.one_cell(section.about) + "\n", *lists[:1], *shown, *lists[1:]]
+    parts = [part for part in (tables.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
     return f"## {section.title}\n\n" + "\n".join(parts) + "\n"
 
 

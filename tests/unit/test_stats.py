@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind, ttest_rel
+from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 
 from orchestrator import stats
 
@@ -223,12 +223,21 @@ def test_without_any_scatter_p_is_all_or_nothing_and_one_pair_proves_nothing(b, 
     assert stats.paired_ratio([[1.0]] * len(b), b).p == p
 
 
-@pytest.mark.parametrize(
-    ("differences", "p"),
-    [([1, 2, 3, 4, 5, 6], 2 / 64), ([1, -1, 1, -1], 1.0), ([0, 0, 1], 1.0), ([0.0], 1.0), ([-1] * 5, 2 / 32)],
-)
-def test_a_sign_test_counts_sides_and_no_zeros(differences, p):
-    assert stats.sign_test(differences) == pytest.approx(p)
+@pytest.mark.parametrize(("differences", "p"), [([1, -1, 1, -1], 1.0), ([0, 0], 1.0), ([0.3], 1.0), ([-1] * 5, 0.0)])
+def test_differences_of_seeds_that_cancel_or_never_vary_need_no_table(differences, p):
+    assert stats.t_test(differences) == p
+
+
+def test_differences_of_seeds_are_judged_by_the_textbook():
+    differences = [0.03, 0.01, 0.04, 0.01, 0.05, -0.01]
+    assert stats.t_test(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue)
+
+
+@pytest.mark.parametrize("tails", [3, 30], ids=["long tails", "short tails"])
+def test_levels_that_are_alike_are_told_apart_by_six_seeds_in_five_percent_of_cases(tails):
+    rng = np.random.default_rng(11)
+    wrong = sum(stats.t_test(seeds) < 0.05 for seeds in rng.standard_t(tails, (2000, 6)))
+    assert wrong / 2000 < 0.06  # 0.05 and twice its standard error
 
 
 def test_shares_that_chance_alone_parts_are_the_same():

@@ -1,4 +1,4 @@
-"""The answers to the shipped studies, from runs that never ran; and the paper's figures beside them."""
+"""The answers to the shipped studies, from runs that never ran."""
 
 import csv
 import io
@@ -8,8 +8,7 @@ import pytest
 
 from orchestrator import report
 from orchestrator.compare import Floor, Floors
-from orchestrator.report.paper import paper
-from orchestrator.report.studies import answers, beside_the_paper
+from orchestrator.report.studies import StudyTable, answers
 from orchestrator.stored import StoredRun, StoredTrial
 from orchestrator.trial import Dataset, Measure, Model, Outcome
 from orchestrator.wire import Skip
@@ -284,8 +283,8 @@ def test_depths_are_levels_of_one_family():
     trials = over_seeds([0.9] * 6) + over_seeds([0.9] * 6, 0.16, model=RESNET32)
     section = only(answers(run(*trials, study="depth"), NO_FLOORS))
     assert [(row["cell"], row["level"]) for row in rows_of(section)] == [
-        ("resnet at 32x32 cpu", "ResNet-20"),
-        ("resnet at 32x32 cpu", "ResNet-32"),
+        ("ResNet at 32x32 cpu", "ResNet-20"),
+        ("ResNet at 32x32 cpu", "ResNet-32"),
     ]
     assert "a step takes 1.60x as long [1.60, 1.60]." in section.verdicts[0]
 
@@ -296,63 +295,6 @@ def test_a_study_of_which_every_trial_failed_has_its_rows():
     assert [(row["runs"], row["error_test"], row["note"]) for row in rows] == [
         (0, None, "timeout: still running after 60 s")
     ] * 2
-
-
-# ---- the paper
-
-
-def test_the_papers_devices_are_put_right():
-    """The order in its text, which is that of the columns headed with the other device."""
-
-    def order(device):
-        cells = [one for one in paper().results if (one.model, one.input_size, one.device) == ("resnet20", 32, device)]
-        return [one.framework for one in sorted(cells, key=lambda one: one.total_seconds)]
-
-    assert order("gpu") == ["neon", "cntk", "pytorch", "mxnet", "tensorflow"]
-    assert order("cpu") == ["neon", "mxnet", "cntk", "pytorch", "tensorflow"]
-
-
-def test_the_paper_has_no_figure_at_64():
-    assert {one.input_size for one in paper().results} == {32, 48}
-    assert len(paper().results) == 50
-
-
-def test_the_papers_tuning_is_that_of_its_table():
-    assert [f"{one.ratio:.2f}" for one in paper().tuning] == ["1.92", "1.40", "1.78", "1.06"]
-
-
-def test_our_cells_stand_beside_the_papers():
-    section = beside_the_paper(run(timed(fake.trial(), 0.1), timed(fake.trial("tensorflow", "2.21"), 0.05)))
-    pytorch, tensorflow = rows_of(section)
-    assert pytorch["paper_images_per_second"] == pytest.approx(25 * 31367 / 3372.83)
-    assert pytorch["ratio"] == pytest.approx(640 / (25 * 31367 / 3372.83))
-    assert (pytorch["ours_times"], pytorch["paper_times"]) == (pytest.approx(2.0), 1.0)
-    assert (tensorflow["ours_times"], tensorflow["accuracy_paper"]) == (1.0, pytest.approx(0.9763))
-    assert section.verdicts == (
-        "ResNet-20@32 cpu, fastest first: here tensorflow:2.21, pytorch:2.13; in the paper pytorch, tensorflow.",
-    )
-
-
-def test_the_machine_and_each_erratum_are_named():
-    notes = beside_the_paper(run(timed(fake.trial()))).notes
-    assert "The study's machine was another" in notes[0]
-    assert [note.partition(":")[0] for note in notes[1:]] == [f"Erratum {number}" for number in (1, 2, 3, 4, 5)]
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        fake.trial(input_size=64),
-        fake.trial("numpy_ref", "1.0"),
-        fake.trial(model=Model(name="resnet", depth=8)),
-        fake.trial(dataset=Dataset(name="synthetic")),
-        fake.trial(dataset=Dataset(clahe=False)),
-        fake.trial(measure=Measure(feed="native")),
-    ],
-    ids=["64", "framework", "network", "drawn signs", "no CLAHE", "loader"],
-)
-def test_a_cell_that_the_paper_does_not_have_is_not_beside_it(asked):
-    assert beside_the_paper(run(timed(asked))) is None
 
 
 # ---- page, Markdown, CSV, JSON
@@ -398,3 +340,17 @@ def test_every_table_is_json():
     for section in answers(everything(), NO_FLOORS):
         for table in section.tables:
             assert json.loads(json.dumps(table.rows, allow_nan=False)) == table.rows
+
+
+def test_a_table_with_one_heading_twice_is_refused():
+    with pytest.raises(ValueError, match="the table speeds has a heading twice: ours, the paper's, the paper's"):
+        StudyTable("speeds", "", {"ours": "ours", "speed": "the paper's", "error": "the paper's"}, ())
+
+
+def test_a_column_of_notes_is_shown_where_there_is_one():
+    headings, quiet, noted = {"cell": "cell", "note": "note"}, {"cell": "a", "note": ""}, {"cell": "b", "note": "slow"}
+    assert StudyTable("t", "", headings, [quiet]).texts == [{"cell": "a"}]
+    assert StudyTable("t", "", headings, [quiet, noted]).texts == [
+        {"cell": "a", "note": "–"},
+        {"cell": "b", "note": "slow"},
+    ]

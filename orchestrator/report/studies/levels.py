@@ -69,7 +69,7 @@ DEPTH = Question(
     "Networks of one family and several depths, on the same pictures.",
     level=lambda trial: trial.model.label,
     rank=lambda trial: trial.model.depth or 0,
-    rest=lambda trial: f"{trial.model.name} at {trial.input_size}x{trial.input_size}",
+    rest=lambda trial: f"{trial.model.family} at {trial.input_size}x{trial.input_size}",
     is_timed=True,
     notes=("The paper: ResNet-32 does not beat ResNet-20.",),
 )
@@ -100,7 +100,7 @@ def levels(question: Question, stored: StoredRun, floors: Floors) -> Section:
     headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if question.is_timed else {})
     about = (
         f"{question.about} Test error: one less the accuracy after the last epoch, median and range over the runs. "
-        "Errors of two levels are set side by side seed by seed (sign test; all of this run are one family)."
+        "Errors of two levels are set side by side seed by seed (paired t-test; all of this run are one family)."
     )
     return Section(
         anchor=question.name,
@@ -147,7 +147,7 @@ def _error_words(by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]]) 
             differences = [ours[seed] - base[seed] for seed in ours if seed in base]
             if differences:
                 found[place, level], firsts[place, level] = differences, first
-    p_values = [stats.sign_test(differences) for differences in found.values()]
+    p_values = [stats.t_test(differences) for differences in found.values()]
     significant = stats.holm(p_values)
     return {
         where: _difference_words(differences, firsts[where], p_values[at], at in significant)

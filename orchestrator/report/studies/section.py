@@ -13,7 +13,7 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Rows of plain values, and what of them is shown: key -> heading. name: of its CSV file, without .csv.
+    """Rows of plain values, and what of them may be shown: key -> heading. name: of its CSV file, without .csv.
 
     Units stand in the keys: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
     """
@@ -29,16 +29,22 @@ class StudyTable:
             raise ValueError(f"the table {self.name} has a heading twice: {', '.join(self.headings.values())}")
 
     @property
+    def shown(self) -> dict[str, str]:
+        """The headings in use: a column of notes is left out where nothing had to be noted."""
+        is_noted = any(row.get("note") for row in self.rows)
+        return {key: heading for key, heading in self.headings.items() if is_noted or key != "note"}
+
+    @property
     def texts(self) -> list[dict[str, str]]:
         """The rows as they are read: heading -> text."""
-        return [{heading: cell_text(key, row.get(key)) for key, heading in self.headings.items()} for row in self.rows]
+        return [{heading: cell_text(key, row.get(key)) for key, heading in self.shown.items()} for row in self.rows]
 
     @property
     def numbers(self) -> frozenset[str]:
         """The headings above numbers."""
         return frozenset(
             heading
-            for key, heading in self.headings.items()
+            for key, heading in self.shown.items()
             if any(isinstance(row.get(key), int | float) for row in self.rows)
         )
 
