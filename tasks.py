@@ -326,8 +326,10 @@ def compare_(
         )
         request = replace(request, gpus=flags.gpus(gpus))
         result = sweep.sweep(request, catalogue, home, REPORTS, view)
-        code, known = result.exit_code, contest.result_of(home, result.stored)
         view.say(f"report: {result.report}")
+        if result.exit_code == sweep.INTERRUPTED:
+            return result.exit_code
+        code, known = result.exit_code, contest.result_of(home, result.stored)
     show(f"{candidate} against {baseline}", known, json_, COMPARISON)
     return code
 

@@ -38,6 +38,7 @@ SPEC = {
     "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
     "limits": {"trial_seconds": 300, "memory_gib": 4},
 }
+INVOKE = [sys.executable, "-m", "invoke"]
 
 
 @pytest.fixture(scope="session")
@@ -272,32 +273,50 @@ def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, cata
     assert result.exit_code == 1
 
 
-def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(world):
-    home, spec, reports = world
-    long = {**SPEC, "training": {"epochs": 15, "batch_size": 16}}
-    spec.write_text(json.dumps(long))
-    environment = {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}
-    command = [sys.executable, "-m", "invoke", "sweep", f"--spec={spec}", "--engine=virtualenv"]
+def stopped_by_ctrl_c(verb, environment):
+    """Exit code and words of a verb that is stopped two seconds after its first trial began."""
     # Whoever runs the tests in the background of a script has Ctrl-C ignored in all that it starts.
     pipes = {
         "stderr": subprocess.PIPE,
         "text": True,
         "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     }
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, **pipes) as process:
-        next(line for line in process.stderr if line.startswith("[1/2]"))
+    with subprocess.Popen([*INVOKE, *verb], cwd=REPOSITORY, env=environment, **pipes) as process:
+        next(line for line in process.stderr if line.startswith("[1/"))
         time.sleep(2.0)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-    assert process.returncode == 130, said
+    return process.returncode, said
+
+
+@pytest.fixture
+def long_world(world):
+    """Its spec takes a while; and the environment of a command that finds that world."""
+    home, spec, reports = world
+    spec.write_text(json.dumps({**SPEC, "training": {"epochs": 15, "batch_size": 16}}))
+    return home, spec, {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(long_world):
+    home, spec, environment = long_world
+    code, said = stopped_by_ctrl_c(["sweep", f"--spec={spec}", "--engine=virtualenv"], environment)
+    assert code == 130, said
     assert "Go on with: invoke sweep --resume=" in said
     with Store.open(home.store_url) as store:
         stopped = store.run(store.latest_sweep().run_id)
     assert [trial.outcome.status for trial in stopped.trials] == ["cancelled"]
-    resume = [*command[:3], "sweep", "--resume", "--json"]
+    resume = [*INVOKE, "sweep", "--resume", "--json"]
     done = subprocess.run(resume, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [(row["status"], row["ok"]) for row in json.loads(done.stdout)] == [("ok", 2)]
+
+
+def test_ctrl_c_of_a_comparison_is_no_mistake_of_the_users(long_world):
+    _, spec, environment = long_world
+    arms = ["numpy_ref:1.0", "numpy_ref:1.0"]
+    code, said = stopped_by_ctrl_c(["compare", *arms, f"--spec={spec}", "--engine=virtualenv"], environment)
+    assert (code, "nothing to compare" in said) == (130, False), said
+    assert "Go on with: invoke sweep --resume=" in said
 
 
 def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
