@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.errors import SpecError, did_you_mean
+from orchestrator.refusal import sentence, shown
 from orchestrator.trial import (
     CLASSES,
     Dataset,
@@ -124,7 +125,7 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
     try:
         spec = ExperimentSpec.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise SpecError(f"{path}: {_sentence(error, raw)}") from None
+        raise SpecError(f"{path}: {sentence(error, raw, ExperimentSpec)}") from None
     if any(dotted.startswith(("axes.frameworks", "axes.variants")) for dotted in changes or ()):
         whole = tuple(pair for pair in spec.pairs if spec.axes.subjects.issuperset(pair))
         spec = spec.model_copy(update={"pairs": whole})
@@ -158,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise SpecError(f"{path}: is nested too deeply to be a spec.") from None
     if not isinstance(raw, dict):
-        raise SpecError(f"{path}: holds {_shown(raw)}; a spec is a JSON object with 'name' and 'axes'.")
+        raise SpecError(f"{path}: holds {shown(raw)}; a spec is a JSON object with 'name' and 'axes'.")
     return raw
 
 
@@ -216,7 +217,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
     for where, values in _lists(axes):
         for at, value in enumerate(values):
             if value in values[:at]:
-                return f"{where}[{at}] repeats {_shown(value)}; each value may stand once."
+                return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
     for at, entry in enumerate(axes.models):
         fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
         if fault:
@@ -292,90 +293,3 @@ def _model_fault(entry: ModelAxis, sizes: tuple[int, ...]) -> str:
         except (ValueError, TypeError) as error:
             return f" cannot be built for {size}x{size}: {error}"
     return ""
-
-
-def _sentence(error: ValidationError, raw: object) -> str:
-    """The first of pydantic's findings as: where, what was seen, what is allowed."""
-    found = error.errors(include_url=False)
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    where = _path(first["loc"], raw)
-    kind, context, seen = first["type"], first.get("ctx", {}), _shown(first["input"])
-    if kind == "missing":
-        return f"{where} is missing; it is required."
-    if kind == "extra_forbidden":
-        known = sorted(_schema_at(first["loc"][:-1]).get("properties", {}))
-        nearest = did_you_mean(str(first["loc"][-1]), known)
-        return f"{where} is not a key of a spec. Known here: {', '.join(known)}.{nearest}"
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        return f"{where} is {seen}; it must be {_range(first['loc'])}."
-    if kind == "literal_error":
-        expected = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
-        return f"{where} is {seen}; allowed: {expected}.{did_you_mean(str(first['input']), expected.split(', '))}"
-    if kind == "too_long":
-        return f"{where} is {seen}; it takes {context.get('max_length')} values at most."
-    if kind == "too_short":
-        return f"{where} is empty; it needs at least one value."
-    if kind == "string_pattern_mismatch":
-        return f"{where} is {seen}; it must match {context.get('pattern')}."
-    if kind.endswith("_type") or kind.endswith("_parsing"):
-        return f"{where} is {seen}; {first['msg'].lower().replace('input should', 'it must').replace('tuple', 'list')}."
-    return f"{where} is {seen}; {first['msg']}."
-
-
-def _path(loc: tuple[int | str, ...], raw: object) -> str:
-    """'axes.models[1].depth'; parts that pydantic adds for unions are left out because the JSON has no such key."""
-    text = ""
-    for at, part in enumerate(loc):
-        if isinstance(part, int):
-            text += f"[{part}]"
-            raw = raw[part] if isinstance(raw, list) and part < len(raw) else None
-        elif (isinstance(raw, dict) and part in raw) or (at == len(loc) - 1 and isinstance(raw, dict)):
-            text += f".{part}" if text else part
-            raw = raw.get(part)
-    return text or "the spec"
-
-
-def _schema_at(loc: tuple[int | str, ...]) -> dict[str, Any]:
-    """The part of the JSON Schema that speaks of `loc`; {} where a union hides it."""
-    schema = ExperimentSpec.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in loc:
-        node = _unfolded(node, schema)
-        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
-    return _unfolded(node, schema)
-
-
-def _unfolded(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """`node` without the wrapping of optional values and references."""
-    for option in node.get("anyOf", []):
-        if option.get("type") != "null":
-            node = option
-            break
-    reference = node.get("$ref")
-    return schema["$defs"][reference.rpartition("/")[2]] if reference else node
-
-
-def _range(loc: tuple[int | str, ...]) -> str:
-    """'between 1 and 4096', 'greater than 0 and at most 10': the numbers that `loc` may be, or ''."""
-    node = _schema_at(loc)
-    low, high = node.get("minimum"), node.get("maximum")
-    if low is not None and high is not None:
-        return f"between {low} and {high}"
-    words = [
-        f"{said} {node[bound]:g}"
-        for bound, said in (
-            ("minimum", "at least"),
-            ("exclusiveMinimum", "greater than"),
-            ("maximum", "at most"),
-            ("exclusiveMaximum", "less than"),
-        )
-        if bound in node
-    ]
-    return " and ".join(words)
-
-
-def _shown(value: object) -> str:
-    """A JSON value as the user wrote it, cut to 60 characters."""
-    text = json.dumps(value, default=str)
-    text = f"'{value}'" if isinstance(value, str) else text
-    return text if len(text) <= 60 else f"{text[:57]}..."

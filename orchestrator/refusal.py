@@ -1,0 +1,94 @@
+"""Why a spec was refused, in one clear sentence: where, what was seen, what is allowed."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import did_you_mean
+
+
+def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str:
+    """The first of pydantic's findings as one sentence. raw: the JSON that `model` refused."""
+    schema, found = model.model_json_schema(), error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    where = _path(first["loc"], raw)
+    kind, context, seen = first["type"], first.get("ctx", {}), shown(first["input"])
+    if kind == "missing":
+        return f"{where} is missing; it is required."
+    if kind == "extra_forbidden":
+        known = sorted(_schema_at(first["loc"][:-1], schema).get("properties", {}))
+        nearest = did_you_mean(str(first["loc"][-1]), known)
+        return f"{where} is not a key of a spec. Known here: {', '.join(known)}.{nearest}"
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        return f"{where} is {seen}; it must be {_range(first['loc'], schema)}."
+    if kind == "literal_error":
+        expected = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
+        return f"{where} is {seen}; allowed: {expected}.{did_you_mean(str(first['input']), expected.split(', '))}"
+    if kind == "too_long":
+        return f"{where} is {seen}; it takes {context.get('max_length')} values at most."
+    if kind == "too_short":
+        return f"{where} is empty; it needs at least one value."
+    if kind == "string_pattern_mismatch":
+        return f"{where} is {seen}; it must match {context.get('pattern')}."
+    if kind.endswith("_type") or kind.endswith("_parsing"):
+        return f"{where} is {seen}; {first['msg'].lower().replace('input should', 'it must').replace('tuple', 'list')}."
+    return f"{where} is {seen}; {first['msg']}."
+
+
+def _path(loc: tuple[int | str, ...], raw: object) -> str:
+    """'axes.models[1].depth'; parts that pydantic adds for unions are left out because the JSON has no such key."""
+    text = ""
+    for at, part in enumerate(loc):
+        if isinstance(part, int):
+            text += f"[{part}]"
+            raw = raw[part] if isinstance(raw, list) and part < len(raw) else None
+        elif (isinstance(raw, dict) and part in raw) or (at == len(loc) - 1 and isinstance(raw, dict)):
+            text += f".{part}" if text else part
+            raw = raw.get(part)
+    return text or "the spec"
+
+
+def _schema_at(loc: tuple[int | str, ...], schema: dict[str, Any]) -> dict[str, Any]:
+    """The part of the JSON Schema that speaks of `loc`; {} where a union hides it."""
+    node = schema
+    for part in loc:
+        node = _unfolded(node, schema)
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+    return _unfolded(node, schema)
+
+
+def _unfolded(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`node` without the wrapping of optional values and references."""
+    for option in node.get("anyOf", []):
+        if option.get("type") != "null":
+            node = option
+            break
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rpartition("/")[2]] if reference else node
+
+
+def _range(loc: tuple[int | str, ...], schema: dict[str, Any]) -> str:
+    """'between 1 and 4096', 'greater than 0 and at most 10': the numbers that `loc` may be, or ''."""
+    node = _schema_at(loc, schema)
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    words = [
+        f"{said} {node[bound]:g}"
+        for bound, said in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "greater than"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "less than"),
+        )
+        if bound in node
+    ]
+    return " and ".join(words)
+
+
+def shown(value: object) -> str:
+    """A JSON value as the user wrote it, cut to 60 characters."""
+    text = json.dumps(value, default=str)
+    text = f"'{value}'" if isinstance(value, str) else text
+    return text if len(text) <= 60 else f"{text[:57]}..."
