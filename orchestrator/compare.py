@@ -54,19 +54,27 @@ class Floors:
         found = self.of(trial.framework, trial.device)
         return found.factor if found else 1.0
 
-    def words(self, places: Iterable[tuple[str, Device]]) -> str:
-        """A sentence that names the floor of each framework and device, and the control that it is from."""
+    def words(self, trials: Iterable[StoredTrial]) -> str:
+        """A sentence that names the floor of each of their frameworks and devices, and the control that it is from."""
+        if not self.controls:
+            return "No A/A control of this machine is on record (compare a build with itself): its noise is not known."
         said = []
-        for framework, device in sorted(set(places)):
+        for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
             floor = self.of(framework, device)
-            if floor:
-                borrowed = "" if (framework, device) in self.controls else ", another framework's control"
-                said.append(f"{framework} {device} {floor.factor:.3f}x, from {floor.run_id}{borrowed}")
-        if not said:
-            return (
-                "No A/A control of this machine is on record (compare a build with itself), so its noise is not known."
+            borrowed = "" if (framework, device) in self.controls else ", another framework's control"
+            known = (
+                f"{floor.factor:.3f}x, from {floor.run_id}{borrowed}" if floor else "not known, for want of a control"
             )
+            said.append(f"{framework} {device} {known}")
         return f"Noise floor of this machine: {'; '.join(said)}."
+
+
+class Measured(NamedTuple):
+    """What is to be judged: one cell's ratio or the mean's, and the floor that it has to exceed."""
+
+    cell: str
+    ratio: stats.Ratio
+    floor: Floor | None
 
 
 def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[Place, Pairs]:
@@ -112,7 +120,7 @@ def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[Place, Pairs]:
 
 def rows(cells: Mapping[Place, Pairs], floors: Floors) -> list[dict[str, object]]:
     """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
-    judged = _judged([(" ".join(place), _ratio(*runs), _floor(floors, [place])) for place, runs in cells.items()])
+    judged = _judged([_measured(" ".join(place), place, runs, floors) for place, runs in cells.items()])
     return judged + (_judged([_mean(cells, floors)]) if len(cells) > 1 else [])
 
 
@@ -132,14 +140,14 @@ def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dic
             except SpecError as error:
                 rows[pair, cell] = _no_row(cell, str(error))
     timed = [
-        (pair, (f"{place.cell} {place.device}", _ratio(*runs), _floor(floors, [place])))
+        (pair, _measured(f"{place.cell} {place.device}", place, runs, floors))
         for pair, cells in found.items()
         for place, runs in cells.items()
     ]
     means = [(pair, _mean(cells, floors)) for pair, cells in found.items() if len(cells) > 1]
     for members in (timed, means):
-        judged = _judged([judgement for _, judgement in members])
-        rows |= {(pair, cell): row for (pair, (cell, *_)), row in zip(members, judged, strict=True)}
+        judged = _judged([measured for _, measured in members])
+        rows |= {(pair, one.cell): row for (pair, one), row in zip(members, judged, strict=True)}
     return [
         {"baseline": pair[0], "candidate": pair[1], **row}
         for pair in pairs
@@ -148,20 +156,21 @@ def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dic
     ]
 
 
-def _judged(members: Sequence[tuple[str, stats.Ratio, Floor | None]]) -> list[dict[str, object]]:
-    """A row for each (cell, ratio, floor), all of them one family."""
-    factors = [floor.factor if floor else 1.0 for _, _, floor in members]
-    verdicts = stats.verdicts([ratio for _, ratio, _ in members], factors)
-    return [_row(*member, verdict) for member, verdict in zip(members, verdicts, strict=True)]
+def _judged(members: Sequence[Measured]) -> list[dict[str, object]]:
+    """A row for each, all of them one family."""
+    factors = [one.floor.factor if one.floor else 1.0 for one in members]
+    verdicts = stats.verdicts([one.ratio for one in members], factors)
+    return [_row(one, verdict) for one, verdict in zip(members, verdicts, strict=True)]
 
 
-def _mean(cells: Mapping[Place, Pairs], floors: Floors) -> tuple[str, stats.Ratio, Floor | None]:
+def _measured(cell: str, place: Place, runs: Pairs, floors: Floors) -> Measured:
+    baseline, candidate = runs
+    return Measured(cell, stats.paired_ratio(candidate, baseline), floors.of(place.framework, place.device))
+
+
+def _mean(cells: Mapping[Place, Pairs], floors: Floors) -> Measured:
     ratio = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
-    return MEAN, ratio, _floor(floors, cells)
-
-
-def _floor(floors: Floors, places: Iterable[Place]) -> Floor | None:
-    return _largest(floors.of(place.framework, place.device) for place in places)
+    return Measured(MEAN, ratio, _largest(floors.of(place.framework, place.device) for place in cells))
 
 
 def _largest(floors: Iterable[Floor | None]) -> Floor | None:
@@ -186,11 +195,8 @@ def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) 
     return _of_subjects(trials, *pair)
 
 
-def _ratio(baseline: Sequence[stats.Array], candidate: Sequence[stats.Array]) -> stats.Ratio:
-    return stats.paired_ratio(candidate, baseline)
-
-
-def _row(cell: str, ratio: stats.Ratio, floor: Floor | None, verdict: stats.Verdict) -> dict[str, object]:
+def _row(measured: Measured, verdict: stats.Verdict) -> dict[str, object]:
+    cell, ratio, floor = measured
     return {
         "cell": cell,
         "verdict": verdict,

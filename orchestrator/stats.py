@@ -151,8 +151,8 @@ def holm(p_values: Sequence[float]) -> set[int]:
 def t_test(differences: ArrayLike) -> float:
     """How easily chance alone puts the mean of `differences` (n,) so far from zero, two-sided; 1 for a single one.
 
-    Of two levels of one seed each: what is alike but for chance differs as often one way as the other, so the
-    differences are symmetric, and Student's t asks no more.
+    Differences of what is alike but for chance are symmetric, and then it is wrong no more often than it says, with
+    long tails too (simulated in tests/unit/test_stats.py).
     """
     return _t_test([_numbers(differences)])
 

@@ -194,7 +194,7 @@ def _comparison(stored: StoredRun, floors: Floors) -> dict[str, Any] | None:
     """The verdicts of a run that was made to compare, or why there are none."""
     if stored.facts.arms is None:
         return None
-    noise = floors.words({(one.trial.framework, one.trial.device) for one in stored.trials})
+    noise = floors.words(stored.trials)
     found: dict[str, Any] = {"arms": stored.facts.arms, "noise": noise, "rows": [], "reason": ""}
     try:
         return found | {"rows": compare.rows(compare.variants_of(stored, *stored.facts.arms), floors)}

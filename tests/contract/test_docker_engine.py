@@ -18,10 +18,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
 in_docker = pytest.mark.parametrize("stand", ["docker"], indirect=True)
 
 
-class Enough(Exception):  # noqa: N818 - it is not an error
-    """What tick raises when the user has had enough."""
-
-
 def forget(reference):
     """Remove an image that a test built."""
     client = docker.from_env()
@@ -56,9 +52,9 @@ def inspected(prepared, tmp_path_factory):
         if (folders[1] / "alive").exists():
             (container,) = client.containers.list(filters={"label": "waymark.run=inspected"})
             seen.update(container.attrs)
-            raise Enough
+            raise KeyboardInterrupt
 
-    with pytest.raises(Enough):
+    with pytest.raises(KeyboardInterrupt):
         engine.run(launch, look)
     seen["after"] = client.containers.list(all=True, filters={"label": "waymark.run=inspected"})
     seen["owners"] = {path.stat().st_uid for path in folders[1].iterdir()}

@@ -120,9 +120,9 @@ def test_the_noise_of_a_processor_says_nothing_of_a_card():
 
 def test_a_floor_that_is_borrowed_is_named_as_such():
     floors = Floors({("tensorflow", "cpu"): Floor(1.2, "control")})
-    assert floors.words([("mxnet", "cpu"), ("tensorflow", "cpu")]) == (
+    assert floors.words([timed(), timed(framework="tensorflow"), timed(device="gpu")]) == (
         "Noise floor of this machine: mxnet cpu 1.200x, from control, another framework's control; "
-        "tensorflow cpu 1.200x, from control."
+        "mxnet gpu not known, for want of a control; tensorflow cpu 1.200x, from control."
     )
 
 

@@ -18,7 +18,7 @@ def pairs_section(stored: StoredRun, floors: Floors) -> Section | None:
     is_tuning = stored.facts.study == "build-flags"
     headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
     headings |= {"pairs": "pairs", "noise_floor": "noise floor"} | ({"paper": "the paper's"} if is_tuning else {})
-    noise = floors.words({(one.trial.framework, one.trial.device) for one in stored.trials})
+    noise = floors.words(stored.trials)
     return Section(
         anchor="pairs",
         title="What each setting bought" if is_tuning else "Builds compared",
