@@ -15,13 +15,13 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from orchestrator import flags
-from orchestrator.catalogue import Catalogue, chosen, local_clones
+from orchestrator.console import flags
+from orchestrator.console.progress import View
+from orchestrator.console.tables import COMPARISON, IMAGES, PARITY, SUMMARY, show, show_json
 from orchestrator.errors import SpecError, WaymarkError
 from orchestrator.home import REPOSITORY, Home
-from orchestrator.progress import View
-from orchestrator.row import ImageRow
-from orchestrator.table import COMPARISON, IMAGES, PARITY, SUMMARY, show, show_json
+from orchestrator.planning.catalogue import Catalogue, chosen, local_clones
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Dataset
 
 P = ParamSpec("P")
@@ -121,23 +121,23 @@ def build_images(
     json_: bool = False,
 ) -> None:
     """Build the container images that changed; the log of each is named."""
-    from orchestrator import build
+    from orchestrator.commands import images
 
     rows = chosen(_catalogue(source), flags.names(frameworks), flags.device(device), flags.variants(variant or ()))
     if dry_run:
-        show("To build", build.outlook(rows), json_, IMAGES)
+        show("To build", images.outlook(rows), json_, IMAGES)
         return
-    built = build.build_images(rows, Home.default(), View().say)
-    show("Images", build.table(built), json_, IMAGES)
+    built = images.build_images(rows, Home.default(), View().say)
+    show("Images", images.table(built), json_, IMAGES)
 
 
 @task(auto_shortflags=False, help={"json": "print the result as JSON"})
 @verb
 def images(_: Context, json_: bool = False) -> None:
     """List every row of the catalogue: whether and when it was built here, its size, where its CUDA is from."""
-    from orchestrator import build
+    from orchestrator.commands import images
 
-    show("Images", build.listing(_catalogue()), json_, IMAGES)
+    show("Images", images.listing(_catalogue()), json_, IMAGES)
 
 
 @task(
@@ -172,9 +172,9 @@ def check_(
     json_: bool = False,
 ) -> int:
     """Prove that every environment computes the same networks: the parity table against numpy_ref."""
-    from orchestrator import check
-    from orchestrator.run import as_installed
-    from orchestrator.spec import load_spec
+    from orchestrator.commands import check
+    from orchestrator.execution.session import as_installed
+    from orchestrator.planning.spec import load_spec
 
     view = View()
     catalogue, own = _with_images(source, image, device)
@@ -228,7 +228,8 @@ def sweep_(
     json_: bool = False,
 ) -> int:
     """Train every cell of a spec, each in its own process and environment, and write a report."""
-    from orchestrator import report, sweep
+    from orchestrator import report
+    from orchestrator.commands import sweep
 
     given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
     if resume and any(given.values()):
@@ -303,17 +304,17 @@ def compare_(
     json_: bool = False,
 ) -> int:
     """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
-    from orchestrator import contest, sweep
-    from orchestrator.run import as_installed
+    from orchestrator.commands import compare, sweep
+    from orchestrator.execution.session import as_installed
 
     home, view = Home.default(), View()
-    code, known = 0, contest.recorded(home, baseline, candidate)
+    code, known = 0, compare.recorded(home, baseline, candidate)
     if known is None:
         catalogue, own = _with_images(source, image, device)
         catalogue, _changes = as_installed(engine, catalogue, {})
         subjects = {f"{row.framework}:image": row.subject for row in own}
         baseline, candidate = subjects.get(baseline, baseline), subjects.get(candidate, candidate)
-        request = contest.request_for(
+        request = compare.request_for(
             Path(spec or REPOSITORY / "experiments" / "compare.json"),
             (baseline, candidate),
             pairs,
@@ -329,7 +330,7 @@ def compare_(
         view.say(f"report: {result.report}")
         if result.exit_code == sweep.INTERRUPTED:
             return result.exit_code
-        code, known = result.exit_code, contest.result_of(home, result.stored)
+        code, known = result.exit_code, compare.result_of(home, result.stored)
     show(f"{candidate} against {baseline}", known, json_, COMPARISON)
     return code
 
@@ -338,7 +339,7 @@ def compare_(
 @verb
 def report_(_: Context, run: str = "") -> None:
     """Render the report of a run again, from the store."""
-    from orchestrator import sweep
+    from orchestrator.commands import sweep
 
     View().say(f"report: {sweep.render_again(run or None, Home.default(), REPORTS)}")
 
@@ -347,7 +348,7 @@ def report_(_: Context, run: str = "") -> None:
 @verb
 def ingest(_: Context) -> int:
     """Make the store again from the event files of all runs."""
-    from orchestrator import sweep
+    from orchestrator.commands import sweep
 
     return sweep.ingest(Home.default(), View())
 
@@ -356,7 +357,7 @@ def ingest(_: Context) -> int:
 @verb
 def doctor_(_: Context, json_: bool = False) -> int:
     """Check Docker, disk, processor, Pythons, data and card; each finding says what to do."""
-    from orchestrator import doctor
+    from orchestrator.commands import doctor
 
     findings = doctor.examine(Home.default(), _catalogue())
     show("waymark doctor", [finding.model_dump() for finding in findings], json_)
@@ -373,7 +374,7 @@ def _with_images(
     source: Sequence[str] | None, image: Sequence[str] | None, device: str
 ) -> tuple[Catalogue, Sequence[ImageRow]]:
     """The rows, and among them those of the user's own images."""
-    from orchestrator import build
+    from orchestrator.commands import images
 
     named = flags.images(image or ())
-    return build.with_images(_catalogue(source), named, flags.device(device), View().say)
+    return images.with_images(_catalogue(source), named, flags.device(device), View().say)

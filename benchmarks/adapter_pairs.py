@@ -23,19 +23,20 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator import data
-from orchestrator.catalogue import Catalogue, local_clones
+from orchestrator.analysis.stats import paired_ratio
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import DataError
+from orchestrator.execution.session import as_installed
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
-from orchestrator.preflight import card_for, why_not
-from orchestrator.run import as_installed
-from orchestrator.stats import paired_ratio
+from orchestrator.planning.catalogue import Catalogue, local_clones
+from orchestrator.planning.gpu_fit import card_for, why_not
+from orchestrator.records.job import train_job
+from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Dataset, Measure, Model, Training, Trial
-from orchestrator.wire import EVENTS, JOB, JobFolder, train_job
 
 MODELS = {"resnet20": Model(name="resnet", depth=20), "idsia": Model(name="idsia")}
 

@@ -12,7 +12,7 @@ import json
 import numpy as np
 
 from orchestrator.home import Home
-from orchestrator.store import Store
+from orchestrator.records.store import Store
 
 
 def main(run_id: str | None) -> None:

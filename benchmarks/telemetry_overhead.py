@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.analysis.stats import paired_ratio
 from orchestrator.engines import process
 from orchestrator.host import Telemetry, read_host, telemetry
 from orchestrator.host.telemetry import PERIOD_SECONDS, Sampler
-from orchestrator.stats import paired_ratio
 
 BOUND_PERCENT = 0.5
 

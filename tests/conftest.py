@@ -5,12 +5,12 @@ import os
 
 import pytest
 
-from orchestrator.catalogue import Catalogue, local_clones
 from orchestrator.engines import open_engine
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import card, read_host
-from orchestrator.row import ImageRow
+from orchestrator.planning.catalogue import Catalogue, local_clones
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Environment
 from tests.fake_nvml import FakeNvml
 

@@ -2,19 +2,11 @@
 
 from pathlib import Path
 
+from orchestrator.records.event import Event
+from orchestrator.records.job import CheckRequest
+from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts, write_atomically
+from orchestrator.records.sample import CardSample, Sample
 from orchestrator.trial import Dataset, Environment, Exit, Measure, Model, Outcome, Training, Trial
-from orchestrator.wire import (
-    RUN,
-    CardSample,
-    CheckRequest,
-    DataFacts,
-    Event,
-    JobFolder,
-    Record,
-    RunFacts,
-    Sample,
-    write_atomically,
-)
 
 OK = Outcome(status="ok", fault="none")
 ENDED = Exit(code=0, launched_unix=1_700_000_000.0, wall_seconds=62.0, started_seconds=0.4, log_tail="")

@@ -1,8 +1,9 @@
 """Trials, checks and runs as the store gives them back, of a run that never ran."""
 
-from orchestrator.stored import CheckRow, StoredRun, StoredTrial
+from orchestrator.records.run_folder import Skip
+from orchestrator.records.sample import CardSample, Sample
+from orchestrator.records.stored import CheckRow, StoredRun, StoredTrial
 from orchestrator.trial import Card, Outcome
-from orchestrator.wire import CardSample, Sample, Skip
 from tests import fake_run as fake
 
 NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from orchestrator.data.cache import Prepared
 from orchestrator.data.pictures import Integers
 from orchestrator.errors import DataError
+from orchestrator.records.run_folder import DataFacts
 from orchestrator.trial import Dataset, digest
-from orchestrator.wire import DataFacts
 
 
 @dataclass(frozen=True, eq=False)

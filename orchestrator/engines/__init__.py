@@ -10,7 +10,7 @@ from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
 from orchestrator.errors import EngineError, did_you_mean
 from orchestrator.home import Home
-from orchestrator.row import Cores
+from orchestrator.planning.image_row import Cores
 
 __all__ = ["ENGINES", "find_python", "open_builder", "open_engine"]
 

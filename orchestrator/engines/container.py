@@ -12,7 +12,7 @@ from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.home import Home
-from orchestrator.row import Cores, ImageRow
+from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.trial import Card, Environment, Exit
 
 ENVIRONMENT = "/environment"

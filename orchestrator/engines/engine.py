@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.row import ImageRow
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Environment, Exit
 
 Say = Callable[[str], None]

@@ -12,7 +12,7 @@ from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
-from orchestrator.row import Cores, ImageRow, resolve_env, resolve_expects
+from orchestrator.planning.image_row import Cores, ImageRow, resolve_env, resolve_expects
 from orchestrator.trial import Environment, Exit, digest
 
 LIMIT_SECONDS = 3600.0

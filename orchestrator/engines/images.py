@@ -20,8 +20,8 @@ from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, need_source
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.row import ImageRow, recipe_sha256
-from orchestrator.wire import write_atomically
+from orchestrator.planning.image_row import ImageRow, recipe_sha256
+from orchestrator.records.run_folder import write_atomically
 
 RECIPE = "waymark.recipe"
 STAGE = "waymark.stage"

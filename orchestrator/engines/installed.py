@@ -17,7 +17,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import run_worker
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.row import Cores, ImageRow
+from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.trial import Environment, Exit
 
 VARIABLE = "WAYMARK_HOST_PYTHON"

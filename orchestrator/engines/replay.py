@@ -1,6 +1,6 @@
 """Plays recorded job folders instead of running workers: collecting and reporting can be tried with nothing installed.
 
-A recording is a job folder as wire.py describes it, with record.json, events.jsonl and exit.json at least.
+A recording is a job folder as run_folder.py describes it, with record.json, events.jsonl and exit.json at least.
 """
 
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from orchestrator import wire
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.errors import EngineError
-from orchestrator.row import ImageRow
+from orchestrator.planning.image_row import ImageRow
+from orchestrator.records import run_folder
+from orchestrator.records.run_folder import JobFolder, Record
 from orchestrator.trial import Environment, Exit, digest
-from orchestrator.wire import JobFolder, Record
 
 
 class ReplayEngine:
@@ -32,13 +32,13 @@ class ReplayEngine:
     def __init__(self, folder: Path) -> None:
         """Raises EngineError if the folder holds no recording."""
         self._folder = folder
-        self._is_single = (folder / wire.EXIT).exists()
-        found = [folder] if self._is_single else [path.parent for path in sorted(folder.glob(f"*/{wire.EXIT}"))]
+        self._is_single = (folder / run_folder.EXIT).exists()
+        found = [folder] if self._is_single else [path.parent for path in sorted(folder.glob(f"*/{run_folder.EXIT}"))]
         self._waiting: dict[str, list[Path]] = {}
         for path in found:
             self._waiting.setdefault(self._key(path), []).append(path)
         if not found:
-            raise EngineError(f"{folder} holds no recording: neither it nor a folder in it has an {wire.EXIT}.")
+            raise EngineError(f"{folder} holds no recording: neither it nor a folder in it has an {run_folder.EXIT}.")
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """The environment that the recordings were made in; of the row itself if they tell of no such framework."""
@@ -54,30 +54,36 @@ class ReplayEngine:
         launched_unix = time.time()
         recording = self._next(launch)
         for path in recording.iterdir():
-            if path.is_file() and path.name not in (wire.RECORD, wire.JOB, wire.EVENTS, wire.EXIT, wire.OUTCOME):
+            if path.is_file() and path.name not in (
+                run_folder.RECORD,
+                run_folder.JOB,
+                run_folder.EVENTS,
+                run_folder.EXIT,
+                run_folder.OUTCOME,
+            ):
                 shutil.copyfile(path, launch.job_dir / path.name)
-        events = recording / wire.EVENTS
+        events = recording / run_folder.EVENTS
         tick()
         if events.exists():
-            with (launch.job_dir / wire.EVENTS).open("wb", buffering=0) as file:
+            with (launch.job_dir / run_folder.EVENTS).open("wb", buffering=0) as file:
                 for line in events.read_bytes().splitlines(keepends=True):
                     file.write(line)
                     tick()
         recorded = JobFolder(recording).exit()
         if recorded is None:
-            raise EngineError(f"{recording / wire.EXIT} was there and is gone.")
+            raise EngineError(f"{recording / run_folder.EXIT} was there and is gone.")
         return recorded.model_copy(update={"launched_unix": launched_unix})
 
     def close(self) -> None:
         """Holds nothing open."""
 
     def _key(self, folder: Path) -> str:
-        return "" if self._is_single else digest(json.loads((folder / wire.JOB).read_text()))
+        return "" if self._is_single else digest(json.loads((folder / run_folder.JOB).read_text()))
 
     def _next(self, launch: Launch) -> Path:
         waiting = self._waiting.get(self._key(launch.job_dir), [])
         if not waiting:
-            raise EngineError(f"{self._folder} holds no recording of the job in {launch.job_dir / wire.JOB}.")
+            raise EngineError(f"{self._folder} holds no recording of the job in {launch.job_dir / run_folder.JOB}.")
         return waiting[0] if len(waiting) == 1 else waiting.pop(0)
 
 
@@ -85,4 +91,4 @@ def _record(folder: Path) -> Record:
     try:
         return JobFolder(folder).record()
     except (OSError, ValidationError) as error:
-        raise EngineError(f"{folder / wire.RECORD} is not a record of this version: {error}.") from None
+        raise EngineError(f"{folder / run_folder.RECORD} is not a record of this version: {error}.") from None

@@ -9,7 +9,7 @@ from orchestrator.engines import process
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
-from orchestrator.row import ImageRow, Source
+from orchestrator.planning.image_row import ImageRow, Source
 
 
 def checkout(row: ImageRow, home: Home) -> Path:

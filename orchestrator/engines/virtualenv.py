@@ -19,7 +19,7 @@ from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, f
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
-from orchestrator.row import FINISH, Cores, ImageRow, pins_sha256
+from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.trial import Environment, Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)

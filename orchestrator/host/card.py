@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from orchestrator.records.sample import CardSample
 from orchestrator.trial import Card, Frozen
-from orchestrator.wire import CardSample
 
 GIB = 2**30
 

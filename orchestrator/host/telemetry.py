@@ -12,8 +12,8 @@ from typing import Self
 import psutil
 
 from orchestrator.host.card import open_meter
+from orchestrator.records.sample import Sample
 from orchestrator.trial import Card
-from orchestrator.wire import Sample
 
 PERIOD_SECONDS = 1.0
 

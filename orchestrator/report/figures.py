@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.analysis.utilisation import SERIES, Series, thinned
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.tables import numbers
-from orchestrator.stored import StoredRun, StoredTrial
-from orchestrator.telemetry import SERIES, Series, thinned
 
 # After Okabe and Ito 2008: told apart with every kind of colour vision; the blue lighter, to read on dark pages.
 COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]

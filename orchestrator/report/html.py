@@ -13,22 +13,22 @@ from typing import Any
 
 import jinja2
 
-from orchestrator import compare
-from orchestrator.compare import Floors
+from orchestrator.analysis import comparison
+from orchestrator.analysis.comparison import Floors
 from orchestrator.errors import SpecError
 from orchestrator.home import Home
+from orchestrator.records.run_folder import write_atomically
+from orchestrator.records.stored import StoredRun
 from orchestrator.report import tables
-from orchestrator.report.doubts import doubts
+from orchestrator.report.caveats import doubts
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
+from orchestrator.report.markdown import results_markdown
 from orchestrator.report.studies import Section, answers, beside_the_paper
 from orchestrator.report.tables import Row
-from orchestrator.report.text import figures3, percent
-from orchestrator.stored import StoredRun
+from orchestrator.report.text import figures3, percent, shown, tiny, words
 from orchestrator.trial import digest
-from orchestrator.wire import write_atomically
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-GIB = 2**30
 
 SYNC = {
     "step": "the device is idle at the end of every step (latency)",
@@ -79,7 +79,7 @@ def render(
             comparison=_comparison(stored, floors),
             sections=sections,
             cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
-            figure_names=_figure_names(stored),
+            figure_names=tables.figure_names(stored),
             checks=stored.checks,
             doubts=doubted,
             figures=figures,
@@ -99,7 +99,7 @@ def render(
     files = {
         "results.csv": tables.csv_text(tables.trial_rows(stored)),
         "parity.csv": tables.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": _markdown(stored, rows, doubted, sections),
+        "results.md": results_markdown(stored, rows, doubted, sections),
         **{f"{table.name}.csv": tables.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         "index.html": page,  # the last, so that a page is never there without its tables
@@ -125,40 +125,6 @@ def _headline(stored: StoredRun, rows: Sequence[Row]) -> str:
     return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped."
 
 
-def _markdown(stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str], sections: Sequence[Section]) -> str:
-    """The results and their doubts, for an issue or a README."""
-    lines = [
-        {
-            "cell": f"{row['cell']} {row['device']}",
-            "subject": row["subject"],
-            "status": f"{row['status']} ({row['ok']} of {row['trials']})" if row["trials"] else row["status"],
-            "test": percent(row["accuracy_test"]),
-            "valid": percent(row["accuracy_valid"]),
-            "step ms": figures3(row["step_ms"]),
-            "images/s": figures3(row["images_per_second"]),
-            "epoch s": figures3(row["epoch_s"]),
-            "total s": figures3(row["total_s"]),
-            "spread": percent(row["spread"], 0),
-            "selfcheck": row["check"],
-            **{name: tiny(row.get(f"parity_{name}")) for name in _figure_names(stored)},
-            "reason": row["reason"],
-        }
-        for row in rows
-    ]
-    items = "".join(f"- {doubt}\n" for doubt in doubted) or "- none\n"
-    answered = "".join(_section_markdown(section) for section in sections)
-    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Doubts\n\n{items}"
-
-
-def _section_markdown(section: Section) -> str:
-    verdicts, notes = (
-        "".join(f"- {tables.one_cell(item)}\n" for item in said) for said in (section.verdicts, section.notes)
-    )
-    shown = [tables.markdown_table(table.texts) for table in section.tables]
-    parts = [part for part in (tables.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
-    return f"## {section.title}\n\n" + "\n".join(parts) + "\n"
-
-
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
     """Each prepared data set once, with the sizes it was read at."""
     found: dict[str, dict[str, Any]] = {}
@@ -180,12 +146,6 @@ def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:
     return said
 
 
-def _figure_names(stored: StoredRun) -> list[str]:
-    """What any of the run's checks measured."""
-    said = [check.timeline.check for check in stored.checks]
-    return list(dict.fromkeys(name for one in said if one is not None for name in one.figures))
-
-
 def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
@@ -197,7 +157,7 @@ def _comparison(stored: StoredRun, floors: Floors) -> dict[str, Any] | None:
     noise = floors.words(stored.trials)
     found: dict[str, Any] = {"arms": stored.facts.arms, "noise": noise, "rows": [], "reason": ""}
     try:
-        return found | {"rows": compare.rows(compare.variants_of(stored, *stored.facts.arms), floors)}
+        return found | {"rows": comparison.rows(comparison.variants_of(stored, *stored.facts.arms), floors)}
     except SpecError as error:
         return found | {"reason": str(error)}
 
@@ -223,31 +183,6 @@ def _templates() -> jinja2.Environment:
         "anchor": lambda identity: "e" + digest(identity)[:12],
     }
     return environment
-
-
-def tiny(value: float | None) -> str:
-    """'2.1e-6'; '0' for bitwise equality."""
-    return "–" if value is None else "0" if value == 0 else re.sub(r"e([+-])0", r"e\1", f"{value:.1e}")
-
-
-def words(name: str) -> str:
-    """'loss_step_20' as 'loss step 20'."""
-    return name.replace("_", " ")
-
-
-def shown(value: Any, name: str = "") -> str:
-    """A fact of the machine for people: bytes as GiB, lists with commas, an en dash for nothing."""
-    if value is None or value in ("", [], {}):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float) and name.endswith("_bytes"):
-        return f"{value / GIB:.1f} GiB"
-    if isinstance(value, dict):
-        return "; ".join(f"{words(key)}: {shown(item, key)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(shown(item) for item in value)
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def printable(text: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import stats, telemetry
-from orchestrator.stored import CheckRow, StoredRun, StoredTrial
-from orchestrator.wire import CheckRequest, Skip
+from orchestrator.analysis import stats, utilisation
+from orchestrator.records.job import CheckRequest
+from orchestrator.records.run_folder import Skip
+from orchestrator.records.stored import CheckRow, StoredRun, StoredTrial
 
 Row = dict[str, Any]
 
@@ -92,7 +93,7 @@ def _summary(group: Group, stored: StoredRun) -> Row:
         "accuracy_test_high": tests and tests.high,
     }
     row |= {name: _median(measured, name) for name in NUMBERS}
-    row["card_throttled"] = telemetry.throttled([sample for trial in group.ok for sample in trial.samples])
+    row["card_throttled"] = utilisation.throttled([sample for trial in group.ok for sample in trial.samples])
     figures = check.timeline.check.figures if check and check.timeline.check else {}
     return row | {f"parity_{name}": value for name, value in figures.items()}
 
@@ -154,7 +155,7 @@ NUMBERS = (
     *("accuracy_test", "accuracy_valid", "step_ms", "step_p05_ms", "step_p95_ms", "steps", "outliers"),
     *("images_per_second", "input_ms", "place_ms", "first_step_s", "epoch_s", "evaluate_s"),
     *("start_s", "import_s", "build_s", "data_s", "total_s", "wall_s"),
-    *telemetry.NUMBERS,
+    *utilisation.NUMBERS,
 )
 
 
@@ -163,7 +164,7 @@ def numbers(one: StoredTrial) -> dict[str, float | None]:
 
     step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
     evaluate_s: one pass over the validation pictures. start_s: from the engine's launch to the first line of ours.
-    place_ms: of one batch, alone, after the training. What telemetry gives: see telemetry.numbers.
+    place_ms: of one batch, alone, after the training. What telemetry gives: see utilisation.numbers.
     """
     timeline = one.timeline
     step = stats.summarise(timeline.steady_steps)
@@ -188,7 +189,7 @@ def numbers(one: StoredTrial) -> dict[str, float | None]:
         "data_s": timeline.built.data_seconds if timeline.built else None,
         "total_s": timeline.done.total_seconds if timeline.done else None,
         "wall_s": one.exit.wall_seconds if one.exit else None,
-        **telemetry.numbers(one.samples, timeline),
+        **utilisation.numbers(one.samples, timeline),
     }
     return {name: measured[name] for name in NUMBERS}
 
@@ -247,3 +248,9 @@ def _median(measured: Sequence[Mapping[str, float | None]], name: str) -> float 
 
 def _middle(values: Any) -> float | None:
     return float(np.median(values)) if len(values) else None
+
+
+def figure_names(stored: StoredRun) -> list[str]:
+    """What any of the run's checks measured."""
+    said = [check.timeline.check for check in stored.checks]
+    return list(dict.fromkeys(name for one in said if one is not None for name in one.figures))

@@ -1,6 +1,8 @@
 """Numbers as people read them; tables and the page share these."""
 
 import math
+import re
+from typing import Any
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -14,3 +16,31 @@ def figures3(value: float | None) -> str:
         return "–"
     digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
+
+
+GIB = 2**30
+
+
+def tiny(value: float | None) -> str:
+    """'2.1e-6'; '0' for bitwise equality."""
+    return "–" if value is None else "0" if value == 0 else re.sub(r"e([+-])0", r"e\1", f"{value:.1e}")
+
+
+def words(name: str) -> str:
+    """'loss_step_20' as 'loss step 20'."""
+    return name.replace("_", " ")
+
+
+def shown(value: Any, name: str = "") -> str:
+    """A fact of the machine for people: bytes as GiB, lists with commas, an en dash for nothing."""
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and name.endswith("_bytes"):
+        return f"{value / GIB:.1f} GiB"
+    if isinstance(value, dict):
+        return "; ".join(f"{words(key)}: {shown(item, key)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

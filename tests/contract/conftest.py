@@ -9,11 +9,11 @@ from pathlib import Path
 import docker
 import pytest
 
-from orchestrator.catalogue import Catalogue
 from orchestrator.engines import images, open_engine
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.home import Home
 from orchestrator.host import read_host
+from orchestrator.planning.catalogue import Catalogue
 from orchestrator.trial import Environment
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

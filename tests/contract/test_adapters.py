@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.home import REPOSITORY
-from orchestrator.wire import Job
+from orchestrator.records.job import Job
 from tests.contract.adapter_facts import CARD
 from workers import models, selfcheck
 

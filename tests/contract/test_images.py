@@ -8,17 +8,18 @@ import docker
 import pytest
 from rich.console import Console
 
-from orchestrator import build, contest, sweep
-from orchestrator.catalogue import Catalogue
+from orchestrator.commands import compare, images, sweep
+from orchestrator.console.progress import View
 from orchestrator.engines import open_engine, upstream
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
-from orchestrator.progress import View
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.records.job import CheckRequest, check_job
+from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Environment, Model
-from orchestrator.wire import EVENTS, JOB, CheckRequest, JobFolder, check_job
 
 SIZE_OF = """
 import os, sys
@@ -137,13 +138,13 @@ def own_image(tmp_path_factory):
 def test_an_image_built_by_hand_is_checked_run_and_compared_by_its_digest(own_image, catalogue, tmp_path):
     name, image_id = own_image
     view, home = View(Console(file=io.StringIO())), Home(tmp_path / "home")
-    catalogue, (row,) = build.with_images(catalogue, {"numpy_ref": name}, "cpu", view.say)
+    catalogue, (row,) = images.with_images(catalogue, {"numpy_ref": name}, "cpu", view.say)
     arms = (row.subject, row.subject)
-    request = contest.request_for(REPOSITORY / "experiments/smoke.json", arms, 1, "", "cpu", "docker", catalogue, ())
+    request = compare.request_for(REPOSITORY / "experiments/smoke.json", arms, 1, "", "cpu", "docker", catalogue, ())
     result = sweep.sweep(request, catalogue, home, tmp_path / "reports", view)
     assert [trial.outcome.status for trial in result.stored.trials] == ["ok", "ok"]
     assert {trial.environment.location for trial in result.stored.trials} == {image_id}
     assert "numpy==2.4.6" in result.stored.trials[0].environment.freeze
-    (verdict,) = contest.result_of(home, result.stored)
+    (verdict,) = compare.result_of(home, result.stored)
     assert verdict["pairs"] == 1
     assert f"numpy_ref:image-{image_id[7:19]}" in result.report.read_text()

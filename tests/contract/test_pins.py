@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
 from orchestrator.home import REPOSITORY
+from orchestrator.planning.catalogue import Catalogue
 
 ROWS = Catalogue.load(REPOSITORY / "docker").rows()
 LOCKS = {f"{row.framework}/{row.requirements}": row for row in ROWS}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import wire
-from orchestrator.catalogue import Catalogue
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY
 from orchestrator.host import read_host
-from orchestrator.wire import JobFolder
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.records import run_folder
+from orchestrator.records.run_folder import JobFolder
 
 RECORDINGS = sorted(path.parent for path in Path(__file__).parents[1].glob("recordings/*/exit.json"))
 OK = next(path for path in RECORDINGS if path.name == "ok")
@@ -26,7 +26,7 @@ def launch(tmp_path):
     def of(recording):
         job_dir = tmp_path / f"job-{len(list(tmp_path.iterdir()))}"
         job_dir.mkdir()
-        shutil.copy(recording / wire.JOB, job_dir / wire.JOB)
+        shutil.copy(recording / run_folder.JOB, job_dir / run_folder.JOB)
         environment = JobFolder(recording).record().environment
         return Launch(environment, "workers.run", tmp_path, job_dir, None, (), 2**30, 60.0)
 
@@ -57,7 +57,7 @@ def test_a_recording_gives_the_events_it_has(recording, replay, launch):
 
 def test_events_arrive_one_tick_at_a_time(replay, launch):
     played, seen = launch(OK), []
-    tail = wire.Tail(played.job_dir / wire.EVENTS)
+    tail = run_folder.Tail(played.job_dir / run_folder.EVENTS)
     replay(OK).run(played, lambda: seen.append(len(list(tail.read()))))
     assert max(seen) == 1
     assert sum(seen) == len(JobFolder(OK).events())
@@ -92,8 +92,8 @@ def test_in_a_run_each_job_finds_its_own_recording(replay, launch, tmp_path):
 
 def test_a_job_that_was_not_recorded_is_refused(replay, launch, tmp_path):
     stranger = launch(OK)
-    job = json.loads((stranger.job_dir / wire.JOB).read_text())
-    (stranger.job_dir / wire.JOB).write_text(json.dumps({**job, "seed": 12345}))
+    job = json.loads((stranger.job_dir / run_folder.JOB).read_text())
+    (stranger.job_dir / run_folder.JOB).write_text(json.dumps({**job, "seed": 12345}))
     with pytest.raises(EngineError, match="holds no recording of the job in"):
         replay(OK.parent).run(stranger, nothing)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator import store as index
 from orchestrator.errors import StoreError
-from orchestrator.store import Store
+from orchestrator.records import store as index
+from orchestrator.records.store import Store
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from orchestrator import check, sweep
+from orchestrator.commands import check, sweep
+from orchestrator.console.progress import View
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.home import Home
-from orchestrator.progress import View
-from orchestrator.spec import load_spec
-from orchestrator.store import Store
+from orchestrator.planning.spec import load_spec
+from orchestrator.records.store import Store
 
 SPEC = {
     "name": "tiny",

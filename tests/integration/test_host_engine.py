@@ -11,11 +11,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from orchestrator import run, sweep
+from orchestrator.commands import sweep
+from orchestrator.console.progress import View
 from orchestrator.engines import open_engine, process
+from orchestrator.execution import environments
 from orchestrator.home import Home
 from orchestrator.host import read_host
-from orchestrator.progress import View
 from orchestrator.report import summary_rows
 from orchestrator.trial import Card
 
@@ -102,6 +103,6 @@ def test_a_trial_that_does_not_see_its_card_is_unsupported_and_never_falls_back(
     engine = open_engine(f"host:{python(device)}", home, read_host())
     environment = engine.prepare(catalogue.installed().resolve("pytorch", "gpu"), print)
     hidden = Card(index=0, uuid="GPU-of-nobody", name="none", memory_bytes=1, capability="9.0", driver="1")
-    outcome = run.probe(environment.on(hidden), engine, home)
+    outcome = environments.probe(environment.on(hidden), engine, home)
     assert (outcome.status, outcome.fault) == ("unsupported", "subject")
     assert outcome.reason == "device: torch sees no CUDA device, or was built without CUDA"

@@ -6,13 +6,13 @@ import time
 import pytest
 from rich.console import Console
 
+from orchestrator.console.progress import View
 from orchestrator.engines import open_engine
 from orchestrator.engines.installed import HostEngine
 from orchestrator.errors import EngineError
+from orchestrator.execution.environments import prepare
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
-from orchestrator.progress import View
-from orchestrator.run import prepare
 from orchestrator.trial import Exit, Outcome
 
 CNTK, ORACLE = ("cntk", "host", "cpu"), ("numpy_ref", "host", "cpu")

@@ -14,16 +14,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from orchestrator import contest, sweep
-from orchestrator.catalogue import Catalogue
+from orchestrator.commands import compare, sweep
+from orchestrator.console.progress import View
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
-from orchestrator.progress import View
-from orchestrator.store import Store
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.records.store import Store
 from orchestrator.trial import Exit
 
 SPEC = {
@@ -177,7 +177,7 @@ class Refusing(VirtualenvEngine):
 
 
 def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
-    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Refusing(home, host))
+    monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Refusing(home, host))
     result, said = run(fresh, catalogue, allow_unverified=True)
     outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.stored.trials]
     assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
@@ -203,15 +203,15 @@ class OnCard(Refusing):
 def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(fresh, catalogue, monkeypatch, nvml):
     nvml("t4")
     cards, _ = read_cards()
-    monkeypatch.setattr("orchestrator.run.LEASES", fresh[0].root)
+    monkeypatch.setattr("orchestrator.execution.locks.LEASES", fresh[0].root)
     rows = catalogue.rows(frameworks=("numpy_ref",))
     foreign = replace(rows[0], framework="tiny", device="gpu")
     known = Catalogue(
         {"numpy_ref": rows, "tiny": (foreign,)},
         {name: dict.fromkeys(("cpu", "gpu"), "1.0") for name in ("numpy_ref", "tiny")},
     )
-    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: OnCard(home, host))
-    monkeypatch.setattr("orchestrator.sweep.read_host", lambda: read_host().model_copy(update={"gpus": cards}))
+    monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: OnCard(home, host))
+    monkeypatch.setattr("orchestrator.commands.sweep.read_host", lambda: read_host().model_copy(update={"gpus": cards}))
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "tiny"], "devices": ["cpu", "gpu"], "seeds": [0]}
     fresh[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
     result, _ = run(fresh, known)
@@ -247,7 +247,7 @@ class Broken(VirtualenvEngine):
 def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monkeypatch):
     environment = VirtualenvEngine(world[0], read_host()).prepare(catalogue.resolve("numpy_ref", "cpu"), print)
     monkeypatch.setattr(Broken, "prepare", lambda self, row, say: environment)
-    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Broken(home, host))
+    monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Broken(home, host))
     world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "seeds": [0, 1, 2, 3, 4]}}))
     with pytest.raises(EngineError, match="3 trials in a row failed because of this machine"):
         run(world, catalogue, allow_unverified=True)
@@ -264,7 +264,7 @@ def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, cata
                 raise EngineError("no wheel for this machine")
             return super().prepare(row, say)
 
-    monkeypatch.setattr("orchestrator.run.open_engine", lambda name, home, host: Partial(home, host))
+    monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Partial(home, host))
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "pytorch"], "seeds": [0]}
     world[1].write_text(json.dumps({**SPEC, "axes": axes}))
     result, _ = run(world, catalogue)
@@ -341,7 +341,9 @@ def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
 
 
 def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogue, monkeypatch):
-    monkeypatch.setattr("orchestrator.run.worries", lambda host, load, memory_bytes: ["The machine is busy."])
+    monkeypatch.setattr(
+        "orchestrator.execution.session.worries", lambda host, load, memory_bytes: ["The machine is busy."]
+    )
     with pytest.raises(EngineError, match=r"--strict refuses to time anything here\. The machine is busy\."):
         run(world, catalogue, is_strict=True)
     _, said = run(world, catalogue)
@@ -351,13 +353,13 @@ def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogu
 def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
     home, spec, reports = world
     arms = ("numpy_ref:1.0", "numpy_ref:1.0")
-    request = contest.request_for(spec, arms, 2, "", "cpu", "virtualenv", catalogue, ())
+    request = compare.request_for(spec, arms, 2, "", "cpu", "virtualenv", catalogue, ())
     request = replace(request, changes={**request.changes, "axes.seeds": [0], "measure.warmup_steps": 0})
     result = sweep.sweep(request, catalogue, home, reports, View(Console(file=io.StringIO())))
-    (row,) = contest.result_of(home, result.stored)
+    (row,) = compare.result_of(home, result.stored)
     assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
     assert row["words"].startswith("no verdict from fewer than 6 pairs")
     assert row["noise_floor"] is None  # two pairs are too few to tell one
     run_id = result.stored.facts.run_id
-    assert contest.recorded(home, run_id, run_id) == [row]
-    assert contest.recorded(home, "numpy_ref:1.0", run_id) is None
+    assert compare.recorded(home, run_id, run_id) == [row]
+    assert compare.recorded(home, "numpy_ref:1.0", run_id) is None

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import build
-from orchestrator.catalogue import Catalogue, chosen
+from orchestrator.commands import images as commands
 from orchestrator.engines import images
 from orchestrator.engines.images import ImageFacts
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import CatalogueError, EngineError
 from orchestrator.host import read_host
+from orchestrator.planning.catalogue import Catalogue, chosen
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 OWN = "sha256:" + "ab" * 32
@@ -75,42 +75,42 @@ def rows(tmp_path):
 @pytest.fixture
 def daemon(monkeypatch):
     fake = FakeDaemon()
-    monkeypatch.setattr(build, "open_builder", lambda: fake)
+    monkeypatch.setattr(commands, "open_builder", lambda: fake)
     return fake
 
 
 def test_what_is_missing_is_built(rows, home, daemon):
-    build.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
     assert sorted(daemon.images) == ["waymark/alpha:1-cpu", "waymark/beta:1-cpu"]
 
 
 def test_nothing_changed_means_nothing_built(rows, home, daemon):
-    build.build_images(rows, home, print)
-    build.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
     assert len(daemon.recipes) == 2
 
 
 def test_a_changed_recipe_is_built_again(rows, home, daemon):
-    build.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
     (rows[0].folder / "Dockerfile").write_text("FROM scratch AS cpu\nUSER 1\n")
-    build.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
     assert [recipe.reference for recipe in daemon.recipes[2:]] == ["waymark/alpha:1-cpu"]
 
 
 def test_variants_of_one_recipe_share_its_image(rows, home, daemon):
-    build.build_images((rows[0], replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})), home, print)
+    commands.build_images((rows[0], replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})), home, print)
     assert len(daemon.recipes) == 1
     assert daemon.images["waymark/alpha:1-tuned-cpu"] == daemon.images["waymark/alpha:1-cpu"]
 
 
 def test_the_recipe_is_told_python_and_pins(rows, home, daemon):
-    build.build_images(rows[:1], home, print)
+    commands.build_images(rows[:1], home, print)
     args = {key: value for key, value in daemon.recipes[0].args.items() if not key.startswith("PIP_")}
     assert args == {"PYTHON": "3.11", "REQUIREMENTS": "pins.txt"}
 
 
 def test_the_lock_remembers_what_each_row_became(rows, home, daemon):
-    build.build_images(rows, home, print)
+    commands.build_images(rows, home, print)
     lock = json.loads((rows[0].folder.parent / "lock.json").read_text())
     assert {row: entry["image"] for row, entry in lock.items()} == {
         row.label: daemon.images[images.reference(row)].id for row in rows
@@ -119,7 +119,7 @@ def test_the_lock_remembers_what_each_row_became(rows, home, daemon):
 
 def test_progress_is_the_builders_steps_without_its_noise(rows, home, daemon):
     said = []
-    build.build_images(rows[:1], home, said.append)
+    commands.build_images(rows[:1], home, said.append)
     assert "alpha:1 cpu: Step 1/2 : FROM scratch" in said
     assert not any("--->" in line for line in said)
 
@@ -127,7 +127,7 @@ def test_progress_is_the_builders_steps_without_its_noise(rows, home, daemon):
 def test_a_failed_build_names_its_row_and_log_and_quotes_the_end(rows, home, daemon):
     daemon.why, daemon.output = "the build failed", ["Step 1/2 : RUN false", "it returned a non-zero code: 1"]
     with pytest.raises(EngineError) as caught:
-        build.build_images(rows[:1], home, print)
+        commands.build_images(rows[:1], home, print)
     log = home.logs / "alpha-1-cpu.image.log"
     assert str(caught.value) == (
         f"alpha:1 cpu: the build failed. The whole log is {log}; it ends:\n"
@@ -138,13 +138,13 @@ def test_a_failed_build_names_its_row_and_log_and_quotes_the_end(rows, home, dae
 def test_a_distribution_that_no_index_has_brings_its_hint(rows, home, daemon):
     daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for torch==2.13.0+cpu"]
     with pytest.raises(EngineError, match=HINT):
-        build.build_images(rows[:1], home, print)
+        commands.build_images(rows[:1], home, print)
 
 
 def test_another_failure_brings_no_hint(rows, home, daemon):
     daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for filelock==4.2.11"]
     with pytest.raises(EngineError) as caught:
-        build.build_images(rows[:1], home, print)
+        commands.build_images(rows[:1], home, print)
     assert HINT not in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_one_failed_row_does_not_keep_the_others_from_being_built(rows, home, da
     broken = replace(rows[0], disk_mb=10**12)
     daemon.folder = rows[0].folder
     with pytest.raises(EngineError, match=r"alpha:1 cpu needs 1000000000\.0 GB free"):
-        build.build_images((broken, rows[1]), home, print)
+        commands.build_images((broken, rows[1]), home, print)
     assert list(daemon.images) == ["waymark/beta:1-cpu"]
 
 
@@ -162,47 +162,47 @@ def test_variants_are_chosen_by_framework(rows, tmp_path):
 
 
 def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):
-    assert {row["state"] for row in build.listing(Catalogue.load(tmp_path / "docker"))} == {"not built"}
+    assert {row["state"] for row in commands.listing(Catalogue.load(tmp_path / "docker"))} == {"not built"}
 
 
 def proofs(tmp_path):
-    return [row["proof"] for row in build.listing(Catalogue.load(tmp_path / "docker"))]
+    return [row["proof"] for row in commands.listing(Catalogue.load(tmp_path / "docker"))]
 
 
 def test_a_row_that_was_built_here_is_proven_and_says_when(rows, home, daemon, tmp_path):
-    build.build_images(rows[:1], home, print)
+    commands.build_images(rows[:1], home, print)
     assert proofs(tmp_path) == ["proven 2026-11-22", "unproven: never built here"]
 
 
 def test_the_lock_proves_a_row_whose_image_is_gone(rows, home, daemon, tmp_path):
-    build.build_images(rows[:1], home, print)
+    commands.build_images(rows[:1], home, print)
     daemon.images.clear()
     assert proofs(tmp_path)[0] == "proven 2026-11-22"
 
 
 def test_another_recipe_proves_nothing(rows, home, daemon, tmp_path):
-    build.build_images(rows[:1], home, print)
+    commands.build_images(rows[:1], home, print)
     (rows[0].folder / "Dockerfile").write_text("FROM scratch AS cpu\nUSER 1\n")
     assert proofs(tmp_path)[0] == "unproven: never built here"
 
 
 def test_a_variant_is_proven_by_another_of_the_same_recipe(rows, home, daemon):
-    build.build_images(rows[:1], home, print)
-    (listed,) = build.outlook([replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})])
+    commands.build_images(rows[:1], home, print)
+    (listed,) = commands.outlook([replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})])
     assert (listed["state"], listed["proof"]) == ("not built", "proven 2026-11-22")
 
 
 def test_an_unproven_row_may_say_why(rows, daemon):
-    (listed,) = build.outlook([replace(rows[0], unproven="its archive could not be reached")])
+    (listed,) = commands.outlook([replace(rows[0], unproven="its archive could not be reached")])
     assert listed["proof"] == "unproven: never built here; its archive could not be reached"
 
 
 def test_a_retired_row_is_listed_with_the_evidence_and_never_built(rows, home, daemon):
     row = replace(rows[0], retired="its wheel was deleted from the index in 2025")
-    (listed,) = build.outlook([row])
+    (listed,) = commands.outlook([row])
     assert listed["proof"] == "retired: its wheel was deleted from the index in 2025"
     with pytest.raises(EngineError, match=r"alpha:1 cpu is retired: its wheel was deleted from the index in 2025\."):
-        build.build_images([row], home, print)
+        commands.build_images([row], home, print)
     assert daemon.recipes == []
 
 
@@ -216,8 +216,8 @@ def test_rows_are_listed_where_no_daemon_answers(rows, monkeypatch):
     def no_daemon():
         raise EngineError("Docker does not answer at unix:///nowhere.")
 
-    monkeypatch.setattr(build, "open_builder", no_daemon)
-    assert [(row["row"], row["state"]) for row in build.outlook(rows)] == [
+    monkeypatch.setattr(commands, "open_builder", no_daemon)
+    assert [(row["row"], row["state"]) for row in commands.outlook(rows)] == [
         ("alpha:1 cpu", "unknown: Docker does not answer"),
         ("beta:1 cpu", "unknown: Docker does not answer"),
     ]
@@ -244,7 +244,7 @@ def test_the_users_indexes_reach_the_build(listing, args):
 def own(daemon, tmp_path, name="mine:tuned"):
     daemon.images.setdefault(name, ImageFacts(OWN, 10**7, "2026-11-22T01:02:03Z", {}, ()))
     daemon.images[OWN] = daemon.images[name]
-    return build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": name}, "cpu", print)
+    return commands.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": name}, "cpu", print)
 
 
 def test_a_users_image_is_a_variant_named_by_its_digest(rows, daemon, tmp_path):
@@ -260,19 +260,19 @@ def test_a_users_image_is_run_as_it_is(rows, home, daemon, tmp_path):
 
 
 def test_a_users_image_that_is_not_here_is_pulled(rows, daemon, tmp_path):
-    build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "far/away:1"}, "cpu", print)
+    commands.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "far/away:1"}, "cpu", print)
     assert daemon.pulled == ["far/away:1"]
 
 
 def test_an_image_that_nobody_has_is_named(rows, daemon, tmp_path):
     with pytest.raises(EngineError, match="there is no image 'nowhere:1' here"):
-        build.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "nowhere:1"}, "cpu", print)
+        commands.with_images(Catalogue.load(tmp_path / "docker"), {"alpha": "nowhere:1"}, "cpu", print)
 
 
 def test_an_image_for_an_unknown_framework_is_refused(rows, daemon, tmp_path):
     daemon.images["mine:tuned"] = ImageFacts(OWN, 1, "2026-11-22", {}, ())
     with pytest.raises(CatalogueError, match="Known frameworks: alpha, beta"):
-        build.with_images(Catalogue.load(tmp_path / "docker"), {"gamma": "mine:tuned"}, "cpu", print)
+        commands.with_images(Catalogue.load(tmp_path / "docker"), {"gamma": "mine:tuned"}, "cpu", print)
 
 
 def test_the_virtualenv_engine_does_not_run_an_image(rows, home, daemon, tmp_path):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 import workers
-from orchestrator.catalogue import Catalogue
 from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
-from orchestrator.row import numbers, pins_sha256, recipe_sha256, resolve_env, resolve_expects
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import numbers, pins_sha256, recipe_sha256, resolve_env, resolve_expects
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 TABLE = f'default = "1.5"\n["1.5".cpu]\n{ROW}["1.5-mkl".cpu]\n{ROW}env = {{ OMP_NUM_THREADS = "{{physical_cores}}" }}\n'

@@ -2,9 +2,10 @@
 
 import pytest
 
-from orchestrator.collect import decide
+from orchestrator.execution.outcome import decide
+from orchestrator.records.event import Event
+from orchestrator.records.job import Job
 from orchestrator.trial import Exit
-from orchestrator.wire import Event, Job
 from workers import protocol
 
 JOB = Job(

@@ -2,14 +2,16 @@
 
 import pytest
 
-from orchestrator import compare, contest, flags
-from orchestrator.compare import Floor, Floors
+from orchestrator.analysis import comparison
+from orchestrator.analysis.comparison import Floor, Floors
+from orchestrator.analysis.stats import Ratio
+from orchestrator.commands import compare
+from orchestrator.console import flags
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.home import REPOSITORY
-from orchestrator.plan import expand
-from orchestrator.spec import load_spec
-from orchestrator.stats import Ratio
-from orchestrator.stored import StoredRun, StoredTrial
+from orchestrator.planning.plan import expand
+from orchestrator.planning.spec import load_spec
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 
@@ -35,25 +37,25 @@ def test_variants_of_one_run_are_paired_by_question():
     stored = run(
         timed("1.5", 0.1), timed("1.5-mkl", 0.05), timed("1.5", 0.2, repeat=1), timed("1.5-mkl", 0.1, repeat=1)
     )
-    ((baseline, candidate),) = compare.variants_of(stored, "mxnet:1.5", "mxnet:1.5-mkl").values()
+    ((baseline, candidate),) = comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.5-mkl").values()
     assert [steps[0] for steps in baseline] == [0.1, 0.2]
     assert [steps[0] for steps in candidate] == [0.05, 0.1]
 
 
 def test_only_steps_after_the_warm_up_count():
-    ((baseline, _),) = compare.variants_of(run(timed(), timed("1.9")), "mxnet:1.5", "mxnet:1.9").values()
+    ((baseline, _),) = comparison.variants_of(run(timed(), timed("1.9")), "mxnet:1.5", "mxnet:1.9").values()
     assert len(baseline[0]) == 10  # of 30, 20 of them warm-up
 
 
 def test_an_a_a_control_pairs_each_repeat_with_the_next_and_changes_sides_each_time():
     stored = run(*(timed("1.5", 0.1 * (repeat + 1), repeat=repeat) for repeat in range(4)))
-    ((first, second),) = compare.variants_of(stored, "mxnet:1.5", "mxnet:1.5").values()
+    ((first, second),) = comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.5").values()
     assert [steps[0] for steps in first] == pytest.approx([0.1, 0.4])
     assert [steps[0] for steps in second] == pytest.approx([0.2, 0.3])
 
 
 def test_two_runs_are_paired_by_question():
-    ((baseline, candidate),) = compare.runs_of(run(timed("1.5", 0.1)), run(timed("1.9", 0.2))).values()
+    ((baseline, candidate),) = comparison.runs_of(run(timed("1.5", 0.1)), run(timed("1.9", 0.2))).values()
     assert (baseline[0][0], candidate[0][0]) == (0.1, 0.2)
 
 
@@ -67,7 +69,7 @@ def test_two_runs_are_paired_by_question():
 )
 def test_runs_that_do_not_compare_are_refused_with_the_reason(first, second, said):
     with pytest.raises(SpecError, match=said):
-        compare.runs_of(first, second)
+        comparison.runs_of(first, second)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +82,12 @@ def test_runs_that_do_not_compare_are_refused_with_the_reason(first, second, sai
 )
 def test_a_trial_without_a_sound_number_is_refused_by_name(bad, said):
     with pytest.raises(SpecError, match=rf"mxnet:1\.9 ResNet-20@32 .* {said}"):
-        compare.variants_of(run(timed("1.5"), bad), "mxnet:1.5", "mxnet:1.9")
+        comparison.variants_of(run(timed("1.5"), bad), "mxnet:1.5", "mxnet:1.9")
 
 
 def rows_of(seconds, floors=NO_FLOORS):
     stored = run(*pairs_of([("1.5", 0.1), ("1.9", seconds)]))
-    (row,) = compare.rows(compare.variants_of(stored, "mxnet:1.5", "mxnet:1.9"), floors)
+    (row,) = comparison.rows(comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.9"), floors)
     return row
 
 
@@ -147,7 +149,7 @@ class Recorded:
 
 def test_the_floor_is_of_the_newest_control_of_each_framework_on_this_machine_with_six_pairs():
     calm, wild = [0.1] * 12, [0.1, 0.11, 0.12, 0.09] * 3
-    floors = compare.noise_floors(
+    floors = comparison.noise_floors(
         Recorded(
             control("too few", *calm[:10]),
             control("elsewhere", *wild, host="there"),
@@ -170,18 +172,18 @@ def test_several_cells_have_a_geometric_mean():
         for repeat in range(6)
         for variant, seconds in (("1.5", 0.1), ("1.9", 0.0125))
     ]
-    *_, mean = compare.rows(compare.variants_of(run(*trials), "mxnet:1.5", "mxnet:1.9"), NO_FLOORS)
+    *_, mean = comparison.rows(comparison.variants_of(run(*trials), "mxnet:1.5", "mxnet:1.9"), NO_FLOORS)
     assert (mean["cell"], mean["ratio"]) == ("geometric mean", pytest.approx(4.0))
 
 
 def test_fewer_than_six_pairs_say_so():
-    assert compare.words(Ratio(2.0, 1.9, 2.1, 3, 0.0), "unclear").startswith(
+    assert comparison.words(Ratio(2.0, 1.9, 2.1, 3, 0.0), "unclear").startswith(
         "no verdict from fewer than 6 pairs: 2.000"
     )
 
 
 def request_for(*arms, pairs=3, cells="", device="cpu", catalogue):
-    return contest.request_for(SPEC, arms, pairs, cells, device, None, catalogue, ())
+    return compare.request_for(SPEC, arms, pairs, cells, device, None, catalogue, ())
 
 
 def plan_of(request, catalogue, host):

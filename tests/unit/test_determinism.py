@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.determinism import Layer, grade
-from orchestrator.timeline import read_timeline
+from orchestrator.analysis.reproducibility import Layer, grade
+from orchestrator.records.timeline import read_timeline
 from tests import fake_run as fake
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.doctor import cards
+from orchestrator.commands.doctor import cards
 from orchestrator.host.card import read_cards
 from tests.unit.test_host import machine
 

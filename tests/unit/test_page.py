@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator import report
-from orchestrator.compare import Floor, Floors
+from orchestrator.analysis.comparison import Floor, Floors
 from orchestrator.home import Home
-from orchestrator.stored import StoredRun
+from orchestrator.records.stored import StoredRun
 from orchestrator.trial import Exit
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched

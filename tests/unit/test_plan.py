@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host import HostFacts
-from orchestrator.plan import crowded, expand
-from orchestrator.row import Cuda
-from orchestrator.spec import load_spec
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import Cuda
+from orchestrator.planning.plan import crowded, expand
+from orchestrator.planning.spec import load_spec
+from orchestrator.records.job import train_job
 from orchestrator.trial import Card
-from orchestrator.wire import train_job
 from tests import fake_run as fake
 
 FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host.card import read_cards
-from orchestrator.preflight import card_for, cards_for, narrowed, unfit, why_not
-from orchestrator.row import Cuda
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.gpu_fit import card_for, cards_for, narrowed, unfit, why_not
+from orchestrator.planning.image_row import Cuda
 from orchestrator.trial import Card
 from tests.unit.test_host import machine
 

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from orchestrator import report
+from orchestrator.records.stored import CheckRow, StoredTrial
 from orchestrator.report import html, tables
-from orchestrator.report.doubts import doubts
-from orchestrator.stored import CheckRow, StoredTrial
+from orchestrator.report.caveats import doubts
+from orchestrator.report.text import tiny
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
 
@@ -210,4 +211,4 @@ def test_numbers_have_three_significant_figures(value, text):
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (2.14e-6, "2.1e-6"), (1e-12, "1.0e-12")])
 def test_differences_are_short(value, text):
-    assert html.tiny(value) == text
+    assert tiny(value) == text

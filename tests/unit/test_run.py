@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from orchestrator import run
 from orchestrator.errors import EngineError
+from orchestrator.execution import locks
 from orchestrator.trial import Card
 
 FIRST, SECOND = (
@@ -16,12 +16,12 @@ FIRST, SECOND = (
 
 @pytest.fixture(autouse=True)
 def leases(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "LEASES", tmp_path)
+    monkeypatch.setattr(locks, "LEASES", tmp_path)
     return tmp_path
 
 
 def test_a_card_that_is_leased_is_refused_in_one_sentence_with_a_way_on():
-    with run.lease([FIRST]), pytest.raises(EngineError) as caught, run.lease([SECOND, FIRST]):
+    with locks.lease([FIRST]), pytest.raises(EngineError) as caught, locks.lease([SECOND, FIRST]):
         pass
     assert str(caught.value) == (
         "GPU 0 (Tesla T4) is leased to another run of this machine. "
@@ -30,31 +30,31 @@ def test_a_card_that_is_leased_is_refused_in_one_sentence_with_a_way_on():
 
 
 def test_another_card_can_be_leased_beside_it():
-    with run.lease([FIRST]), run.lease([SECOND]):
+    with locks.lease([FIRST]), locks.lease([SECOND]):
         pass
 
 
 def test_a_lease_that_was_refused_holds_nothing_back():
-    with run.lease([FIRST]), pytest.raises(EngineError), run.lease([SECOND, FIRST]):
+    with locks.lease([FIRST]), pytest.raises(EngineError), locks.lease([SECOND, FIRST]):
         pass
-    with run.lease([SECOND]):
+    with locks.lease([SECOND]):
         pass
 
 
 def test_a_lease_ends_with_the_run():
     for _ in range(2):
-        with run.lease([FIRST, SECOND]):
+        with locks.lease([FIRST, SECOND]):
             pass
 
 
 def test_a_run_without_cards_leases_none(leases):
-    with run.lease([]):
+    with locks.lease([]):
         assert list(leases.iterdir()) == []
 
 
 def test_a_link_in_the_place_of_a_lease_is_not_followed(leases):
     (leases / "waymark-GPU-0.lock").symlink_to(leases / "precious")
-    with pytest.raises(EngineError, match=r"cannot be leased: .* does not open"), run.lease([FIRST]):
+    with pytest.raises(EngineError, match=r"cannot be leased: .* does not open"), locks.lease([FIRST]):
         pass
     assert not (leases / "precious").exists()
 
@@ -62,5 +62,5 @@ def test_a_link_in_the_place_of_a_lease_is_not_followed(leases):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file from everybody and read it all the same")
 def test_a_lease_needs_no_more_than_to_read_the_file(leases):
     (leases / "waymark-GPU-0.lock").touch(mode=0o444)
-    with run.lease([FIRST]):
+    with locks.lease([FIRST]):
         pass

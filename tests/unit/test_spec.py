@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
-from orchestrator.spec import load_spec, schema_text
+from orchestrator.planning.spec import load_spec, schema_text
 
 EXPERIMENTS = REPOSITORY / "experiments"
 FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")

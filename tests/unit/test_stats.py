@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 
-from orchestrator import stats
+from orchestrator.analysis import stats
 
 
 def test_summary_takes_the_middle_step_after_the_warm_up():

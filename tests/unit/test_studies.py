@@ -7,11 +7,11 @@ import json
 import pytest
 
 from orchestrator import report
-from orchestrator.compare import Floor, Floors
+from orchestrator.analysis.comparison import Floor, Floors
+from orchestrator.records.run_folder import Skip
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.studies import StudyTable, answers
-from orchestrator.stored import StoredRun, StoredTrial
 from orchestrator.trial import Dataset, Measure, Model, Outcome
-from orchestrator.wire import Skip
 from tests import fake_run as fake
 
 TIMEOUT = Outcome(status="timeout", fault="subject", reason="still running after 60 s")

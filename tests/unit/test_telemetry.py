@@ -4,12 +4,13 @@ import time
 
 import pytest
 
+from orchestrator.analysis.utilisation import NUMBERS, epoch_joules, numbers, thinned, throttled
 from orchestrator.host import Telemetry, telemetry
 from orchestrator.host.card import read_cards
 from orchestrator.host.telemetry import Sampler
-from orchestrator.telemetry import NUMBERS, epoch_joules, numbers, thinned, throttled
-from orchestrator.timeline import read_timeline
-from orchestrator.wire import CardSample, JobFolder, Sample, read_samples
+from orchestrator.records.run_folder import JobFolder
+from orchestrator.records.sample import CardSample, Sample, read_samples
+from orchestrator.records.timeline import read_timeline
 from tests import fake_run as fake
 
 

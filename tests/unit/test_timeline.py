@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.timeline import read_timeline
+from orchestrator.records.timeline import read_timeline
 from tests import fake_run as fake
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.catalogue import Catalogue
 from orchestrator.engines import images, upstream
 from orchestrator.errors import CatalogueError, EngineError
-from orchestrator.row import Source
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import Source
 
 ROW = 'stage = "cpu"\npython = "3.6"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 NOWHERE = "https://localhost:1/none"

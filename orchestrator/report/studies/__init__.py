@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from orchestrator.compare import Floors
+from orchestrator.analysis.comparison import Floors
+from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
 from orchestrator.report.studies.beside import beside_the_paper
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.pairs import pairs_section
 from orchestrator.report.studies.section import Section, StudyTable
-from orchestrator.stored import StoredRun
 from orchestrator.trial import Study
 
 __all__ = ["Section", "StudyTable", "answers", "beside_the_paper"]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable
 from orchestrator.report.tables import summary_rows
-from orchestrator.stored import StoredRun
 
 
 def beside_the_paper(stored: StoredRun) -> Section | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from orchestrator.determinism import Grade, grade
+from orchestrator.analysis.reproducibility import Grade, grade
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
-from orchestrator.stored import StoredRun, StoredTrial
 
 
 def determinism(stored: StoredRun) -> Section:

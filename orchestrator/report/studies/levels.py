@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator import stats
-from orchestrator.compare import Floors
+from orchestrator.analysis import stats
+from orchestrator.analysis.comparison import Floors
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.loaders import longer
 from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent
-from orchestrator.stored import StoredRun, StoredTrial
 from orchestrator.trial import Trial
 
 Place = tuple[str, str]

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator import stats
-from orchestrator.compare import Floors
+from orchestrator.analysis import stats
+from orchestrator.analysis.comparison import Floors
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
-from orchestrator.stored import StoredRun, StoredTrial
 
 Place = tuple[str, str]
 

@@ -1,10 +1,10 @@
 """What each setting bought: pairs of builds in one run, judged as one family, beside the paper's tuning table."""
 
-from orchestrator import compare
-from orchestrator.compare import Floors
+from orchestrator.analysis import comparison
+from orchestrator.analysis.comparison import Floors
+from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Row, Section, StudyTable
-from orchestrator.stored import StoredRun
 
 TUNED_CELL = "IDSIA@48"
 """Where the paper's tuning was timed."""
@@ -14,7 +14,7 @@ def pairs_section(stored: StoredRun, floors: Floors) -> Section | None:
     """All pairs that the spec names; None if it names none."""
     if not stored.facts.pairs:
         return None
-    rows = [_with_paper(row) for row in compare.family(stored, stored.facts.pairs, floors)]
+    rows = [_with_paper(row) for row in comparison.family(stored, stored.facts.pairs, floors)]
     is_tuning = stored.facts.study == "build-flags"
     headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
     headings |= {"pairs": "pairs", "noise_floor": "noise floor"} | ({"paper": "the paper's"} if is_tuning else {})

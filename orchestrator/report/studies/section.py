@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from orchestrator.records.stored import StoredTrial
 from orchestrator.report.text import figures3, percent
-from orchestrator.stored import StoredTrial
 
 Row = dict[str, Any]
 Key = TypeVar("Key")

@@ -1,0 +1,282 @@
+"""Build A against build B: pairs of trials that answer one question, their ratio with its interval, and a verdict.
+
+A pair is two fresh processes; two variants of one run stood next to each other in time, two runs did not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orchestrator.analysis import stats
+from orchestrator.errors import SpecError
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.trial import Device, Trial
+
+Pairs = tuple[list[stats.Array], list[stats.Array]]
+"""Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""
+
+Pair = tuple[str, str]
+"""Subjects: baseline and candidate."""
+
+MEAN = "geometric mean"
+
+
+class Place(NamedTuple):
+    """Where pairs were timed."""
+
+    framework: str
+    cell: str
+    device: Device
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What chance makes of a comparison: a factor, and the A/A control that showed it."""
+
+    factor: float
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Floors:
+    """The noise floors of one machine, by framework and device: one framework is steadier than another."""
+
+    controls: Mapping[tuple[str, Device], Floor] = field(default_factory=dict)
+
+    def of(self, framework: str, device: Device) -> Floor | None:
+        """Its own; if it has none, the largest of the other frameworks' on that device; None without any."""
+        own = self.controls.get((framework, device))
+        return own or _largest(floor for (_, where), floor in self.controls.items() if where == device)
+
+    def factor(self, trial: Trial) -> float:
+        """What a ratio of such trials has to exceed; 1 if nothing is known."""
+        found = self.of(trial.framework, trial.device)
+        return found.factor if found else 1.0
+
+    def words(self, trials: Iterable[StoredTrial]) -> str:
+        """A sentence that names the floor of each of their frameworks and devices, and the control that it is from."""
+        if not self.controls:
+            return "No A/A control of this machine is on record (compare a build with itself): its noise is not known."
+        said = []
+        for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
+            floor = self.of(framework, device)
+            borrowed = "" if (framework, device) in self.controls else ", another framework's control"
+            known = (
+                f"{floor.factor:.3f}x, from {floor.run_id}{borrowed}" if floor else "not known, for want of a control"
+            )
+            said.append(f"{framework} {device} {known}")
+        return f"Noise floor of this machine: {'; '.join(said)}."
+
+
+class Measured(NamedTuple):
+    """What is to be judged: one cell's ratio or the mean's, and the floor that it has to exceed."""
+
+    cell: str
+    ratio: stats.Ratio
+    floor: Floor | None
+
+
+def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[Place, Pairs]:
+    """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next (AB, BA ...).
+
+    Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
+    """
+    return _of_subjects(stored.trials, baseline, candidate)
+
+
+def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[Place, Pairs]:
+    trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
+    if baseline == candidate:
+        # the sides change places from pair to pair: a drift of the machine falls on both alike
+        sides = [[one for one in trials if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
+        return _joined(*({_question(one, one.trial.repeat // 2): one for one in side} for side in sides))
+    sides = [[one for one in trials if one.trial.subject == subject] for subject in (baseline, candidate)]
+    return _joined(*({one.trial.key: one for one in side} for side in sides))
+
+
+def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[Place, Pairs]:
+    """Pairs of two runs, by cell: trials that answer the same question, one of each.
+
+    Raises SpecError if they ran on other machines, share no question, or hold several variants of one framework.
+    """
+    hosts = [run.facts.host.get("hostname_sha256") for run in (baseline, candidate)]
+    if hosts[0] != hosts[1]:
+        raise SpecError(
+            f"{baseline.facts.run_id} and {candidate.facts.run_id} ran on different machines; their times say nothing "
+            "of each other."
+        )
+    sides = []
+    for run in (baseline, candidate):
+        by_key = {one.trial.key: one for one in _sound(run.trials)}
+        if len(by_key) < len(run.trials):
+            raise SpecError(
+                f"{run.facts.run_id} holds several variants that answer one question; compare them by name, "
+                "for example: invoke compare mxnet:1.5 mxnet:1.5-mkl"
+            )
+        sides.append(by_key)
+    return _joined(*sides)
+
+
+def rows(cells: Mapping[Place, Pairs], floors: Floors) -> list[dict[str, object]]:
+    """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
+    judged = _judged([_measured(" ".join(place), place, runs, floors) for place, runs in cells.items()])
+    return judged + (_judged([_mean(cells, floors)]) if len(cells) > 1 else [])
+
+
+def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dict[str, object]]:
+    """The rows of several pairs of subjects of one run, cell by cell, and each pair's geometric mean.
+
+    All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
+    not run at all, is a row that says why.
+    """
+    found: dict[Pair, dict[Place, Pairs]] = {}
+    rows: dict[tuple[Pair, str], dict[str, object]] = {}
+    for pair in pairs:
+        found[pair] = {}
+        for cell, trials in _by_cell(stored, pair).items():
+            try:
+                found[pair] |= _side_by_side(stored, trials, pair)
+            except SpecError as error:
+                rows[pair, cell] = _no_row(cell, str(error))
+    timed = [
+        (pair, _measured(f"{place.cell} {place.device}", place, runs, floors))
+        for pair, cells in found.items()
+        for place, runs in cells.items()
+    ]
+    means = [(pair, _mean(cells, floors)) for pair, cells in found.items() if len(cells) > 1]
+    for members in (timed, means):
+        judged = _judged([measured for _, measured in members])
+        rows |= {(pair, one.cell): row for (pair, one), row in zip(members, judged, strict=True)}
+    return [
+        {"baseline": pair[0], "candidate": pair[1], **row}
+        for pair in pairs
+        for (of, _), row in rows.items()
+        if of == pair
+    ]
+
+
+def _judged(members: Sequence[Measured]) -> list[dict[str, object]]:
+    """A row for each, all of them one family."""
+    factors = [one.floor.factor if one.floor else 1.0 for one in members]
+    verdicts = stats.verdicts([one.ratio for one in members], factors)
+    return [_row(one, verdict) for one, verdict in zip(members, verdicts, strict=True)]
+
+
+def _measured(cell: str, place: Place, runs: Pairs, floors: Floors) -> Measured:
+    baseline, candidate = runs
+    return Measured(cell, stats.paired_ratio(candidate, baseline), floors.of(place.framework, place.device))
+
+
+def _mean(cells: Mapping[Place, Pairs], floors: Floors) -> Measured:
+    ratio = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
+    return Measured(MEAN, ratio, _largest(floors.of(place.framework, place.device) for place in cells))
+
+
+def _largest(floors: Iterable[Floor | None]) -> Floor | None:
+    return max((floor for floor in floors if floor), key=lambda floor: floor.factor, default=None)
+
+
+def _by_cell(stored: StoredRun, pair: Pair) -> dict[str, list[StoredTrial]]:
+    """The trials of both subjects, by cell and device; 'all' without any if neither has one."""
+    cells: dict[str, list[StoredTrial]] = {}
+    for one in stored.trials:
+        if one.trial.subject in pair:
+            cells.setdefault(f"{one.trial.cell} {one.trial.device}", []).append(one)
+    return cells or {"all": []}
+
+
+def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) -> dict[Place, Pairs]:
+    """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that is not sound."""
+    absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
+    if absent:
+        reasons = {f"{skip.framework}:{skip.variant}": skip.reason for skip in stored.facts.skips}
+        raise SpecError(f"{absent[0]} did not run{': ' if absent[0] in reasons else ''}{reasons.get(absent[0], '')}")
+    return _of_subjects(trials, *pair)
+
+
+def _row(measured: Measured, verdict: stats.Verdict) -> dict[str, object]:
+    cell, ratio, floor = measured
+    return {
+        "cell": cell,
+        "verdict": verdict,
+        "words": words(ratio, verdict),
+        "ratio": ratio.effect,
+        "low": ratio.low,
+        "high": ratio.high,
+        "pairs": ratio.pairs,
+        "p": ratio.p,
+        "noise_floor": floor.factor if floor else None,
+    }
+
+
+def _no_row(cell: str, reason: str) -> dict[str, object]:
+    blank = dict.fromkeys(("verdict", "ratio", "low", "high", "p", "noise_floor"))
+    return {"cell": cell, "words": f"not compared: {reason}", "pairs": 0, **blank}
+
+
+def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
+    """'1.93x faster [1.88, 1.98]': the verdict and its numbers, which always stand together."""
+    if verdict == "faster":
+        return f"{ratio.effect:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if verdict == "slower":
+        return f"{1 / ratio.effect:.2f}x slower [{1 / ratio.high:.2f}, {1 / ratio.low:.2f}]"
+    interval = f"{ratio.effect:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    if verdict == "same":
+        return f"the same within 2 %: {interval}"
+    if ratio.pairs < stats.ENOUGH_REPEATS:
+        return f"no verdict from fewer than {stats.ENOUGH_REPEATS} pairs: {interval}"
+    return f"no difference shown: {interval}"
+
+
+def noise_floors(store: Store, hostname_sha256: str) -> Floors:
+    """Of each framework and device the newest A/A control of this machine that has pairs enough, its noisiest cell."""
+    controls: dict[tuple[str, Device], Floor] = {}
+    for run in store.runs():
+        if not run.arms or run.arms[0] != run.arms[1] or run.host.get("hostname_sha256") != hostname_sha256:
+            continue
+        try:
+            cells = variants_of(store.run(run.run_id), *run.arms)
+        except SpecError:  # it was stopped, or failed: no control
+            continue
+        framework, _, device = next(iter(cells))
+        is_rough = min(len(baseline) for baseline, _ in cells.values()) < stats.ENOUGH_REPEATS
+        if not is_rough and (framework, device) not in controls:
+            factor = max(stats.noise_floor(*pairs) for pairs in cells.values())
+            controls[framework, device] = Floor(factor, run.run_id)
+    return Floors(controls)
+
+
+def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
+    """The trials, all of them ok, verified and steady. Raises SpecError, naming the first that is not."""
+    found = list(trials)
+    for one in found:
+        if one.outcome.status != "ok":
+            why = f"ended {one.outcome.status} ({one.outcome.reason})"
+        elif one.record.is_unverified:
+            why = "ran without a passing selfcheck, so nothing says that it computed the same"
+        elif not one.timeline.steady_steps.size:
+            why = "has no step after its warm-up; give it more epochs or pictures"
+        else:
+            continue
+        raise SpecError(f"{one.trial.label} {why}; there is nothing to compare.")
+    return found
+
+
+def _question(one: StoredTrial, pair: int) -> str:
+    return one.trial.model_copy(update={"repeat": pair}).key
+
+
+def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[Place, Pairs]:
+    """Trials of one question side by side, by cell. Raises SpecError if no question is common."""
+    cells: dict[Place, Pairs] = {}
+    for key in (key for key in baseline if key in candidate):
+        left, right = baseline[key], candidate[key]
+        pairs = cells.setdefault(Place(left.trial.framework, left.trial.cell, left.trial.device), ([], []))
+        pairs[0].append(left.timeline.steady_steps)
+        pairs[1].append(right.timeline.steady_steps)
+    if not cells:
+        raise SpecError(
+            "they answer no common question: networks, sizes, data, training, measure and threads all count."
+        )
+    return cells

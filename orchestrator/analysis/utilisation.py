@@ -1,0 +1,130 @@
+"""What the samples of a trial come to: how busy processors and card were while it trained, and the energy of an epoch.
+
+Powers and energies are those of whole devices: of all processor packages of the machine, and of the whole card.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.records.sample import CardSample, Sample
+from orchestrator.records.timeline import Timeline
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity over a trial: its name and unit, and how to read it off a sample."""
+
+    name: str
+    unit: str
+    title: str
+    read: Callable[[Sample], float | None]
+
+
+def _of_card(read: Callable[[CardSample], float | None]) -> Callable[[Sample], float | None]:
+    return lambda sample: None if sample.card is None else read(sample.card)
+
+
+SERIES = (
+    Series("cpu_percent", "%", "processors busy", lambda sample: sample.cpu_percent),
+    Series("memory_gib", "GiB", "memory of the machine in use", lambda sample: sample.memory_bytes / 2**30),
+    Series("card_percent", "%", "card busy", _of_card(lambda card: card.busy_percent)),
+    Series("card_mhz", "MHz", "clock of the card", _of_card(lambda card: card.clock_mhz)),
+    Series("card_watts", "W", "power of the card", _of_card(lambda card: card.watts)),
+    Series("card_celsius", "°C", "temperature of the card", _of_card(lambda card: card.celsius)),
+)
+"""What is charted of a trial."""
+
+NUMBERS = (
+    *("cpu_percent", "steal_percent", "memory_gib", "cpu_joules"),
+    *("card_percent", "card_gib", "card_mhz", "card_watts", "card_celsius", "card_joules"),
+)
+
+
+def numbers(samples: Sequence[Sample], timeline: Timeline) -> dict[str, float | None]:
+    """What was seen while the trial trained, by the names in NUMBERS; None where nobody told.
+
+    Medians over the samples within its epochs; of memory and temperature the highest. *_joules: of an epoch, the median
+    of those after the first, if any.
+    """
+    spans = timeline.epoch_spans
+    during = [sample for sample in samples if any(began <= sample.unix <= ended for began, ended in spans)]
+
+    def values(read: Callable[[Sample], float | None]) -> list[float]:
+        return [value for sample in during if (value := read(sample)) is not None]
+
+    def middle(read: Callable[[Sample], float | None]) -> float | None:
+        found = values(read)
+        return float(np.median(found)) if found else None
+
+    def highest(read: Callable[[Sample], float | None]) -> float | None:
+        return max(values(read), default=None)
+
+    memory = _of_card(lambda card: None if card.memory_bytes is None else card.memory_bytes / 2**30)
+    read = {series.name: series.read for series in SERIES}
+    found = {
+        "cpu_percent": middle(read["cpu_percent"]),
+        "steal_percent": middle(lambda sample: sample.steal_percent),
+        "memory_gib": highest(read["memory_gib"]),
+        "cpu_joules": epoch_joules(samples, timeline, lambda sample: sample.cpu_joules),
+        "card_percent": middle(read["card_percent"]),
+        "card_gib": highest(memory),
+        "card_mhz": middle(read["card_mhz"]),
+        "card_watts": middle(read["card_watts"]),
+        "card_celsius": highest(read["card_celsius"]),
+        "card_joules": epoch_joules(samples, timeline, _of_card(lambda card: card.joules), read["card_watts"]),
+    }
+    return {name: found[name] for name in NUMBERS}
+
+
+def epoch_joules(
+    samples: Sequence[Sample],
+    timeline: Timeline,
+    counter: Callable[[Sample], float | None],
+    watts: Callable[[Sample], float | None] = lambda sample: None,
+) -> float | None:
+    """Joules of an epoch, the median of those after the first; of the first if it is the only one.
+
+    counter: the device's own, which grows. watts: summed up instead where a device has no counter.
+    None if neither tells, or if no epoch lies within the samples. Between two samples the power is taken as even.
+    """
+    spans = timeline.epoch_spans[1:] or timeline.epoch_spans
+    times, joules = _told(samples, counter)
+    if times.size < 2:
+        times, power = _told(samples, watts)
+        steps = np.diff(times) * (power[1:] + power[:-1]) / 2 if times.size else np.empty(0)
+        joules = np.concatenate([[0.0], np.cumsum(steps)])[: times.size]
+    if times.size < 2:
+        return None
+    whole = [span for span in spans if times[0] <= span[0] and span[1] <= times[-1]]
+    each = [float(np.diff(np.interp(span, times, joules))[0]) for span in whole]
+    return float(np.median(each)) if each else None
+
+
+def throttled(samples: Sequence[Sample]) -> dict[str, float]:
+    """What held the card's clock down, and in which share of the samples of the card, most often first."""
+    cards = [sample.card for sample in samples if sample.card is not None]
+    counts = Counter(reason for card in cards for reason in card.throttled)
+    return {reason: count / len(cards) for reason, count in counts.most_common()}
+
+
+def thinned(samples: Sequence[Sample], read: Callable[[Sample], float | None], count: int) -> tuple[Array, Array]:
+    """Times and values, at most `count` of them: means of neighbours, where there are more."""
+    times, values = _told(samples, read)
+    if times.size <= count:
+        return times, values
+    parts = np.array_split(np.stack([times, values]), count, axis=1)
+    times, values = np.array([part.mean(axis=1) for part in parts]).T
+    return times, values
+
+
+def _told(samples: Sequence[Sample], read: Callable[[Sample], float | None]) -> tuple[Array, Array]:
+    """Times and values of the samples that tell."""
+    pairs = [(sample.unix, value) for sample in samples if (value := read(sample)) is not None]
+    times, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    return times, values

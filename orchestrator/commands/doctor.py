@@ -1,0 +1,115 @@
+"""What a sweep needs of this machine, checked one by one; each finding says what to do about it."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from orchestrator import data
+from orchestrator.engines import find_python, open_engine
+from orchestrator.errors import DataError, EngineError
+from orchestrator.home import Home
+from orchestrator.host import BUSY, GIB, HostFacts, free_disk_bytes, read_host, read_load
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.gpu_fit import unfit
+from orchestrator.trial import Frozen
+
+NEEDED_DISK_GIB = 10  # the images or virtualenvs of PyTorch and TensorFlow with their layers
+FAST_FLAGS = ("avx2", "fma", "avx512f")
+
+
+class Finding(Frozen):
+    """One thing looked at. state: 'ok', 'note' (a sweep runs, less well or less wide) or 'broken'."""
+
+    check: str
+    state: Literal["ok", "note", "broken"]
+    seen: str
+    advice: str = ""
+
+
+def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
+    """All findings, in the order a sweep would meet them; changes nothing."""
+    host = read_host()
+    return [
+        _docker(home, host),
+        *_pythons(catalogue),
+        _disk(home),
+        _processor(host),
+        _load(host),
+        *cards(host, catalogue),
+        _pictures(home),
+        Finding(check="home", state="ok", seen=str(home.root), advice="Set WAYMARK_HOME to keep it elsewhere."),
+    ]
+
+
+def can_sweep(findings: list[Finding]) -> bool:
+    """Whether nothing is broken, and at least one engine can work."""
+    is_whole = all(finding.state != "broken" for finding in findings)
+    return is_whole and any(f.state == "ok" and f.check.startswith(("Docker", "CPython")) for f in findings)
+
+
+def _docker(home: Home, host: HostFacts) -> Finding:
+    try:
+        open_engine("docker", home, host).close()
+    except EngineError as error:
+        return Finding(check="Docker", state="note", seen="no engine answers", advice=str(error))
+    return Finding(check="Docker", state="ok", seen="the engine answers")
+
+
+def _pythons(catalogue: Catalogue) -> Iterator[Finding]:
+    for wanted in sorted({row.python for row in catalogue.rows()}):
+        used_by = ", ".join(sorted({row.framework for row in catalogue.rows() if row.python == wanted}))
+        found = find_python(wanted)
+        if found is None:
+            advice = f"Needed by the virtualenv engine for {used_by}; `uv python install {wanted}` or pyenv brings it."
+            yield Finding(check=f"CPython {wanted}", state="note", seen="not found", advice=advice)
+        else:
+            yield Finding(check=f"CPython {wanted}", state="ok", seen=f"{found} ({used_by})")
+
+
+def _disk(home: Home) -> Finding:
+    free = free_disk_bytes(home.root) / GIB
+    seen = f"{free:.0f} GiB free for {home.root}"
+    if free >= NEEDED_DISK_GIB:
+        return Finding(check="disk", state="ok", seen=seen)
+    return Finding(check="disk", state="broken", seen=seen, advice=f"Environments and data need {NEEDED_DISK_GIB} GiB.")
+
+
+def _processor(host: HostFacts) -> Finding:
+    flags = [flag for flag in FAST_FLAGS if flag in host.cpu_flags]
+    seen = (
+        f"{host.cpu_model}, {host.physical_cores} cores, {len(host.cpus)} processors, {', '.join(flags) or 'no AVX2'}"
+    )
+    if "avx2" in host.cpu_flags or host.machine != "x86_64":
+        return Finding(check="processor", state="ok", seen=seen)
+    return Finding(check="processor", state="note", seen=seen, advice="Some wheels need AVX2.")
+
+
+def _load(host: HostFacts) -> Finding:
+    load = read_load()
+    seen = f"load {load.load_1min:.2f}, steal {load.steal_percent:.1f} %"
+    if load.load_1min <= BUSY * host.logical_cores:
+        return Finding(check="load", state="ok", seen=seen)
+    return Finding(check="load", state="note", seen=seen, advice="Other work is running; times will be noisy.")
+
+
+def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
+    """Each card, with the GPU rows that it cannot run; or that there is none."""
+    if not host.gpus:
+        yield Finding(check="card", state="note", seen=host.gpu_note)
+    rows = catalogue.rows(device="gpu")
+    for card in host.gpus:
+        faults = [f"{row.subject}: {fault}" for row in rows if (fault := unfit(row.cuda, card))]
+        seen = f"{card.label}, {card.memory_bytes / GIB:.0f} GiB, capability {card.capability}, driver {card.driver}"
+        yield Finding(
+            check="card",
+            state="ok" if len(faults) < len(rows) else "note",
+            seen=f"{seen}; {len(rows) - len(faults)} of {len(rows)} GPU rows run on it",
+            advice="; ".join(faults),
+        )
+
+
+def _pictures(home: Home) -> Finding:
+    try:
+        source = data.registered(home)
+    except DataError as error:
+        return Finding(check="GTSRB", state="note", seen="no pictures registered", advice=str(error))
+    return Finding(check="GTSRB", state="ok", seen=f"{source.recognised}: {source.path}")

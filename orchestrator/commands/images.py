@@ -1,0 +1,111 @@
+"""The use case behind `invoke build-images` and `invoke images`: the catalogue's rows as Docker images."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from orchestrator.engines import images, open_builder
+from orchestrator.engines.engine import Say
+from orchestrator.engines.environment import LIMIT_SECONDS
+from orchestrator.engines.images import Image
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import ImageRow
+from orchestrator.trial import Device
+
+
+def build_images(
+    rows: Sequence[ImageRow], home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS
+) -> tuple[Image, ...]:
+    """Build what is not there or not current, and say of each row what became of it; docker/lock.json remembers.
+
+    limit_seconds: for one image. A row that fails does not keep the others from being built; then EngineError is
+    raised, naming each log.
+    """
+    built, failures = [], []
+    with closing(open_builder()) as builder:
+        for row in rows:
+            image = images.find(builder, row)
+            if image.is_current:
+                say(f"{row.label}: {images.reference(row)} is current")
+                built.append(image)
+                continue
+            try:
+                built.append(Image(row, images.ensure(builder, row, home, say, limit_seconds), True))
+            except EngineError as error:
+                failures.append(str(error))
+    if failures:
+        raise EngineError("\n".join(failures))
+    return tuple(built)
+
+
+def with_images(
+    catalogue: Catalogue, named: Mapping[str, str], device: Device, say: Say
+) -> tuple[Catalogue, list[ImageRow]]:
+    """The catalogue with a row for each of the user's own images, and these rows. named: framework -> image.
+
+    Raises EngineError if no daemon answers or has an image of that name, CatalogueError for an unknown framework.
+    """
+    rows = []
+    if named:
+        with closing(open_builder()) as builder:
+            for framework, name in named.items():
+                facts = images.found(builder, name, say)
+                catalogue, row = catalogue.with_image(framework, device, name, facts.id)
+                say(f"{row.label} is {name} ({facts.id})")
+                rows.append(row)
+    return catalogue, rows
+
+
+def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:
+    """`table` of the rows as they are now, built or not; where no daemon answers their state is unknown."""
+    try:
+        builder = open_builder()
+    except EngineError:
+        return table([Image(row, None, False) for row in rows], "unknown: Docker does not answer")
+    with closing(builder):
+        return table([images.find(builder, row) for row in rows])
+
+
+def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """`outlook` of every row there is."""
+    return outlook(catalogue.rows())
+
+
+def table(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
+    """For printing: one record per row: its image's state, size and age, and whether it was ever made here.
+
+    unbuilt: state of a row without an image.
+    """
+    return [
+        {
+            "row": image.row.label,
+            "state": _state(image, unbuilt),
+            "proof": _proof(image),
+            "size_MB": round(image.facts.size_bytes / 1e6) if image.facts else None,
+            "built": image.facts.created[:19].replace("T", " ") if image.facts else None,
+            "image": images.reference(image.row),
+            "packages": ", ".join(image.row.packages),
+            "cuda": f"{image.row.cuda.version}: {image.row.cuda.source}" if image.row.cuda else None,
+            "why": image.row.why,
+        }
+        for image in found
+    ]
+
+
+def _state(image: Image, unbuilt: str) -> str:
+    if image.facts is None:
+        return unbuilt
+    return "current" if image.is_current else "its recipe changed"
+
+
+def _proof(image: Image) -> str:
+    """'proven' and when, if this recipe was built here; else 'unproven' and why; 'retired' and the evidence."""
+    row = image.row
+    if row.retired:
+        return f"retired: {row.retired}"
+    built = image.facts.created if image.facts and image.is_current else images.built_here(row)
+    if built:
+        return f"proven {built[:10]}"
+    return "; ".join(filter(None, ["unproven: never built here", row.unproven]))

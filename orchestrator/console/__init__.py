@@ -1,0 +1,1 @@
+"""What a person sees and types: progress lines, tables, sentences, flags."""

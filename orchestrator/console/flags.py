@@ -1,0 +1,99 @@
+"""What was typed after a verb, checked: each mistake is one sentence with the flag, what was seen and what it takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.errors import SpecError
+from orchestrator.planning.spec import ExperimentSpec
+from orchestrator.trial import Device
+
+
+def device(text: str) -> Device:
+    """cpu or gpu."""
+    if text not in ("cpu", "gpu"):
+        raise SpecError(f"--device is '{text}'; it is cpu or gpu.")
+    return "gpu" if text == "gpu" else "cpu"
+
+
+def gpus(text: str) -> tuple[int, ...]:
+    """Cards by their number: '0,1' -> (0, 1)."""
+    given = names(text)
+    if not all(part.isdecimal() for part in given) or len(set(given)) < len(given):
+        raise SpecError(f"--gpus is '{text}'; it takes the numbers of cards as nvidia-smi prints them, such as 0,1.")
+    return tuple(map(int, given))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """'a, b' -> ('a', 'b')."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Input sizes: '32,48' -> (32, 48)."""
+    given = names(text)
+    if not given or not {"32", "48", "64"}.issuperset(given):
+        raise SpecError(f"--sizes is '{text}'; it takes 32, 48 and 64, separated by commas.")
+    return tuple(int(size) for size in given)
+
+
+def variants(given: Sequence[str]) -> dict[str, list[str]]:
+    """'mxnet=1.5' 'mxnet=1.5-mkl' -> {'mxnet': ['1.5', '1.5-mkl']}."""
+    found: dict[str, list[str]] = {}
+    for one in given:
+        framework, sign, tag = one.partition("=")
+        if not (framework and sign and tag):
+            raise SpecError(f"--variant is '{one}'; write framework=variant, for example mxnet=1.5-mkl.")
+        found.setdefault(framework, []).append(tag)
+    return found
+
+
+def images(given: Sequence[str]) -> dict[str, str]:
+    """'mxnet=registry/name@sha256:...' -> {'mxnet': 'registry/name@sha256:...'}."""
+    found = {}
+    for one in given:
+        framework, sign, name = one.partition("=")
+        if not (framework and sign and name):
+            raise SpecError(f"--image is '{one}'; write framework=image, for example mxnet=my/mxnet:tuned.")
+        found[framework] = name
+    return found
+
+
+def arms(baseline: str, candidate: str) -> tuple[str, list[str]]:
+    """'mxnet:1.5' and 'mxnet:1.5-mkl' -> ('mxnet', ['1.5', '1.5-mkl']); one variant, if both are the same."""
+    split = [text.partition(":") for text in (baseline, candidate)]
+    for (framework, sign, tag), text in zip(split, (baseline, candidate), strict=True):
+        if not (framework and sign and tag):
+            raise SpecError(f"'{text}' is neither a run on record nor framework:variant, for example mxnet:1.5-mkl.")
+    if split[0][0] != split[1][0]:
+        raise SpecError(
+            f"{baseline} and {candidate} are two frameworks; compare builds of one, and use a sweep for frameworks."
+        )
+    return split[0][0], list(dict.fromkeys(tag for _, _, tag in split))
+
+
+def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:
+    """'IDSIA@48,ResNet-20@32' -> entries of axes.models for these cells of `spec`; all of them if none is named."""
+    entries = {
+        f"{entry.model.label}@{size}": {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": [size]}
+        for entry in spec.axes.models
+        for size in entry.input_sizes or spec.axes.input_sizes
+    }
+    for cell in names(text):
+        if cell not in entries:
+            raise SpecError(f"--cells names '{cell}'; {spec.name} has {', '.join(entries)}.")
+    return [entries[cell] for cell in names(text) or entries]
+
+
+def changes(device: str, frameworks: tuple[str, ...], variants: Mapping[str, list[str]], epochs: int) -> dict[str, Any]:
+    """What the flags of a sweep change in its spec: dotted path -> value."""
+    found: dict[str, Any] = {}
+    if device:
+        found["axes.devices"] = [device]
+    if frameworks:
+        found["axes.frameworks"] = list(frameworks)
+    for framework, tags in variants.items():
+        found[f"axes.variants.{framework}"] = tags
+    if epochs:
+        found["training.epochs"] = epochs
+        found["axes.models[].epochs"] = None
+    return found

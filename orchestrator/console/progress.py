@@ -1,0 +1,150 @@
+"""What a person sees while a sweep runs: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from orchestrator.records.event import Event
+from orchestrator.trial import Outcome
+
+PLAIN_SECONDS = 10.0  # between two plain lines of one trial: enough to see life, few enough for a log
+
+
+@dataclass
+class Pace:
+    """Position of one trial: epoch, loss, accuracy, images/s, and the time left, from its events."""
+
+    epochs: int
+    batch_size: int
+    epoch: int = 0
+    share: float = 0.0
+    loss: float | None = None
+    accuracy: float | None = None
+    images_per_second: float | None = None
+    test_accuracy: float | None = None
+    _began: float | None = None
+
+    def take(self, event: Event) -> None:
+        """Move on by one event."""
+        said = event.fields
+        if event.kind == "training":
+            self._began = event.t
+        elif event.kind == "progress":
+            self.epoch = int(said["epoch"])
+            self.share = (said["epoch"] + said["step"] / max(1, said["steps"])) / max(1, self.epochs)
+        elif event.kind == "epoch":
+            self.epoch = int(said["epoch"]) + 1
+            self.share = self.epoch / max(1, self.epochs)
+            losses = [loss for loss in said.get("loss", []) if loss is not None]
+            self.loss = losses[-1] if losses else None
+            seconds = said.get("epoch_seconds")
+            if seconds:
+                self.images_per_second = len(said.get("loss", [])) * self.batch_size / seconds
+        elif event.kind == "score" and said.get("split") == "test":
+            self.test_accuracy = said.get("accuracy")
+        elif event.kind == "score":
+            self.accuracy = said.get("accuracy")
+
+    def seconds_left(self, t: float) -> float | None:
+        """Of this trial, at its own time `t`; None before a fiftieth of it is done."""
+        if self._began is None or self.share < 0.02:
+            return None
+        return (t - self._began) * (1 - self.share) / self.share
+
+    def text(self, t: float) -> str:
+        """'epoch 3/10  loss 0.412  valid 0.871  1234 images/s  00:41 left'."""
+        parts = [f"epoch {min(self.epoch + 1, self.epochs)}/{self.epochs}"]
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.3f}")
+        if self.accuracy is not None:
+            parts.append(f"valid {self.accuracy:.3f}")
+        if self.images_per_second is not None:
+            parts.append(f"{self.images_per_second:.0f} images/s")
+        left = self.seconds_left(t)
+        if left is not None:
+            parts.append(f"{int(left) // 60:02d}:{int(left) % 60:02d} left")
+        return "  ".join(parts)
+
+
+@dataclass
+class View:
+    """Lines for the person at the keyboard, on stderr: stdout stays free for tables and --json."""
+
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a line can be drawn over."""
+        return self.console.is_terminal
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar for work that knows its size; gives a function of (done, total)."""
+        if not self.is_live:
+            yield self._plain_counter(title)
+            return
+        with self._bars() as bars:
+            task = bars.add_task(title, total=None, note="")
+            yield lambda done, total: bars.update(task, completed=done, total=total, note=f"{done:,}/{total:,}")
+
+    @contextmanager
+    def job(self, title: str, pace: Pace) -> Iterator[Callable[[Event], None]]:
+        """A line for one job; gives the function that takes its events."""
+        if not self.is_live:
+            self.say(f"{title}: started")
+            yield self._plain_job(title, pace)
+            return
+        with self._bars() as bars:
+            task = bars.add_task(title, total=1.0, note="starting")
+
+            def take(event: Event) -> None:
+                pace.take(event)
+                bars.update(task, completed=pace.share, note=pace.text(event.t))
+
+            yield take
+
+    def ended(self, title: str, outcome: Outcome, pace: Pace, seconds: float) -> None:
+        """The one line that remains of a job."""
+        accuracy = "" if pace.test_accuracy is None else f", test accuracy {pace.test_accuracy:.4f}"
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        self.say(f"{title}: {outcome.status} in {seconds:.1f} s{accuracy}{reason}")
+
+    def _bars(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def _plain_counter(self, title: str) -> Callable[[int, int], None]:
+        last = [time.monotonic()]
+
+        def count(done: int, total: int) -> None:
+            if done == total or time.monotonic() - last[0] >= PLAIN_SECONDS:
+                last[0] = time.monotonic()
+                self.say(f"{title}: {done:,} of {total:,}")
+
+        return count
+
+    def _plain_job(self, title: str, pace: Pace) -> Callable[[Event], None]:
+        last = [0.0]
+
+        def take(event: Event) -> None:
+            pace.take(event)
+            if event.kind in ("progress", "epoch", "score") and event.t - last[0] >= PLAIN_SECONDS:
+                last[0] = event.t
+                self.say(f"{title}: {pace.text(event.t)}")
+
+        return take

@@ -1,0 +1,165 @@
+"""Run one job: write its folder, launch it, follow its events, decide its outcome, store it.
+
+`decide` is pure: the same events and exit give the same outcome, live or from a record.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.data import Split
+from orchestrator.engines.engine import Engine, Launch
+from orchestrator.execution.outcome import decide
+from orchestrator.host import Telemetry
+from orchestrator.records import run_folder
+from orchestrator.records.event import Event, Tail
+from orchestrator.records.job import Job
+from orchestrator.records.run_folder import JobFolder, Record
+from orchestrator.records.store import Store
+from orchestrator.trial import Exit, Outcome
+
+REFERENCE = "reference.npz"
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all jobs of a sweep share.
+
+    source:       folder that holds the worker snapshot.
+    cpus, memory_bytes, timeout_seconds: limits of one job.
+    """
+
+    engine: Engine
+    store: Store
+    run_dir: Path
+    source: Path
+    cpus: tuple[int, ...]
+    memory_bytes: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Prepared pictures and the split that a trial reads."""
+
+    folder: Path
+    split: Split
+
+
+def collect(bench: Bench, record: Record, job: Job, pictures: Pictures | None, on_event: OnEvent) -> Outcome:
+    """Run `job` to its end and store how it ended; the folder is the record, the row an index entry.
+
+    Raises EngineError if nothing could be started. When Ctrl-C arrives the worker is stopped, the job is stored as
+    cancelled, and KeyboardInterrupt goes on.
+    """
+    folder = _open_folder(bench, record)
+    folder.write(run_folder.RECORD, record)
+    folder.write(run_folder.JOB, job)
+    if pictures is not None:
+        np.save(folder.path / "train.npy", pictures.split.train)
+        np.save(folder.path / "valid.npy", pictures.split.valid)
+    reference = _reference(bench, job) if job.kind == "selfcheck" else None
+    if reference is not None and reference.exists():
+        shutil.copyfile(reference, folder.path / REFERENCE)
+    tail = Tail(folder.path / run_folder.EVENTS)
+    launch = Launch(
+        environment=record.environment,
+        module="workers.run" if job.kind == "train" else "workers.selfcheck",
+        source=bench.source,
+        job_dir=folder.path,
+        data_dir=pictures.folder if pictures else None,
+        cpus=bench.cpus,
+        memory_bytes=bench.memory_bytes,
+        timeout_seconds=bench.timeout_seconds,
+        labels={"run": record.run_id, "job": f"{record.ordinal:04d}"},
+    )
+    try:
+        with _watching(bench, folder, record) as watch:
+
+            def follow() -> None:
+                for event in tail.read():
+                    on_event(event)
+                watch()
+
+            exit_ = bench.engine.run(launch, follow)
+    except KeyboardInterrupt:
+        _finish(bench, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
+        raise
+    for event in tail.read():
+        on_event(event)
+    outcome = decide(job, folder.events(), exit_)
+    if reference is not None:
+        _keep_reference(folder.path / REFERENCE, reference, outcome)
+    _finish(bench, folder, record, exit_, outcome)
+    return outcome
+
+
+@contextmanager
+def _watching(bench: Bench, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
+    """What to call again and again while the worker runs, so that a timed trial leaves its telemetry."""
+    if record.trial is None or not bench.engine.is_here:
+        yield lambda: None
+        return
+    with Telemetry(folder.path / run_folder.TELEMETRY, bench.cpus, record.environment.card) as telemetry:
+        yield telemetry.tick
+
+
+def refuse(bench: Bench, record: Record, outcome: Outcome) -> Outcome:
+    """Store a job that was never started."""
+    folder = _open_folder(bench, record)
+    folder.write(run_folder.RECORD, record)
+    _finish(bench, folder, record, None, outcome)
+    return outcome
+
+
+def _open_folder(bench: Bench, record: Record) -> JobFolder:
+    """An empty folder for a job. What an earlier attempt left is moved aside: not lost, and not counted."""
+    folder = JobFolder(bench.run_dir / f"{record.ordinal:04d}-{slug(record)}")
+    if folder.path.exists():
+        folder.path.rename(tempfile.mkdtemp(prefix=f".before-{folder.path.name}-", dir=bench.run_dir))
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+def slug(record: Record) -> str:
+    """'pytorch-2.13-resnet-20-32-cpu-s0-r0': a folder name that says what is in it."""
+    if record.trial is not None:
+        trial = record.trial
+        text = f"{trial.subject}-{trial.cell}-{trial.device}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
+    elif record.check is not None:
+        check = record.check
+        text = f"check-{check.framework}-{check.variant}-{check.model.label}-{check.input_size}"
+    else:
+        text = "job"
+    return text.lower().replace(":", "-").replace("@", "-")
+
+
+def _reference(bench: Bench, job: Job) -> Path:
+    """Where the oracle's traces of a network are kept, beside the worker code that made them."""
+    name = "-".join([job.model, *(str(value) for value in job.model_params.values()), str(job.input_size)])
+    return bench.source / "references" / f"{name}.npz"
+
+
+def _keep_reference(found: Path, kept: Path, outcome: Outcome) -> None:
+    """Save the next environment the oracle's minutes; a job folder does not keep the traces, they are large."""
+    if outcome.status == "ok" and found.exists() and not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        draft = kept.with_suffix(".draft")
+        shutil.copyfile(found, draft)
+        draft.replace(kept)
+    found.unlink(missing_ok=True)
+
+
+def _finish(bench: Bench, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:
+    if exit_ is not None:
+        folder.write(run_folder.EXIT, exit_)
+    folder.write(run_folder.OUTCOME, outcome)
+    bench.store.add(record, exit_, outcome, folder.events(), folder.samples())

@@ -1,0 +1,91 @@
+"""What a job's events and exit amount to. Pure: the same events give the same outcome, live or from a record."""
+
+import re
+from collections.abc import Sequence
+
+from orchestrator.records.event import Event
+from orchestrator.records.job import Job
+from orchestrator.trial import Exit, Fault, Outcome
+from workers import models, protocol
+
+_NO_KERNEL = re.compile(
+    r"^.*(no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|invalid device function).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How CUDA says that a build holds no code for a card: since 11, of a kernel that it loads by itself, before."""
+
+
+def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
+    """What a job's events and exit amount to. An `ok` has every event that its job promises, in order."""
+    kinds = [event.kind for event in events]
+    fail = next((event.fields for event in events if event.kind == "fail"), None)
+    if exit_ is None:
+        return Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
+    if exit_.is_cancelled:
+        return Outcome(status="cancelled", fault="none", reason="stopped by the user")
+    if exit_.is_out_of_memory:
+        return Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
+    if exit_.is_timeout:
+        return Outcome(status="timeout", fault="subject", reason=f"still running after {exit_.wall_seconds:.0f} s")
+    if job.device == "gpu" and (exit_.code != 0 or fail is not None):
+        lacking = _NO_KERNEL.search(f"{(fail or {}).get('reason', '')}\n{exit_.log_tail}")
+        if lacking:
+            reason = f"built without code for this card: {lacking[0].strip()}"
+            return Outcome(status="unsupported", fault="subject", reason=reason)
+    if fail is not None:
+        return _failed(fail)
+    if not kinds:
+        last = exit_.log_tail.strip().splitlines()[-1:] or ["its log is empty"]
+        return Outcome(status="no_protocol", fault="environment", reason=f"wrote no event; {_ending(exit_)}: {last[0]}")
+    if "done" not in kinds or exit_.code != 0:
+        after = "after its last event" if "done" in kinds else f"after '{kinds[-1]}'"
+        return Outcome(status="crashed", fault=_crash_fault(exit_), reason=f"{_ending(exit_)} {after}")
+    gap = _gap(job, events)
+    if gap:
+        return Outcome(status="no_protocol", fault="environment", reason=gap)
+    return Outcome(status="ok", fault="none")
+
+
+def _failed(fail: dict[str, object]) -> Outcome:
+    code, reason = fail.get("code"), str(fail.get("reason", ""))
+    if code == protocol.UNSUPPORTED:
+        return Outcome(status="unsupported", fault="subject", reason=reason)
+    if code == protocol.NOT_FINITE:
+        return Outcome(status="diverged", fault="subject", reason=reason)
+    if code == protocol.NOT_AS_DECLARED:
+        return Outcome(status="environment", fault="environment", reason=reason)
+    if code in (protocol.BAD_JOB, protocol.NO_FRAMEWORK):
+        return Outcome(status="crashed", fault="environment", reason=reason)
+    return Outcome(status="crashed", fault="unknown", reason=reason)
+
+
+def _gap(job: Job, events: Sequence[Event]) -> str:
+    """What an apparently finished job left out, or ''."""
+    if [event.seq for event in events] != list(range(len(events))):
+        return "its events have gaps: lines of events.jsonl are missing or damaged"
+    if job.kind == "probe":
+        return ""
+    if job.kind == "selfcheck":
+        return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
+    built = next((event.fields for event in events if event.kind == "built"), {})
+    net = models.build(job.model, job.classes, job.input_size, **job.model_params)
+    if built.get("weights") != net.weight_count:
+        return f"it built {built.get('weights')} weights; {job.model}@{job.input_size} has {net.weight_count}"
+    epochs = [event.fields.get("epoch") for event in events if event.kind == "epoch"]
+    if epochs != list(range(job.epochs)):
+        return f"it reported {len(epochs)} epochs of {job.epochs}"
+    if not any(event.kind == "score" and event.fields.get("split") == "test" for event in events):
+        return "it ended without a test accuracy"
+    fingerprints = sum(event.kind == "fingerprint" for event in events)
+    if job.fingerprint == "epoch" and fingerprints != job.epochs + 1:
+        return f"it left {fingerprints} fingerprints of {job.epochs + 1}"
+    return ""
+
+
+def _ending(exit_: Exit) -> str:
+    return f"ended by signal {exit_.signal}" if exit_.signal else f"ended with exit code {exit_.code}"
+
+
+def _crash_fault(exit_: Exit) -> Fault:
+    """A segmentation fault or abort is the framework's own; a kill from outside may be anybody's."""
+    return "subject" if exit_.signal in (4, 6, 7, 8, 11) or exit_.code in (132, 134, 135, 136, 139) else "unknown"

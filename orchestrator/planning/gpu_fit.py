@@ -1,0 +1,75 @@
+"""Pure: does what a row was built for fit a card of this machine and its driver?
+
+What passes here is tried: run.prepare takes one training step in the environment before anything is timed.
+"""
+
+from collections.abc import Collection, Iterable
+
+from orchestrator.errors import SpecError
+from orchestrator.host import HostFacts
+from orchestrator.planning.image_row import Cuda, ImageRow, numbers
+from orchestrator.trial import Card
+
+
+def why_not(row: ImageRow, host: HostFacts) -> str:
+    """Why no card of `host` can run `row`, or ''."""
+    faults = {card: unfit(row.cuda, card) for card in host.gpus}
+    if not faults:
+        return host.gpu_note
+    if "" in faults.values():
+        return ""
+    if len(faults) == 1:
+        return next(iter(faults.values()))
+    return "; ".join(f"{card.label}: {fault}" for card, fault in faults.items())
+
+
+def card_for(row: ImageRow, host: HostFacts) -> Card | None:
+    """The card that all trials of `row` run on: the first that fits. None for a row of the CPU, or if none fits."""
+    if row.device != "gpu":
+        return None
+    return next((card for card in host.gpus if not unfit(row.cuda, card)), None)
+
+
+def cards_for(rows: Iterable[ImageRow], host: HostFacts) -> tuple[Card, ...]:
+    """The cards that trials of `rows` run on, each once."""
+    found = {card.index: card for row in rows if (card := card_for(row, host))}
+    return tuple(found[index] for index in sorted(found))
+
+
+def unfit(cuda: Cuda | None, card: Card) -> str:
+    """Why a build cannot run on `card`, or ''. cuda: None where nothing is known of the build, and trying must tell."""
+    if card.is_divided:
+        return (
+            "unsupported: this card is divided (MIG), and the speed of a part is not that of a card; "
+            f"`nvidia-smi -i {card.index} -mig 0` makes it whole"
+        )
+    if cuda is None:
+        return ""
+    mine, (lowest, highest) = numbers(card.capability), cuda.capability
+    is_compiled_by_driver = cuda.ptx is not None and mine > numbers(highest) and mine >= numbers(cuda.ptx)
+    if not (numbers(lowest) <= mine <= numbers(highest) or is_compiled_by_driver):
+        built = _sm(lowest) if lowest == highest else f"{_sm(lowest)}-{_sm(highest)}"
+        return f"unsupported: built for {built}, this card is {_sm(card.capability)}"
+    if numbers(card.driver) < numbers(cuda.driver):
+        return f"needs driver >= {cuda.driver}, here {card.driver}"
+    return ""
+
+
+def narrowed(host: HostFacts, indices: Collection[int]) -> HostFacts:
+    """`host` with these of its cards alone, in that order; all, if none is named. Raises SpecError for one it lacks.
+
+    A machine without a card stays as it is: then its GPU cells are skipped for that reason.
+    """
+    known = {card.index: card for card in host.gpus}
+    if not indices or not known:
+        return host
+    for index in indices:
+        if index not in known:
+            there = ", ".join(f"{card.index} ({card.name})" for card in host.gpus)
+            raise SpecError(f"--gpus names card {index}; this machine has {there}.")
+    return host.model_copy(update={"gpus": tuple(known[index] for index in indices)})
+
+
+def _sm(capability: str) -> str:
+    """'7.5' -> 'sm_75', as CUDA's compilers write it."""
+    return f"sm_{capability.replace('.', '')}"

@@ -1,0 +1,153 @@
+"""Pure: a spec, a catalogue and a machine become trials in the order they will run, and skips with reasons.
+
+Touches no disk and no daemon, so `--dry-run` prints exactly what would run.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from orchestrator.errors import CatalogueError, SpecError
+from orchestrator.host import HostFacts
+from orchestrator.planning import gpu_fit
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import ImageRow, resolve_env
+from orchestrator.planning.spec import ExperimentSpec, ModelAxis
+from orchestrator.records.run_folder import Skip
+from orchestrator.trial import Dataset, Device, Measure, Training, Trial
+
+
+@dataclass(frozen=True)
+class Plan:
+    """trials: in running order. rows: the environments they need, each once. skips: cells that cannot run here."""
+
+    trials: tuple[Trial, ...]
+    rows: tuple[ImageRow, ...]
+    skips: tuple[Skip, ...]
+
+
+def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
+    """All trials of `spec`: repeat 1 of every cell in an order drawn from the spec's name, then repeat 2 ...
+
+    Within a cell the subjects stand next to each other, in an order drawn anew for each repeat: a drift of the machine
+    hits alike what is compared.
+    Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
+    """
+    threads = spec.threads or host.physical_cores
+    if threads > len(host.cpus):
+        raise SpecError(
+            f"threads is {threads}; this machine lets waymark use {len(host.cpus)} processors. "
+            "Lower it, or leave it out to take every physical core."
+        )
+    order = random.Random(spec.name)  # noqa: S311 - an order, not a secret
+    trials: list[Trial] = []
+    rows: dict[tuple[str, str, str], ImageRow] = {}
+    skips: dict[tuple[str, str], Skip] = {}
+    for repeat in range(spec.axes.repeats):
+        turn: list[Trial] = []
+        for trial in _cells(spec, catalogue, threads, repeat):
+            reason = _why_not(trial, catalogue, host)
+            if reason:
+                skips.setdefault((trial.subject, f"{trial.cell} {trial.device}"), _skip(trial, reason))
+                continue
+            turn.append(trial)
+            rows.setdefault((trial.framework, trial.variant, trial.device), _row_of(trial, catalogue))
+        trials += _shuffled(turn, order)
+    return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
+
+
+def crowded(plan: Plan, host: HostFacts) -> list[str]:
+    """A sentence for each row that starts more threads than a trial has processors: they would wait for each other."""
+    threads = min((trial.threads for trial in plan.trials), default=0)
+    found = []
+    for row in plan.rows:
+        asked = resolve_env(row, host, "").get("OMP_NUM_THREADS", "")
+        if asked.isdigit() and int(asked) > threads:
+            found.append(f"{row.subject} starts {asked} threads on the {threads} processors of a trial.")
+    return found
+
+
+def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
+    """The trials of one repeat, network by network: builds, loaders and preparations of one stand side by side."""
+    cells: dict[tuple[str, str, int], list[Trial]] = {}
+    for trial in turn:
+        cells.setdefault((trial.network, trial.device, trial.seed), []).append(trial)
+    for cell in order.sample(list(cells.values()), len(cells)):
+        yield from order.sample(cell, len(cell))
+
+
+def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int) -> Iterator[Trial]:
+    axes = spec.axes
+    for framework, device, seed in product(axes.frameworks, axes.devices, axes.seeds):
+        for variant, entry in product(axes.variants_of(framework), axes.models):
+            sizes = entry.input_sizes or axes.input_sizes
+            for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
+                yield Trial(
+                    framework=framework,
+                    variant=variant or _default_variant(catalogue, framework, device),
+                    model=entry.model,
+                    input_size=size,
+                    device=device,
+                    seed=seed,
+                    repeat=repeat,
+                    dataset=dataset,
+                    training=_training(spec, entry),
+                    measure=measure,
+                    threads=threads,
+                )
+
+
+def _training(spec: ExperimentSpec, entry: ModelAxis) -> Training:
+    return spec.training if entry.epochs is None else spec.training.model_copy(update={"epochs": entry.epochs})
+
+
+def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
+    try:
+        return catalogue.resolve(trial.framework, trial.device, trial.variant)
+    except CatalogueError as error:
+        raise SpecError(f"axes.variants.{trial.framework}: {error}") from None
+
+
+def _datasets(spec: ExperimentSpec) -> list[Dataset]:
+    if spec.axes.clahe is None:
+        return [spec.dataset]
+    return [spec.dataset.model_copy(update={"clahe": clahe}) for clahe in spec.axes.clahe]
+
+
+def _measures(spec: ExperimentSpec) -> list[Measure]:
+    if spec.axes.loader_workers is None:
+        return [spec.measure]
+    counts = spec.axes.loader_workers
+    return [spec.measure.model_copy(update={"feed": "native", "loader_workers": count}) for count in counts]
+
+
+def _default_variant(catalogue: Catalogue, framework: str, device: Device) -> str:
+    return catalogue.default(framework, device) if framework in catalogue.frameworks else "none"
+
+
+def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
+    """Why this cell cannot run here, or ''. Raises SpecError for a variant that its framework does not declare."""
+    if trial.framework not in catalogue.frameworks:
+        return f"docker/{trial.framework}/images.toml is not there: waymark has no recipe for {trial.framework} yet"
+    if trial.device == "gpu" and not host.gpus:
+        return host.gpu_note
+    table = f"docker/{trial.framework}/images.toml"
+    if not catalogue.rows(frameworks=(trial.framework,), device=trial.device):
+        return f"{table} declares no {trial.device} image"
+    devices = [row.device for row in catalogue.rows(frameworks=(trial.framework,), variant=trial.variant)]
+    if devices and trial.device not in devices:
+        return f"{table} declares {trial.variant} for the {devices[0]} only"
+    row = _row_of(trial, catalogue)
+    return gpu_fit.why_not(row, host) if trial.device == "gpu" else ""
+
+
+def _skip(trial: Trial, reason: str) -> Skip:
+    return Skip(
+        label=f"{trial.subject} {trial.cell} {trial.device}",
+        framework=trial.framework,
+        variant=trial.variant,
+        cell=trial.cell,
+        device=trial.device,
+        reason=reason,
+    )

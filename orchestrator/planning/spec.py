@@ -1,0 +1,295 @@
+"""What the user asks for, as frozen data; and one clear sentence for every way in which it can be wrong."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from orchestrator.errors import SpecError, did_you_mean
+from orchestrator.planning.spec_errors import sentence, shown
+from orchestrator.trial import (
+    CLASSES,
+    Dataset,
+    Device,
+    Frozen,
+    InputSize,
+    LoaderWorkers,
+    Measure,
+    Model,
+    Name,
+    Study,
+    Tag,
+    Training,
+)
+from workers import models
+
+STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
+
+Epochs = Annotated[int, Field(ge=1, le=1000)]
+Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
+Subject = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Pair = tuple[Subject, Subject]
+Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
+
+
+class ModelAxis(Frozen):
+    """One network of the sweep; its own input sizes and epochs where they differ from the sweep's."""
+
+    name: Name
+    depth: Annotated[int, Field(ge=8, le=1202)] | None = None
+    input_sizes: Sizes | None = None
+    epochs: Epochs | None = None
+
+    @property
+    def model(self) -> Model:
+        """Without what belongs to the sweep."""
+        return Model(name=self.name, depth=self.depth)
+
+
+class Axes(Frozen):
+    """The sweep is the product of these. A framework without an entry in `variants` runs its default variant.
+
+    clahe, loader_workers: in place of dataset.clahe, and of measure.loader_workers with the native feed.
+    """
+
+    frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    variants: dict[Name, Tag | Variants] = {}
+    models: Annotated[tuple[ModelAxis, ...], Field(min_length=1)]
+    input_sizes: Sizes = (32,)
+    devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
+    clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
+    loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    def variants_of(self, framework: str) -> tuple[str | None, ...]:
+        """The variants asked for; (None,) means the catalogue's default."""
+        asked = self.variants.get(framework)
+        if asked is None:
+            return (None,)
+        return (asked,) if isinstance(asked, str) else asked
+
+    @property
+    def subjects(self) -> set[str]:
+        """'mxnet:1.5-mkl': every variant that is asked for by name."""
+        return {f"{name}:{tag}" for name in self.frameworks for tag in self.variants_of(name) if tag is not None}
+
+
+class Limits(Frozen):
+    """Past `memory_gib` the kernel ends a trial, past `trial_seconds` the engine does."""
+
+    trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600
+    memory_gib: Annotated[float, Field(ge=0.25, le=4096)] = 8
+
+
+class ExperimentSpec(Frozen):
+    """One experiment: axes, data, training, how to measure, limits.
+
+    threads: processors a trial may use and threads its framework starts; null takes every physical core.
+    study: the question that the sweep asks, if it is one of the shipped studies: the report answers it in a section.
+    pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
+           faster; all pairs of a sweep are one family.
+    """
+
+    model_config = ConfigDict(title="waymark experiment")
+
+    schema_path: Annotated[str | None, Field(alias="$schema")] = None
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+    description: str = ""
+    axes: Axes
+    dataset: Dataset = Dataset()
+    training: Training = Training()
+    measure: Measure = Measure()
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    limits: Limits = Limits()
+    study: Study | None = None
+    pairs: tuple[Pair, ...] = ()
+
+
+def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
+    """The spec in `path` after `changes`.
+
+    frameworks: names that exist; anything else in axes.frameworks is refused.
+    changes:    dotted path -> value, e.g. {'training.epochs': 1}, in place of the file's; 'axes.models[].epochs' is
+                that of every entry of the list. Other frameworks or variants leave behind what the file says of the
+                old ones: their variants, and the pairs that are no longer whole.
+    Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
+    """
+    raw = _read(path)
+    if changes and "axes.frameworks" in changes:
+        _keep_variants(raw, changes["axes.frameworks"])
+    for dotted, value in (changes or {}).items():
+        _replace(raw, dotted, value)
+    try:
+        spec = ExperimentSpec.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise SpecError(f"{path}: {sentence(error, raw, ExperimentSpec)}") from None
+    if any(dotted.startswith(("axes.frameworks", "axes.variants")) for dotted in changes or ()):
+        whole = tuple(pair for pair in spec.pairs if spec.axes.subjects.issuperset(pair))
+        spec = spec.model_copy(update={"pairs": whole})
+    fault = _fault(spec, {*frameworks, *STUDY_FRAMEWORKS})
+    if fault:
+        raise SpecError(f"{path}: {fault}")
+    return spec
+
+
+def schema_text() -> str:
+    """The JSON Schema that editors read, as experiments/schema.json holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}). Specs lie in experiments/.") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: byte {error.start} is not UTF-8; a spec is a UTF-8 JSON file.") from None
+    try:
+        raw = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{path}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}).") from None
+    except _RepeatedKeyError as error:
+        raise SpecError(f"{path}: the key '{error}' stands twice in one object; keep one of them.") from None
+    except _ConstantError as error:
+        raise SpecError(f"{path}: {error} is not JSON; write a number.") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is nested too deeply to be a spec.") from None
+    if not isinstance(raw, dict):
+        raise SpecError(f"{path}: holds {shown(raw)}; a spec is a JSON object with 'name' and 'axes'.")
+    return raw
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _no_constant(text: str) -> float:
+    raise _ConstantError(text)
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise _RepeatedKeyError(key)
+        seen[key] = value
+    return seen
+
+
+def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
+    parent, _, rest = dotted.partition(".")
+    if not rest:
+        raw[parent] = value
+        return
+    child = raw.setdefault(parent.removesuffix("[]"), {})
+    for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
+        if isinstance(one, dict):  # anything else is for validation to refuse
+            _replace(one, rest, value)
+
+
+def _keep_variants(raw: dict[str, Any], frameworks: Collection[str]) -> None:
+    """Drop the variants of all but these frameworks."""
+    axes = raw.get("axes")
+    if isinstance(axes, dict) and isinstance(axes.get("variants"), dict):
+        axes["variants"] = {name: tag for name, tag in axes["variants"].items() if name in frameworks}
+
+
+def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
+    """The first thing that is wrong beyond types and ranges, as a sentence; '' if nothing is."""
+    axes = spec.axes
+    named = [(f"axes.frameworks[{at}]", name) for at, name in enumerate(axes.frameworks)]
+    named += [("axes.variants", name) for name in axes.variants]
+    for where, name in named:
+        if name not in frameworks:
+            known = ", ".join(sorted(frameworks))
+            return f"{where} is '{name}', which is no framework here. Known: {known}.{did_you_mean(name, frameworks)}"
+    stray = [name for name in axes.variants if name not in axes.frameworks]
+    if stray:
+        return f"axes.variants names '{stray[0]}', which is not in axes.frameworks; add it there or remove it."
+    for where, values in _lists(axes):
+        for at, value in enumerate(values):
+            if value in values[:at]:
+                return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
+    for at, entry in enumerate(axes.models):
+        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
+        if fault:
+            return f"axes.models[{at}]{fault}"
+    if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
+        return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
+    return _feed_fault(spec) or _pairs_fault(spec)
+
+
+def _feed_fault(spec: ExperimentSpec) -> str:
+    feed, workers = spec.measure.feed, spec.measure.loader_workers
+    if workers and feed != "native":
+        return (
+            f"measure.loader_workers is {workers} while measure.feed is '{feed}'; only the framework's own loader has "
+            "workers: set the feed to 'native'."
+        )
+    if spec.axes.loader_workers is not None and feed == "resident":
+        return (
+            "axes.loader_workers asks for the framework's own loader while measure.feed is 'resident'; leave one out."
+        )
+    return ""
+
+
+def _pairs_fault(spec: ExperimentSpec) -> str:
+    asked = spec.axes.subjects
+    for at, pair in enumerate(spec.pairs):
+        baseline, candidate = pair
+        for subject in pair:
+            if subject not in asked:
+                known = ", ".join(sorted(asked)) or "none"
+                nearest = did_you_mean(subject, asked)
+                return (
+                    f"pairs[{at}] names '{subject}', which axes.variants does not ask for. Asked for: {known}.{nearest}"
+                )
+        if baseline == candidate:
+            return (
+                f"pairs[{at}] sets '{baseline}' against itself; an A/A control is made with: "
+                f"invoke compare {baseline} {baseline}"
+            )
+        if baseline.partition(":")[0] != candidate.partition(":")[0]:
+            return f"pairs[{at}] sets {baseline} against {candidate}; a pair is two builds of one framework."
+        if pair in spec.pairs[:at]:
+            return f"pairs[{at}] repeats {baseline} against {candidate}; each pair may stand once."
+    return ""
+
+
+def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
+    lists: list[tuple[str, tuple[Any, ...]]] = [
+        ("axes.frameworks", axes.frameworks),
+        ("axes.input_sizes", axes.input_sizes),
+        ("axes.devices", axes.devices),
+        ("axes.seeds", axes.seeds),
+        ("axes.clahe", axes.clahe or ()),
+        ("axes.loader_workers", axes.loader_workers or ()),
+        ("axes.models", tuple(entry.model.label for entry in axes.models)),
+    ]
+    lists += [(f"axes.variants.{name}", value) for name, value in axes.variants.items() if not isinstance(value, str)]
+    lists += [
+        (f"axes.models[{at}].input_sizes", entry.input_sizes)
+        for at, entry in enumerate(axes.models)
+        if entry.input_sizes
+    ]
+    return lists
+
+
+def _model_fault(entry: ModelAxis, sizes: tuple[int, ...]) -> str:
+    known = models.names()
+    if entry.name not in known:
+        return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
+    for size in sizes:
+        try:
+            models.build(entry.name, CLASSES, size, **entry.model.params)
+        except (ValueError, TypeError) as error:
+            return f" cannot be built for {size}x{size}: {error}"
+    return ""

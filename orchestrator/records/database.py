@@ -1,0 +1,147 @@
+"""A database that is ours, of the newest schema, and that says in one sentence why it cannot be used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from orchestrator.errors import StoreError
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+VERSION_TABLE = "waymark_schema"
+
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+
+
+class Database:
+    """Connections to one database. `name` is what a person calls it: a path, or a URL without its password."""
+
+    def __init__(self, url: str, busy_seconds: float) -> None:
+        """Connects to nothing yet. Raises StoreError for a URL that is none of ours."""
+        try:
+            parsed = sa.make_url(url)
+        except sa.exc.ArgumentError:
+            raise StoreError(
+                "The store's URL cannot be read. Write sqlite:////folder/store.sqlite or postgresql://user@host/name."
+            ) from None
+        kind = parsed.get_backend_name()
+        if kind not in _DRIVERS:
+            raise StoreError(f"The store's URL names a '{kind}' database; allowed: {', '.join(_DRIVERS)}.")
+        if parsed.drivername == kind:
+            parsed = parsed.set(drivername=_DRIVERS[kind])
+        if kind == "sqlite":
+            self.name = parsed.database or "the store in memory"
+            self._engine = _sqlite(parsed, busy_seconds)
+        else:
+            self.name = parsed.render_as_string(hide_password=True)
+            self._engine = _postgresql(parsed)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads."""
+        with self._obeying(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, is_immediate: bool = False) -> Iterator[sa.Connection]:
+        """One transaction, kept if the block ends well; an immediate one holds SQLite's lock from its beginning."""
+        with self._obeying(), self._engine.execution_options(immediate=is_immediate).begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Make or raise the schema to the newest revision, in one transaction.
+
+        Raises StoreError if the schema is newer than this program or the tables are not ours.
+        """
+        config = Config()
+        config.set_main_option(
+            "script_location", str(Path(__file__).resolve().parent / "migrations").replace("%", "%%")
+        )
+        script = ScriptDirectory.from_config(config)
+        with self.reading() as connection:
+            if self._revision(connection, script) == script.get_current_head():
+                return
+        with self.writing(is_immediate=True) as connection:
+            self._revision(connection, script)  # another program may have been here since
+            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+            command.upgrade(config, "head")
+        if self._engine.dialect.name == "sqlite":
+            autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            with self._obeying(), autocommit.connect() as connection:
+                # Kept in the file: a reader (a report) then does not wait for the writer (a sweep).
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+    def _revision(self, connection: sa.Connection, script: ScriptDirectory) -> str | None:
+        """The schema's revision, None for an empty database; raises StoreError if it is not one of ours."""
+        tables = sorted(sa.inspect(connection).get_table_names())
+        if tables and VERSION_TABLE not in tables:
+            raise StoreError(
+                f"{self.name} is not a store of waymark: it holds the tables {', '.join(tables[:3])}. "
+                "Set WAYMARK_STORE to a file or database of its own."
+            )
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        revision = context.get_current_revision()
+        if revision is not None and revision not in {one.revision for one in script.walk_revisions()}:
+            raise StoreError(
+                f"{self.name} has schema '{revision}', which a newer waymark made; this one knows up to "
+                f"'{script.get_current_head()}'. Use that waymark, or move the store away and run `invoke ingest`."
+            )
+        return revision
+
+    @contextmanager
+    def _obeying(self) -> Iterator[None]:
+        """Turn a database that does not obey into a StoreError; a fault of our own statements keeps its traceback."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            # psycopg and sqlite3 raise the base class itself only for a file or a server that is not what it should be
+            if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+                raise
+            raise StoreError(_refusal(self.name, str(error.orig))) from None
+
+
+def _sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"The store's folder {folder} cannot be made ({error.strerror}).") from None
+    engine = sa.create_engine(url, connect_args={"timeout": busy_seconds})
+
+    def on_connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # Python's driver begins only before a change of rows, not of tables
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def on_begin(connection: sa.Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
+
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=True)
+    except ImportError:
+        raise StoreError("A store in PostgreSQL needs its driver: pip install 'waymark[postgres]'.") from None
+
+
+def _refusal(name: str, said: str) -> str:
+    if "locked" in said:
+        return f"{name} is locked by another program that is writing to it. Try again when that is done."
+    if "not a database" in said:
+        return f"{name} is not a SQLite file. Move it away; `invoke ingest` then makes the store again from the runs."
+    return f"{name} cannot be used as the store: {said.strip().splitlines()[0]}. Set WAYMARK_STORE to another."

@@ -1,0 +1,124 @@
+"""What crosses to a worker and back: the job, its events, and the folder that is the record of both.
+
+A job folder holds record.json (what was asked of whom; ours), job.json (what the worker may see), events.jsonl,
+telemetry.jsonl (what the machine did meanwhile), exit.json and outcome.json; the store is an index over such folders
+and can be made again from them.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from orchestrator.records.event import Event, Tail
+from orchestrator.records.job import CheckRequest
+from orchestrator.records.sample import Sample, read_samples
+from orchestrator.trial import Environment, Exit, Frozen, Outcome, Study, Trial
+
+RUN = "run.json"
+RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
+TELEMETRY = "telemetry.jsonl"
+
+
+class DataFacts(Frozen):
+    """Which prepared pictures a trial read.
+
+    sha256:      over the arrays and the split; part of the trial's id.
+    recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives.
+    split_note:  what a reader must know of the split ('frames of one sign are in both ...').
+    """
+
+    sha256: str
+    recognised: Literal["official", "sample", "synthetic", "unknown"]
+    train_pictures: int
+    valid_pictures: int
+    test_pictures: int
+    split_note: str
+
+
+class Record(Frozen):
+    """record.json: everything that was decided before the worker started."""
+
+    run_id: str
+    ordinal: int
+    id: str
+    worker_sha256: str
+    environment: Environment
+    trial: Trial | None = None
+    data: DataFacts | None = None
+    check: CheckRequest | None = None
+    is_unverified: bool = False
+
+
+class Skip(Frozen):
+    """A cell that the spec asks for and this sweep does not run, with the reason."""
+
+    label: str
+    framework: str
+    variant: str
+    cell: str
+    device: str
+    reason: str
+
+
+class RunFacts(Frozen):
+    """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out.
+
+    arms:  the two subjects that a sweep was made to compare; twice the same for an A/A control.
+    study: the question that the spec asks, which has a section of its own in the report.
+    pairs: (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
+    """
+
+    run_id: str
+    kind: Literal["sweep", "check"] = "sweep"
+    started_unix: float
+    waymark_version: str
+    argv: tuple[str, ...]
+    engine: str
+    spec: dict[str, Any]
+    host: dict[str, Any]
+    skips: tuple[Skip, ...] = ()
+    arms: tuple[str, str] | None = None
+    study: Study | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+class JobFolder:
+    """A job's folder, read or written file by file; every file but events.jsonl appears whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, value: BaseModel) -> None:
+        """Write one of the JSON files, atomically."""
+        write_atomically(self.path / name, value.model_dump_json(indent=1) + "\n")
+
+    def record(self) -> Record:
+        """Raises ValidationError or OSError if record.json is not one of ours."""
+        return Record.model_validate_json((self.path / RECORD).read_text())
+
+    def events(self) -> list[Event]:
+        """Events so far; empty if the worker never wrote."""
+        return list(Tail(self.path / EVENTS).read())
+
+    def samples(self) -> tuple[Sample, ...]:
+        """What the machine did meanwhile; () if nobody watched."""
+        path = self.path / TELEMETRY
+        return read_samples(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
+
+    def exit(self) -> Exit | None:
+        """How the worker ended; None if the orchestrator died before it could write that down."""
+        path = self.path / EXIT
+        return Exit.model_validate_json(path.read_text()) if path.exists() else None
+
+    def outcome(self) -> Outcome | None:
+        """What was decided; None if the orchestrator died first."""
+        path = self.path / OUTCOME
+        return Outcome.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one rename, so that a reader sees the old file or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,51 @@
+"""One line of telemetry.jsonl: what the machine and a card did at one moment of a trial."""
+
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from orchestrator.trial import Frozen
+
+
+class CardSample(Frozen):
+    """What a card did at one moment; None where it does not tell.
+
+    throttled: what held its clock down, in NVML's words. joules: taken since its driver was loaded.
+    """
+
+    busy_percent: int | None = None
+    memory_bytes: int | None = None
+    clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    watts: float | None = None
+    celsius: int | None = None
+    throttled: tuple[str, ...] = ()
+    joules: float | None = None
+
+
+class Sample(Frozen):
+    """One line of telemetry.jsonl: what the machine did at one moment of a trial.
+
+    unix:          seconds since 1970.
+    cpu_percent:   of the time of the trial's processors since the sample before, spent on anything; None in the first.
+    steal_percent: likewise, taken by other guests of the same machine.
+    memory_bytes:  of the whole machine, not to be had without swapping.
+    cpu_joules:    taken by all processor packages since the first sample; None where the kernel does not tell.
+    card:          that of the trial, if it has one.
+    """
+
+    unix: float
+    cpu_percent: float | None = None
+    steal_percent: float | None = None
+    memory_bytes: int
+    cpu_joules: float | None = None
+    card: CardSample | None = None
+
+
+def read_samples(text: str) -> tuple[Sample, ...]:
+    """The samples of a telemetry.jsonl; a line that is none (torn, of another version) is left out."""
+    samples = []
+    for line in text.splitlines():
+        with suppress(ValidationError):
+            samples.append(Sample.model_validate_json(line))
+    return tuple(samples)

@@ -1,0 +1,291 @@
+"""An index over run folders: a SQLite file by default, PostgreSQL by URL. The only user of SQLAlchemy and Alembic.
+
+The folders are the record: the store can be thrown away at any time and made again with `invoke ingest`. Events that
+serve the screen alone (progress) are not kept here.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from orchestrator.errors import StoreError, did_you_mean
+from orchestrator.records.database import Database
+from orchestrator.records.event import Event
+from orchestrator.records.run_folder import RUN, JobFolder, Record, RunFacts
+from orchestrator.records.sample import Sample, read_samples
+from orchestrator.records.stored import CheckRow, Question, StoredRun, StoredTrial, has_passed
+from orchestrator.trial import Device, Exit, Model, Outcome
+
+__all__ = ["CheckRow", "Ingested", "Store", "StoredRun", "StoredTrial"]
+
+LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
+
+_JOB_NAME = re.compile(r"\d{4,}-")
+
+# What the newest revision of orchestrator/migrations has made; tests/contract/test_store.py holds the two together.
+RUN_COLUMNS = ("run_id", "started_unix", "run_json")
+JOB_COLUMNS = (
+    *("run_id", "ordinal", "kind", "id", "key", "framework", "variant", "model", "depth", "input_size", "device"),
+    *("seed", "repeat", "environment_identity", "worker_sha256", "status", "fault", "passed"),
+    *("record_json", "exit_json", "outcome_json", "telemetry_jsonl"),
+)
+EVENT_COLUMNS = ("run_id", "ordinal", "position", "kind", "event_json")
+_runs = sa.table("runs", *map(sa.column, RUN_COLUMNS))
+_jobs = sa.table("jobs", *map(sa.column, JOB_COLUMNS))
+_jobs.c.passed.type = sa.Boolean()
+_events = sa.table("events", *map(sa.column, EVENT_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """How much was read from run folders, and one sentence for each thing that could not be."""
+
+    runs: int
+    jobs: int
+    damaged: tuple[str, ...]
+
+
+class Store:
+    """Made by `Store.open`; every method is one transaction. Raises StoreError if the database does not obey."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, busy_seconds: float = 10.0) -> "Store":
+        """The store at `url`, brought to the newest schema; its folder is made if it is missing.
+
+        busy_seconds: how long to wait for another program that is writing to a SQLite file.
+        Raises StoreError if it is newer than this program, holds other tables than ours, is locked or cannot be had.
+        """
+        database = Database(url, busy_seconds)
+        try:
+            database.migrate()
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_run(self, run: RunFacts) -> None:
+        """Add or replace the facts of a run; its jobs stay."""
+        row = {"run_id": run.run_id, "started_unix": run.started_unix, "run_json": run.model_dump_json()}
+        with self._database.writing() as connection:
+            known = connection.execute(sa.update(_runs).where(_runs.c.run_id == run.run_id).values(row))
+            if not known.rowcount:
+                connection.execute(sa.insert(_runs).values(row))
+
+    def add(
+        self,
+        record: Record,
+        exit: Exit | None,  # noqa: A002
+        outcome: Outcome,
+        events: Sequence[Event],
+        samples: Sequence[Sample] = (),
+    ) -> None:
+        """Add or replace one trial or check; its run must have been added.
+
+        Raises ValueError if the record asks for neither.
+        """
+        place = {"run_id": record.run_id, "ordinal": record.ordinal}
+        job = {
+            **place,
+            **_asked(record),
+            "id": record.id,
+            "environment_identity": record.environment.identity,
+            "worker_sha256": record.worker_sha256,
+            "status": outcome.status,
+            "fault": outcome.fault,
+            "passed": has_passed(outcome, events) if record.check is not None else None,
+            "record_json": record.model_dump_json(),
+            "exit_json": exit and exit.model_dump_json(),
+            "outcome_json": outcome.model_dump_json(),
+            "telemetry_jsonl": "\n".join(sample.model_dump_json(exclude_none=True) for sample in samples) or None,
+        }
+        kept = [event for event in events if event.kind != "progress"]
+        said = [
+            {**place, "position": position, "kind": event.kind, "event_json": event.model_dump_json()}
+            for position, event in enumerate(kept)
+        ]
+        with self._database.writing() as connection:
+            here = (_jobs.c.run_id == record.run_id) & (_jobs.c.ordinal == record.ordinal)
+            connection.execute(sa.delete(_jobs).where(here))
+            connection.execute(sa.insert(_jobs).values(job))
+            if said:
+                connection.execute(sa.insert(_events), said)
+
+    def ingest(self, folder: Path) -> Ingested:
+        """Add all that one run's folder holds; what is damaged is named and stops nothing else."""
+        try:
+            run = RunFacts.model_validate_json((folder / RUN).read_bytes())
+        except (OSError, ValueError) as error:
+            return Ingested(0, 0, (_damage(folder / RUN, error),))
+        self.add_run(run)
+        jobs, damaged = 0, []
+        for path in sorted(path for path in folder.iterdir() if path.is_dir() and _JOB_NAME.match(path.name)):
+            try:
+                self._ingest_job(run.run_id, JobFolder(path))
+            except (OSError, ValueError) as error:
+                damaged.append(_damage(path, error))
+            else:
+                jobs += 1
+        return Ingested(1, jobs, tuple(damaged))
+
+    def rebuild(self, runs: Path, say: Callable[[str], None]) -> Ingested:
+        """Ingest every folder below `runs`, oldest name first; runs that have no folder here stay as they are."""
+        total = Ingested(0, 0, ())
+        for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
+            one = self.ingest(folder)
+            say(f"{folder.name}: {one.jobs} jobs, {len(one.damaged)} damaged")
+            total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)
+        return total
+
+    def _ingest_job(self, run_id: str, job: JobFolder) -> None:
+        record = job.record()
+        if record.run_id != run_id:
+            raise ValueError(f"its record says that it belongs to run '{record.run_id}'")
+        self.add(record, job.exit(), job.outcome() or LOST, job.events(), job.samples())
+
+    def ok_ids(self, run_id: str) -> set[str]:
+        """Ids of the trials of this run that ended ok: what a resumed sweep need not do again."""
+        ok = (_jobs.c.run_id == run_id) & (_jobs.c.kind == "trial") & (_jobs.c.status == "ok")
+        with self._database.reading() as connection:
+            return set(connection.execute(sa.select(_jobs.c.id).where(ok)).scalars())
+
+    def passing_check(
+        self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device
+    ) -> CheckRow | None:
+        """The newest check of this, in whatever run, if it passed: a later one that failed takes a pass back."""
+        newest = self.latest_check(environment_identity, worker_sha256, model, input_size, device)
+        return newest if newest is not None and newest.passed else None
+
+    def latest_check(
+        self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device
+    ) -> CheckRow | None:
+        """The newest check of this, however it ended, in whatever run."""
+        question = Question(environment_identity, worker_sha256, model, device, input_size)
+        return self._newest_check(question, must_have_passed=False)
+
+    def runs(self) -> list[RunFacts]:
+        """All runs, newest first."""
+        newest_first = sa.select(_runs.c.run_json).order_by(_runs.c.started_unix.desc(), _runs.c.run_id.desc())
+        with self._database.reading() as connection:
+            return [RunFacts.model_validate_json(text) for text in connection.execute(newest_first).scalars()]
+
+    def latest_sweep(self) -> RunFacts | None:
+        """The sweep that started last; None if there is none."""
+        return next((run for run in self.runs() if run.kind == "sweep"), None)
+
+    def run(self, run_id: str) -> StoredRun:
+        """Everything known of one run. Raises StoreError, with the nearest name, if there is no such run."""
+        with self._database.reading() as connection:
+            text = connection.execute(sa.select(_runs.c.run_json).where(_runs.c.run_id == run_id)).scalar()
+            rows = _job_rows(connection, _jobs.c.run_id == run_id)
+        if text is None:
+            names = [run.run_id for run in self.runs()]
+            known = (
+                f"The newest are: {', '.join(names[:3])}."
+                if names
+                else "It holds no run yet: `invoke sweep` makes one."
+            )
+            raise StoreError(f"{self._database.name} has no run '{run_id}'. {known}{did_you_mean(run_id, names)}")
+        trials = tuple(row for row in rows if isinstance(row, StoredTrial))
+        checks = [row for row in rows if isinstance(row, CheckRow)]
+        checked_here = {Question.of(check.record) for check in checks}
+        asked = dict.fromkeys(Question.of(trial.record) for trial in trials)
+        for question in (question for question in asked if question not in checked_here):
+            older = self._newest_check(question, must_have_passed=True)
+            older = older or self._newest_check(question, must_have_passed=False)
+            checks += [older] if older else []
+        return StoredRun(RunFacts.model_validate_json(text), trials, tuple(checks))
+
+    def _newest_check(self, question: Question, must_have_passed: bool) -> CheckRow | None:
+        matching = sa.and_(
+            _jobs.c.kind == "check",
+            _jobs.c.environment_identity == question.environment_identity,
+            _jobs.c.worker_sha256 == question.worker_sha256,
+            _jobs.c.model == question.model.name,
+            _jobs.c.depth == question.model.depth,
+            _jobs.c.device == question.device,
+            sa.true() if question.input_size is None else _jobs.c.input_size == question.input_size,
+            _jobs.c.passed if must_have_passed else sa.true(),
+        )
+        newest = (
+            sa.select(_jobs.c.run_id, _jobs.c.ordinal)
+            .join(_runs, _runs.c.run_id == _jobs.c.run_id)
+            .where(matching)
+            .order_by(_runs.c.started_unix.desc(), _jobs.c.ordinal.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            place = connection.execute(newest).first()
+            if place is None:
+                return None
+            rows = _job_rows(connection, (_jobs.c.run_id == place.run_id) & (_jobs.c.ordinal == place.ordinal))
+        return next(row for row in rows if isinstance(row, CheckRow))
+
+
+def _asked(record: Record) -> dict[str, Any]:
+    """The columns that say what was asked of the worker."""
+    trial, asked = record.trial, record.trial or record.check
+    if asked is None:
+        raise ValueError("its record asks for neither a trial nor a check")
+    return {
+        "kind": "check" if trial is None else "trial",
+        "key": trial and trial.key,
+        "framework": asked.framework,
+        "variant": asked.variant,
+        "model": asked.model.name,
+        "depth": asked.model.depth,
+        "input_size": asked.input_size,
+        "device": asked.device,
+        "seed": trial and trial.seed,
+        "repeat": trial and trial.repeat,
+    }
+
+
+def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | CheckRow]:
+    """Jobs with their events, in the order in which they were planned."""
+    jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
+    said = connection.execute(
+        sa.select(_events.c.run_id, _events.c.ordinal, _events.c.event_json)
+        .join(_jobs, (_jobs.c.run_id == _events.c.run_id) & (_jobs.c.ordinal == _events.c.ordinal))
+        .where(where)
+        .order_by(_events.c.run_id, _events.c.ordinal, _events.c.position)
+    )
+    events = {
+        place: tuple(Event.model_validate_json(row.event_json) for row in rows)
+        for place, rows in itertools.groupby(said, key=lambda row: (row.run_id, row.ordinal))
+    }
+    kinds: dict[str, type[StoredTrial] | type[CheckRow]] = {"trial": StoredTrial, "check": CheckRow}
+    return [
+        kinds[row.kind](
+            record=Record.model_validate_json(row.record_json),
+            outcome=Outcome.model_validate_json(row.outcome_json),
+            exit=Exit.model_validate_json(row.exit_json) if row.exit_json else None,
+            events=events.get((row.run_id, row.ordinal), ()),
+            samples=read_samples(row.telemetry_jsonl or ""),
+        )
+        for row in jobs
+    ]
+
+
+def _damage(path: Path, error: Exception) -> str:
+    """One sentence about a file or folder that was left out."""
+    if isinstance(error, OSError):
+        return f"{error.filename or path} cannot be read ({error.strerror})."
+    return f"{path} does not read: {' '.join(str(error).split())[:200]}."

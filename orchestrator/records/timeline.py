@@ -1,0 +1,223 @@
+"""What one worker's events say: its clocks, its scores, its check. Events come from outside and are not trusted.
+
+All times are seconds on the worker's monotonic clock; `steady` steps are those after the warm-up.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orchestrator.records.event import Event
+
+Array = NDArray[np.float64]
+
+Seconds = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Said(BaseModel):
+    """The fields of one kind of event that we read; others may stand beside them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Hello(_Said):
+    """Who answers: the framework's own version and build facts."""
+
+    python: str
+    framework: str
+    version: str
+    import_seconds: Seconds
+    started_unix: float | None = None
+    describe: dict[str, Any] = {}
+
+
+class Built(_Said):
+    """The network stands: its size, the seconds of building it and of opening the arrays, and what is in force."""
+
+    weights: int
+    multiply_adds: int
+    build_seconds: Seconds
+    data_seconds: Seconds
+    describe: dict[str, Any] = {}
+
+
+class Epoch(_Said):
+    """One epoch; with sync=block the blocks stand in place of the steps."""
+
+    epoch: int
+    step_seconds: tuple[Seconds, ...] = ()
+    block_steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    block_seconds: tuple[Seconds, ...] = ()
+    input_seconds: tuple[Seconds, ...] = ()
+    loss: tuple[float | None, ...] = ()
+    epoch_seconds: Seconds
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _blocks_match(self) -> "Epoch":
+        if len(self.block_steps) != len(self.block_seconds):
+            raise ValueError("every block needs its steps and its seconds")
+        return self
+
+    @property
+    def steady_steps(self) -> Array:
+        """Seconds per step (n,) after the warm-up; of a block that lies after it, its mean step, once."""
+        if not self.block_seconds:
+            return np.array(self.step_seconds[self.warmup_steps :])
+        steps: Array = np.array(self.block_steps, dtype=np.float64)
+        begins = np.cumsum(steps) - steps
+        means: Array = np.array(self.block_seconds, dtype=np.float64) / steps
+        return means[begins >= self.warmup_steps]
+
+
+class Score(_Said):
+    """Accuracy over one split; `loss` is None where it is not finite."""
+
+    split: str
+    epoch: int
+    accuracy: Fraction
+    loss: float | None = None
+    pictures: int
+    evaluate_seconds: Seconds
+
+
+class Fingerprint(_Said):
+    """Hashes of what training came to after an epoch: weights by name, in the network's order; predictions by split."""
+
+    epoch: int
+    weights: dict[str, str] = {}
+    predictions: dict[str, str] = {}
+
+
+class Place(_Said):
+    """Batches placed one by one, the device idle before and after each."""
+
+    place_seconds: tuple[Seconds, ...]
+
+
+class Check(_Said):
+    """Largest differences to numpy_ref by name, and what each may be; a figure that is not finite is None."""
+
+    figures: dict[str, float | None]
+    bounds: dict[str, float | None]
+    passed: bool
+
+
+class Done(_Said):
+    """The worker ended as it should."""
+
+    weights_sha256: str | None = None
+    total_seconds: Seconds
+
+
+_Kind = TypeVar("_Kind", bound=_Said)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One worker from its first event to its last.
+
+    unread:     how many events were not what the protocol promises.
+    epoch_ends: when each of `epochs` was told of, which is right after its end, in seconds on the worker's clock.
+    """
+
+    hello: Hello | None = None
+    built: Built | None = None
+    epochs: tuple[Epoch, ...] = ()
+    scores: tuple[Score, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
+    place_seconds: tuple[float, ...] = ()
+    check: Check | None = None
+    done: Done | None = None
+    unread: int = 0
+    steady_steps: Array = field(default_factory=lambda: np.empty(0))
+    epoch_ends: tuple[float, ...] = ()
+
+    @property
+    def first_step_seconds(self) -> float | None:
+        """Seconds of the very first step; None where steps were not timed one by one."""
+        return next((epoch.step_seconds[0] for epoch in self.epochs if epoch.step_seconds), None)
+
+    @property
+    def input_seconds(self) -> Array:
+        """Seconds of cutting each batch (n,), over all epochs."""
+        return np.array([second for epoch in self.epochs for second in epoch.input_seconds])
+
+    @property
+    def steady_epochs(self) -> Array:
+        """Seconds of each epoch after the first, which warms up; of the first if there is no other."""
+        seconds = np.array([epoch.epoch_seconds for epoch in self.epochs])
+        return seconds[1:] if seconds.size > 1 else seconds
+
+    @property
+    def steady_input_seconds(self) -> Array:
+        """Seconds that the steps of each epoch waited for their batches: of the epochs that `steady_epochs` counts."""
+        seconds = np.array([sum(epoch.input_seconds) for epoch in self.epochs])
+        return seconds[1:] if seconds.size > 1 else seconds
+
+    @property
+    def epoch_spans(self) -> tuple[tuple[float, float], ...]:
+        """Begin and end of each epoch in seconds since 1970; () if the worker never said when it began."""
+        if self.hello is None or self.hello.started_unix is None:
+            return ()
+        ends = [self.hello.started_unix + end for end in self.epoch_ends]
+        return tuple((end - epoch.epoch_seconds, end) for epoch, end in zip(self.epochs, ends, strict=True))
+
+    def accuracy(self, split: str) -> float | None:
+        """The last accuracy over 'valid' or 'test'."""
+        score = self.last_score(split)
+        return None if score is None else score.accuracy
+
+    def last_score(self, split: str) -> Score | None:
+        """The last one over 'valid' or 'test'."""
+        return next((score for score in reversed(self.scores) if score.split == split), None)
+
+
+def read_timeline(events: Iterable[Event]) -> Timeline:
+    """The timeline of one worker; what is not understood is counted and left out."""
+    said: dict[str, list[Any]] = {}
+    epoch_ends: list[float] = []
+    unread = 0
+    kinds: dict[str, type[_Said]] = {
+        "hello": Hello,
+        "built": Built,
+        "epoch": Epoch,
+        "score": Score,
+        "fingerprint": Fingerprint,
+        "place": Place,
+        "check": Check,
+        "done": Done,
+    }
+    for event in events:
+        kind = kinds.get(event.kind)
+        if kind is None:
+            continue
+        try:
+            said.setdefault(event.kind, []).append(kind.model_validate(event.fields))
+        except ValidationError:
+            unread += 1
+        else:
+            epoch_ends += [event.t] if event.kind == "epoch" else []
+    epochs = tuple(said.get("epoch", ()))
+    return Timeline(
+        hello=_last(said.get("hello", ())),
+        built=_last(said.get("built", ())),
+        epochs=epochs,
+        scores=tuple(said.get("score", ())),
+        fingerprints=tuple(said.get("fingerprint", ())),
+        place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
+        check=_last(said.get("check", ())),
+        done=_last(said.get("done", ())),
+        unread=unread,
+        epoch_ends=tuple(epoch_ends),
+        steady_steps=np.concatenate([np.empty(0), *(epoch.steady_steps for epoch in epochs)]),
+    )
+
+
+def _last(said: Sequence[_Kind]) -> _Kind | None:
+    return said[-1] if said else None

@@ -1,0 +1,45 @@
+"""The results of a run and its caveats in Markdown, for an issue or a README."""
+
+from collections.abc import Sequence
+
+from orchestrator.records.stored import StoredRun
+from orchestrator.report import tables
+from orchestrator.report.studies import Section
+from orchestrator.report.tables import Row
+from orchestrator.report.text import figures3, percent, tiny
+
+
+def results_markdown(
+    stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str], sections: Sequence[Section]
+) -> str:
+    """The results and their doubts, for an issue or a README."""
+    lines = [
+        {
+            "cell": f"{row['cell']} {row['device']}",
+            "subject": row["subject"],
+            "status": f"{row['status']} ({row['ok']} of {row['trials']})" if row["trials"] else row["status"],
+            "test": percent(row["accuracy_test"]),
+            "valid": percent(row["accuracy_valid"]),
+            "step ms": figures3(row["step_ms"]),
+            "images/s": figures3(row["images_per_second"]),
+            "epoch s": figures3(row["epoch_s"]),
+            "total s": figures3(row["total_s"]),
+            "spread": percent(row["spread"], 0),
+            "selfcheck": row["check"],
+            **{name: tiny(row.get(f"parity_{name}")) for name in tables.figure_names(stored)},
+            "reason": row["reason"],
+        }
+        for row in rows
+    ]
+    items = "".join(f"- {doubt}\n" for doubt in doubted) or "- none\n"
+    answered = "".join(_section_markdown(section) for section in sections)
+    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Doubts\n\n{items}"
+
+
+def _section_markdown(section: Section) -> str:
+    verdicts, notes = (
+        "".join(f"- {tables.one_cell(item)}\n" for item in said) for said in (section.verdicts, section.notes)
+    )
+    shown = [tables.markdown_table(table.texts) for table in section.tables]
+    parts = [part for part in (tables.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
+    return f"## {section.title}\n\n" + "\n".join(parts) + "\n"
