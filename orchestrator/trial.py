@@ -7,9 +7,12 @@ the id, so nothing stale is ever taken for an answer.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
+
+from workers import models
 
 Device = Literal["cpu", "gpu"]
 InputSize = Literal[32, 48, 64]
@@ -28,13 +31,18 @@ Status = Literal[
     "no_protocol",
     "lost",
     "cancelled",
-    "environment",
+    "misconfigured",
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
 Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers"]
 
-CLASSES = 43  # GTSRB
+
+ORACLE = "numpy_ref"
+"""The framework that all others are checked against; it is slow, and competes with none."""
+
+SubjectPair = tuple[str, str]
+"""Baseline and candidate, each 'framework:variant'."""
 
 
 class Frozen(BaseModel):
@@ -49,30 +57,94 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class EnvironmentKey(NamedTuple):
+    """What an environment is for: one variant of one framework on one device."""
+
+    framework: str
+    variant: str
+    device: Device
+
+    @property
+    def subject(self) -> str:
+        """'pytorch:2.13'."""
+        return f"{self.framework}:{self.variant}"
+
+    @property
+    def label(self) -> str:
+        """'pytorch:2.13 cpu'."""
+        return f"{self.subject} {self.device}"
+
+
 class Model(Frozen):
-    """A network of workers/models: its family and, for families that have one, its depth in layers."""
+    """A network of workers/models: its family and the arguments of the family's `build`.
+
+    depth:  layers, for families that have a depth.
+    params: what else the family takes, by name.
+    """
 
     name: Name
-    depth: Annotated[int, Field(ge=8, le=1202)] | None = None
+    depth: Annotated[int, Field(ge=1, le=1202)] | None = None
+    params: dict[Name, int] = {}
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys of trials are hashes of this: one without params has the key that it had before there were any.
+        fields: dict[str, Any] = handler(self)
+        return fields if self.params else {key: value for key, value in fields.items() if key != "params"}
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.depth, *sorted(self.params.items())))
 
     @property
     def label(self) -> str:
         """'ResNet-20', 'IDSIA': the name people use."""
-        return self.family if self.depth is None else f"{self.family}-{self.depth}"
+        depth = "" if self.depth is None else f"-{self.depth}"
+        return f"{self.family}{depth}" + "".join(f" {name} {value}" for name, value in sorted(self.params.items()))
 
     @property
     def family(self) -> str:
         """'ResNet', 'IDSIA': the same, of all its depths."""
-        return {"resnet": "ResNet", "idsia": "IDSIA"}.get(self.name, self.name)
+        label: str = models.label(self.name)
+        return label
 
     @property
-    def params(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, int]:
         """Keyword arguments of the family's `build`."""
-        return {} if self.depth is None else {"depth": self.depth}
+        return {**self.params, **({} if self.depth is None else {"depth": self.depth})}
+
+
+class Cell(Frozen):
+    """What subjects are compared in: one network on one device, fed in one way.
+
+    loader_workers: of the framework's own loader; None where waymark cuts the batches.
+    """
+
+    model: Model
+    input_size: int
+    device: Device
+    clahe: bool = True
+    loader_workers: int | None = None
+
+    @property
+    def network(self) -> str:
+        """'ResNet-20@32': what is trained, however it is fed."""
+        return f"{self.model.label}@{self.input_size}"
+
+    @property
+    def label(self) -> str:
+        """'ResNet-20@32', with what is out of the ordinary about it: '... without CLAHE', '... 4 loader workers'."""
+        clahe = "" if self.clahe else " without CLAHE"
+        workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
+        return f"{self.network}{clahe}{workers}"
+
+    @property
+    def title(self) -> str:
+        """'ResNet-20@32 cpu'."""
+        return f"{self.label} {self.device}"
 
 
 class Synthetic(Frozen):
-    """Size of the drawn data set: tracks of 43 classes, each track one sign in changing light and pose."""
+    """Size of the drawn data set: tracks of each class, each track one sign in changing light and pose."""
 
     tracks_per_class: Annotated[int, Field(ge=2, le=500)] = 10
     frames_per_track: Annotated[int, Field(ge=1, le=60)] = 6
@@ -83,7 +155,7 @@ class Synthetic(Frozen):
 class Dataset(Frozen):
     """Which pictures, how they are split and how they are prepared."""
 
-    name: Literal["gtsrb", "synthetic"] = "gtsrb"
+    name: Name = "gtsrb"
     split: Literal["paper", "by-track"] = "paper"
     split_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -92,10 +164,13 @@ class Dataset(Frozen):
 
 
 class Training(Frozen):
-    """Plain SGD with momentum at a constant rate, mean softmax cross-entropy, reshuffled every epoch."""
+    """How a network is trained: mean softmax cross-entropy at a constant rate, reshuffled every epoch.
 
-    optimiser: Literal["sgd"] = "sgd"
-    initialiser: Literal["he_normal"] = "he_normal"
+    optimiser, initialiser: by name, of workers/optimisers.py and of workers/net.py.
+    """
+
+    optimiser: Name = "sgd"
+    initialiser: Name = "he_normal"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
@@ -123,8 +198,12 @@ class Measure(Frozen):
 
 
 class Trial(Frozen):
-    """One cell: one process that trains one network once."""
+    """One process that does what is measured once, in one cell.
 
+    kind: of its job, in records/job.py.
+    """
+
+    kind: Name = "train"
     framework: Name
     variant: Tag
     model: Model
@@ -140,29 +219,35 @@ class Trial(Frozen):
     @property
     def key(self) -> str:
         """Hash of the question: all but the variant."""
-        return digest(self.model_dump(mode="json", exclude={"variant"}))
+        # 'train' was the only kind once: such trials keep the keys that they had then.
+        left_out = {"variant", "kind"} if self.kind == "train" else {"variant"}
+        return digest(self.model_dump(mode="json", exclude=left_out))
 
     @property
     def label(self) -> str:
         """'pytorch:2.13 ResNet-20@32 cpu seed 0 repeat 0'."""
-        return f"{self.subject} {self.cell} {self.device} seed {self.seed} repeat {self.repeat}"
+        return f"{self.subject} {self.cell.title} seed {self.seed} repeat {self.repeat}"
+
+    @property
+    def environment_key(self) -> EnvironmentKey:
+        """What its environment is for."""
+        return EnvironmentKey(self.framework, self.variant, self.device)
 
     @property
     def subject(self) -> str:
         """'pytorch:2.13'."""
-        return f"{self.framework}:{self.variant}"
+        return self.environment_key.subject
 
     @property
-    def cell(self) -> str:
-        """'ResNet-20@32', with what is out of the ordinary about it: '... without CLAHE', '... 4 loader workers'."""
-        clahe = "" if self.dataset.clahe else " without CLAHE"
-        workers = f" {self.measure.loader_workers} loader workers" if self.measure.feed == "native" else ""
-        return f"{self.network}{clahe}{workers}"
-
-    @property
-    def network(self) -> str:
-        """'ResNet-20@32': what is trained, however it is fed."""
-        return f"{self.model.label}@{self.input_size}"
+    def cell(self) -> Cell:
+        """What its subject is compared in."""
+        return Cell(
+            model=self.model,
+            input_size=self.input_size,
+            device=self.device,
+            clahe=self.dataset.clahe,
+            loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
+        )
 
 
 class Card(Frozen):
@@ -171,7 +256,7 @@ class Card(Frozen):
     index:      its number, as `nvidia-smi` prints it.
     uuid:       names this one card in the world, so it is written into no record.
     capability: '9.0'. driver: '580.159.04'.
-    is_divided: MIG is on: what a process gets is a part of it.
+    is_mig: it is divided (MIG is on): what a process gets is a part of it. Called `is_divided` in older records.
     """
 
     index: int
@@ -180,7 +265,7 @@ class Card(Frozen):
     memory_bytes: int
     capability: str
     driver: str
-    is_divided: bool = False
+    is_mig: Annotated[bool, Field(validation_alias=AliasChoices("is_mig", "is_divided"))] = False
 
     @property
     def label(self) -> str:
@@ -213,6 +298,11 @@ class Environment(Frozen):
     options: dict[str, Any] = {}
     expects: dict[str, Any] = {}
     card: Card | None = None
+
+    @property
+    def key(self) -> EnvironmentKey:
+        """What it is for."""
+        return EnvironmentKey(self.framework, self.variant, self.device)
 
     def on(self, card: Card) -> "Environment":
         """The same with that card: what another make of card or another driver computes is another answer."""
@@ -247,6 +337,12 @@ class Outcome(Frozen):
     status: Status
     fault: Fault
     reason: str = ""
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _current(cls, status: object) -> object:
+        """'misconfigured' was called 'environment' until 0.1: records keep the old word."""
+        return "misconfigured" if status == "environment" else status
 
 
 def trial_id(trial: Trial, environment: Environment, data_sha256: str, worker_sha256: str) -> str:

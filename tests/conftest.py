@@ -3,6 +3,10 @@
 import functools
 import os
 
+# Before numpy is imported anywhere: its threads only wait for each other on the small arrays of a test.
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 import pytest
 
 from orchestrator.engines import open_engine

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from orchestrator.records.event import Event
+from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts, write_atomically
 from orchestrator.records.sample import CardSample, Sample
@@ -21,6 +22,20 @@ SAMPLES = (
 RESNET, IDSIA = Model(name="resnet", depth=20), Model(name="idsia")
 
 
+def load(**changes):
+    """An idle moment of that machine."""
+    return Load(**{"load_1min": 0.1, "steal_percent": 0.0, "available_memory_bytes": 2**33, **changes})
+
+
+def host(**changes):
+    """The machine of a run: two cores, nobody else on it."""
+    facts = {"hostname_sha256": "ab", "system": "Debian 12", "kernel": "6.1", "machine": "x86_64", "python": "3.11.9"}
+    facts |= {"cpu_model": "AMD EPYC", "cpu_flags": ("avx2", "fma"), "physical_cores": 2, "logical_cores": 2}
+    facts |= {"cpus": (0, 1), "threads_per_core": 1, "numa_nodes": 1, "governor": None, "microcode": None}
+    facts |= {"is_virtual": False, "memory_bytes": 2**34, "gpus": (), "gpu_note": "no card", "load": load()}
+    return RecordedHost(**{**facts, **changes})
+
+
 def run_facts(run_id="20261121-120000-quick", **changes):
     facts = {
         "run_id": run_id,
@@ -29,7 +44,7 @@ def run_facts(run_id="20261121-120000-quick", **changes):
         "argv": ("sweep", "--device=cpu"),
         "engine": "docker",
         "spec": {"name": "quick", "training": {"epochs": 2}},
-        "host": {"cpu_model": "AMD EPYC", "physical_cores": 2, "cpu_flags": ["avx2", "fma"], "memory_bytes": 2**34},
+        "host": host(),
     }
     return RunFacts(**{**facts, **changes})
 

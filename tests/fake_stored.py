@@ -2,7 +2,7 @@
 
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.records.stored import CheckRow, StoredRun, StoredTrial
+from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
 from orchestrator.trial import Card, Outcome
 from tests import fake_run as fake
 
@@ -16,7 +16,7 @@ def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None,
 
 def checked(passed=True, outcome=fake.OK, figures=None, **record):
     said = fake.checking(passed, **(figures or {}))
-    return CheckRow(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
+    return StoredCheck(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
 
 
 def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pytorch", "2.13")):
@@ -53,10 +53,8 @@ def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pyto
     return StoredTrial(record, fake.OK, fake.ENDED, tuple(said), samples)
 
 
-def skip(framework="mxnet", cell="ResNet-20@32", reason="no row for it"):
-    return Skip(
-        label=f"{framework}:1.5 {cell} cpu", framework=framework, variant="1.5", cell=cell, device="cpu", reason=reason
-    )
+def skip(framework="mxnet", cell=None, reason="no row for it"):
+    return Skip(framework=framework, variant="1.5", cell=cell or fake.trial().cell, reason=reason)
 
 
 def run(*trials, checks=(), **facts):

@@ -54,22 +54,22 @@ class Batches(object):
         return x, self.labels[numbers]
 
 
-def open_batches(job_folder, data_folder, job):
-    """(training, validation, test) Batches of a job.
+def open_batches(job_folder, data_folder, network, batch_size):
+    """(training, validation, test) Batches of a job. network: Network of workers/protocol.py.
 
     The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), so that neither the disk
     nor a first touch of a page is ever inside the clock; the test pictures, read once, stay memory-mapped.
     Raises BadJob, naming the file, if one is missing, does not fit the job, or holds too few pictures.
     """
-    pictures, labels = _open_pictures(data_folder, "train", job)
+    pictures, labels = _open_pictures(data_folder, "train", network)
     split = []
     for name in ("train", "valid"):
         numbers = _load(os.path.join(job_folder, name + ".npy"))
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(labels):
             raise BadJob(f"{name}.npy names picture {numbers.max()}; the data has {len(labels)} training pictures.")
-        split.append(Batches(pictures[numbers], labels[numbers], job["batch_size"]))
+        split.append(Batches(pictures[numbers], labels[numbers], batch_size))
     training, validation = split
-    test = Batches(*_open_pictures(data_folder, "test", job), size=job["batch_size"])
+    test = Batches(*_open_pictures(data_folder, "test", network), size=batch_size)
     if len(training) < training.size:
         raise BadJob(f"train.npy names {len(training)} pictures; one batch takes {training.size}.")
     for name, batches in (("validation", validation), ("test", test)):
@@ -78,10 +78,10 @@ def open_batches(job_folder, data_folder, job):
     return training, validation, test
 
 
-def _open_pictures(folder, name, job):
+def _open_pictures(folder, name, network):
     pictures = _load(os.path.join(folder, name + "_x.npy"), mmap_mode="r")
     labels = _load(os.path.join(folder, name + "_y.npy"))
-    size, classes = job["input_size"], job["classes"]
+    size, classes = network.input_size, network.classes
     if pictures.shape != (len(labels), 3, size, size) or pictures.dtype != numpy.uint8:
         wanted = f"uint8 ({len(labels)}, 3, {size}, {size})"
         raise BadJob(f"{name}_x.npy is {pictures.dtype} {pictures.shape}; this job takes {wanted}.")

@@ -27,18 +27,12 @@ PROGRESS_SECONDS = 1.0
 PLACINGS = 20
 
 
-class Recipe(NamedTuple):
-    """How to train and what to time: the fields of these names in job.json."""
+class Asked(NamedTuple):
+    """What the loop is to do. measure: Measure of workers/protocol.py."""
 
     seed: int
     epochs: int
-    sync: str
-    feed: str
-    warmup_steps: int
-    warmup_seconds: float
-    evaluate: str
-    loader_workers: int = 0
-    fingerprint: str = "none"
+    measure: NamedTuple
 
 
 class Laps(object):
@@ -62,22 +56,23 @@ class Laps(object):
         return {"step_seconds": self.step_seconds, "input_seconds": self.input_seconds}
 
 
-def train(adapter, training, validation, recipe, emit, clock):
-    """Train for `recipe.epochs` epochs, telling `emit` of each.
+def train(adapter, training, validation, asked, emit, clock):
+    """Train for `asked.epochs` epochs, telling `emit` of each.
 
     training, validation: Batches; validation may be None: then nothing is scored.
     emit: emit(kind, **fields). clock: function without arguments, monotonic seconds.
     Raises NotFinite after the epoch in which a loss was infinite or not a number.
     """
-    run_epoch = {"step": _run_steps, "block": _run_blocks}[recipe.sync]
-    open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[recipe.feed]
+    measure = asked.measure
+    run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
+    open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: what was built stays, so later collections need not look at it
         gc.freeze()  # novermin
     gc.disable()
     try:
-        for epoch in range(recipe.epochs):
-            feed = open_feed(adapter, training, training.shuffled(recipe.seed, epoch), recipe.loader_workers)
+        for epoch in range(asked.epochs):
+            feed = open_feed(adapter, training, training.shuffled(asked.seed, epoch), measure.loader_workers)
             if epoch == 0:
                 emit("training")
             laps = Laps()
@@ -85,13 +80,13 @@ def train(adapter, training, validation, recipe, emit, clock):
             handles = run_epoch(adapter, feed, laps, Progress(emit, clock, epoch, feed.steps), clock)
             epoch_seconds = clock() - began
             losses = [adapter.loss_value(handle) for handle in handles]
-            warmup_steps = _warmup_steps(laps, recipe) if epoch == 0 else 0
-            clocks = laps.clocks(recipe.sync)
+            warmup_steps = _warmup_steps(laps, measure) if epoch == 0 else 0
+            clocks = laps.clocks(measure.sync)
             emit("epoch", epoch=epoch, loss=losses, epoch_seconds=epoch_seconds, warmup_steps=warmup_steps, **clocks)
-            _insist_on_finite(losses, epoch)
-            if validation is not None and (recipe.evaluate == "epoch" or epoch == recipe.epochs - 1):
+            _require_finite(losses, epoch)
+            if validation is not None and (measure.evaluate == "epoch" or epoch == asked.epochs - 1):
                 emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock))
-            if recipe.fingerprint == "epoch" and validation is not None:
+            if measure.fingerprint == "epoch" and validation is not None:
                 emit("fingerprint", epoch=epoch, **fingerprint(adapter, validation))
             feed.close()
             del feed, handles
@@ -271,18 +266,18 @@ def _run_blocks(adapter, feed, laps, progress, clock):
     return handles
 
 
-def _warmup_steps(laps, recipe):
+def _warmup_steps(laps, measure):
     """How many steps of the first epoch are warm-up: those up to the later of `warmup_steps` and `warmup_seconds`.
 
     It never outlasts the first epoch, and with sync=block ends with a block.
     """
-    late = sum(1 for start in laps.starts if start - laps.starts[0] < recipe.warmup_seconds)
-    count = min(max(late, recipe.warmup_steps), len(laps.starts))
+    late = sum(1 for start in laps.starts if start - laps.starts[0] < measure.warmup_seconds)
+    count = min(max(late, measure.warmup_steps), len(laps.starts))
     ends = numpy.cumsum(laps.block_steps, dtype=int)
     return int(ends[ends >= count][0]) if len(ends) and count else count
 
 
-def _insist_on_finite(losses, epoch):
+def _require_finite(losses, epoch):
     for step, loss in enumerate(losses):
         if not math.isfinite(loss):
             raise NotFinite(f"the training loss became {loss} at step {step} of epoch {epoch}.")

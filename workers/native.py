@@ -4,13 +4,18 @@ Environment variables say what was asked for. These say what came of it: a prelo
 find, or an OpenMP that does not read KMP_AFFINITY, shows here and nowhere else.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 
 _OPENMP = re.compile(r"lib(g|i|)omp")
 _ALLOCATOR = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)")
+_OPENBLAS = re.compile(r"lib(scipy_)?openblas")
 _MKL = re.compile(r"libmkl(ml_intel|ml_gnu|_core)\.so")
+
+# How builds of OpenBLAS call a function of its: plainly, with numpy's 64-bit numbers, with the prefix of its wheels.
+_OPENBLAS_NAMES = ("openblas_%s", "openblas_%s64_", "scipy_openblas_%s", "scipy_openblas_%s64_")
 
 # What omp_get_proc_bind answers. Source: OpenMP 5.2, 18.1.1; 5 is Intel's own, for KMP_AFFINITY (its kmp.h).
 _BINDINGS = ("false", "true", "primary", "close", "spread", "intel")
@@ -23,6 +28,7 @@ def describe():
     allocator:    what malloc is: 'libc', or the library that is preloaded in its place.
     mkl_cpu_type: what MKL takes the processor for: 0 is its slow path, on which it puts processors that are not Intel's
                   unless told otherwise; 5 is AVX2. None where MKL is not loaded, or does not tell.
+    blas_threads: of OpenBLAS, which numpy computes its products with; of several copies joined by commas.
     """
     paths = loaded()
     openmp = [name for name in sorted(paths) if _OPENMP.match(name)]
@@ -33,7 +39,22 @@ def describe():
         "openmp_binding": _joined([_binding(library) for library in libraries]),
         "allocator": next((_ALLOCATOR.match(name).group(1) for name in paths if _ALLOCATOR.match(name)), "libc"),
         "mkl_cpu_type": _mkl_cpu_type(paths),
+        "blas_threads": _joined([library("get_num_threads")() for library in _openblas(paths)]),
     }
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Within it numpy's products take one thread: beside other work two wait for each other, and take longer."""
+    libraries = _openblas(loaded())
+    before = [library("get_num_threads")() for library in libraries]
+    for library in libraries:
+        library("set_num_threads")(1)
+    try:
+        yield
+    finally:
+        for library, threads in zip(libraries, before):
+            library("set_num_threads")(threads)
 
 
 def loaded():
@@ -44,6 +65,18 @@ def loaded():
     except OSError:
         return {}
     return {os.path.basename(path): path for path in paths}
+
+
+def _openblas(paths):
+    """For each OpenBLAS of this process: function(name) -> the function that it calls so."""
+    found = []
+    for name in sorted(paths):
+        if _OPENBLAS.match(name):
+            library = ctypes.CDLL(paths[name])
+            spelled = [form for form in _OPENBLAS_NAMES if hasattr(library, form % "get_num_threads")]
+            if spelled:
+                found.append(lambda wanted, library=library, form=spelled[0]: getattr(library, form % wanted))
+    return found
 
 
 def _binding(library):

@@ -99,13 +99,16 @@ class Net(object):
         """Number of trainable weights."""
         return sum(int(numpy.prod(weight.shape)) for weight in self.weights if weight.is_trainable)
 
-    def start(self, seed):
+    def start(self, seed, initialiser="he_normal"):
         """First weights: name -> float32 array, in op order; the same numbers for every framework and numpy.
 
         seed: 0 <= seed < 2**32; numpy's RandomState, whose stream is frozen, draws the weights in op order.
+        initialiser: a name of INITIALISERS. Raises ValueError for another.
         """
-        rng = numpy.random.RandomState(seed)
-        return {weight.name: _first(weight, rng) for weight in self.weights}
+        if initialiser not in INITIALISERS:
+            raise ValueError(f"there is no initialiser {initialiser!r}; known: {', '.join(INITIALISERS)}.")
+        draw, rng = INITIALISERS[initialiser], numpy.random.RandomState(seed)
+        return {weight.name: _first(weight, draw, rng) for weight in self.weights}
 
     def read(self, path):
         """Weights from an .npz file as a trial leaves it, whatever framework trained them: name -> float32 array.
@@ -130,7 +133,7 @@ class Net(object):
         return Net([op._replace(params=dict(op.params, **params)) if op.name == name else op for op in self.ops])
 
 
-class Builder(object):
+class NetBuilder(object):
     """Writes a network op by op; each method gives the name of the value it adds: conv1, conv2, ..."""
 
     def __init__(self, shape):
@@ -201,9 +204,13 @@ def he_normal(shape, fan_in, rng):
     return (rng.standard_normal(shape) * numpy.sqrt(2.0 / fan_in)).astype(numpy.float32)
 
 
-def _first(weight, rng):
+INITIALISERS = {"he_normal": he_normal}
+"""name -> draw(shape, fan_in, rng), float32."""
+
+
+def _first(weight, draw, rng):
     if weight.start is None:
-        return he_normal(weight.shape, weight.fan_in, rng)
+        return draw(weight.shape, weight.fan_in, rng)
     return numpy.full(weight.shape, weight.start, numpy.float32)
 
 

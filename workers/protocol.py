@@ -1,12 +1,17 @@
-"""What a worker and the orchestrator say to each other: version 1.
+"""What a worker and the orchestrator say to each other: version 2.
 
-In:  a folder with job.json, train.npy and valid.npy (picture numbers of the split), and a folder of prepared data.
-Run: python -m workers.run JOB_FOLDER DATA_FOLDER        (or workers.selfcheck JOB_FOLDER, workers.probe JOB_FOLDER)
+In:  a folder with job.json and, for a job that reads pictures, train.npy and valid.npy (picture numbers of the split),
+     and a folder of prepared data.
      start.npz, if it is there: weights to begin with, as another job left them; else they are drawn from the seed.
+Run: python -m workers.run JOB_FOLDER [DATA_FOLDER]
 Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
      names, so that any other framework can begin with them. stdout and stderr are only logs.
 A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file is there: whoever checks
 the same network again, by the same worker source, may put it there and spare the wait.
+
+job.json: v (this version), kind (a file of workers/jobs), framework, device, network {model, params, input_size,
+classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what this kind takes:
+training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`.
 
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
@@ -24,15 +29,17 @@ check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
 fail      code, reason, op (if unsupported), log
 
-Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` rises when a meaning changes.
+Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` rises when a meaning changes:
+2, 2026-11-25: job.json is nested, and one program does all kinds of job; the events are those of version 1.
 Source of the shape: docs/adr/0004-events-are-the-record.md.
 """
 
 import json
 import math
 import os
+from typing import NamedTuple
 
-VERSION = 1
+VERSION = 2
 
 KINDS = ("hello", "built", "training", "progress", "epoch", "score", "fingerprint", "place", "check", "done", "fail")
 
@@ -43,6 +50,45 @@ UNSUPPORTED = 66
 NOT_FINITE = 67
 NOT_AS_DECLARED = 68
 BUG = 70
+
+
+class Training(NamedTuple):
+    """How to train: payload.training of job.json.
+
+    optimiser:   a name of workers/optimisers.py, which says how the rate and the momentum are meant.
+    initialiser: a name of INITIALISERS in workers/net.py.
+    """
+
+    optimiser: str
+    initialiser: str
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    epochs: int
+
+
+class Measure(NamedTuple):
+    """What to time and how: payload.measure of job.json. See workers/loop.py."""
+
+    sync: str
+    feed: str
+    loader_workers: int
+    warmup_steps: int
+    warmup_seconds: float
+    evaluate: str
+    fingerprint: str
+
+
+class Network(NamedTuple):
+    """Which network: the arguments of models.build."""
+
+    model: str
+    params: dict
+    input_size: int
+    classes: int
+
+
+JOB_FIELDS = ("v", "kind", "framework", "device", "network", "seed", "threads", "options", "expects", "payload")
 
 
 class Unsupported(Exception):  # noqa: N818 - an outcome, not an error of ours
@@ -77,6 +123,21 @@ EXIT_CODES = (
     (NotFinite, NOT_FINITE),
     (NotAsDeclared, NOT_AS_DECLARED),
 )
+
+
+def require_fields(given, names, where):
+    """Raise BadJob, in a sentence, unless `given` is an object that has all of `names`."""
+    missing = [name for name in names if name not in given] if isinstance(given, dict) else names
+    if missing:
+        raise BadJob("%s lacks %s." % (where, ", ".join(missing)))
+
+
+def record(kind, given, where):
+    """`given`, an object of job.json, as the NamedTuple `kind`. Raises BadJob for a missing or unknown field."""
+    require_fields(given, kind._fields, where)
+    for name in sorted(set(given) - set(kind._fields)):
+        raise BadJob("%s.%s is not known; known: %s." % (where, name, ", ".join(kind._fields)))
+    return kind(**given)
 
 
 def finite(value):

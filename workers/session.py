@@ -1,4 +1,4 @@
-"""One worker process from its arguments to its exit code: what `run` and `selfcheck` have in common."""
+"""One worker process from its arguments to its exit code: what all kinds of job have in common."""
 
 import hashlib
 import importlib
@@ -12,13 +12,7 @@ import traceback
 
 import workers
 from workers import frameworks, models, protocol
-from workers.protocol import BadJob, Emitter, NoFramework, NotAsDeclared
-
-JOB_FIELDS = (
-    ("v", "kind", "framework", "device", "model", "model_params", "input_size", "classes", "seed", "learning_rate")
-    + ("momentum", "batch_size", "epochs", "sync", "feed", "warmup_steps", "warmup_seconds", "evaluate", "threads")
-    + ("options", "expects", "loader_workers", "fingerprint")
-)
+from workers.protocol import BadJob, Emitter, Network, NoFramework, NotAsDeclared
 
 
 def clock():
@@ -29,13 +23,16 @@ def clock():
 class Session(object):
     """A job and the way to say what became of it.
 
-    job: job.json. folder: the job folder. emit: emit(kind, **fields).
+    job: job.json. network: what it says of the network. emit: emit(kind, **fields).
+    folder: the job folder. data_folder: prepared pictures, or None.
     """
 
-    def __init__(self, folder, emit):
+    def __init__(self, folder, data_folder, emit):
         self.folder = folder
+        self.data_folder = data_folder
         self.emit = emit
         self.job = read_job(folder)
+        self.network = protocol.record(Network, self.job["network"], "job.json: network")
 
     def import_adapter(self):
         """The adapter class of the job's framework; says hello. Raises BadJob or NoFramework."""
@@ -60,13 +57,13 @@ class Session(object):
 
     def build_net(self):
         """The job's network. Raises BadJob if there is none such."""
-        job = self.job
+        wanted = self.network
         try:
-            return models.build(job["model"], job["classes"], job["input_size"], **job["model_params"])
+            return models.build(wanted.model, wanted.classes, wanted.input_size, **wanted.params)
         except ValueError as error:
             raise BadJob(f"job.json: {error}") from error
 
-    def insist(self, describe):
+    def require_settings(self, describe):
         """Raise NotAsDeclared unless all that the environment's row expects is in force. describe: the adapter's."""
         for name, wanted in sorted(self.job["expects"].items()):
             if name not in describe:
@@ -74,9 +71,9 @@ class Session(object):
             if describe[name] != wanted:
                 raise NotAsDeclared(f"its row expects {name} = {wanted!r}; in force is {describe[name]!r}.")
 
-    def options(self):
-        """What an adapter is told: the training numbers and the variant's own options."""
-        return dict(self.job["options"], **{name: self.job[name] for name in frameworks.COMMON_OPTIONS})
+    def settings(self, training):
+        """What every adapter is told. training: Training."""
+        return frameworks.Settings(training, self.job["threads"], self.job["seed"])
 
 
 def read_job(folder):
@@ -87,11 +84,10 @@ def read_job(folder):
             job = json.load(file)
     except (OSError, ValueError) as error:
         raise BadJob(f"{path} cannot be read: {error}.") from error
-    missing = [name for name in JOB_FIELDS if name not in job]
-    if missing:
-        raise BadJob(f"job.json lacks {', '.join(missing)}.")
+    protocol.require_fields(job, ("v",), "job.json")
     if job["v"] != protocol.VERSION:
         raise BadJob(f"job.json is of version {job['v']}; this worker speaks version {protocol.VERSION}.")
+    protocol.require_fields(job, protocol.JOB_FIELDS, "job.json")
     return job
 
 
@@ -104,7 +100,7 @@ def weights_sha256(weights):
     return total.hexdigest()
 
 
-def main(folder, work):
+def main(folder, data_folder, work):
     """Do `work(session)` for the job in `folder`; the exit code. Whatever goes wrong becomes a `fail` event."""
     # As the first process of a container this one would ignore SIGTERM if it had no handler of its own.
     signal.signal(signal.SIGTERM, _leave)
@@ -116,7 +112,7 @@ def main(folder, work):
         sys.stderr.write(f"{folder} cannot take this job's events: {error}.\n")
         return protocol.BAD_JOB
     try:
-        work(Session(folder, emitter.emit))
+        work(Session(folder, data_folder, emitter.emit))
         return protocol.OK
     except Exception as error:  # noqa: BLE001 - the last chance to say what happened
         code = _exit_code(error)

@@ -9,29 +9,31 @@ from typing import NamedTuple
 
 from orchestrator.analysis import stats
 from orchestrator.errors import SpecError
+from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.trial import Device, Trial
+from orchestrator.trial import Cell, Device, SubjectPair, Trial
 
-Pairs = tuple[list[stats.Array], list[stats.Array]]
+PairedSteps = tuple[list[stats.Array], list[stats.Array]]
 """Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""
-
-Pair = tuple[str, str]
-"""Subjects: baseline and candidate."""
 
 MEAN = "geometric mean"
 
 
-class Place(NamedTuple):
-    """Where pairs were timed."""
+class CellKey(NamedTuple):
+    """What pairs are of: one framework in one cell."""
 
     framework: str
-    cell: str
-    device: Device
+    cell: Cell
+
+    @property
+    def label(self) -> str:
+        """'mxnet ResNet-20@32 cpu'."""
+        return f"{self.framework} {self.cell.title}"
 
 
 @dataclass(frozen=True)
-class Floor:
+class NoiseFloor:
     """What chance makes of a comparison: a factor, and the A/A control that showed it."""
 
     factor: float
@@ -39,12 +41,12 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class Floors:
+class NoiseFloors:
     """The noise floors of one machine, by framework and device: one framework is steadier than another."""
 
-    controls: Mapping[tuple[str, Device], Floor] = field(default_factory=dict)
+    controls: Mapping[tuple[str, Device], NoiseFloor] = field(default_factory=dict)
 
-    def of(self, framework: str, device: Device) -> Floor | None:
+    def of(self, framework: str, device: Device) -> NoiseFloor | None:
         """Its own; if it has none, the largest of the other frameworks' on that device; None without any."""
         own = self.controls.get((framework, device))
         return own or _largest(floor for (_, where), floor in self.controls.items() if where == device)
@@ -74,10 +76,10 @@ class Measured(NamedTuple):
 
     cell: str
     ratio: stats.Ratio
-    floor: Floor | None
+    floor: NoiseFloor | None
 
 
-def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[Place, Pairs]:
+def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[CellKey, PairedSteps]:
     """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next (AB, BA ...).
 
     Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
@@ -85,23 +87,22 @@ def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[Place,
     return _of_subjects(stored.trials, baseline, candidate)
 
 
-def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[Place, Pairs]:
+def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, PairedSteps]:
     trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
     if baseline == candidate:
         # the sides change places from pair to pair: a drift of the machine falls on both alike
         sides = [[one for one in trials if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
-        return _joined(*({_question(one, one.trial.repeat // 2): one for one in side} for side in sides))
+        return _joined(*({_paired_key(one, one.trial.repeat // 2): one for one in side} for side in sides))
     sides = [[one for one in trials if one.trial.subject == subject] for subject in (baseline, candidate)]
     return _joined(*({one.trial.key: one for one in side} for side in sides))
 
 
-def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[Place, Pairs]:
+def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[CellKey, PairedSteps]:
     """Pairs of two runs, by cell: trials that answer the same question, one of each.
 
     Raises SpecError if they ran on other machines, share no question, or hold several variants of one framework.
     """
-    hosts = [run.facts.host.get("hostname_sha256") for run in (baseline, candidate)]
-    if hosts[0] != hosts[1]:
+    if not baseline.facts.host.is_same_machine(candidate.facts.host):
         raise SpecError(
             f"{baseline.facts.run_id} and {candidate.facts.run_id} ran on different machines; their times say nothing "
             "of each other."
@@ -118,20 +119,20 @@ def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[Place, Pairs]:
     return _joined(*sides)
 
 
-def rows(cells: Mapping[Place, Pairs], floors: Floors) -> list[dict[str, object]]:
+def rows(cells: Mapping[CellKey, PairedSteps], floors: NoiseFloors) -> list[dict[str, object]]:
     """One row per cell, and their geometric mean if there are several: how many times as fast the candidate is."""
-    judged = _judged([_measured(" ".join(place), place, runs, floors) for place, runs in cells.items()])
+    judged = _judged([_measured(key.label, key, runs, floors) for key, runs in cells.items()])
     return judged + (_judged([_mean(cells, floors)]) if len(cells) > 1 else [])
 
 
-def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dict[str, object]]:
+def family(stored: StoredRun, pairs: Sequence[SubjectPair], floors: NoiseFloors) -> list[dict[str, object]]:
     """The rows of several pairs of subjects of one run, cell by cell, and each pair's geometric mean.
 
     All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
     not run at all, is a row that says why.
     """
-    found: dict[Pair, dict[Place, Pairs]] = {}
-    rows: dict[tuple[Pair, str], dict[str, object]] = {}
+    found: dict[SubjectPair, dict[CellKey, PairedSteps]] = {}
+    rows: dict[tuple[SubjectPair, str], dict[str, object]] = {}
     for pair in pairs:
         found[pair] = {}
         for cell, trials in _by_cell(stored, pair).items():
@@ -140,9 +141,9 @@ def family(stored: StoredRun, pairs: Sequence[Pair], floors: Floors) -> list[dic
             except SpecError as error:
                 rows[pair, cell] = _no_row(cell, str(error))
     timed = [
-        (pair, _measured(f"{place.cell} {place.device}", place, runs, floors))
+        (pair, _measured(key.cell.title, key, runs, floors))
         for pair, cells in found.items()
-        for place, runs in cells.items()
+        for key, runs in cells.items()
     ]
     means = [(pair, _mean(cells, floors)) for pair, cells in found.items() if len(cells) > 1]
     for members in (timed, means):
@@ -163,34 +164,34 @@ def _judged(members: Sequence[Measured]) -> list[dict[str, object]]:
     return [_row(one, verdict) for one, verdict in zip(members, verdicts, strict=True)]
 
 
-def _measured(cell: str, place: Place, runs: Pairs, floors: Floors) -> Measured:
+def _measured(cell: str, key: CellKey, runs: PairedSteps, floors: NoiseFloors) -> Measured:
     baseline, candidate = runs
-    return Measured(cell, stats.paired_ratio(candidate, baseline), floors.of(place.framework, place.device))
+    return Measured(cell, stats.paired_ratio(candidate, baseline), floors.of(key.framework, key.cell.device))
 
 
-def _mean(cells: Mapping[Place, Pairs], floors: Floors) -> Measured:
+def _mean(cells: Mapping[CellKey, PairedSteps], floors: NoiseFloors) -> Measured:
     ratio = stats.geometric_mean([(candidate, baseline) for baseline, candidate in cells.values()])
-    return Measured(MEAN, ratio, _largest(floors.of(place.framework, place.device) for place in cells))
+    return Measured(MEAN, ratio, _largest(floors.of(key.framework, key.cell.device) for key in cells))
 
 
-def _largest(floors: Iterable[Floor | None]) -> Floor | None:
+def _largest(floors: Iterable[NoiseFloor | None]) -> NoiseFloor | None:
     return max((floor for floor in floors if floor), key=lambda floor: floor.factor, default=None)
 
 
-def _by_cell(stored: StoredRun, pair: Pair) -> dict[str, list[StoredTrial]]:
+def _by_cell(stored: StoredRun, pair: SubjectPair) -> dict[str, list[StoredTrial]]:
     """The trials of both subjects, by cell and device; 'all' without any if neither has one."""
     cells: dict[str, list[StoredTrial]] = {}
     for one in stored.trials:
         if one.trial.subject in pair:
-            cells.setdefault(f"{one.trial.cell} {one.trial.device}", []).append(one)
+            cells.setdefault(one.trial.cell.title, []).append(one)
     return cells or {"all": []}
 
 
-def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: Pair) -> dict[Place, Pairs]:
+def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: SubjectPair) -> dict[CellKey, PairedSteps]:
     """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that is not sound."""
     absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
     if absent:
-        reasons = {f"{skip.framework}:{skip.variant}": skip.reason for skip in stored.facts.skips}
+        reasons = {skip.key.subject: skip.reason for skip in stored.facts.skips}
         raise SpecError(f"{absent[0]} did not run{': ' if absent[0] in reasons else ''}{reasons.get(absent[0], '')}")
     return _of_subjects(trials, *pair)
 
@@ -229,22 +230,23 @@ def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
     return f"no difference shown: {interval}"
 
 
-def noise_floors(store: Store, hostname_sha256: str) -> Floors:
+def noise_floors(store: Store, host: RecordedHost) -> NoiseFloors:
     """Of each framework and device the newest A/A control of this machine that has pairs enough, its noisiest cell."""
-    controls: dict[tuple[str, Device], Floor] = {}
+    controls: dict[tuple[str, Device], NoiseFloor] = {}
     for run in store.runs():
-        if not run.arms or run.arms[0] != run.arms[1] or run.host.get("hostname_sha256") != hostname_sha256:
+        if not run.compared or run.compared[0] != run.compared[1] or not run.host.is_same_machine(host):
             continue
         try:
-            cells = variants_of(store.run(run.run_id), *run.arms)
+            cells = variants_of(store.run(run.run_id), *run.compared)
         except SpecError:  # it was stopped, or failed: no control
             continue
-        framework, _, device = next(iter(cells))
+        first = next(iter(cells))
+        framework, device = first.framework, first.cell.device
         is_rough = min(len(baseline) for baseline, _ in cells.values()) < stats.ENOUGH_REPEATS
         if not is_rough and (framework, device) not in controls:
             factor = max(stats.noise_floor(*pairs) for pairs in cells.values())
-            controls[framework, device] = Floor(factor, run.run_id)
-    return Floors(controls)
+            controls[framework, device] = NoiseFloor(factor, run.run_id)
+    return NoiseFloors(controls)
 
 
 def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
@@ -263,16 +265,16 @@ def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
     return found
 
 
-def _question(one: StoredTrial, pair: int) -> str:
+def _paired_key(one: StoredTrial, pair: int) -> str:
     return one.trial.model_copy(update={"repeat": pair}).key
 
 
-def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[Place, Pairs]:
+def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[CellKey, PairedSteps]:
     """Trials of one question side by side, by cell. Raises SpecError if no question is common."""
-    cells: dict[Place, Pairs] = {}
+    cells: dict[CellKey, PairedSteps] = {}
     for key in (key for key in baseline if key in candidate):
         left, right = baseline[key], candidate[key]
-        pairs = cells.setdefault(Place(left.trial.framework, left.trial.cell, left.trial.device), ([], []))
+        pairs = cells.setdefault(CellKey(left.trial.framework, left.trial.cell), ([], []))
         pairs[0].append(left.timeline.steady_steps)
         pairs[1].append(right.timeline.steady_steps)
     if not cells:

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 Array = NDArray[np.float64]
 
 OUTLIER_MADS = 3.5
-SPREAD_DOUBT = 0.05  # repeats that lie further apart than this share of their median raise a doubt
+SPREAD_CAVEAT = 0.05  # repeats that lie further apart than this share of their median raise a doubt
 ENOUGH_REPEATS = 6  # with fewer, no verdict is given
 SAME = 1.02  # what differs by less than this factor is the same for anybody's purpose
 SIGNIFICANT = 0.05

@@ -1,4 +1,4 @@
-"""What the samples of a trial come to: how busy processors and card were while it trained, and the energy of an epoch.
+"""Utilisation of a trial, from its samples: how busy processors and card were, and the energy of an epoch.
 
 Powers and energies are those of whole devices: of all processor packages of the machine, and of the whole card.
 """
@@ -6,6 +6,7 @@ Powers and energies are those of whole devices: of all processor packages of the
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,24 @@ SERIES = (
 )
 """What is charted of a trial."""
 
-NUMBERS = (
-    *("cpu_percent", "steal_percent", "memory_gib", "cpu_joules"),
-    *("card_percent", "card_gib", "card_mhz", "card_watts", "card_celsius", "card_joules"),
-)
+
+class Utilisation(NamedTuple):
+    """How busy processors and card were; None where nobody told. *_joules: of an epoch."""
+
+    cpu_percent: float | None = None
+    steal_percent: float | None = None
+    memory_gib: float | None = None
+    cpu_joules: float | None = None
+    card_percent: float | None = None
+    card_gib: float | None = None
+    card_mhz: float | None = None
+    card_watts: float | None = None
+    card_celsius: float | None = None
+    card_joules: float | None = None
 
 
-def numbers(samples: Sequence[Sample], timeline: Timeline) -> dict[str, float | None]:
-    """What was seen while the trial trained, by the names in NUMBERS; None where nobody told.
+def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
+    """What was seen while the trial trained.
 
     Medians over the samples within its epochs; of memory and temperature the highest. *_joules: of an epoch, the median
     of those after the first, if any.
@@ -67,19 +78,18 @@ def numbers(samples: Sequence[Sample], timeline: Timeline) -> dict[str, float | 
 
     memory = _of_card(lambda card: None if card.memory_bytes is None else card.memory_bytes / 2**30)
     read = {series.name: series.read for series in SERIES}
-    found = {
-        "cpu_percent": middle(read["cpu_percent"]),
-        "steal_percent": middle(lambda sample: sample.steal_percent),
-        "memory_gib": highest(read["memory_gib"]),
-        "cpu_joules": epoch_joules(samples, timeline, lambda sample: sample.cpu_joules),
-        "card_percent": middle(read["card_percent"]),
-        "card_gib": highest(memory),
-        "card_mhz": middle(read["card_mhz"]),
-        "card_watts": middle(read["card_watts"]),
-        "card_celsius": highest(read["card_celsius"]),
-        "card_joules": epoch_joules(samples, timeline, _of_card(lambda card: card.joules), read["card_watts"]),
-    }
-    return {name: found[name] for name in NUMBERS}
+    return Utilisation(
+        cpu_percent=middle(read["cpu_percent"]),
+        steal_percent=middle(lambda sample: sample.steal_percent),
+        memory_gib=highest(read["memory_gib"]),
+        cpu_joules=epoch_joules(samples, timeline, lambda sample: sample.cpu_joules),
+        card_percent=middle(read["card_percent"]),
+        card_gib=highest(memory),
+        card_mhz=middle(read["card_mhz"]),
+        card_watts=middle(read["card_watts"]),
+        card_celsius=highest(read["card_celsius"]),
+        card_joules=epoch_joules(samples, timeline, _of_card(lambda card: card.joules), read["card_watts"]),
+    )
 
 
 def epoch_joules(

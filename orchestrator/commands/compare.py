@@ -1,70 +1,92 @@
-"""The use case behind `invoke compare`: the sweep that pairs two builds, and what comes of it or of two runs."""
+"""`invoke compare`: the sweep that pairs two builds, and the verdicts of it or of two runs on record."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.analysis import comparison
-from orchestrator.commands.sweep import Request
+from orchestrator.analysis.comparison import CellKey, PairedSteps
+from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
 from orchestrator.console import flags
+from orchestrator.console.progress import Console
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import load_spec
-from orchestrator.records.store import Store, StoredRun
-from orchestrator.trial import Device
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredRun
+from orchestrator.trial import Device, SubjectPair
 
 
-def request_for(
-    spec_path: Path,
-    arms: tuple[str, str],
-    pairs: int,
-    cells: str,
-    device: Device,
-    engine: str | None,
-    catalogue: Catalogue,
-    argv: tuple[str, ...],
-    is_strict: bool = False,
-) -> Request:
+@dataclass(frozen=True)
+class CompareRequest:
+    """What `invoke compare` was asked for.
+
+    compared: baseline and candidate. pairs: of fresh processes, for each cell.
+    cells:    only these of the spec, comma-separated; '' for all.
+    """
+
+    spec_path: Path
+    compared: SubjectPair
+    pairs: int = 10
+    cells: str = ""
+    device: Device = "cpu"
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
     """The sweep that `invoke compare` makes: each cell `pairs` times in both variants, next to each other in time.
 
     A subject against itself is repeated twice as often. Raises WaymarkError for what cannot be compared.
     """
-    framework, variants = flags.arms(*arms)
+    framework, variants = flags.compared(*request.compared)
     for variant in variants:
-        catalogue.resolve(framework, device, variant)
-    shipped = load_spec(spec_path, catalogue.frameworks, {"axes.frameworks": [framework]})
+        catalogue.resolve(framework, request.device, variant)
+    shipped = load_spec(request.spec_path, catalogue.frameworks, {"axes.frameworks": [framework]})
     changes = {
         "name": "compare",
         "axes.frameworks": [framework],
         f"axes.variants.{framework}": variants,
-        "axes.devices": [device],
-        "axes.repeats": pairs * (1 if len(variants) == 2 else 2),
-        "axes.models": flags.models(cells, shipped),
+        "axes.devices": [request.device],
+        "axes.repeats": request.pairs * (1 if len(variants) == 2 else 2),
+        "axes.models": flags.models(request.cells, shipped),
         "study": None,
         "pairs": [],
     }
-    return Request(spec_path, changes, engine, argv=argv, arms=arms, is_strict=is_strict)
+    return SweepRequest(request.spec_path, changes, compared=request.compared, options=request.options)
 
 
-def result_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
+def compare(
+    request: CompareRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console
+) -> tuple[int, list[dict[str, object]]]:
+    """The exit code of that sweep, and the verdicts; none if it was stopped."""
+    result = sweep(sweep_of(request, catalogue), catalogue, home, reports, console)
+    console.say(f"report: {result.published.page}")
+    if result.exit_code == INTERRUPTED:
+        return INTERRUPTED, []
+    return result.exit_code, verdicts_of(home, result.published.stored)
+
+
+def verdicts_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
     """The verdicts of a sweep that was made to compare; the noise floors are those of its machine."""
-    assert stored.facts.arms is not None
-    return _verdicts(home, comparison.variants_of(stored, *stored.facts.arms), stored)
+    assert stored.facts.compared is not None
+    return _verdicts(home, comparison.variants_of(stored, *stored.facts.compared), stored)
 
 
-def recorded(home: Home, baseline: str, candidate: str) -> list[dict[str, object]] | None:
+def recorded(home: Home, compared: SubjectPair) -> list[dict[str, object]] | None:
     """The verdicts of two runs on record, or, if they are one run that was made to compare, of it; else None."""
+    baseline, candidate = compared
     with Store.open(home.store_url) as store:
         runs = {run.run_id for run in store.runs()}
         if not {baseline, candidate} <= runs:
             return None
         first, second = store.run(baseline), store.run(candidate)
-    if baseline == candidate and first.facts.arms:
-        return result_of(home, first)
+    if baseline == candidate and first.facts.compared:
+        return verdicts_of(home, first)
     return _verdicts(home, comparison.runs_of(first, second), second)
 
 
-def _verdicts(
-    home: Home, cells: dict[comparison.Place, comparison.Pairs], stored: StoredRun
-) -> list[dict[str, object]]:
+def _verdicts(home: Home, cells: Mapping[CellKey, PairedSteps], stored: StoredRun) -> list[dict[str, object]]:
     with Store.open(home.store_url) as store:
-        floors = comparison.noise_floors(store, str(stored.facts.host.get("hostname_sha256")))
+        floors = comparison.noise_floors(store, stored.facts.host)
     return comparison.rows(cells, floors)

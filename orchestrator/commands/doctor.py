@@ -7,9 +7,10 @@ from orchestrator import data
 from orchestrator.engines import find_python, open_engine
 from orchestrator.errors import DataError, EngineError
 from orchestrator.home import Home
-from orchestrator.host import BUSY, GIB, HostFacts, free_disk_bytes, read_host, read_load
+from orchestrator.host import GIB, free_disk_bytes, load_warnings, read_host, read_load
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import unfit
+from orchestrator.records.host_facts import HostFacts
 from orchestrator.trial import Frozen
 
 NEEDED_DISK_GIB = 10  # the images or virtualenvs of PyTorch and TensorFlow with their layers
@@ -86,9 +87,8 @@ def _processor(host: HostFacts) -> Finding:
 def _load(host: HostFacts) -> Finding:
     load = read_load()
     seen = f"load {load.load_1min:.2f}, steal {load.steal_percent:.1f} %"
-    if load.load_1min <= BUSY * host.logical_cores:
-        return Finding(check="load", state="ok", seen=seen)
-    return Finding(check="load", state="note", seen=seen, advice="Other work is running; times will be noisy.")
+    warnings = load_warnings(host, load)
+    return Finding(check="load", state="note" if warnings else "ok", seen=seen, advice=" ".join(warnings))
 
 
 def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:

@@ -1,18 +1,44 @@
-"""The use case behind `invoke build-images` and `invoke images`: the catalogue's rows as Docker images."""
+"""`invoke build-images` and `invoke images`: the catalogue as a verb needs it, and its rows as Docker images."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from orchestrator.engines import images, open_builder
+from orchestrator.console.flags import Rows
+from orchestrator.console.progress import Console
+from orchestrator.engines import images, open_builder, rows_of
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
 from orchestrator.errors import EngineError
-from orchestrator.home import Home
-from orchestrator.planning.catalogue import Catalogue
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.planning.catalogue import Catalogue, chosen, local_clones
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Device
+
+
+def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:
+    """All rows, with the local clones that --source or $WAYMARK_SOURCE name."""
+    clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
+    return Catalogue.load(REPOSITORY / "docker").with_sources(clones)
+
+
+def catalogue_for(
+    source: Sequence[str] | None, own: Mapping[str, str], device: Device, engine: str, console: Console
+) -> tuple[Catalogue, Sequence[ImageRow]]:
+    """The rows that the engine knows, those of the user's own images among them; and these.
+
+    own: framework -> image. engine: '' for any.
+    """
+    catalogue, rows = with_images(catalogue_with(source), own, device, console.say)
+    return rows_of(engine, catalogue), rows
+
+
+def chosen_rows(catalogue: Catalogue, asked: Rows, own: Sequence[ImageRow] = ()) -> tuple[ImageRow, ...]:
+    """The rows that were asked for, and the user's own. Raises CatalogueError for a name that is not declared."""
+    rows = chosen(catalogue, asked.frameworks, asked.device, asked.variants)
+    return (*rows, *(row for row in own if row not in rows))
 
 
 def build_images(
@@ -59,13 +85,13 @@ def with_images(
 
 
 def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:
-    """`table` of the rows as they are now, built or not; where no daemon answers their state is unknown."""
+    """`image_rows` of the rows as they are now, built or not; where no daemon answers their state is unknown."""
     try:
         builder = open_builder()
     except EngineError:
-        return table([Image(row, None, False) for row in rows], "unknown: Docker does not answer")
+        return image_rows([Image(row, None, False) for row in rows], "unknown: Docker does not answer")
     with closing(builder):
-        return table([images.find(builder, row) for row in rows])
+        return image_rows([images.find(builder, row) for row in rows])
 
 
 def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -73,7 +99,7 @@ def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
     return outlook(catalogue.rows())
 
 
-def table(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
+def image_rows(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
     """For printing: one record per row: its image's state, size and age, and whether it was ever made here.
 
     unbuilt: state of a row without an image.

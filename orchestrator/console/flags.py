@@ -1,11 +1,13 @@
 """What was typed after a verb, checked: each mistake is one sentence with the flag, what was seen and what it takes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import SpecError
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
-from orchestrator.trial import Device
+from orchestrator.trial import Device, SubjectPair
 
 
 def device(text: str) -> Device:
@@ -36,10 +38,24 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in given)
 
 
-def variants(given: Sequence[str]) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the catalogue are asked for; of a framework that `variants` names only those."""
+
+    frameworks: tuple[str, ...]
+    device: Device
+    variants: Mapping[str, Sequence[str]]
+
+
+def rows(frameworks: str, device_: str, given: Sequence[str] | None) -> Rows:
+    """--frameworks, --device and --variant together."""
+    return Rows(names(frameworks), device(device_), variants(given))
+
+
+def variants(given: Sequence[str] | None) -> dict[str, list[str]]:
     """'mxnet=1.5' 'mxnet=1.5-mkl' -> {'mxnet': ['1.5', '1.5-mkl']}."""
     found: dict[str, list[str]] = {}
-    for one in given:
+    for one in given or ():
         framework, sign, tag = one.partition("=")
         if not (framework and sign and tag):
             raise SpecError(f"--variant is '{one}'; write framework=variant, for example mxnet=1.5-mkl.")
@@ -47,10 +63,22 @@ def variants(given: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def images(given: Sequence[str]) -> dict[str, str]:
+def variant_of(row: ImageRow) -> str:
+    """'mxnet=image-0a1b2c': the --variant that asks for that row."""
+    return f"{row.framework}={row.variant}"
+
+
+def own_subjects(given: SubjectPair, own: Sequence[ImageRow]) -> SubjectPair:
+    """'mxnet:image' -> 'mxnet:image-0a1b2c', the subject of the user's own image; others as they are."""
+    subjects = {f"{row.framework}:image": row.subject for row in own}
+    baseline, candidate = given
+    return subjects.get(baseline, baseline), subjects.get(candidate, candidate)
+
+
+def images(given: Sequence[str] | None) -> dict[str, str]:
     """'mxnet=registry/name@sha256:...' -> {'mxnet': 'registry/name@sha256:...'}."""
     found = {}
-    for one in given:
+    for one in given or ():
         framework, sign, name = one.partition("=")
         if not (framework and sign and name):
             raise SpecError(f"--image is '{one}'; write framework=image, for example mxnet=my/mxnet:tuned.")
@@ -58,7 +86,7 @@ def images(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def arms(baseline: str, candidate: str) -> tuple[str, list[str]]:
+def compared(baseline: str, candidate: str) -> tuple[str, list[str]]:
     """'mxnet:1.5' and 'mxnet:1.5-mkl' -> ('mxnet', ['1.5', '1.5-mkl']); one variant, if both are the same."""
     split = [text.partition(":") for text in (baseline, candidate)]
     for (framework, sign, tag), text in zip(split, (baseline, candidate), strict=True):
@@ -84,16 +112,17 @@ def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:
     return [entries[cell] for cell in names(text) or entries]
 
 
-def changes(device: str, frameworks: tuple[str, ...], variants: Mapping[str, list[str]], epochs: int) -> dict[str, Any]:
-    """What the flags of a sweep change in its spec: dotted path -> value."""
+def changes(device_: str, frameworks: str, given: Sequence[str], epochs: int) -> dict[str, Any]:
+    """What the flags of a sweep change in its spec: dotted path -> value. device_, epochs: '' and 0 change nothing."""
     found: dict[str, Any] = {}
-    if device:
-        found["axes.devices"] = [device]
-    if frameworks:
-        found["axes.frameworks"] = list(frameworks)
-    for framework, tags in variants.items():
+    if device_:
+        found["axes.devices"] = [device(device_)]
+    if names(frameworks):
+        found["axes.frameworks"] = list(names(frameworks))
+    for framework, tags in variants(given).items():
         found[f"axes.variants.{framework}"] = tags
     if epochs:
         found["training.epochs"] = epochs
         found["axes.models[].epochs"] = None
+        found["axes.epochs"] = {}
     return found

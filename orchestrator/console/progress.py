@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestrator.records.event import Event
@@ -15,7 +15,7 @@ PLAIN_SECONDS = 10.0  # between two plain lines of one trial: enough to see life
 
 
 @dataclass
-class Pace:
+class TrialProgress:
     """Position of one trial: epoch, loss, accuracy, images/s, and the time left, from its events."""
 
     epochs: int
@@ -71,19 +71,19 @@ class Pace:
 
 
 @dataclass
-class View:
+class Console:
     """Lines for the person at the keyboard, on stderr: stdout stays free for tables and --json."""
 
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    terminal: Terminal = field(default_factory=lambda: Terminal(stderr=True, highlight=False))
 
     @property
     def is_live(self) -> bool:
         """Whether a line can be drawn over."""
-        return self.console.is_terminal
+        return self.terminal.is_terminal
 
     def say(self, line: str) -> None:
         """One line that stays."""
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.terminal.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
@@ -96,24 +96,24 @@ class View:
             yield lambda done, total: bars.update(task, completed=done, total=total, note=f"{done:,}/{total:,}")
 
     @contextmanager
-    def job(self, title: str, pace: Pace) -> Iterator[Callable[[Event], None]]:
+    def job(self, title: str, progress: TrialProgress) -> Iterator[Callable[[Event], None]]:
         """A line for one job; gives the function that takes its events."""
         if not self.is_live:
             self.say(f"{title}: started")
-            yield self._plain_job(title, pace)
+            yield self._plain_job(title, progress)
             return
         with self._bars() as bars:
             task = bars.add_task(title, total=1.0, note="starting")
 
             def take(event: Event) -> None:
-                pace.take(event)
-                bars.update(task, completed=pace.share, note=pace.text(event.t))
+                progress.take(event)
+                bars.update(task, completed=progress.share, note=progress.text(event.t))
 
             yield take
 
-    def ended(self, title: str, outcome: Outcome, pace: Pace, seconds: float) -> None:
+    def ended(self, title: str, outcome: Outcome, progress: TrialProgress, seconds: float) -> None:
         """The one line that remains of a job."""
-        accuracy = "" if pace.test_accuracy is None else f", test accuracy {pace.test_accuracy:.4f}"
+        accuracy = "" if progress.test_accuracy is None else f", test accuracy {progress.test_accuracy:.4f}"
         reason = f": {outcome.reason}" if outcome.reason else ""
         self.say(f"{title}: {outcome.status} in {seconds:.1f} s{accuracy}{reason}")
 
@@ -124,7 +124,7 @@ class View:
             BarColumn(bar_width=20),
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
-            console=self.console,
+            console=self.terminal,
             transient=True,
         )
 
@@ -138,13 +138,13 @@ class View:
 
         return count
 
-    def _plain_job(self, title: str, pace: Pace) -> Callable[[Event], None]:
+    def _plain_job(self, title: str, progress: TrialProgress) -> Callable[[Event], None]:
         last = [0.0]
 
         def take(event: Event) -> None:
-            pace.take(event)
+            progress.take(event)
             if event.kind in ("progress", "epoch", "score") and event.t - last[0] >= PLAIN_SECONDS:
                 last[0] = event.t
-                self.say(f"{title}: {pace.text(event.t)}")
+                self.say(f"{title}: {progress.text(event.t)}")
 
         return take

@@ -4,39 +4,34 @@ An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy a
 in BGR; train_y.npy, test_y.npy and train_track.npy, int64 (N,); manifest.json. It appears whole, by one rename.
 """
 
-import contextlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
-from orchestrator.data import pixels, synthetic
+from orchestrator.data import datasets, pixels
 from orchestrator.data.draft import draft_folder, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
-from orchestrator.data.pictures import PictureSets
-from orchestrator.data.source import opened, registered
+from orchestrator.data.pictures import Origin, Recognised
 from orchestrator.errors import DataError
 from orchestrator.home import Home
-from orchestrator.trial import Dataset, Frozen, Synthetic, digest
+from orchestrator.trial import Dataset, Frozen, Name, digest
 
 MANIFEST = "manifest.json"
 
-Recognised = Literal["official", "sample", "synthetic", "unknown"]
 
-
-class Recipe(Frozen):
-    """Everything that decides the pixels of an entry; its digest is part of the entry's name.
+class Preparation(Frozen):
+    """All that decides the pixels of an entry; its digest is part of the entry's name.
 
     source_sha256: over the archives, or over the parameters and the code of the drawing.
     steps:         what is done to each picture; 'clip_limit' and 'tiles' only where `clahe`.
     version:       of our code that does it.
     """
 
-    dataset: Literal["gtsrb", "synthetic"]
+    dataset: Name
     source_sha256: str
     size: int
     clahe: bool
@@ -53,7 +48,7 @@ class Recipe(Frozen):
 class Manifest(Frozen):
     """manifest.json: what an entry holds and what it was made from."""
 
-    recipe: Recipe
+    recipe: Preparation
     recognised: Recognised
     source_sha256s: dict[str, str]
     numpy: str
@@ -89,24 +84,14 @@ class Prepared:
         return self.manifest.arrays["test_y.npy"].shape[0]
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """Where pictures come from, and how to get at them if they must be prepared."""
-
-    recognised: Recognised
-    sha256: str
-    sha256s: dict[str, str]
-    open: Callable[[], AbstractContextManager[PictureSets]]
-
-
 def prepare(dataset: Dataset, sizes: Sequence[int], home: Home, progress: Progress) -> dict[int, Prepared]:
     """The prepared pictures of `dataset` at each of `sizes`, found or made; decoded once for all that are made.
 
     `progress` is called only while something is made, from this thread. Raises DataError if no source is registered,
     if it is gone and an entry is lacking, if a picture is not sound, or if an entry was changed.
     """
-    origin = _origin(dataset, home)
-    entries = {size: home.data / _recipe(dataset, origin, size).entry for size in sizes}
+    origin = datasets.named(dataset.name).origin(dataset, home)
+    entries = {size: home.data / _preparation(dataset, origin, size).entry for size in sizes}
     lacking = [size for size, entry in entries.items() if not entry.exists()]
     made = _make(dataset, origin, lacking, home, progress) if lacking else set()
     return {size: _read(entry, is_new=size in made) for size, entry in entries.items()}
@@ -120,17 +105,8 @@ def verify(prepared: Prepared) -> None:
             raise _changed(path)
 
 
-def _origin(dataset: Dataset, home: Home) -> _Origin:
-    if dataset.name == "synthetic":
-        parameters = dataset.synthetic or Synthetic()
-        checksum = synthetic.sha256(parameters)
-        return _Origin("synthetic", checksum, {}, lambda: contextlib.nullcontext(synthetic.draw(parameters)))
-    source = registered(home)
-    return _Origin(source.recognised, source.sha256, source.sha256s, lambda: opened(source))
-
-
-def _recipe(dataset: Dataset, origin: _Origin, size: int) -> Recipe:
-    return Recipe(
+def _preparation(dataset: Dataset, origin: Origin, size: int) -> Preparation:
+    return Preparation(
         dataset=dataset.name,
         source_sha256=origin.sha256,
         size=size,
@@ -141,7 +117,7 @@ def _recipe(dataset: Dataset, origin: _Origin, size: int) -> Recipe:
     )
 
 
-def _make(dataset: Dataset, origin: _Origin, sizes: Sequence[int], home: Home, progress: Progress) -> set[int]:
+def _make(dataset: Dataset, origin: Origin, sizes: Sequence[int], home: Home, progress: Progress) -> set[int]:
     """Make the entries for `sizes`; those sizes that no other process made first."""
     with origin.open() as sets, draft_folder(home.data) as draft:
         folders = {size: draft / str(size) for size in sizes}
@@ -152,7 +128,7 @@ def _make(dataset: Dataset, origin: _Origin, sizes: Sequence[int], home: Home, p
         arrays = array_facts(folders.values())
         made = set()
         for size, folder in folders.items():
-            recipe = _recipe(dataset, origin, size)
+            recipe = _preparation(dataset, origin, size)
             manifest = Manifest(
                 recipe=recipe,
                 recognised=origin.recognised,

@@ -43,7 +43,7 @@ def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Pro
         if sets.train.tracks is not None:
             np.save(folder / "train_track.npy", sets.train.tracks)
     with contextlib.ExitStack() as open_files, _one_opencv_thread(), _threads() as pool:
-        bench = _Bench(folders, clahe)
+        tools = _ThreadTools(folders, clahe)
         blocks: list[tuple[int, Future[None]]] = []
         for part, pictures in (("train", sets.train), ("test", sets.test)):
             count = len(pictures.labels)
@@ -52,7 +52,7 @@ def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Pro
                 open_files.callback(array.close)
             for start in range(0, count, BLOCK):
                 block = range(start, min(start + BLOCK, count))
-                blocks.append((len(block), pool.submit(_fill_block, pictures, block, arrays, bench)))
+                blocks.append((len(block), pool.submit(_fill_block, pictures, block, arrays, tools)))
         done, total = 0, sum(count for count, _ in blocks)
         for count, block_done in blocks:
             block_done.result()
@@ -103,17 +103,17 @@ class _ArrayFile:
         self._file.close()
 
 
-class _Bench(threading.local):
+class _ThreadTools(threading.local):
     """What each thread has of its own."""
 
     def __init__(self, sizes: Iterable[int], clahe: bool) -> None:
         self.preparers = {size: Preparer(size, clahe, BLOCK) for size in sizes}
 
 
-def _fill_block(pictures: Pictures, block: range, arrays: dict[int, _ArrayFile], bench: _Bench) -> None:
+def _fill_block(pictures: Pictures, block: range, arrays: dict[int, _ArrayFile], tools: _ThreadTools) -> None:
     signs = [pictures.sign(index) for index in block]
     for size, array in arrays.items():
-        array.write(block.start, bench.preparers[size].prepare(signs))
+        array.write(block.start, tools.preparers[size].prepare(signs))
 
 
 @contextlib.contextmanager

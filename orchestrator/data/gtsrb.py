@@ -16,7 +16,8 @@ from orchestrator.data.archive import Files
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers
 from orchestrator.data.ppm import Pixels, decode_ppm
 from orchestrator.errors import DataError
-from orchestrator.trial import CLASSES
+
+CLASSES = 43
 
 _HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 _TRAINING = re.compile(r"(?:GTSRB/)?Final_Training/Images/([^/]+)/([^/]+)")
@@ -26,7 +27,7 @@ _FIELDS = re.compile(r"([^;]+)" + 7 * r";(\d{1,5})")
 _TRACK = re.compile(r"(\d{5})_(\d{5})\.ppm")
 
 
-class Row(NamedTuple):
+class TruthRow(NamedTuple):
     """One line of a ground-truth file.
 
     line:          its number in the file, the header being 1.
@@ -50,7 +51,7 @@ class Row(NamedTuple):
 class Picture:
     """A row, the file that holds its picture, and the CSV it stands in (as messages name it)."""
 
-    row: Row
+    row: TruthRow
     file: str
     csv: str
 
@@ -135,7 +136,7 @@ def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:
     return pictures
 
 
-def _rows(where: str, content: bytes) -> list[Row]:
+def _rows(where: str, content: bytes) -> list[TruthRow]:
     try:
         header, *lines = content.decode("ascii").splitlines()
     except (UnicodeDecodeError, ValueError) as error:
@@ -145,11 +146,11 @@ def _rows(where: str, content: bytes) -> list[Row]:
     return [_row(f"{where}, line {number}:", number, line) for number, line in enumerate(lines, start=2)]
 
 
-def _row(place: str, number: int, line: str) -> Row:
+def _row(place: str, number: int, line: str) -> TruthRow:
     fields = _FIELDS.fullmatch(line)
     if fields is None:
         raise DataError(f"{place} is {line[:80]!r}; it must be {_HEADER}, with whole numbers after the name.")
-    row = Row(number, fields[1], *map(int, fields.groups()[1:]))
+    row = TruthRow(number, fields[1], *map(int, fields.groups()[1:]))
     if not (row.left < row.right <= row.width and row.top < row.bottom <= row.height):
         raise DataError(
             f"{place} the sign spans columns {row.left} to {row.right} and rows {row.top} to {row.bottom} of a picture "

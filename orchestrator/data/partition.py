@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data import datasets
 from orchestrator.data.cache import Prepared
 from orchestrator.data.pictures import Integers
 from orchestrator.errors import DataError
@@ -35,14 +36,21 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
 
     `paper` draws pictures, so frames of one sign fall into both sets. `by-track` draws whole signs, class by class,
     so that every class with two signs or more is in both sets.
-    Raises DataError if a set would be empty.
+    Raises DataError if a set would be empty, and for `by-track` where no tracks are known.
     """
     labels: Integers = np.load(prepared.path / "train_y.npy")
-    tracks: Integers = np.load(prepared.path / "train_track.npy")
+    tracks = _tracks(prepared)
     # RandomState's stream is frozen: the same seed gives the same split under any numpy.
     rng = np.random.RandomState(dataset.split_seed)
-    draw = _drawn_pictures if dataset.split == "paper" else _drawn_tracks
-    is_valid = draw(labels, tracks, dataset.validation_fraction, rng)
+    if dataset.split == "paper":
+        is_valid = _drawn_pictures(labels, dataset.validation_fraction, rng)
+    elif tracks is None:
+        raise DataError(
+            f"dataset.split is 'by-track', and the pictures of '{dataset.name}' are not known to stand in tracks; "
+            "set it to 'paper'."
+        )
+    else:
+        is_valid = _drawn_tracks(labels, tracks, dataset.validation_fraction, rng)
     train, valid = np.flatnonzero(~is_valid).astype(np.int64), np.flatnonzero(is_valid).astype(np.int64)
     if len(train) == 0 or len(valid) == 0:
         raise DataError(
@@ -50,6 +58,8 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
             f"{dataset.validation_fraction} leaves {len(train)} to train and {len(valid)} to validate; change it."
         )
     counts = f"{len(train):,} pictures train, {len(valid):,} validate (seed {dataset.split_seed})"
+    if tracks is None:
+        return Split(train, valid, f"Random split, as in the paper: {counts}.")
     shared = np.intersect1d(tracks[train], tracks[valid])
     if dataset.split == "by-track":
         signs = f"{len(np.unique(tracks[valid])):,} of {len(np.unique(tracks)):,} signs"
@@ -62,6 +72,12 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
     )
 
 
+def _tracks(prepared: Prepared) -> Integers | None:
+    """Track numbers (N,) of the training pictures; None where the data set knows of none."""
+    path = prepared.path / "train_track.npy"
+    return np.load(path) if path.name in prepared.manifest.arrays else None
+
+
 def facts(prepared: Prepared, split: Split) -> DataFacts:
     """What a trial's record says of its pictures."""
     return DataFacts(
@@ -71,12 +87,11 @@ def facts(prepared: Prepared, split: Split) -> DataFacts:
         valid_pictures=len(split.valid),
         test_pictures=prepared.test_pictures,
         split_note=split.note,
+        classes=datasets.named(prepared.manifest.recipe.dataset).classes,
     )
 
 
-def _drawn_pictures(
-    labels: Integers, tracks: Integers, fraction: float, rng: np.random.RandomState
-) -> NDArray[np.bool_]:
+def _drawn_pictures(labels: Integers, fraction: float, rng: np.random.RandomState) -> NDArray[np.bool_]:
     is_valid = np.zeros(len(labels), bool)
     is_valid[rng.permutation(len(labels))[: round(len(labels) * fraction)]] = True
     return is_valid

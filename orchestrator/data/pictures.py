@@ -1,7 +1,9 @@
 """What every source of pictures offers to the preparation."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,9 @@ from orchestrator.data.ppm import Pixels
 
 Integers = NDArray[np.int64]
 
+Recognised = Literal["official", "sample", "synthetic", "unknown"]
+"""What pictures are, by checksum of what they come from."""
+
 TRACKS_PER_CLASS = 100_000
 """Track number = class * this + track within the class. A track is one sign on the street, seen in several frames."""
 
@@ -17,8 +22,8 @@ TRACKS_PER_CLASS = 100_000
 class Pictures(Protocol):
     """Labelled pictures, to be had one by one and from any thread.
 
-    labels: (N,) classes, 0 to 42.
-    tracks: (N,) track numbers; None where they are not known (the official test set).
+    labels: (N,) classes, from 0.
+    tracks: (N,) track numbers; None where they are not known (the official test set of GTSRB).
     """
 
     @property
@@ -38,3 +43,16 @@ class PictureSets:
 
     train: Pictures
     test: Pictures
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the pictures of a data set come from, and how to get at them if they must be prepared.
+
+    sha256:  over all that decides them. sha256s: of each archive, by name.
+    """
+
+    recognised: Recognised
+    sha256: str
+    sha256s: dict[str, str]
+    open: Callable[[], AbstractContextManager[PictureSets]]

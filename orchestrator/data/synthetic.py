@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import SIDE, drawn_sign
-from orchestrator.trial import CLASSES, Synthetic, digest
+from orchestrator.trial import Synthetic, digest
+
+CLASSES = 43
+"""The signs of GTSRB."""
 
 VERSION = 1
 """Rises when a change of code changes a picture."""

@@ -1,55 +1,87 @@
 """What runs a worker: Docker, a virtualenv, a Python that is there, a recording; engine.py says what each promises."""
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.engines.engine import Engine
-from orchestrator.engines.images import Builder
+from orchestrator.engines.images import ImageBuilder
 from orchestrator.engines.installed import HostEngine
 from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
 from orchestrator.errors import EngineError, did_you_mean
 from orchestrator.home import Home
+from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import Cores
 
-__all__ = ["ENGINES", "find_python", "open_builder", "open_engine"]
+__all__ = ["ENGINES", "engine_forms", "find_python", "open_builder", "open_engine", "rows_of"]
 
-ENGINES = ("docker", "virtualenv", "host", "replay")
+
+def _open_docker(home: Home, cores: Cores, _: str) -> Engine:
+    _require_sdk()
+    from orchestrator.engines.container import DockerEngine
+
+    return DockerEngine(home, cores)
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """One engine. open: from a home, the machine's cores, and what stands behind its name and a colon.
+
+    form: how its name is written. rows: what of a catalogue it knows.
+    """
+
+    form: str
+    open: Callable[[Home, Cores, str], Engine]
+    rows: Callable[[Catalogue], Catalogue] = lambda catalogue: catalogue
+
+
+ENGINES = {
+    "docker": EngineKind("docker", _open_docker),
+    "virtualenv": EngineKind("virtualenv", lambda home, cores, _: VirtualenvEngine(home, cores)),
+    "host": EngineKind("host[:PYTHON]", HostEngine, Catalogue.installed),
+    "replay": EngineKind("replay:FOLDER", lambda home, cores, folder: ReplayEngine(Path(folder).absolute())),
+}
+
+
+def engine_forms() -> str:
+    """'docker, virtualenv, host[:PYTHON], replay:FOLDER': what --engine takes."""
+    return ", ".join(kind.form for kind in ENGINES.values())
 
 
 def open_engine(name: str, home: Home, cores: Cores) -> Engine:
-    """The engine of that name; 'replay:FOLDER' plays what is recorded in FOLDER.
+    """The engine of that name: 'docker', 'virtualenv', 'host:PYTHON', 'replay:FOLDER'.
 
-    'host:PYTHON' runs workers in that Python, with the framework that it has; 'host' in $WAYMARK_HOST_PYTHON, or in the
-    Python that runs waymark.
+    'host' without a Python runs workers in $WAYMARK_HOST_PYTHON, or in the Python that runs waymark.
     Raises EngineError for an unknown name, and if the engine cannot be used on this machine.
     """
-    kind, _, folder = name.partition(":")
-    if name == "docker":
-        _need_sdk()
-        from orchestrator.engines.container import DockerEngine
-
-        return DockerEngine(home, cores)
-    if name == "virtualenv":
-        return VirtualenvEngine(home, cores)
-    if kind == "host":
-        return HostEngine(home, cores, folder)
-    if kind == "replay" and folder:
-        return ReplayEngine(Path(folder).absolute())
-    known = "docker, virtualenv, host[:PYTHON], replay:FOLDER"
-    raise EngineError(f"No engine is called '{name}'. Known: {known}.{did_you_mean(kind, ENGINES)}")
+    kind, colon, argument = name.partition(":")
+    entry = ENGINES.get(kind)
+    takes, needs = (entry is not None and ":" in entry.form), (entry is not None and f"{kind}:" in entry.form)
+    if entry is None or (colon and not takes) or (needs and not argument):
+        raise EngineError(f"No engine is called '{name}'. Known: {engine_forms()}.{did_you_mean(kind, ENGINES)}")
+    return entry.open(home, cores, argument)
 
 
-def open_builder() -> Builder:
+def rows_of(name: str | None, catalogue: Catalogue) -> Catalogue:
+    """What of `catalogue` the engine of that name knows; all of it if there is no such engine, or none is named."""
+    entry = ENGINES.get((name or "").partition(":")[0])
+    return catalogue if entry is None else entry.rows(catalogue)
+
+
+def open_builder() -> ImageBuilder:
     """The Docker daemon, for its images. Raises EngineError if none answers."""
-    _need_sdk()
+    _require_sdk()
     from orchestrator.engines.docker import Daemon
 
     return Daemon()
 
 
-def _need_sdk() -> None:
+def _require_sdk() -> None:
     """The SDK is an extra, so its modules are imported on use: the other engines work without it."""
     # A submodule is looked for, because the project's own folder docker/ answers to the bare name.
     if importlib.util.find_spec("docker.errors") is None:
-        raise EngineError("Docker needs the package 'docker': pip install 'waymark[docker]', or --engine=virtualenv.")
+        raise EngineError(
+            "Docker needs the package 'docker': pip install -e '.[docker]' in the clone, or --engine=virtualenv."
+        )

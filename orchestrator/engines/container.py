@@ -32,7 +32,7 @@ class DockerEngine:
     """See Engine."""
 
     name = "docker"
-    is_here = True
+    is_local = True
 
     def __init__(self, home: Home, cores: Cores) -> None:
         """Raises EngineError if no daemon answers. Removes containers that a killed sweep left behind."""

@@ -21,7 +21,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from orchestrator.engines import process
-from orchestrator.engines.images import STAGE, ImageFacts, Recipe
+from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError
 
 OWNER = "waymark.owner"
@@ -88,7 +88,7 @@ class Daemon:
             found = self._client.images.list(filters={"label": label})
             return bool(found) and found[0].tag(reference)
 
-    def build(self, recipe: Recipe, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
+    def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
         """Build an image; its output goes to `log`, and line by line to `on_line`. Returns '' or why it failed.
 
         limit_seconds: for the whole build, and for any silence in it. Leaving early ends the build.

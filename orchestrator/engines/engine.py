@@ -46,7 +46,7 @@ class Engine(Protocol):
 
     name: str
 
-    is_here: bool
+    is_local: bool
     """Whether its workers run on this machine, so that watching the machine says something of them."""
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:

@@ -45,7 +45,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImageBuild:
     """One image to build: the target `stage` of folder/Dockerfile."""
 
     folder: Path
@@ -55,7 +55,7 @@ class Recipe:
     labels: dict[str, str]
 
 
-class Builder(Protocol):
+class ImageBuilder(Protocol):
     """What of a Docker daemon images need; see Daemon in docker.py."""
 
     @property
@@ -63,7 +63,7 @@ class Builder(Protocol):
     def image(self, reference: str) -> ImageFacts | None: ...
     def pull(self, reference: str) -> None: ...
     def share(self, label: str, reference: str) -> bool: ...
-    def build(self, recipe: Recipe, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
+    def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
     def prune_stages(self) -> None: ...
     def close(self) -> None: ...
 
@@ -82,7 +82,7 @@ def reference(row: ImageRow) -> str:
     return f"waymark/{row.framework}:{row.variant}-{row.device}"
 
 
-def find(builder: Builder, row: ImageRow) -> Image:
+def find(builder: ImageBuilder, row: ImageRow) -> Image:
     """The image of `row` as the builder has it."""
     facts = builder.image(reference(row))
     return Image(row, facts, facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row))
@@ -96,7 +96,7 @@ def built_here(row: ImageRow) -> str | None:
     return max(built, default=None)
 
 
-def found(builder: Builder, name: str, say: Say) -> ImageFacts:
+def found(builder: ImageBuilder, name: str, say: Say) -> ImageFacts:
     """The image that a user calls `name`; pulled if it is not here. Raises EngineError if nobody has it."""
     here = builder.image(name)
     if here is None:
@@ -110,7 +110,9 @@ def found(builder: Builder, name: str, say: Say) -> ImageFacts:
     return here
 
 
-def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS) -> ImageFacts:
+def ensure(
+    builder: ImageBuilder, row: ImageRow, home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS
+) -> ImageFacts:
     """The current image of `row`, built if it is not there. Raises EngineError, naming the log.
 
     A user's own image is never built: it is there, or was removed since it was found.
@@ -137,7 +139,7 @@ def ensure(builder: Builder, row: ImageRow, home: Home, say: Say, limit_seconds:
             say(f"{row.label}: {line.strip()}")
 
     with _context(row, home) as folder:
-        recipe = Recipe(
+        recipe = ImageBuild(
             folder=folder,
             reference=reference(row),
             stage=row.stage,
@@ -196,7 +198,7 @@ def pip_args(listing: str) -> dict[str, str]:
     return args
 
 
-def _recorded(builder: Builder, row: ImageRow) -> ImageFacts:
+def _recorded(builder: ImageBuilder, row: ImageRow) -> ImageFacts:
     """The image that `row` became, once it is written to docker/lock.json."""
     facts = builder.image(reference(row))
     if facts is None:

@@ -27,7 +27,7 @@ class HostEngine:
     """See Engine."""
 
     name = "host"
-    is_here = True
+    is_local = True
 
     def __init__(self, home: Home, cores: Cores, python: str = "") -> None:
         """python: path or name of the interpreter; '' means $WAYMARK_HOST_PYTHON, or the one that runs waymark.

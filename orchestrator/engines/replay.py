@@ -3,7 +3,6 @@
 A recording is a job folder as run_folder.py describes it, with record.json, events.jsonl and exit.json at least.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -22,12 +21,12 @@ from orchestrator.trial import Environment, Exit, digest
 class ReplayEngine:
     """See Engine.
 
-    folder: one recording, played for every job; or a run's folder, where a job plays the recording whose job.json
-            equals its own, the next one at each repeat.
+    folder: one recording, played for every job; or a run's folder, where a job plays the recording that was asked the
+            same of the same variant.
     """
 
     name = "replay"
-    is_here = False
+    is_local = False
 
     def __init__(self, folder: Path) -> None:
         """Raises EngineError if the folder holds no recording."""
@@ -78,12 +77,17 @@ class ReplayEngine:
         """Holds nothing open."""
 
     def _key(self, folder: Path) -> str:
-        return "" if self._is_single else digest(json.loads((folder / run_folder.JOB).read_text()))
+        """What the job in `folder` was asked. The record tells, whatever the version of its job.json."""
+        if self._is_single:
+            return ""
+        record = _record(folder)
+        asked = record.trial or record.check
+        return digest([record.environment.variant, asked.model_dump(mode="json") if asked else None])
 
     def _next(self, launch: Launch) -> Path:
         waiting = self._waiting.get(self._key(launch.job_dir), [])
         if not waiting:
-            raise EngineError(f"{self._folder} holds no recording of the job in {launch.job_dir / run_folder.JOB}.")
+            raise EngineError(f"{self._folder} holds no recording of what {launch.job_dir / run_folder.RECORD} asks.")
         return waiting[0] if len(waiting) == 1 else waiting.pop(0)
 
 

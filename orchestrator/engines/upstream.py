@@ -9,7 +9,7 @@ from orchestrator.engines import process
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
-from orchestrator.planning.image_row import ImageRow, Source
+from orchestrator.planning.image_row import ImageRow, UpstreamSource
 
 
 def checkout(row: ImageRow, home: Home) -> Path:
@@ -28,7 +28,7 @@ def checkout(row: ImageRow, home: Home) -> Path:
     return folder
 
 
-def _unpack(row: ImageRow, source: Source, draft: Path, log: Path) -> Path:
+def _unpack(row: ImageRow, source: UpstreamSource, draft: Path, log: Path) -> Path:
     """The source in a folder of `draft`."""
     log.unlink(missing_ok=True)
     clone = source.local or _fetched(row, source, draft / "clone", log)
@@ -43,7 +43,7 @@ def _unpack(row: ImageRow, source: Source, draft: Path, log: Path) -> Path:
     return folder
 
 
-def _fetched(row: ImageRow, source: Source, clone: Path, log: Path) -> Path:
+def _fetched(row: ImageRow, source: UpstreamSource, clone: Path, log: Path) -> Path:
     """A repository with that one commit."""
     fetch = ("-C", str(clone), "fetch", "--quiet", "--depth=1", source.repository, source.commit)
     if _git(log, clone.parent, "init", "--quiet", "--bare", str(clone)) and _git(log, clone.parent, *fetch):

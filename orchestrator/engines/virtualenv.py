@@ -38,7 +38,7 @@ class VirtualenvEngine:
     """See Engine."""
 
     name = "virtualenv"
-    is_here = True
+    is_local = True
 
     def __init__(self, home: Home, cores: Cores) -> None:
         self._home = home

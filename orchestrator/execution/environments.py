@@ -1,78 +1,78 @@
-"""A run: alone on this machine, with an engine, its environments, and the folder that records it."""
+"""The environments of a run: made by its engine, given a card, and tried where they are not of our making."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import EngineError
 from orchestrator.execution.outcome import decide
 from orchestrator.home import Home
-from orchestrator.host import GIB, HostFacts
+from orchestrator.host import GIB
 from orchestrator.planning.catalogue import HOST
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.planning.image_row import ImageRow
+from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import probe_job
 from orchestrator.records.run_folder import JOB, JobFolder
-from orchestrator.trial import Environment, Outcome
+from orchestrator.trial import Environment, EnvironmentKey, Outcome
 
 PROBE_SECONDS = 900.0
 """A driver may first compile all of a framework's code for its card."""
 PROBE_MEMORY_BYTES = 16 * GIB
 
-EnvironmentKey = tuple[str, str, str]
-"""framework, variant, device: what an environment is for."""
+
+@dataclass(frozen=True)
+class Environments:
+    """Those that could be made, and for each that could not the outcome that its trials get."""
+
+    made: Mapping[EnvironmentKey, Environment]
+    failed: Mapping[EnvironmentKey, Outcome]
 
 
-def key_of(row: ImageRow) -> EnvironmentKey:
-    """What the environment of `row` is for."""
-    return (row.framework, row.variant, row.device)
-
-
-def prepare(
-    rows: Sequence[ImageRow], engine: Engine, host: HostFacts, home: Home, view: View
-) -> tuple[dict[EnvironmentKey, Environment], dict[EnvironmentKey, Outcome]]:
-    """Every environment that could be made, with its card; and for each that could not, what its trials come to.
+def prepare(rows: Sequence[ImageRow], engine: Engine, host: HostFacts, home: Home, console: Console) -> Environments:
+    """An environment for each row, on its card.
 
     One on a card, or one that is not of our making, must first take a training step.
-    Raises EngineError if none is left.
+    Raises EngineError if none could be made.
     """
     made: dict[EnvironmentKey, Environment] = {}
     failed: dict[EnvironmentKey, Outcome] = {}
     for row in rows:
         try:
-            made[key_of(row)] = _prepared(row, engine, host, home, view)
+            made[row.key] = _prepared(row, engine, host, home, console)
         except _UnfitError as unfit:
-            view.say(f"{row.label}: {unfit.outcome.status}: {unfit}")
-            failed[key_of(row)] = unfit.outcome
+            console.say(f"{row.label}: {unfit.outcome.status}: {unfit}")
+            failed[row.key] = unfit.outcome
         except EngineError as error:
-            view.say(str(error))
-            failed[key_of(row)] = Outcome(status="crashed", fault="environment", reason=str(error))
+            console.say(str(error))
+            failed[row.key] = Outcome(status="crashed", fault="environment", reason=str(error))
     if not made:
         raise EngineError(
             f"no environment of this run could be made; the last reason: {list(failed.values())[-1].reason}"
         )
-    return made, failed
+    return Environments(made, failed)
 
 
 class _UnfitError(Exception):
-    """An environment that does not compute here; `outcome` is what its trials come to."""
+    """An environment that does not compute here; `outcome` is what its trials get."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.reason)
         self.outcome = outcome
 
 
-def _prepared(row: ImageRow, engine: Engine, host: HostFacts, home: Home, view: View) -> Environment:
+def _prepared(row: ImageRow, engine: Engine, host: HostFacts, home: Home, console: Console) -> Environment:
     """The environment of `row`, on its card, tried. Raises _UnfitError or EngineError."""
-    if not engine.is_here:
-        return engine.prepare(row, view.say)
+    if not engine.is_local:
+        return engine.prepare(row, console.say)
     reason = why_not(row, host) if row.device == "gpu" else ""
     if reason:
         raise _UnfitError(Outcome(status="unsupported", fault="subject", reason=reason.removeprefix("unsupported: ")))
-    environment, card = engine.prepare(row, view.say), card_for(row, host)
+    environment, card = engine.prepare(row, console.say), card_for(row, host)
     if card is None and row.variant != HOST:
         return environment
     environment = environment.on(card) if card else environment
@@ -89,7 +89,7 @@ def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
         folder.write(JOB, job)
         launch = Launch(
             environment=environment,
-            module="workers.probe",
+            module="workers.run",
             source=snapshot(home).path,
             job_dir=folder.path,
             data_dir=None,

@@ -1,7 +1,4 @@
-"""Run one job: write its folder, launch it, follow its events, decide its outcome, store it.
-
-`decide` is pure: the same events and exit give the same outcome, live or from a record.
-"""
+"""Run one job: write its folder, launch it, follow its events, decide its outcome, store it."""
 
 import shutil
 import tempfile
@@ -19,19 +16,18 @@ from orchestrator.host import Telemetry
 from orchestrator.records import run_folder
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.job import Job
-from orchestrator.records.run_folder import JobFolder, Record
+from orchestrator.records.run_folder import DataFacts, JobFolder, Record
 from orchestrator.records.store import Store
 from orchestrator.trial import Exit, Outcome
 
 REFERENCE = "reference.npz"
 
-
 OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What all jobs of a sweep share.
+class JobContext:
+    """What all jobs of a run share.
 
     source:       folder that holds the worker snapshot.
     cpus, memory_bytes, timeout_seconds: limits of one job.
@@ -47,84 +43,85 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Prepared pictures and the split that a trial reads."""
+class TrialData:
+    """Prepared pictures, the split that a trial reads, and what its record says of both."""
 
     folder: Path
     split: Split
+    facts: DataFacts
 
 
-def collect(bench: Bench, record: Record, job: Job, pictures: Pictures | None, on_event: OnEvent) -> Outcome:
+def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:
     """Run `job` to its end and store how it ended; the folder is the record, the row an index entry.
 
     Raises EngineError if nothing could be started. When Ctrl-C arrives the worker is stopped, the job is stored as
     cancelled, and KeyboardInterrupt goes on.
     """
-    folder = _open_folder(bench, record)
+    folder = _open_folder(context, record)
     folder.write(run_folder.RECORD, record)
     folder.write(run_folder.JOB, job)
-    if pictures is not None:
-        np.save(folder.path / "train.npy", pictures.split.train)
-        np.save(folder.path / "valid.npy", pictures.split.valid)
-    reference = _reference(bench, job) if job.kind == "selfcheck" else None
+    if data is not None:
+        np.save(folder.path / "train.npy", data.split.train)
+        np.save(folder.path / "valid.npy", data.split.valid)
+    reference = _reference(context, job) if record.check is not None else None
     if reference is not None and reference.exists():
         shutil.copyfile(reference, folder.path / REFERENCE)
     tail = Tail(folder.path / run_folder.EVENTS)
     launch = Launch(
         environment=record.environment,
-        module="workers.run" if job.kind == "train" else "workers.selfcheck",
-        source=bench.source,
+        module="workers.run",
+        source=context.source,
         job_dir=folder.path,
-        data_dir=pictures.folder if pictures else None,
-        cpus=bench.cpus,
-        memory_bytes=bench.memory_bytes,
-        timeout_seconds=bench.timeout_seconds,
+        data_dir=data.folder if data else None,
+        cpus=context.cpus,
+        memory_bytes=context.memory_bytes,
+        timeout_seconds=context.timeout_seconds,
         labels={"run": record.run_id, "job": f"{record.ordinal:04d}"},
     )
     try:
-        with _watching(bench, folder, record) as watch:
+        with _watching(context, folder, record) as watch:
 
             def follow() -> None:
                 for event in tail.read():
                     on_event(event)
                 watch()
 
-            exit_ = bench.engine.run(launch, follow)
+            exit_ = context.engine.run(launch, follow)
     except KeyboardInterrupt:
-        _finish(bench, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
+        _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
         raise
     for event in tail.read():
         on_event(event)
     outcome = decide(job, folder.events(), exit_)
     if reference is not None:
         _keep_reference(folder.path / REFERENCE, reference, outcome)
-    _finish(bench, folder, record, exit_, outcome)
+    _finish(context, folder, record, exit_, outcome)
     return outcome
 
 
 @contextmanager
-def _watching(bench: Bench, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
+def _watching(context: JobContext, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
     """What to call again and again while the worker runs, so that a timed trial leaves its telemetry."""
-    if record.trial is None or not bench.engine.is_here:
+    if record.trial is None or not context.engine.is_local:
         yield lambda: None
         return
-    with Telemetry(folder.path / run_folder.TELEMETRY, bench.cpus, record.environment.card) as telemetry:
+    with Telemetry(folder.path / run_folder.TELEMETRY, context.cpus, record.environment.card) as telemetry:
         yield telemetry.tick
 
 
-def refuse(bench: Bench, record: Record, outcome: Outcome) -> Outcome:
+def record_unstarted(context: JobContext, record: Record, outcome: Outcome) -> Outcome:
     """Store a job that was never started."""
-    folder = _open_folder(bench, record)
+    folder = _open_folder(context, record)
     folder.write(run_folder.RECORD, record)
-    _finish(bench, folder, record, None, outcome)
+    _finish(context, folder, record, None, outcome)
     return outcome
 
 
-def _open_folder(bench: Bench, record: Record) -> JobFolder:
+def _open_folder(context: JobContext, record: Record) -> JobFolder:
     """An empty folder for a job. What an earlier attempt left is moved aside: not lost, and not counted."""
-    folder = JobFolder(bench.run_dir / f"{record.ordinal:04d}-{slug(record)}")
+    folder = JobFolder(context.run_dir / f"{record.ordinal:04d}-{slug(record)}")
     if folder.path.exists():
-        folder.path.rename(tempfile.mkdtemp(prefix=f".before-{folder.path.name}-", dir=bench.run_dir))
+        folder.path.rename(tempfile.mkdtemp(prefix=f".before-{folder.path.name}-", dir=context.run_dir))
     folder.path.mkdir(parents=True)
     return folder
 
@@ -133,7 +130,7 @@ def slug(record: Record) -> str:
     """'pytorch-2.13-resnet-20-32-cpu-s0-r0': a folder name that says what is in it."""
     if record.trial is not None:
         trial = record.trial
-        text = f"{trial.subject}-{trial.cell}-{trial.device}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
+        text = f"{trial.subject}-{trial.cell.title}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
     elif record.check is not None:
         check = record.check
         text = f"check-{check.framework}-{check.variant}-{check.model.label}-{check.input_size}"
@@ -142,10 +139,10 @@ def slug(record: Record) -> str:
     return text.lower().replace(":", "-").replace("@", "-")
 
 
-def _reference(bench: Bench, job: Job) -> Path:
-    """Where the oracle's traces of a network are kept, beside the worker code that made them."""
-    name = "-".join([job.model, *(str(value) for value in job.model_params.values()), str(job.input_size)])
-    return bench.source / "references" / f"{name}.npz"
+def _reference(context: JobContext, job: Job) -> Path:
+    """Where the oracle's traces of a network and a rule are kept, beside the worker code that made them."""
+    rule = "-".join(job.payload[name] for name in ("optimiser", "initialiser"))
+    return context.source / "references" / f"{job.network.slug}-{rule}.npz"
 
 
 def _keep_reference(found: Path, kept: Path, outcome: Outcome) -> None:
@@ -158,8 +155,8 @@ def _keep_reference(found: Path, kept: Path, outcome: Outcome) -> None:
     found.unlink(missing_ok=True)
 
 
-def _finish(bench: Bench, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:
+def _finish(context: JobContext, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:
     if exit_ is not None:
         folder.write(run_folder.EXIT, exit_)
     folder.write(run_folder.OUTCOME, outcome)
-    bench.store.add(record, exit_, outcome, folder.events(), folder.samples())
+    context.store.add(record, exit_, outcome, folder.events(), folder.samples())

@@ -17,7 +17,7 @@ LEASES = Path("/tmp")  # noqa: S108 - the one folder that all users of a machine
 
 
 @contextmanager
-def alone(home: Home) -> Iterator[None]:
+def exclusive_run(home: Home) -> Iterator[None]:
     """Hold this machine's lock: two runs side by side would time each other. Raises EngineError if it is held."""
     home.root.mkdir(parents=True, exist_ok=True)
     with (home.root / "sweep.lock").open("w") as lock:

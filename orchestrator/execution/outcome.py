@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.records.event import Event
-from orchestrator.records.job import Job
+from orchestrator.records.job import JOB_KINDS, Job
 from orchestrator.trial import Exit, Fault, Outcome
-from workers import models, protocol
+from workers import protocol
 
 _NO_KERNEL = re.compile(
     r"^.*(no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|invalid device function).*$",
@@ -53,7 +53,7 @@ def _failed(fail: dict[str, object]) -> Outcome:
     if code == protocol.NOT_FINITE:
         return Outcome(status="diverged", fault="subject", reason=reason)
     if code == protocol.NOT_AS_DECLARED:
-        return Outcome(status="environment", fault="environment", reason=reason)
+        return Outcome(status="misconfigured", fault="environment", reason=reason)
     if code in (protocol.BAD_JOB, protocol.NO_FRAMEWORK):
         return Outcome(status="crashed", fault="environment", reason=reason)
     return Outcome(status="crashed", fault="unknown", reason=reason)
@@ -63,23 +63,7 @@ def _gap(job: Job, events: Sequence[Event]) -> str:
     """What an apparently finished job left out, or ''."""
     if [event.seq for event in events] != list(range(len(events))):
         return "its events have gaps: lines of events.jsonl are missing or damaged"
-    if job.kind == "probe":
-        return ""
-    if job.kind == "selfcheck":
-        return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
-    built = next((event.fields for event in events if event.kind == "built"), {})
-    net = models.build(job.model, job.classes, job.input_size, **job.model_params)
-    if built.get("weights") != net.weight_count:
-        return f"it built {built.get('weights')} weights; {job.model}@{job.input_size} has {net.weight_count}"
-    epochs = [event.fields.get("epoch") for event in events if event.kind == "epoch"]
-    if epochs != list(range(job.epochs)):
-        return f"it reported {len(epochs)} epochs of {job.epochs}"
-    if not any(event.kind == "score" and event.fields.get("split") == "test" for event in events):
-        return "it ended without a test accuracy"
-    fingerprints = sum(event.kind == "fingerprint" for event in events)
-    if job.fingerprint == "epoch" and fingerprints != job.epochs + 1:
-        return f"it left {fingerprints} fingerprints of {job.epochs + 1}"
-    return ""
+    return JOB_KINDS[job.kind].missing(job, events)
 
 
 def _ending(exit_: Exit) -> str:

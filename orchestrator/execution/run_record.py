@@ -5,15 +5,22 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from orchestrator.errors import StoreError
 from orchestrator.home import Home
-from orchestrator.host import HostFacts, read_load
+from orchestrator.host import read_load
+from orchestrator.records.host_facts import HostFacts, RecordedHost
 from orchestrator.records.run_folder import RUN, RunFacts, write_atomically
+
+DISTRIBUTION = "waymark-bench"
+"""The name in pyproject.toml: `waymark` is another project's on the public index."""
+
+LATEST = "latest"
 
 
 def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
     """A run with an id of its own, by date and `name`, and an empty folder; write it with `write_run`.
 
-    facts: the fields of RunFacts that only the use case knows.
+    facts: the fields of RunFacts that only the verb knows.
     """
     began = datetime.now(UTC)
     run_id = first = f"{began:%Y%m%d-%H%M%S}-{name}"
@@ -24,15 +31,30 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
     return RunFacts(
         run_id=run_id,
         started_unix=began.timestamp(),
-        waymark_version=version("waymark"),
-        host={**host.model_dump(mode="json"), "load": read_load().model_dump(mode="json")},
+        waymark_version=version(DISTRIBUTION),
+        host=RecordedHost(**dict(host), load=read_load()),
         **facts,
     )
 
 
-def look_back(run: RunFacts) -> RunFacts:
+def recorded_run(asked: str, home: Home) -> RunFacts:
+    """The sweep of that id, or the newest for LATEST. Raises StoreError if there is none."""
+    runs = {path.parent.name: path for path in sorted(home.runs.glob(f"*/{RUN}"), reverse=True)}
+    for name, path in runs.items():
+        if asked in (name, LATEST):
+            run = RunFacts.model_validate_json(path.read_text(encoding="utf-8"))
+            if run.kind == "sweep":
+                return run
+    if asked == LATEST:
+        raise StoreError(
+            f"{home.runs} holds no run to resume. Start one with: invoke sweep --spec=experiments/quick.json"
+        )
+    raise StoreError(f"there is no sweep '{asked}' to resume. The newest runs are: {', '.join([*runs][:3])}.")
+
+
+def record_final_load(run: RunFacts) -> RunFacts:
     """The run with what the machine was busy with at its end, so that a report can hold the two against each other."""
-    return run.model_copy(update={"host": {**run.host, "load_after": read_load().model_dump(mode="json")}})
+    return run.model_copy(update={"host": run.host.model_copy(update={"load_after": read_load()})})
 
 
 def write_run(run: RunFacts, home: Home) -> None:

@@ -1,72 +1,86 @@
-"""The gate before the clock: does this environment compute this network as numpy_ref does?"""
+"""The selfcheck that is required before timing: does this environment compute this network as numpy_ref does?"""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from orchestrator.console.progress import Pace, View
-from orchestrator.execution.job_runner import Bench, collect
+from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.execution.job_runner import JobContext, run_job
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
-from orchestrator.trial import Environment, Outcome, Trial
-
-Subject = tuple[str, str, str, str]
-"""framework, variant, device, network: what one selfcheck speaks for, at every input size."""
+from orchestrator.trial import Environment, EnvironmentKey, Model, Outcome, Trial
 
 
-def subject_of(trial: Trial) -> Subject:
-    """What has to have passed before `trial` is timed."""
-    return (trial.framework, trial.variant, trial.device, trial.model.label)
+class CheckKey(NamedTuple):
+    """What one selfcheck speaks for, at every input size."""
+
+    environment: EnvironmentKey
+    model: Model
+    classes: int
+    optimiser: str
+    initialiser: str
 
 
-def smallest_of(trials: tuple[Trial, ...]) -> dict[Subject, Trial]:
-    """One trial for each subject, of its smallest input: the ops are the same at each size, the time is not."""
-    smallest: dict[Subject, Trial] = {}
-    for trial in trials:
-        known = smallest.get(subject_of(trial))
-        if known is None or trial.input_size < known.input_size:
-            smallest[subject_of(trial)] = trial
+def request_of(trial: Trial, classes: int) -> CheckRequest:
+    """The check that must have passed before `trial` is timed. classes: of its data set."""
+    return CheckRequest(
+        framework=trial.framework,
+        variant=trial.variant,
+        model=trial.model,
+        input_size=trial.input_size,
+        device=trial.device,
+        threads=trial.threads,
+        classes=classes,
+        optimiser=trial.training.optimiser,
+        initialiser=trial.training.initialiser,
+    )
+
+
+def key_of(request: CheckRequest) -> CheckKey:
+    """What that check speaks for."""
+    return CheckKey(request.key, request.model, request.classes, request.optimiser, request.initialiser)
+
+
+def smallest_of(requests: Iterable[CheckRequest]) -> dict[CheckKey, CheckRequest]:
+    """One request for each key, of its smallest input: the ops are the same at each size, the time is not."""
+    smallest: dict[CheckKey, CheckRequest] = {}
+    for request in requests:
+        known = smallest.get(key_of(request))
+        if known is None or request.input_size < known.input_size:
+            smallest[key_of(request)] = request
     return smallest
 
 
 @dataclass
-class Gate:
+class SelfcheckRunner:
     """Runs selfchecks as jobs of a run, and remembers those that passed: the store knows environment and worker hash.
 
     ordinal: number of the last job folder used; the next check takes the next.
     """
 
     run_id: str
-    bench: Bench
+    context: JobContext
     worker_sha256: str
     ordinal: int
-    view: View
+    console: Console
 
-    def doubt(self, trial: Trial, environment: Environment) -> Outcome | None:
-        """None if a check of this environment and network has passed, now or before; else the outcome of its trials."""
-        request = CheckRequest(
-            framework=trial.framework,
-            variant=trial.variant,
-            model=trial.model,
-            input_size=trial.input_size,
-            device=trial.device,
-            threads=trial.threads,
-        )
+    def verify(self, request: CheckRequest, environment: Environment) -> Outcome | None:
+        """None if this check has passed, now or before; else the outcome that the trials of `request` get."""
         if self.has_passed(request, environment):
             return None
         return self.check(request, environment)
 
     def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
         """Whether a check of this has passed before; says so."""
-        known = self.bench.store.passing_check(
-            environment.identity, self.worker_sha256, request.model, request.input_size, request.device
-        )
+        known = self.context.store.passing_check(environment.identity, self.worker_sha256, request)
         if known:
-            self.view.say(f"{request.label}: passed before, in this environment and with this code")
+            self.console.say(f"{request.label}: passed before, in this environment and with this code")
         return known is not None
 
     def check(self, request: CheckRequest, environment: Environment) -> Outcome | None:
-        """None if the check passes now; else the outcome of the trials that hang on it."""
+        """None if the check passes now; else the outcome that the trials of `request` get."""
         self.ordinal += 1
         record = Record(
             run_id=self.run_id,
@@ -77,7 +91,7 @@ class Gate:
             check=request,
         )
         outcome, has_passed = self._run(request, record)
-        if outcome.status in ("environment", "unsupported"):
+        if outcome.status in ("misconfigured", "unsupported"):
             return outcome
         if outcome.status != "ok":
             reason = f"its selfcheck did not finish ({outcome.status}: {outcome.reason})"
@@ -90,17 +104,17 @@ class Gate:
     def _run(self, request: CheckRequest, record: Record) -> tuple[Outcome, bool]:
         verdicts: list[bool] = []
         began = time.monotonic()
-        with self.view.job(request.label, Pace(epochs=1, batch_size=1)) as on_event:
+        with self.console.job(request.label, TrialProgress(epochs=1, batch_size=1)) as on_event:
 
             def take(event: Event) -> None:
                 on_event(event)
                 if event.kind == "check":
                     verdicts.append(event.fields.get("passed") is True)
 
-            outcome = collect(self.bench, record, check_job(request, record.environment), None, take)
+            outcome = run_job(self.context, record, check_job(request, record.environment), None, take)
         has_passed = verdicts == [True]
         words = (
             ("passed" if has_passed else "FAILED") if outcome.status == "ok" else f"{outcome.status}: {outcome.reason}"
         )
-        self.view.say(f"{request.label}: {words} in {time.monotonic() - began:.1f} s")
+        self.console.say(f"{request.label}: {words} in {time.monotonic() - began:.1f} s")
         return outcome, has_passed

@@ -1,50 +1,155 @@
-"""One life cycle of a run."""
+"""One life cycle of a run: lock, machine, engine, environments, record, jobs, end.
 
-from collections.abc import Mapping, Sequence
+with open_session(options, home, console) as session:    # the lock of this machine and the store
+    session.claim(rows, spec.limits, warnings)           # cards, a look at the machine, the engine
+    run = session.begin(rows, RunPlan(...))                # environments, run.json, what all jobs share
+    ...                                                  # selfchecks and trials
+    session.end(run)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Engine
+from orchestrator.engines.source import WorkerSource, snapshot
 from orchestrator.errors import EngineError
+from orchestrator.execution.environments import Environments, prepare
+from orchestrator.execution.job_runner import JobContext
+from orchestrator.execution.locks import exclusive_run, lease, sigterm_as_interrupt
+from orchestrator.execution.run_record import new_run, record_final_load, write_run
 from orchestrator.home import Home
-from orchestrator.host import HostFacts, read_load, worries
-from orchestrator.planning.catalogue import Catalogue
-from orchestrator.trial import Card
+from orchestrator.host import GIB, machine_warnings, read_host, read_load
+from orchestrator.planning.gpu_fit import cards_for, narrowed
+from orchestrator.planning.image_row import ImageRow
+from orchestrator.planning.spec import Limits
+from orchestrator.records.host_facts import HostFacts
+from orchestrator.records.run_folder import RunFacts
+from orchestrator.records.store import Store
 
 
-def look_around(
-    host: HostFacts, cards: tuple[Card, ...], memory_bytes: int, planned: Sequence[str], is_strict: bool, view: View
-) -> None:
-    """Say what would make times untrustworthy here. Raises EngineError instead, if `is_strict`; changes nothing.
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run was asked for on the command line, whatever it runs.
 
-    cards: those that the run will compute on. planned: what the plan itself does to its times, a sentence each.
+    engine:           None takes docker, or virtualenv where no daemon answers.
+    gpus:             the cards to take, by number; none means any. Each row runs on the first that it was built for.
+    is_strict:        refuse a machine on which times would not be trustworthy.
+    allow_unverified: time what did not pass its selfcheck, and mark it.
     """
-    found = [*worries(host, read_load(cards), memory_bytes), *planned]
-    if found and is_strict:
-        raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
-    for worry in found:
-        view.say(f"note: {worry}")
+
+    engine: str | None = None
+    gpus: tuple[int, ...] = ()
+    is_strict: bool = False
+    allow_unverified: bool = False
+    argv: tuple[str, ...] = ()
 
 
-def as_installed(
-    engine: str | None, catalogue: Catalogue, changes: Mapping[str, Any]
-) -> tuple[Catalogue, Mapping[str, Any]]:
-    """What that engine knows of the catalogue, and the changes of a spec that go with it.
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is begun for.
 
-    --engine=host knows one variant of each framework, the one that is installed, whatever variants a spec names.
+    name:     its id ends with it. threads: processors of one job. facts: the fields of RunFacts that the verb knows.
+    recorded: the run that is resumed, None for a new one.
     """
-    if engine is None or engine.partition(":")[0] != "host":
-        return catalogue, changes
-    return catalogue.installed(), {"axes.variants": {}, **changes}
+
+    name: str
+    threads: int
+    limits: Limits
+    facts: Mapping[str, Any]
+    recorded: RunFacts | None = None
 
 
-def choose_engine(asked: str | None, home: Home, host: HostFacts, view: View) -> tuple[Engine, str]:
-    """The engine that was asked for and its name; docker if none was, or virtualenv where no daemon answers."""
-    if asked is not None:
-        return open_engine(asked, home, host), asked
-    try:
-        return open_engine("docker", home, host), "docker"
-    except EngineError as error:
-        view.say(f"{error} No engine was named, so the run uses the virtualenv engine.")
-        return open_engine("virtualenv", home, host), "virtualenv"
+@dataclass(frozen=True)
+class Run:
+    """A run that has begun: its record, its environments, and what all of its jobs share."""
+
+    facts: RunFacts
+    environments: Environments
+    context: JobContext
+    source: WorkerSource
+
+
+@dataclass
+class Session:
+    """Made by `open_session`; it holds this machine's lock until it is closed."""
+
+    options: RunOptions
+    home: Home
+    console: Console
+    store: Store
+    host: HostFacts
+    _held: ExitStack
+    _engine: Engine | None = None
+    _engine_name: str = ""
+
+    def claim(self, rows: Sequence[ImageRow], limits: Limits, planned: Sequence[str] = ()) -> None:
+        """Lease the cards of `rows`, look at the machine, open the engine.
+
+        planned: what the plan itself does to its times, a sentence each.
+        Raises EngineError if a card is leased, the engine cannot be used, or --strict refuses the machine.
+        """
+        cards = cards_for(rows, self.host)
+        self._held.enter_context(lease(cards))
+        found = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
+        if found and self.options.is_strict:
+            raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
+        for warning in found:
+            self.console.say(f"note: {warning}")
+        self._engine, self._engine_name = self._choose_engine()
+        self._held.callback(self._engine.close)
+
+    def begin(self, rows: Sequence[ImageRow], plan: RunPlan) -> Run:
+        """Make the environments, write run.json, and gather what the jobs share.
+
+        Raises EngineError if no environment could be made.
+        """
+        assert self._engine is not None, "claim comes first"
+        environments = prepare(rows, self._engine, self.host, self.home, self.console)
+        facts = plan.recorded or new_run(
+            plan.name, self.home, self.host, argv=self.options.argv, engine=self._engine_name, **plan.facts
+        )
+        source = snapshot(self.home)
+        context = JobContext(
+            engine=self._engine,
+            store=self.store,
+            run_dir=self.home.runs / facts.run_id,
+            source=source.path,
+            cpus=self.host.cpus[: plan.threads],
+            memory_bytes=int(plan.limits.memory_gib * GIB),
+            timeout_seconds=plan.limits.trial_seconds,
+        )
+        run = Run(facts, environments, context, source)
+        self.record(run.facts)
+        return run
+
+    def record(self, facts: RunFacts) -> None:
+        """Write run.json and the store's row of it."""
+        write_run(facts, self.home)
+        self.store.add_run(facts)
+
+    def end(self, run: Run) -> None:
+        """Record what the machine was busy with at the end."""
+        self.record(record_final_load(run.facts))
+
+    def _choose_engine(self) -> tuple[Engine, str]:
+        """The engine that was asked for and its name; docker if none was, or virtualenv where no daemon answers."""
+        asked = self.options.engine
+        if asked is not None:
+            return open_engine(asked, self.home, self.host), asked
+        try:
+            return open_engine("docker", self.home, self.host), "docker"
+        except EngineError as error:
+            self.console.say(f"{error} No engine was named, so the run uses the virtualenv engine.")
+            return open_engine("virtualenv", self.home, self.host), "virtualenv"
+
+
+@contextmanager
+def open_session(options: RunOptions, home: Home, console: Console) -> Iterator[Session]:
+    """The only run of this machine. Raises EngineError if there is another, SpecError for a card that is not here."""
+    with exclusive_run(home), Store.open(home.store_url) as store, ExitStack() as held:
+        held.enter_context(sigterm_as_interrupt())
+        yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held)

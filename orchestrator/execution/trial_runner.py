@@ -4,95 +4,107 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.console.progress import Pace, View
-from orchestrator.engines.source import WorkerSource
+from orchestrator.console.progress import Console, TrialProgress
 from orchestrator.errors import EngineError
-from orchestrator.execution.job_runner import Bench, Pictures, collect, refuse
-from orchestrator.execution.selfcheck import Gate, Subject, smallest_of, subject_of
+from orchestrator.execution.job_runner import TrialData, record_unstarted, run_job
+from orchestrator.execution.selfcheck import CheckKey, SelfcheckRunner, key_of, request_of, smallest_of
+from orchestrator.execution.session import Run
 from orchestrator.planning.plan import Plan
-from orchestrator.records.job import train_job
-from orchestrator.records.run_folder import DataFacts, Record
+from orchestrator.records.job import trial_job
+from orchestrator.records.run_folder import Record
 from orchestrator.trial import Dataset, Environment, Outcome, Trial, trial_id
 
 BROKEN_AFTER = 3  # environment faults in a row: the machine is broken, go no further
 
 
 @dataclass
-class Course:
-    """One pass over a plan's trials."""
+class TrialRunner:
+    """One pass over a plan's trials. data: what they read, by input size and data set."""
 
-    run_id: str
-    bench: Bench
-    source: WorkerSource
-    environments: Mapping[tuple[str, str, str], Environment]
-    pictures: Mapping[tuple[int, Dataset], tuple[Pictures, DataFacts]]
+    run: Run
+    data: Mapping[tuple[int, Dataset], TrialData]
     allow_unverified: bool
-    view: View
+    console: Console
 
-    def run(self, plan: Plan) -> bool:
+    def run_all(self, plan: Plan) -> bool:
         """Run what is not done yet; True if the user stopped it. Raises EngineError on a broken machine."""
-        done = self.bench.store.ok_ids(self.run_id)
+        done = {_answer(record): record for record in self.run.context.store.ok_records(self.run.facts.run_id)}
         faults = 0
         try:
-            doubts = self._doubts(plan)
+            refusals = self._selfchecks(plan)
             for at, trial in enumerate(plan.trials, start=1):
                 environment = self._environment(trial)
                 if environment is None:
                     continue
                 title = f"[{at}/{len(plan.trials)}] {trial.label}"
                 record = self._record(at, trial, environment)
-                if record.id in done:
-                    self.view.say(f"{title}: already done")
+                known = done.get(_answer(record))
+                if known is not None:
+                    is_same_code = known.worker_sha256 == record.worker_sha256
+                    self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
-                outcome = self._trial(title, trial, record, doubts[subject_of(trial)])
+                outcome = self._trial(title, trial, record, refusals[self._check_key(trial)])
                 faults = faults + 1 if outcome.fault == "environment" else 0
                 if faults == BROKEN_AFTER:
                     raise EngineError(
                         f"{BROKEN_AFTER} trials in a row failed because of this machine, the last with: "
-                        f"{outcome.reason}. Mend that, then go on with: invoke sweep --resume={self.run_id}"
+                        f"{outcome.reason}. Mend that, then go on with: "
+                        f"invoke sweep --resume={self.run.facts.run_id}"
                     )
         except KeyboardInterrupt:
             return True
         return False
 
-    def _doubts(self, plan: Plan) -> dict[Subject, Outcome | None]:
-        checks_before = sum("-check-" in job.name for job in self.bench.run_dir.glob("*-*"))
-        gate = Gate(self.run_id, self.bench, self.source.sha256, len(plan.trials) + checks_before, self.view)
-        doubts: dict[Subject, Outcome | None] = {}
-        for subject, trial in smallest_of(plan.trials).items():
-            environment = self._environment(trial)
-            if environment is not None:
-                doubts[subject] = gate.doubt(trial, environment)
-        return doubts
+    def _selfchecks(self, plan: Plan) -> dict[CheckKey, Outcome | None]:
+        """By what each check speaks for: None if it passed, else the outcome that its trials get."""
+        run, context = self.run, self.run.context
+        checks_before = sum("-check-" in job.name for job in context.run_dir.glob("*-*"))
+        first = len(plan.trials) + checks_before
+        checks = SelfcheckRunner(run.facts.run_id, context, run.source.sha256, first, self.console)
+        wanted = smallest_of(request_of(trial, self._data(trial).facts.classes) for trial in plan.trials)
+        made = run.environments.made
+        return {key: checks.verify(one, made[one.key]) for key, one in wanted.items() if one.key in made}
 
-    def _trial(self, title: str, trial: Trial, record: Record, doubt: Outcome | None) -> Outcome:
-        if doubt is not None and (doubt.status == "unsupported" or not self.allow_unverified):
-            way_on = "; --unverified times it all the same" if doubt.status == "unverified" else ""
-            self.view.say(f"{title}: {doubt.status}: {doubt.reason}{way_on}")
-            return refuse(self.bench, record, doubt)
-        record = record.model_copy(update={"is_unverified": doubt is not None})
-        pace = Pace(trial.training.epochs, trial.training.batch_size)
+    def _trial(self, title: str, trial: Trial, record: Record, refusal: Outcome | None) -> Outcome:
+        context = self.run.context
+        if refusal is not None and (refusal.status == "unsupported" or not self.allow_unverified):
+            way_on = "; --unverified times it all the same" if refusal.status == "unverified" else ""
+            self.console.say(f"{title}: {refusal.status}: {refusal.reason}{way_on}")
+            return record_unstarted(context, record, refusal)
+        record = record.model_copy(update={"is_unverified": refusal is not None})
+        progress = TrialProgress(trial.training.epochs, trial.training.batch_size)
         began = time.monotonic()
-        with self.view.job(title, pace) as on_event:
-            job = train_job(trial, record.environment)
-            outcome = collect(self.bench, record, job, self._pictures(trial)[0], on_event)
-        self.view.ended(title, outcome, pace, time.monotonic() - began)
+        data = self._data(trial)
+        with self.console.job(title, progress) as on_event:
+            job = trial_job(trial, record.environment, data.facts.classes)
+            outcome = run_job(context, record, job, data, on_event)
+        self.console.ended(title, outcome, progress, time.monotonic() - began)
         return outcome
 
-    def _pictures(self, trial: Trial) -> tuple[Pictures, DataFacts]:
-        return self.pictures[trial.input_size, trial.dataset]
+    def _data(self, trial: Trial) -> TrialData:
+        return self.data[trial.input_size, trial.dataset]
 
     def _environment(self, trial: Trial) -> Environment | None:
-        return self.environments.get((trial.framework, trial.variant, trial.device))
+        return self.run.environments.made.get(trial.environment_key)
+
+    def _check_key(self, trial: Trial) -> CheckKey:
+        return key_of(request_of(trial, self._data(trial).facts.classes))
 
     def _record(self, ordinal: int, trial: Trial, environment: Environment) -> Record:
-        _, facts = self._pictures(trial)
+        facts, worker_sha256 = self._data(trial).facts, self.run.source.sha256
         return Record(
-            run_id=self.run_id,
+            run_id=self.run.facts.run_id,
             ordinal=ordinal,
-            id=trial_id(trial, environment, facts.sha256, self.source.sha256),
-            worker_sha256=self.source.sha256,
+            id=trial_id(trial, environment, facts.sha256, worker_sha256),
+            worker_sha256=worker_sha256,
             environment=environment,
             trial=trial,
             data=facts,
         )
+
+
+def _answer(record: Record) -> tuple[str, str, str, str]:
+    """What a run has to do once, whatever version of our worker code did it: a run may outlive an upgrade."""
+    trial, data = record.trial, record.data
+    assert trial is not None
+    return (trial.key, trial.variant, record.environment.identity, data.sha256 if data else "")

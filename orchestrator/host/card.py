@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from orchestrator.records.host_facts import CardLoad
 from orchestrator.records.sample import CardSample
-from orchestrator.trial import Card, Frozen
+from orchestrator.trial import Card
 
 GIB = 2**30
 
@@ -28,26 +29,16 @@ _THROTTLES = {
 }
 
 
-class CardLoad(Frozen):
-    """What a card was busy with at one moment. processes: that compute on it, as far as NVML may see them."""
-
-    index: int
-    name: str
-    processes: int
-    used_bytes: int
-    memory_bytes: int
-
-    @property
-    def worry(self) -> str:
-        """Why times on this card would not be trustworthy, a sentence; '' if it is idle."""
-        if not self.processes and self.used_bytes < _IN_USE_BYTES:
-            return ""
-        used, all_ = self.used_bytes / GIB, self.memory_bytes / GIB
-        return (
-            f"GPU {self.index} ({self.name}) is busy: {self.processes} other "
-            f"{'process computes' if self.processes == 1 else 'processes compute'} on it, "
-            f"{used:.1f} of {all_:.1f} GiB are in use."
-        )
+def card_warning(load: CardLoad) -> str:
+    """Why times on this card would not be trustworthy, a sentence; '' if it is idle."""
+    if not load.processes and load.used_bytes < _IN_USE_BYTES:
+        return ""
+    used, all_ = load.used_bytes / GIB, load.memory_bytes / GIB
+    return (
+        f"GPU {load.index} ({load.name}) is busy: {load.processes} other "
+        f"{'process computes' if load.processes == 1 else 'processes compute'} on it, "
+        f"{used:.1f} of {all_:.1f} GiB are in use."
+    )
 
 
 def read_cards() -> tuple[tuple[Card, ...], str]:
@@ -128,7 +119,7 @@ def _card(index: int, driver: str) -> Card:
         memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
         capability=f"{major}.{minor}",
         driver=driver,
-        is_divided=bool((_told(pynvml.nvmlDeviceGetMigMode, handle) or (0,))[0]),  # cards before Ampere have no MIG
+        is_mig=bool((_told(pynvml.nvmlDeviceGetMigMode, handle) or (0,))[0]),  # cards before Ampere have no MIG
     )
 
 

@@ -10,54 +10,13 @@ from pathlib import Path
 import cpuinfo
 import psutil
 
-from orchestrator.host.card import GIB, CardLoad, read_card_loads, read_cards
-from orchestrator.trial import Card, Frozen
+from orchestrator.host.card import GIB, card_warning, read_card_loads, read_cards
+from orchestrator.records.host_facts import HostFacts, Load
+from orchestrator.trial import Card
 
 BUSY = 0.25  # load, as a share of the processors, above which other work is felt in times
 STEAL_PERCENT = 1.0
 _SAMPLE_SECONDS = 0.5
-
-
-class HostFacts(Frozen):
-    """What does not change while a sweep runs.
-
-    cpus:         logical processors this process may use (its affinity), ascending.
-    memory_bytes: physical memory, or the cgroup's limit where that is less.
-    """
-
-    hostname_sha256: str
-    system: str
-    kernel: str
-    machine: str
-    python: str
-    cpu_model: str
-    cpu_flags: tuple[str, ...]
-    physical_cores: int
-    logical_cores: int
-    cpus: tuple[int, ...]
-    threads_per_core: int
-    numa_nodes: int
-    governor: str | None
-    microcode: str | None
-    is_virtual: bool
-    memory_bytes: int
-    gpus: tuple[Card, ...]
-    gpu_note: str
-
-
-class Load(Frozen):
-    """What the machine was busy with at one moment.
-
-    steal_percent:  of the processors' time, taken by other guests of the same machine, over half a second.
-    throttle_count: how often a core was slowed because it was hot, since boot; None where nobody counts.
-    cards:          the load of the cards that were asked about.
-    """
-
-    load_1min: float
-    steal_percent: float
-    available_memory_bytes: int
-    throttle_count: int | None = None
-    cards: tuple[CardLoad, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -100,24 +59,33 @@ def read_load(cards: tuple[Card, ...] = ()) -> Load:
     )
 
 
-def worries(facts: HostFacts, load: Load, memory_bytes: int) -> list[str]:
+def machine_warnings(host: HostFacts, load: Load, memory_bytes: int) -> list[str]:
     """What of this machine, at this moment, would make times untrustworthy, a sentence each.
 
     memory_bytes: what one trial may use.
     """
-    found = []
-    if load.load_1min > BUSY * facts.logical_cores:
-        found.append(f"The machine is busy: load {load.load_1min:.1f} on {facts.logical_cores} processors.")
-    if load.steal_percent > STEAL_PERCENT:
-        found.append(f"The machine is shared: {load.steal_percent:.0f} % of its processors' time goes to others.")
+    found = load_warnings(host, load)
     if load.available_memory_bytes < memory_bytes:
         free, asked = load.available_memory_bytes / GIB, memory_bytes / GIB
         found.append(f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free: it may swap, or be killed.")
-    if facts.governor not in (None, "performance"):
-        found.append(f"The processors' clock is left to the governor '{facts.governor}'.")
-    if "virtualapple" in facts.cpu_model.lower() or "qemu" in facts.cpu_model.lower():
-        found.append(f"The processor is emulated ({facts.cpu_model}): its times are those of an emulator.")
-    found += [card.worry for card in load.cards if card.worry]
+    return found + [warning for card in load.cards if (warning := card_warning(card))]
+
+
+def load_warnings(host: HostFacts, load: Load, when: str = "") -> list[str]:
+    """What of a machine and its load makes times untrustworthy, a sentence each: for a note, a finding, a caveat.
+
+    when: the load was read, ' when the run began'; '' for now.
+    """
+    found = []
+    if load.load_1min > BUSY * host.logical_cores:
+        is_ = "was" if when else "is"
+        found.append(f"The machine {is_} busy{when}: load {load.load_1min:.1f} on {host.logical_cores} processors.")
+    if load.steal_percent > STEAL_PERCENT:
+        found.append(f"The machine is shared: {load.steal_percent:.0f} % of its processors' time goes to others.")
+    if host.governor not in (None, "performance"):
+        found.append(f"The processors' clock is left to the governor '{host.governor}'.")
+    if "virtualapple" in host.cpu_model.lower() or "qemu" in host.cpu_model.lower():
+        found.append(f"The processor is emulated ({host.cpu_model}): its times are those of an emulator.")
     return found
 
 

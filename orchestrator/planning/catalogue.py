@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import CatalogueError, did_you_mean
-from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, Source
+from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
 from orchestrator.trial import Device, Frozen, Name, Tag
 
 TABLE = "images.toml"
@@ -38,7 +38,7 @@ class _Entry(Frozen):
     options: dict[str, Any] = {}
     expects: dict[str, bool | int | str] = {}
     needs: dict[str, str] = {}
-    source: Source | None = None
+    source: UpstreamSource | None = None
     cuda: Cuda | None = None
     why: str = ""
     hints: dict[str, str] = {}

@@ -6,8 +6,8 @@ What passes here is tried: run.prepare takes one training step in the environmen
 from collections.abc import Collection, Iterable
 
 from orchestrator.errors import SpecError
-from orchestrator.host import HostFacts
-from orchestrator.planning.image_row import Cuda, ImageRow, numbers
+from orchestrator.planning.image_row import Cuda, ImageRow, version_numbers
+from orchestrator.records.host_facts import HostFacts
 from orchestrator.trial import Card
 
 
@@ -38,19 +38,21 @@ def cards_for(rows: Iterable[ImageRow], host: HostFacts) -> tuple[Card, ...]:
 
 def unfit(cuda: Cuda | None, card: Card) -> str:
     """Why a build cannot run on `card`, or ''. cuda: None where nothing is known of the build, and trying must tell."""
-    if card.is_divided:
+    if card.is_mig:
         return (
             "unsupported: this card is divided (MIG), and the speed of a part is not that of a card; "
             f"`nvidia-smi -i {card.index} -mig 0` makes it whole"
         )
     if cuda is None:
         return ""
-    mine, (lowest, highest) = numbers(card.capability), cuda.capability
-    is_compiled_by_driver = cuda.ptx is not None and mine > numbers(highest) and mine >= numbers(cuda.ptx)
-    if not (numbers(lowest) <= mine <= numbers(highest) or is_compiled_by_driver):
+    mine, (lowest, highest) = version_numbers(card.capability), cuda.capability
+    is_compiled_by_driver = (
+        cuda.ptx is not None and mine > version_numbers(highest) and mine >= version_numbers(cuda.ptx)
+    )
+    if not (version_numbers(lowest) <= mine <= version_numbers(highest) or is_compiled_by_driver):
         built = _sm(lowest) if lowest == highest else f"{_sm(lowest)}-{_sm(highest)}"
         return f"unsupported: built for {built}, this card is {_sm(card.capability)}"
-    if numbers(card.driver) < numbers(cuda.driver):
+    if version_numbers(card.driver) < version_numbers(cuda.driver):
         return f"needs driver >= {cuda.driver}, here {card.driver}"
     return ""
 

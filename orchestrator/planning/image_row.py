@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, Self
 from pydantic import Field, model_validator
 
 from orchestrator.errors import CatalogueError
-from orchestrator.trial import Device, Frozen, digest
+from orchestrator.trial import Device, EnvironmentKey, Frozen, digest
 
 DOCKERFILE, REQUIREMENTS = "Dockerfile", "requirements"
 PIP, FINISH = "requirements/pip.txt", "finish.sh"
@@ -31,7 +31,7 @@ class Cores(Protocol):
     def logical_cores(self) -> int: ...
 
 
-class Source(Frozen):
+class UpstreamSource(Frozen):
     """An upstream source that is on no package index.
 
     repository: address that git fetches from. commit: which, and by being its hash, proof that it is that.
@@ -63,13 +63,13 @@ class Cuda(Frozen):
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
-        lowest, highest = map(numbers, self.capability)
+        lowest, highest = map(version_numbers, self.capability)
         if lowest > highest:
             raise ValueError("capability is the lowest, then the highest")
         return self
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """'450.80.02' -> (450, 80, 2): versions of drivers and compute capabilities, to be compared."""
     return tuple(map(int, version.split(".")))
 
@@ -110,7 +110,7 @@ class ImageRow:
     options: dict[str, Any]
     expects: dict[str, bool | int | str]
     needs: dict[str, str]
-    source: Source | None
+    source: UpstreamSource | None
     cuda: Cuda | None
     why: str
     hints: dict[str, str]
@@ -119,14 +119,19 @@ class ImageRow:
     image: str | None = None
 
     @property
+    def key(self) -> EnvironmentKey:
+        """What its environment is for."""
+        return EnvironmentKey(self.framework, self.variant, self.device)
+
+    @property
     def subject(self) -> str:
         """'pytorch:2.13'."""
-        return f"{self.framework}:{self.variant}"
+        return self.key.subject
 
     @property
     def label(self) -> str:
         """'pytorch:2.13 cpu'."""
-        return f"{self.subject} {self.device}"
+        return self.key.label
 
     @property
     def slug(self) -> str:

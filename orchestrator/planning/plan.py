@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import product
 
 from orchestrator.errors import CatalogueError, SpecError
-from orchestrator.host import HostFacts
 from orchestrator.planning import gpu_fit
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, resolve_env
 from orchestrator.planning.spec import ExperimentSpec, ModelAxis
+from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import Dataset, Device, Measure, Training, Trial
+from orchestrator.trial import Cell, Dataset, Device, EnvironmentKey, Measure, Training, Trial
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
         )
     order = random.Random(spec.name)  # noqa: S311 - an order, not a secret
     trials: list[Trial] = []
-    rows: dict[tuple[str, str, str], ImageRow] = {}
-    skips: dict[tuple[str, str], Skip] = {}
+    rows: dict[EnvironmentKey, ImageRow] = {}
+    skips: dict[tuple[EnvironmentKey, Cell], Skip] = {}
     for repeat in range(spec.axes.repeats):
         turn: list[Trial] = []
         for trial in _cells(spec, catalogue, threads, repeat):
             reason = _why_not(trial, catalogue, host)
             if reason:
-                skips.setdefault((trial.subject, f"{trial.cell} {trial.device}"), _skip(trial, reason))
+                skips.setdefault((trial.environment_key, trial.cell), skip_of(trial, reason))
                 continue
             turn.append(trial)
-            rows.setdefault((trial.framework, trial.variant, trial.device), _row_of(trial, catalogue))
+            rows.setdefault(trial.environment_key, _row_of(trial, catalogue))
         trials += _shuffled(turn, order)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
 
 
-def crowded(plan: Plan, host: HostFacts) -> list[str]:
+def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
     """A sentence for each row that starts more threads than a trial has processors: they would wait for each other."""
     threads = min((trial.threads for trial in plan.trials), default=0)
     found = []
@@ -72,7 +72,7 @@ def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
     """The trials of one repeat, network by network: builds, loaders and preparations of one stand side by side."""
     cells: dict[tuple[str, str, int], list[Trial]] = {}
     for trial in turn:
-        cells.setdefault((trial.network, trial.device, trial.seed), []).append(trial)
+        cells.setdefault((trial.cell.network, trial.device, trial.seed), []).append(trial)
     for cell in order.sample(list(cells.values()), len(cells)):
         yield from order.sample(cell, len(cell))
 
@@ -84,6 +84,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
             sizes = entry.input_sizes or axes.input_sizes
             for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
                 yield Trial(
+                    kind=spec.kind,
                     framework=framework,
                     variant=variant or _default_variant(catalogue, framework, device),
                     model=entry.model,
@@ -92,14 +93,15 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     seed=seed,
                     repeat=repeat,
                     dataset=dataset,
-                    training=_training(spec, entry),
+                    training=_training(spec, entry, framework),
                     measure=measure,
                     threads=threads,
                 )
 
 
-def _training(spec: ExperimentSpec, entry: ModelAxis) -> Training:
-    return spec.training if entry.epochs is None else spec.training.model_copy(update={"epochs": entry.epochs})
+def _training(spec: ExperimentSpec, entry: ModelAxis, framework: str) -> Training:
+    epochs = spec.axes.epochs.get(framework) or entry.epochs or spec.training.epochs
+    return spec.training.model_copy(update={"epochs": epochs})
 
 
 def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
@@ -142,12 +144,6 @@ def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
     return gpu_fit.why_not(row, host) if trial.device == "gpu" else ""
 
 
-def _skip(trial: Trial, reason: str) -> Skip:
-    return Skip(
-        label=f"{trial.subject} {trial.cell} {trial.device}",
-        framework=trial.framework,
-        variant=trial.variant,
-        cell=trial.cell,
-        device=trial.device,
-        reason=reason,
-    )
+def skip_of(trial: Trial, reason: str) -> Skip:
+    """The skip of the cell of `trial`."""
+    return Skip(framework=trial.framework, variant=trial.variant, cell=trial.cell, reason=reason)

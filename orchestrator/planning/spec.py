@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from orchestrator.data import datasets
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.planning.spec_errors import sentence, shown
+from orchestrator.records.job import trial_kinds
 from orchestrator.trial import (
-    CLASSES,
     Dataset,
     Device,
     Frozen,
@@ -23,40 +24,46 @@ from orchestrator.trial import (
     Tag,
     Training,
 )
-from workers import models
+from workers import models, optimisers
+from workers.net import INITIALISERS
 
 STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
 
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
-Subject = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Pair = tuple[Subject, Subject]
+_SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
 
 
 class ModelAxis(Frozen):
-    """One network of the sweep; its own input sizes and epochs where they differ from the sweep's."""
+    """One network of the sweep; its own input sizes and epochs where they differ from the sweep's.
+
+    depth:  layers, for families that have a depth. params: what else the family takes, by name.
+    """
 
     name: Name
-    depth: Annotated[int, Field(ge=8, le=1202)] | None = None
+    depth: Annotated[int, Field(ge=1, le=1202)] | None = None
+    params: dict[Name, int] = {}
     input_sizes: Sizes | None = None
     epochs: Epochs | None = None
 
     @property
     def model(self) -> Model:
         """Without what belongs to the sweep."""
-        return Model(name=self.name, depth=self.depth)
+        return Model(name=self.name, depth=self.depth, params=self.params)
 
 
 class Axes(Frozen):
     """The sweep is the product of these. A framework without an entry in `variants` runs its default variant.
 
+    epochs: by framework, in place of those of its models and of the training.
     clahe, loader_workers: in place of dataset.clahe, and of measure.loader_workers with the native feed.
     """
 
     frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
     variants: dict[Name, Tag | Variants] = {}
     models: Annotated[tuple[ModelAxis, ...], Field(min_length=1)]
+    epochs: dict[Name, Epochs] = {}
     input_sizes: Sizes = (32,)
     devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
@@ -87,6 +94,7 @@ class Limits(Frozen):
 class ExperimentSpec(Frozen):
     """One experiment: axes, data, training, how to measure, limits.
 
+    kind: what a trial does; 'train' trains a network and times its steps.
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
     study: the question that the sweep asks, if it is one of the shipped studies: the report answers it in a section.
     pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
@@ -98,6 +106,7 @@ class ExperimentSpec(Frozen):
     schema_path: Annotated[str | None, Field(alias="$schema")] = None
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
     description: str = ""
+    kind: Name = "train"
     axes: Axes
     dataset: Dataset = Dataset()
     training: Training = Training()
@@ -105,7 +114,7 @@ class ExperimentSpec(Frozen):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     limits: Limits = Limits()
     study: Study | None = None
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[tuple[_SubjectName, _SubjectName], ...] = ()
 
 
 def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
@@ -119,7 +128,7 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
     """
     raw = _read(path)
     if changes and "axes.frameworks" in changes:
-        _keep_variants(raw, changes["axes.frameworks"])
+        _keep_frameworks(raw, changes["axes.frameworks"])
     for dotted, value in (changes or {}).items():
         _replace(raw, dotted, value)
     try:
@@ -138,6 +147,11 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
 def schema_text() -> str:
     """The JSON Schema that editors read, as experiments/schema.json holds it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}
+    known = {"name": datasets.names(), "optimiser": optimisers.NAMES, "initialiser": INITIALISERS}
+    for part, keys in (("Dataset", ["name"]), ("Training", ["optimiser", "initialiser"])):
+        for key in keys:
+            schema["$defs"][part]["properties"][key]["enum"] = sorted(known[key])
+    schema["properties"]["kind"]["enum"] = trial_kinds()
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -195,31 +209,39 @@ def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
             _replace(one, rest, value)
 
 
-def _keep_variants(raw: dict[str, Any], frameworks: Collection[str]) -> None:
-    """Drop the variants of all but these frameworks."""
+def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:
+    """Drop what the axes say of all but these frameworks."""
     axes = raw.get("axes")
-    if isinstance(axes, dict) and isinstance(axes.get("variants"), dict):
-        axes["variants"] = {name: tag for name, tag in axes["variants"].items() if name in frameworks}
+    for key in ("variants", "epochs"):
+        if isinstance(axes, dict) and isinstance(axes.get(key), dict):
+            axes[key] = {name: value for name, value in axes[key].items() if name in frameworks}
 
 
 def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
     """The first thing that is wrong beyond types and ranges, as a sentence; '' if nothing is."""
     axes = spec.axes
+    for where, name, known in (
+        ("kind", spec.kind, trial_kinds()),
+        ("dataset.name", spec.dataset.name, datasets.names()),
+        ("training.optimiser", spec.training.optimiser, optimisers.NAMES),
+        ("training.initialiser", spec.training.initialiser, INITIALISERS),
+    ):
+        if name not in known:
+            return f"{where} is '{name}'; allowed: {', '.join(sorted(known))}.{did_you_mean(name, known)}"
     named = [(f"axes.frameworks[{at}]", name) for at, name in enumerate(axes.frameworks)]
-    named += [("axes.variants", name) for name in axes.variants]
+    named += [(f"axes.{key}", name) for key in ("variants", "epochs") for name in getattr(axes, key)]
     for where, name in named:
         if name not in frameworks:
-            known = ", ".join(sorted(frameworks))
-            return f"{where} is '{name}', which is no framework here. Known: {known}.{did_you_mean(name, frameworks)}"
-    stray = [name for name in axes.variants if name not in axes.frameworks]
-    if stray:
-        return f"axes.variants names '{stray[0]}', which is not in axes.frameworks; add it there or remove it."
+            listed = ", ".join(sorted(frameworks))
+            return f"{where} is '{name}', which is no framework here. Known: {listed}.{did_you_mean(name, frameworks)}"
+        if name not in axes.frameworks:
+            return f"{where} names '{name}', which is not in axes.frameworks; add it there or remove it."
     for where, values in _lists(axes):
         for at, value in enumerate(values):
             if value in values[:at]:
                 return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
     for at, entry in enumerate(axes.models):
-        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
+        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes, datasets.named(spec.dataset.name).classes)
         if fault:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
@@ -283,13 +305,13 @@ def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
     return lists
 
 
-def _model_fault(entry: ModelAxis, sizes: tuple[int, ...]) -> str:
+def _model_fault(entry: ModelAxis, sizes: tuple[int, ...], classes: int) -> str:
     known = models.names()
     if entry.name not in known:
         return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
     for size in sizes:
         try:
-            models.build(entry.name, CLASSES, size, **entry.model.params)
+            models.build(entry.name, classes, size, **entry.model.arguments)
         except (ValueError, TypeError) as error:
             return f" cannot be built for {size}x{size}: {error}"
     return ""

@@ -49,13 +49,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One transaction that only reads."""
-        with self._obeying(), self._engine.connect() as connection:
+        with self._store_errors(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self, is_immediate: bool = False) -> Iterator[sa.Connection]:
         """One transaction, kept if the block ends well; an immediate one holds SQLite's lock from its beginning."""
-        with self._obeying(), self._engine.execution_options(immediate=is_immediate).begin() as connection:
+        with self._store_errors(), self._engine.execution_options(immediate=is_immediate).begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -77,7 +77,7 @@ class Database:
             command.upgrade(config, "head")
         if self._engine.dialect.name == "sqlite":
             autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-            with self._obeying(), autocommit.connect() as connection:
+            with self._store_errors(), autocommit.connect() as connection:
                 # Kept in the file: a reader (a report) then does not wait for the writer (a sweep).
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
@@ -99,7 +99,7 @@ class Database:
         return revision
 
     @contextmanager
-    def _obeying(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         """Turn a database that does not obey into a StoreError; a fault of our own statements keeps its traceback."""
         try:
             yield
@@ -136,7 +136,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
     try:
         return sa.create_engine(url, pool_pre_ping=True)
     except ImportError:
-        raise StoreError("A store in PostgreSQL needs its driver: pip install 'waymark[postgres]'.") from None
+        raise StoreError("A store in PostgreSQL needs its driver: pip install -e '.[postgres]' in the clone.") from None
 
 
 def _refusal(name: str, said: str) -> str:

@@ -1,63 +1,123 @@
-"""job.json: what a worker may see of what it is asked."""
+"""job.json: what a worker may see of what it is asked; and the kinds of job that there are.
 
-from typing import Any, Literal
+A kind is one entry of JOB_KINDS and one file of that name in workers/jobs. Nothing else names a kind.
+"""
 
-from orchestrator.trial import CLASSES, Environment, Frozen, Model, Trial
-from workers import protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records.event import Event
+from orchestrator.trial import Device, Environment, EnvironmentKey, Frozen, Measure, Model, Training, Trial
+from workers import models, protocol
+
+CLASSES = 43
+"""Of GTSRB. Records of before 2026-11-25 do not say it: there were no other data."""
+
+
+class Network(Frozen):
+    """Which network: the arguments of workers.models.build."""
+
+    model: str
+    params: dict[str, int]
+    input_size: int
+    classes: int
+
+    @property
+    def slug(self) -> str:
+        """'resnet-8-32-43': for file names."""
+        return "-".join(map(str, [self.model, *self.params.values(), self.input_size, self.classes]))
 
 
 class Job(Frozen):
-    """job.json: the part of a trial that a worker may see. See workers/protocol.py for the rest of its folder."""
+    """job.json. payload: what the job's kind takes. See workers/protocol.py for the rest of its folder."""
 
     v: int = protocol.VERSION
-    kind: Literal["train", "selfcheck", "probe"]
+    kind: str
     framework: str
-    device: Literal["cpu", "gpu"]
-    model: str
-    model_params: dict[str, int]
-    input_size: int
-    classes: int = CLASSES
+    device: Device
+    network: Network
     seed: int
-    learning_rate: float
-    momentum: float
-    batch_size: int
-    epochs: int
-    sync: Literal["step", "block"] = "step"
-    feed: Literal["host", "resident", "native"] = "host"
-    loader_workers: int = 0
-    warmup_steps: int = 20
-    warmup_seconds: float = 3.0
-    evaluate: Literal["epoch", "end"] = "epoch"
-    fingerprint: Literal["none", "epoch"] = "none"
     threads: int
     options: dict[str, Any] = {}
     expects: dict[str, Any] = {}
+    payload: dict[str, Any] = {}
 
 
-def train_job(trial: Trial, environment: Environment) -> Job:
-    """The job of a timed trial."""
+class CheckRequest(Frozen):
+    """A selfcheck: does this environment compute `model` as numpy_ref does, when it trains by this rule?
+
+    optimiser, initialiser: as in Training.
+    """
+
+    framework: str
+    variant: str
+    model: Model
+    input_size: int
+    device: Device
+    threads: int
+    classes: int = CLASSES
+    optimiser: str = "sgd"
+    initialiser: str = "he_normal"
+
+    @property
+    def key(self) -> EnvironmentKey:
+        """What its environment is for."""
+        return EnvironmentKey(self.framework, self.variant, self.device)
+
+    @property
+    def label(self) -> str:
+        """'pytorch:2.13 selfcheck ResNet-20@32'."""
+        return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}"
+
+
+class _TrainPayload(Frozen):
+    training: Training
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job.
+
+    missing: what an apparently finished job left out, a sentence, or ''.
+    payload: what the job is told of a trial. None for a job that is no trial: it reads no pictures and is not timed.
+    """
+
+    missing: Callable[[Job, Sequence[Event]], str]
+    payload: Callable[[Trial], Frozen] | None = None
+
+
+def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
+    """The job of a trial, of whatever kind. classes: of its data set."""
+    payload = JOB_KINDS[trial.kind].payload
+    if payload is None:
+        raise ValueError(f"a job of the kind '{trial.kind}' is no trial")
     return Job(
-        kind="train",
+        kind=trial.kind,
         framework=trial.framework,
         device=trial.device,
-        model=trial.model.name,
-        model_params=trial.model.params,
-        input_size=trial.input_size,
+        network=_network(trial.model, trial.input_size, classes),
         seed=trial.seed,
-        learning_rate=trial.training.learning_rate,
-        momentum=trial.training.momentum,
-        batch_size=trial.training.batch_size,
-        epochs=trial.training.epochs,
-        sync=trial.measure.sync,
-        feed=trial.measure.feed,
-        loader_workers=trial.measure.loader_workers,
-        warmup_steps=trial.measure.warmup_steps,
-        warmup_seconds=trial.measure.warmup_seconds,
-        evaluate=trial.measure.evaluate,
-        fingerprint=trial.measure.fingerprint,
         threads=trial.threads,
         options=environment.options,
         expects=environment.expects,
+        payload=payload(trial).model_dump(mode="json"),
+    )
+
+
+def check_job(request: CheckRequest, environment: Environment) -> Job:
+    """The job of a selfcheck; the worker itself knows how it trains."""
+    return Job(
+        kind="selfcheck",
+        framework=request.framework,
+        device=request.device,
+        network=_network(request.model, request.input_size, request.classes),
+        seed=0,
+        threads=request.threads,
+        options=environment.options,
+        expects=environment.expects,
+        payload={"optimiser": request.optimiser, "initialiser": request.initialiser},
     )
 
 
@@ -67,50 +127,45 @@ def probe_job(environment: Environment) -> Job:
         kind="probe",
         framework=environment.framework,
         device=environment.device,
-        model="resnet",
-        model_params={"depth": 8},
-        input_size=32,
+        network=_network(Model(name="resnet", depth=8), 32, CLASSES),
         seed=0,
-        learning_rate=0.01,
-        momentum=0.9,
-        batch_size=8,
-        epochs=1,
         threads=1,
         options=environment.options,
     )
 
 
-class CheckRequest(Frozen):
-    """A selfcheck: does this environment compute `model` as numpy_ref does?"""
-
-    framework: str
-    variant: str
-    model: Model
-    input_size: int
-    device: Literal["cpu", "gpu"]
-    threads: int
-
-    @property
-    def label(self) -> str:
-        """'pytorch:2.13 selfcheck ResNet-20@32'."""
-        return f"{self.framework}:{self.variant} selfcheck {self.model.label}@{self.input_size}"
+def _network(model: Model, input_size: int, classes: int) -> Network:
+    return Network(model=model.name, params=model.arguments, input_size=input_size, classes=classes)
 
 
-def check_job(request: CheckRequest, environment: Environment) -> Job:
-    """The job of a selfcheck; the worker sets both regimes itself, so rate, momentum and epochs are not read."""
-    return Job(
-        kind="selfcheck",
-        framework=request.framework,
-        device=request.device,
-        model=request.model.name,
-        model_params=request.model.params,
-        input_size=request.input_size,
-        seed=0,
-        learning_rate=0.001,
-        momentum=0.9,
-        batch_size=64,
-        epochs=1,
-        threads=request.threads,
-        options=environment.options,
-        expects=environment.expects,
-    )
+def _train_missing(job: Job, events: Sequence[Event]) -> str:
+    built = next((event.fields for event in events if event.kind == "built"), {})
+    asked, wanted = job.network, _TrainPayload.model_validate(job.payload)
+    net = models.build(asked.model, asked.classes, asked.input_size, **asked.params)
+    if built.get("weights") != net.weight_count:
+        return f"it built {built.get('weights')} weights; {asked.model}@{asked.input_size} has {net.weight_count}"
+    epochs = [event.fields.get("epoch") for event in events if event.kind == "epoch"]
+    if epochs != list(range(wanted.training.epochs)):
+        return f"it reported {len(epochs)} epochs of {wanted.training.epochs}"
+    if not any(event.kind == "score" and event.fields.get("split") == "test" for event in events):
+        return "it ended without a test accuracy"
+    fingerprints = sum(event.kind == "fingerprint" for event in events)
+    if wanted.measure.fingerprint == "epoch" and fingerprints != wanted.training.epochs + 1:
+        return f"it left {fingerprints} fingerprints of {wanted.training.epochs + 1}"
+    return ""
+
+
+def _check_missing(job: Job, events: Sequence[Event]) -> str:
+    return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
+
+
+JOB_KINDS: dict[str, JobKind] = {
+    "train": JobKind(_train_missing, lambda trial: _TrainPayload(training=trial.training, measure=trial.measure)),
+    "selfcheck": JobKind(_check_missing),
+    "probe": JobKind(lambda job, events: ""),
+}
+
+
+def trial_kinds() -> list[str]:
+    """The kinds that a spec may ask for."""
+    return sorted(kind for kind, entry in JOB_KINDS.items() if entry.payload is not None)

@@ -1,19 +1,33 @@
-"""What crosses to a worker and back: the job, its events, and the folder that is the record of both.
+"""The folders that a run leaves: they are the record, and everything else can be made from them.
 
 A job folder holds record.json (what was asked of whom; ours), job.json (what the worker may see), events.jsonl,
 telemetry.jsonl (what the machine did meanwhile), exit.json and outcome.json; the store is an index over such folders
 and can be made again from them.
 """
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, Field, model_validator
 
 from orchestrator.records.event import Event, Tail
-from orchestrator.records.job import CheckRequest
+from orchestrator.records.host_facts import RecordedHost
+from orchestrator.records.job import CLASSES, CheckRequest
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import Environment, Exit, Frozen, Outcome, Study, Trial
+from orchestrator.trial import (
+    Cell,
+    Environment,
+    EnvironmentKey,
+    Exit,
+    Frozen,
+    Model,
+    Outcome,
+    Study,
+    SubjectPair,
+    Trial,
+)
+from workers import models
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
@@ -26,6 +40,7 @@ class DataFacts(Frozen):
     sha256:      over the arrays and the split; part of the trial's id.
     recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives.
     split_note:  what a reader must know of the split ('frames of one sign are in both ...').
+    classes:     that the pictures show.
     """
 
     sha256: str
@@ -34,6 +49,7 @@ class DataFacts(Frozen):
     valid_pictures: int
     test_pictures: int
     split_note: str
+    classes: int = CLASSES
 
 
 class Record(Frozen):
@@ -53,20 +69,59 @@ class Record(Frozen):
 class Skip(Frozen):
     """A cell that the spec asks for and this sweep does not run, with the reason."""
 
-    label: str
     framework: str
     variant: str
-    cell: str
-    device: str
+    cell: Cell
     reason: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, fields: Any) -> Any:
+        """Until 0.1 a cell was recorded as its label, beside the device."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("cell"), str):
+            return fields
+        cell = _cell_of(fields["cell"], fields.get("device"))
+        return {**{key: value for key, value in fields.items() if key not in ("label", "device")}, "cell": cell}
+
+    @property
+    def key(self) -> EnvironmentKey:
+        """What its environment would have been for."""
+        return EnvironmentKey(self.framework, self.variant, self.cell.device)
+
+    @property
+    def label(self) -> str:
+        """'pytorch:2.13 ResNet-20@32 cpu'."""
+        return f"{self.key.subject} {self.cell.title}"
+
+
+_CELL_LABEL = re.compile(
+    r"(?P<model>.+?)(-(?P<depth>\d+))?@(?P<size>\d+)(?P<plain> without CLAHE)?( (?P<workers>\d+) loader workers)?"
+)
+
+
+def _cell_of(label: str, device: Any) -> Cell:
+    """'ResNet-20@32 without CLAHE' -> that cell. Raises ValueError for a label of no cell."""
+    found = _CELL_LABEL.fullmatch(label)
+    if found is None:
+        raise ValueError(f"'{label}' is the label of no cell")
+    names = {models.label(name): name for name in models.names()}
+    depth, workers = found["depth"], found["workers"]
+    return Cell(
+        model=Model(name=names.get(found["model"]) or found["model"], depth=int(depth) if depth else None),
+        input_size=int(found["size"]),
+        device=device,
+        clahe=not found["plain"],
+        loader_workers=int(workers) if workers else None,
+    )
 
 
 class RunFacts(Frozen):
     """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out.
 
-    arms:  the two subjects that a sweep was made to compare; twice the same for an A/A control.
-    study: the question that the spec asks, which has a section of its own in the report.
-    pairs: (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
+    compared: the two subjects that a sweep was made to compare; twice the same for an A/A control. Called `arms` until
+              0.1.
+    study:    the question that the spec asks, which has a section of its own in the report.
+    pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     """
 
     run_id: str
@@ -76,11 +131,11 @@ class RunFacts(Frozen):
     argv: tuple[str, ...]
     engine: str
     spec: dict[str, Any]
-    host: dict[str, Any]
+    host: RecordedHost
     skips: tuple[Skip, ...] = ()
-    arms: tuple[str, str] | None = None
+    compared: Annotated[SubjectPair | None, Field(validation_alias=AliasChoices("compared", "arms"))] = None
     study: Study | None = None
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[SubjectPair, ...] = ()
 
 
 class JobFolder:

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from orchestrator.errors import StoreError, did_you_mean
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
+from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, JobFolder, Record, RunFacts
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.records.stored import CheckRow, Question, StoredRun, StoredTrial, has_passed
-from orchestrator.trial import Device, Exit, Model, Outcome
+from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial, has_passed
+from orchestrator.trial import Exit, Outcome
 
-__all__ = ["CheckRow", "Ingested", "Store", "StoredRun", "StoredTrial"]
+__all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
 
 LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
 
@@ -51,7 +52,7 @@ class Ingested:
 
 
 class Store:
-    """Made by `Store.open`; every method is one transaction. Raises StoreError if the database does not obey."""
+    """Made by `Store.open`; every method is one transaction. Raises StoreError if the database cannot be used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -101,9 +102,9 @@ class Store:
 
         Raises ValueError if the record asks for neither.
         """
-        place = {"run_id": record.run_id, "ordinal": record.ordinal}
+        job_key = {"run_id": record.run_id, "ordinal": record.ordinal}
         job = {
-            **place,
+            **job_key,
             **_asked(record),
             "id": record.id,
             "environment_identity": record.environment.identity,
@@ -118,7 +119,7 @@ class Store:
         }
         kept = [event for event in events if event.kind != "progress"]
         said = [
-            {**place, "position": position, "kind": event.kind, "event_json": event.model_dump_json()}
+            {**job_key, "position": position, "kind": event.kind, "event_json": event.model_dump_json()}
             for position, event in enumerate(kept)
         ]
         with self._database.writing() as connection:
@@ -160,25 +161,22 @@ class Store:
             raise ValueError(f"its record says that it belongs to run '{record.run_id}'")
         self.add(record, job.exit(), job.outcome() or LOST, job.events(), job.samples())
 
-    def ok_ids(self, run_id: str) -> set[str]:
-        """Ids of the trials of this run that ended ok: what a resumed sweep need not do again."""
+    def ok_records(self, run_id: str) -> list[Record]:
+        """Records of the trials of this run that ended ok: what a resumed sweep need not do again."""
         ok = (_jobs.c.run_id == run_id) & (_jobs.c.kind == "trial") & (_jobs.c.status == "ok")
         with self._database.reading() as connection:
-            return set(connection.execute(sa.select(_jobs.c.id).where(ok)).scalars())
+            texts = connection.execute(sa.select(_jobs.c.record_json).where(ok)).scalars().all()
+        return [Record.model_validate_json(text) for text in texts]
 
-    def passing_check(
-        self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device
-    ) -> CheckRow | None:
+    def passing_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
         """The newest check of this, in whatever run, if it passed: a later one that failed takes a pass back."""
-        newest = self.latest_check(environment_identity, worker_sha256, model, input_size, device)
+        newest = self.latest_check(environment_identity, worker_sha256, request)
         return newest if newest is not None and newest.passed else None
 
-    def latest_check(
-        self, environment_identity: str, worker_sha256: str, model: Model, input_size: int, device: Device
-    ) -> CheckRow | None:
+    def latest_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
         """The newest check of this, however it ended, in whatever run."""
-        question = Question(environment_identity, worker_sha256, model, device, input_size)
-        return self._newest_check(question, must_have_passed=False)
+        subject = CheckSubject.of_request(environment_identity, worker_sha256, request)
+        return self._newest_check(subject, request.input_size, must_have_passed=False)
 
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
@@ -204,39 +202,40 @@ class Store:
             )
             raise StoreError(f"{self._database.name} has no run '{run_id}'. {known}{did_you_mean(run_id, names)}")
         trials = tuple(row for row in rows if isinstance(row, StoredTrial))
-        checks = [row for row in rows if isinstance(row, CheckRow)]
-        checked_here = {Question.of(check.record) for check in checks}
-        asked = dict.fromkeys(Question.of(trial.record) for trial in trials)
-        for question in (question for question in asked if question not in checked_here):
-            older = self._newest_check(question, must_have_passed=True)
-            older = older or self._newest_check(question, must_have_passed=False)
+        checks = [row for row in rows if isinstance(row, StoredCheck)]
+        checked_here = {CheckSubject.of(check.record) for check in checks}
+        asked = dict.fromkeys(CheckSubject.of(trial.record) for trial in trials)
+        for subject in (subject for subject in asked if subject not in checked_here):
+            older = self._newest_check(subject, None, must_have_passed=True)
+            older = older or self._newest_check(subject, None, must_have_passed=False)
             checks += [older] if older else []
         return StoredRun(RunFacts.model_validate_json(text), trials, tuple(checks))
 
-    def _newest_check(self, question: Question, must_have_passed: bool) -> CheckRow | None:
+    def _newest_check(
+        self, subject: CheckSubject, input_size: int | None, must_have_passed: bool
+    ) -> StoredCheck | None:
+        """input_size: None stands for any."""
         matching = sa.and_(
             _jobs.c.kind == "check",
-            _jobs.c.environment_identity == question.environment_identity,
-            _jobs.c.worker_sha256 == question.worker_sha256,
-            _jobs.c.model == question.model.name,
-            _jobs.c.depth == question.model.depth,
-            _jobs.c.device == question.device,
-            sa.true() if question.input_size is None else _jobs.c.input_size == question.input_size,
+            _jobs.c.environment_identity == subject.environment_identity,
+            _jobs.c.worker_sha256 == subject.worker_sha256,
+            _jobs.c.model == subject.model.name,
+            _jobs.c.device == subject.device,
+            sa.true() if input_size is None else _jobs.c.input_size == input_size,
             _jobs.c.passed if must_have_passed else sa.true(),
         )
-        newest = (
-            sa.select(_jobs.c.run_id, _jobs.c.ordinal)
+        newest_first = (
+            sa.select(_jobs.c.run_id, _jobs.c.ordinal, _jobs.c.record_json)
             .join(_runs, _runs.c.run_id == _jobs.c.run_id)
             .where(matching)
             .order_by(_runs.c.started_unix.desc(), _jobs.c.ordinal.desc())
-            .limit(1)
         )
         with self._database.reading() as connection:
-            place = connection.execute(newest).first()
-            if place is None:
-                return None
-            rows = _job_rows(connection, (_jobs.c.run_id == place.run_id) & (_jobs.c.ordinal == place.ordinal))
-        return next(row for row in rows if isinstance(row, CheckRow))
+            for run_id, ordinal, text in connection.execute(newest_first):
+                if CheckSubject.of(Record.model_validate_json(text)) == subject:
+                    rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
+                    return next(row for row in rows if isinstance(row, StoredCheck))
+        return None
 
 
 def _asked(record: Record) -> dict[str, Any]:
@@ -258,7 +257,7 @@ def _asked(record: Record) -> dict[str, Any]:
     }
 
 
-def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | CheckRow]:
+def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck]:
     """Jobs with their events, in the order in which they were planned."""
     jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
     said = connection.execute(
@@ -268,10 +267,10 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Check
         .order_by(_events.c.run_id, _events.c.ordinal, _events.c.position)
     )
     events = {
-        place: tuple(Event.model_validate_json(row.event_json) for row in rows)
-        for place, rows in itertools.groupby(said, key=lambda row: (row.run_id, row.ordinal))
+        key: tuple(Event.model_validate_json(row.event_json) for row in rows)
+        for key, rows in itertools.groupby(said, key=lambda row: (row.run_id, row.ordinal))
     }
-    kinds: dict[str, type[StoredTrial] | type[CheckRow]] = {"trial": StoredTrial, "check": CheckRow}
+    kinds: dict[str, type[StoredTrial] | type[StoredCheck]] = {"trial": StoredTrial, "check": StoredCheck}
     return [
         kinds[row.kind](
             record=Record.model_validate_json(row.record_json),

@@ -3,32 +3,60 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from orchestrator.records.event import Event
-from orchestrator.records.job import CheckRequest
+from orchestrator.records.job import CLASSES, CheckRequest
 from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import Timeline, read_timeline
 from orchestrator.trial import Device, Environment, Exit, Model, Outcome, Trial
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a selfcheck is about, and what a trial needs to have checked. input_size: None stands for any."""
+class CheckSubject(NamedTuple):
+    """What a selfcheck is about, and what a trial needs to have checked, at whatever input size (the code is the same).
+
+    optimiser, initialiser: a check of one rule says nothing of another.
+    """
 
     environment_identity: str
     worker_sha256: str
-    model: Model
     device: Device
-    input_size: int | None = None
+    model: Model
+    classes: int
+    optimiser: str
+    initialiser: str
 
     @classmethod
-    def of(cls, record: Record) -> "Question":
-        """The question of a trial's or a check's record, at any size. Raises ValueError if the record is neither."""
-        asked = record.trial or record.check
-        if asked is None:
+    def of(cls, record: Record) -> "CheckSubject":
+        """The subject of a trial's or a check's record. Raises ValueError if the record is neither."""
+        if record.check is not None:
+            return cls.of_request(record.environment.identity, record.worker_sha256, record.check)
+        if record.trial is None:
             raise ValueError("its record asks for neither a trial nor a check")
-        return cls(record.environment.identity, record.worker_sha256, asked.model, asked.device)
+        trial, classes = record.trial, record.data.classes if record.data else CLASSES
+        return cls(
+            record.environment.identity,
+            record.worker_sha256,
+            trial.device,
+            trial.model,
+            classes,
+            trial.training.optimiser,
+            trial.training.initialiser,
+        )
+
+    @classmethod
+    def of_request(cls, environment_identity: str, worker_sha256: str, request: CheckRequest) -> "CheckSubject":
+        """The subject of a check that is asked for."""
+        return cls(
+            environment_identity,
+            worker_sha256,
+            request.device,
+            request.model,
+            request.classes,
+            request.optimiser,
+            request.initialiser,
+        )
 
 
 def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:
@@ -75,7 +103,7 @@ class StoredTrial(StoredJob):
 
 
 @dataclass(frozen=True)
-class CheckRow(StoredJob):
+class StoredCheck(StoredJob):
     """One selfcheck."""
 
     @property
@@ -91,7 +119,7 @@ class CheckRow(StoredJob):
 
     def covers(self, trial: StoredTrial) -> bool:
         """It is about the environment, worker code, network and device of `trial`; sizes may differ (same code)."""
-        return Question.of(self.record) == Question.of(trial.record)
+        return CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 
 @dataclass(frozen=True)
@@ -100,7 +128,7 @@ class StoredRun:
 
     facts: RunFacts
     trials: tuple[StoredTrial, ...]
-    checks: tuple[CheckRow, ...]
+    checks: tuple[StoredCheck, ...]
 
     @property
     def environments(self) -> tuple[Environment, ...]:

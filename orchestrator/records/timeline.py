@@ -19,13 +19,13 @@ Seconds = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Said(BaseModel):
+class EventPayload(BaseModel):
     """The fields of one kind of event that we read; others may stand beside them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Hello(_Said):
+class Hello(EventPayload):
     """Who answers: the framework's own version and build facts."""
 
     python: str
@@ -36,7 +36,7 @@ class Hello(_Said):
     describe: dict[str, Any] = {}
 
 
-class Built(_Said):
+class Built(EventPayload):
     """The network stands: its size, the seconds of building it and of opening the arrays, and what is in force."""
 
     weights: int
@@ -46,7 +46,7 @@ class Built(_Said):
     describe: dict[str, Any] = {}
 
 
-class Epoch(_Said):
+class Epoch(EventPayload):
     """One epoch; with sync=block the blocks stand in place of the steps."""
 
     epoch: int
@@ -75,7 +75,7 @@ class Epoch(_Said):
         return means[begins >= self.warmup_steps]
 
 
-class Score(_Said):
+class Score(EventPayload):
     """Accuracy over one split; `loss` is None where it is not finite."""
 
     split: str
@@ -86,7 +86,7 @@ class Score(_Said):
     evaluate_seconds: Seconds
 
 
-class Fingerprint(_Said):
+class Fingerprint(EventPayload):
     """Hashes of what training came to after an epoch: weights by name, in the network's order; predictions by split."""
 
     epoch: int
@@ -94,13 +94,13 @@ class Fingerprint(_Said):
     predictions: dict[str, str] = {}
 
 
-class Place(_Said):
+class Placement(EventPayload):
     """Batches placed one by one, the device idle before and after each."""
 
     place_seconds: tuple[Seconds, ...]
 
 
-class Check(_Said):
+class Check(EventPayload):
     """Largest differences to numpy_ref by name, and what each may be; a figure that is not finite is None."""
 
     figures: dict[str, float | None]
@@ -108,14 +108,14 @@ class Check(_Said):
     passed: bool
 
 
-class Done(_Said):
+class Done(EventPayload):
     """The worker ended as it should."""
 
     weights_sha256: str | None = None
     total_seconds: Seconds
 
 
-_Kind = TypeVar("_Kind", bound=_Said)
+_Kind = TypeVar("_Kind", bound=EventPayload)
 
 
 @dataclass(frozen=True)
@@ -183,13 +183,13 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
     said: dict[str, list[Any]] = {}
     epoch_ends: list[float] = []
     unread = 0
-    kinds: dict[str, type[_Said]] = {
+    kinds: dict[str, type[EventPayload]] = {
         "hello": Hello,
         "built": Built,
         "epoch": Epoch,
         "score": Score,
         "fingerprint": Fingerprint,
-        "place": Place,
+        "place": Placement,
         "check": Check,
         "done": Done,
     }

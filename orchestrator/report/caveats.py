@@ -1,123 +1,104 @@
-"""What a reader must hold against a run's numbers, one sentence each; an empty list is a strong statement."""
+"""Caveats of a run, one sentence each."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from orchestrator.analysis import stats
-from orchestrator.host import BUSY, STEAL_PERCENT
+from orchestrator.data import datasets
+from orchestrator.host import STEAL_PERCENT, load_warnings
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.tables import Row
+from orchestrator.report.tables import SummaryRow
 
 THROTTLED_SHARE = 0.05
 """Of the samples of a trial's card, above which a clock that was held down is felt in times."""
 
 PICTURES = {
-    "sample": "a slice of GTSRB with a split of its own, so accuracies are not those of the official test set",
-    "synthetic": "signs drawn by waymark, so accuracies say nothing of real road signs",
-    "unknown": "archives whose checksums are not those of GTSRB, so nobody can tell what the accuracies are of",
+    "sample": "a slice of {title} with a split of its own, so accuracies are not those of the official test set",
+    "synthetic": "drawn by waymark, so accuracies say nothing of real pictures",
+    "unknown": "from archives whose checksums are not those of {title}, so nobody can tell what the accuracies are of",
 }
 
 
-def doubts(stored: StoredRun, rows: Sequence[Row]) -> list[str]:
-    """Every doubt that the run itself gives rise to. rows: its summary rows."""
+def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
+    """All that the run itself gives reason for. rows: its summary rows."""
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
     return [*of_rows, *_of_pictures(stored), *_of_host(stored)]
 
 
-def _of_ends(rows: Sequence[Row]) -> Iterator[str]:
-    skipped = sum(row["status"] == "skipped" for row in rows)
+def _of_ends(rows: Sequence[SummaryRow]) -> Iterator[str]:
+    skipped = sum(row.status == "skipped" for row in rows)
     if skipped:
         yield f"{_many(skipped, 'cell')} of the plan did not run here; each is in the table with its reason."
-    failed = sum(row["trials"] - row["ok"] for row in rows)
+    failed = sum(row.trials - row.ok for row in rows)
     if failed:
         yield f"{_many(failed, 'trial')} did not end ok; medians are over those that did."
 
 
-def _of_proof(stored: StoredRun, rows: Sequence[Row]) -> Iterator[str]:
+def _of_proof(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
     for row in rows:
-        if row["check"] in ("failed", "missing"):
-            what = "failed its selfcheck" if row["check"] == "failed" else "has no selfcheck on record"
-            yield f"{_name(row)} {what}: nothing proves that it computes what the others compute."
+        if row.check in ("failed", "missing"):
+            what = "failed its selfcheck" if row.check == "failed" else "has no selfcheck on record"
+            yield f"{row.name} {what}: nothing proves that it computes what the others compute."
     unverified = sum(trial.record.is_unverified for trial in stored.trials)
     if unverified:
         yield f"{_many(unverified, 'trial')} ran with --unverified."
 
 
-def _of_numbers(rows: Sequence[Row]) -> Iterator[str]:
-    timed = [row for row in rows if row["ok"]]
-    wide = [row for row in timed if row["spread"] is not None and row["spread"] > stats.SPREAD_DOUBT]
+def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
+    timed = [row for row in rows if row.ok]
+    wide = [row for row in timed if row.spread is not None and row.spread > stats.SPREAD_CAVEAT]
     if wide:
-        widest = max(wide, key=lambda row: float(row["spread"]))
+        widest = max(wide, key=lambda row: row.spread or 0.0)
         yield (
-            f"In {_many(len(wide), 'row')} of {len(timed)} the repeats lie over {_percent(stats.SPREAD_DOUBT)} apart, "
-            f"most in {_name(widest)} ({_percent(widest['spread'])}); smaller differences between rows mean nothing."
+            f"In {_many(len(wide), 'row')} of {len(timed)} the repeats lie over {_percent(stats.SPREAD_CAVEAT)} apart, "
+            f"most in {widest.name} ({_percent(widest.spread or 0.0)}); smaller differences between rows mean nothing."
         )
-    few = [row["ok"] for row in timed if row["ok"] < stats.ENOUGH_REPEATS]
+    few = [row.ok for row in timed if row.ok < stats.ENOUGH_REPEATS]
     if few:
         yield (
             f"{_many(len(few), 'row')} of {len(timed)} have fewer than {stats.ENOUGH_REPEATS} repeats that ended ok "
             f"(the fewest: {min(few)}), so no difference in speed is claimed to be more than chance."
         )
     for row in timed:
-        if row["step_ms"] is None:
-            yield f"{_name(row)} reached no steady state: all of its steps fell into the warm-up."
+        if row.medians.step_ms is None:
+            yield f"{row.name} reached no steady state: all of its steps fell into the warm-up."
 
 
-def _of_cards(stored: StoredRun, rows: Sequence[Row]) -> Iterator[str]:
+def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
     for row in rows:
-        if row["device"] == "gpu" and row["card_percent"] == 0:
-            yield f"{_name(row)}: its card was idle while it trained; it may have computed elsewhere."
-        held = {reason: share for reason, share in row["card_throttled"].items() if share > THROTTLED_SHARE}
+        if row.cell.device == "gpu" and row.utilisation.card_percent == 0:
+            yield f"{row.name}: its card was idle while it trained; it may have computed elsewhere."
+        held = {reason: share for reason, share in row.throttled.items() if share > THROTTLED_SHARE}
         if held:
             reasons = ", ".join(f"{reason} {_percent(share)}" for reason, share in held.items())
-            yield f"{_name(row)}: the clock of its card was held down in part of the samples: {reasons}."
-    for device, cell in dict.fromkeys((row["device"], row["cell"]) for row in rows):
-        cards = {
-            one.environment.card.name
-            for one in stored.trials
-            if (one.trial.device, one.trial.cell) == (device, cell) and one.environment.card
-        }
+            yield f"{row.name}: the clock of its card was held down in part of the samples: {reasons}."
+    for cell in dict.fromkeys(row.cell for row in rows):
+        cards = {one.environment.card.name for one in stored.trials if one.trial.cell == cell and one.environment.card}
         if len(cards) > 1:
-            yield f"{cell} {device}: its trials ran on different cards ({', '.join(sorted(cards))})."
+            yield f"{cell.title}: its trials ran on different cards ({', '.join(sorted(cards))})."
 
 
 def _of_pictures(stored: StoredRun) -> Iterator[str]:
-    kinds = Counter(trial.data.recognised for trial in stored.trials if trial.data)
-    for kind, note in PICTURES.items():
-        if kind in kinds:
-            yield f"The pictures are {note}."
+    seen = dict.fromkeys((one.trial.dataset.name, one.data.recognised) for one in stored.trials if one.data)
+    for name, recognised in seen:
+        if recognised in PICTURES:
+            yield f"The pictures are {PICTURES[recognised].format(title=datasets.title(name))}."
     unread = sum(job.timeline.unread for job in (*stored.trials, *stored.checks))
     if unread:
         yield f"{_many(unread, 'event')} could not be read and left gaps."
+    codes = {one.record.worker_sha256 for one in stored.trials}
+    if len(codes) > 1:
+        yield f"The trials ran with {len(codes)} versions of waymark's worker code: it was resumed after an upgrade."
 
 
 def _of_host(stored: StoredRun) -> Iterator[str]:
-    host = stored.facts.host
-    load, cores = _number(host, "load", "load_1min"), _number(host, "logical_cores")
-    if load is not None and cores and load > BUSY * cores:
-        yield f"The machine was busy when the sweep began: load {load:.1f} on {cores:.0f} processors."
-    steal = _number(host, "load", "steal_percent")
-    if steal is not None and steal > STEAL_PERCENT:
-        yield f"The machine is shared: {steal:.0f} % of its processors' time went to others."
-    elif host.get("is_virtual") is True:
+    host, after = stored.facts.host, stored.facts.host.load_after
+    if host.load is not None:
+        yield from load_warnings(host, host.load, " when the run began")
+    if host.is_virtual and (host.load is None or host.load.steal_percent <= STEAL_PERCENT):
         yield "The machine is virtual: neighbours that it cannot see may have slowed it."
-    throttled = [_number(host, when, "throttle_count") for when in ("load", "load_after")]
-    if throttled[0] is not None and throttled[1] is not None and throttled[1] > throttled[0]:
-        yield f"Cores were slowed {throttled[1] - throttled[0]:.0f} times during the run because they were hot."
-    governor = host.get("governor")
-    if isinstance(governor, str) and governor != "performance":
-        yield f"The processors' clock was left to the governor '{governor}'."
-
-
-def _number(value: Any, *path: str) -> float | None:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _name(row: Row) -> str:
-    return f"{row['subject']} {row['cell']} {row['device']}"
+    before, ended = (load.throttle_count if load else None for load in (host.load, after))
+    if before is not None and ended is not None and ended > before:
+        yield f"Cores were slowed {ended - before} times during the run because they were hot."
 
 
 def _percent(share: float) -> str:

@@ -8,14 +8,14 @@ import numpy as np
 
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.tables import numbers
+from orchestrator.report.tables import trial_numbers
 
 # After Okabe and Ito 2008: told apart with every kind of colour vision; the blue lighter, to read on dark pages.
 COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
 INK = "#7d838c"
 LINE = "#7d838c40"
 WIDTH = 280
-COURSE_POINTS = 240  # of one line: what a panel of this width can show
+CURVE_POINTS = 240  # of one line: what a panel of this width can show
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ def draw(stored: StoredRun) -> list[Figure]:
         import altair
         import vl_convert  # noqa: F401  Altair asks for it only when it saves
     except ImportError:
-        raise FiguresMissingError("Figures need an extra: pip install 'waymark[report]'.") from None
+        raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.") from None
     ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
-    watched = list({(one.trial.subject, one.trial.cell, one.trial.device): one for one in reversed(ok)}.values())
-    courses = [_course(altair, watched, series) for series in SERIES]
-    return [*_accuracy(altair, ok), *_epochs(altair, ok), *(figure for course in courses for figure in course)]
+    watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
+    curves = [_curve(altair, watched, series) for series in SERIES]
+    return [*_accuracy(altair, ok), *_epochs(altair, ok), *(figure for curve in curves for figure in curve)]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     points = [
-        {**_place(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
+        {**_panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
         for one in trials
         for score in one.timeline.scores
         if score.split == "valid"
@@ -76,7 +76,7 @@ def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
 
 
 def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
-    points = [{**_place(one), "seconds": numbers(one)["epoch_s"]} for one in trials if one.timeline.epochs]
+    points = [{**_panel(one), "seconds": trial_numbers(one).epoch_s} for one in trials if one.timeline.epochs]
     if not points:
         return []
     chart = (
@@ -95,19 +95,19 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     return [Figure("epochs", "Seconds per epoch, a dot per repeat", f"{alt_text} Numbers: results.csv.", svg)]
 
 
-def _course(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
+def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
     """What `series` did over the time of each trial, with a dot where an epoch ended."""
     lines, dots, drawn = [], [], []
     for one in trials:
-        times, values = thinned(one.samples, series.read, COURSE_POINTS)
+        times, values = thinned(one.samples, series.read, CURVE_POINTS)
         if times.size < 2:
             continue
         drawn.append(one)
-        place = _place(one)
+        panel = _panel(one)
         began = one.samples[0].unix
-        lines += [{**place, "seconds": time - began, "value": value} for time, value in zip(times, values, strict=True)]
+        lines += [{**panel, "seconds": time - began, "value": value} for time, value in zip(times, values, strict=True)]
         dots += [
-            {**place, "seconds": end - began, "value": float(np.interp(end, times, values))}
+            {**panel, "seconds": end - began, "value": float(np.interp(end, times, values))}
             for _, end in one.timeline.epoch_spans
         ]
     if not drawn:
@@ -129,8 +129,8 @@ def _course(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]
     return [Figure(series.name.replace("_", "-"), title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart))]
 
 
-def _place(one: StoredTrial) -> dict[str, Any]:
-    return {"subject": one.trial.subject, "cell": f"{one.trial.cell} {one.trial.device}"}
+def _panel(one: StoredTrial) -> dict[str, Any]:
+    return {"subject": one.trial.subject, "cell": one.trial.cell.title}
 
 
 def _subjects(trials: list[StoredTrial]) -> list[str]:

@@ -14,17 +14,17 @@ from typing import Any
 import jinja2
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import Floors
+from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.errors import SpecError
 from orchestrator.home import Home
 from orchestrator.records.run_folder import write_atomically
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import tables
-from orchestrator.report.caveats import doubts
+from orchestrator.report.caveats import caveats as caveats_of
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
 from orchestrator.report.markdown import results_markdown
-from orchestrator.report.studies import Section, answers, beside_the_paper
-from orchestrator.report.tables import Row
+from orchestrator.report.studies import Section, beside_the_paper, study_sections
+from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, words
 from orchestrator.trial import digest
 
@@ -40,9 +40,9 @@ FEED = {
     "native": "the framework's own loader cuts the batches, in waymark's order; input is the wait for it",
 }
 RECOGNISED = {
-    "official": "the official GTSRB archives, by checksum",
-    "sample": "a slice of GTSRB, by checksum; not the official split",
-    "synthetic": "signs drawn by waymark",
+    "official": "the official archives, by checksum",
+    "sample": "a slice of the official archives, by checksum; not the official split",
+    "synthetic": "drawn by waymark",
     "unknown": "archives of unknown checksum",
 }
 
@@ -51,23 +51,24 @@ def render(
     stored: StoredRun,
     folder: Path,
     home: Home | None = None,
-    floors: Floors | None = None,
+    floors: NoiseFloors | None = None,
     studies: Sequence[Section] | None = None,
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
-    floors: the noise floors of its machine, for a run that compares. studies: `answers` of the run, if they are known.
-
+    floors: the noise floors of its machine, for a run that compares.
+    studies: `study_sections` of the run, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report can be given away.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = tables.summary_rows(stored)
-    doubted = doubts(stored, rows)
+    caveats = caveats_of(stored, rows)
+    flat = [row.flat() for row in rows]
     figures, figures_missing = _figures(stored)
     paper = beside_the_paper(stored)
-    floors = floors or Floors()
-    sections = [*(answers(stored, floors) if studies is None else studies), *([paper] if paper else [])]
+    floors = floors or NoiseFloors()
+    sections = [*(study_sections(stored, floors) if studies is None else studies), *([paper] if paper else [])]
     page = (
         _templates()
         .get_template("page.html")
@@ -75,13 +76,14 @@ def render(
             run=stored.facts,
             began=datetime.fromtimestamp(stored.facts.started_unix, UTC),
             headline=_headline(stored, rows),
-            rows=rows,
+            rows=flat,
+            host=stored.facts.host.model_dump(mode="json"),
             comparison=_comparison(stored, floors),
             sections=sections,
-            cells=[(place, list(of)) for place, of in groupby(rows, key=lambda row: (row["cell"], row["device"]))],
+            cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
             figure_names=tables.figure_names(stored),
             checks=stored.checks,
-            doubts=doubted,
+            caveats=caveats,
             figures=figures,
             figures_missing=figures_missing,
             failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
@@ -99,7 +101,7 @@ def render(
     files = {
         "results.csv": tables.csv_text(tables.trial_rows(stored)),
         "parity.csv": tables.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": results_markdown(stored, rows, doubted, sections),
+        "results.md": results_markdown(stored, rows, caveats, sections),
         **{f"{table.name}.csv": tables.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         "index.html": page,  # the last, so that a page is never there without its tables
@@ -116,11 +118,11 @@ def _figures(stored: StoredRun) -> tuple[list[Figure], str]:
         return [], str(error)
 
 
-def _headline(stored: StoredRun, rows: Sequence[Row]) -> str:
-    ok = sum(row["ok"] for row in rows)
-    cells = len({(row["cell"], row["device"]) for row in rows})
-    skipped = sum(row["status"] == "skipped" for row in rows)
-    subjects = len({row["subject"] for row in rows})
+def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:
+    ok = sum(row.ok for row in rows)
+    cells = len({row.cell for row in rows})
+    skipped = sum(row.status == "skipped" for row in rows)
+    subjects = len({row.subject for row in rows})
     text = f"{len(stored.trials)} trials of {subjects} framework builds in {cells} cells: {ok} ended ok"
     return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped."
 
@@ -150,14 +152,14 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _comparison(stored: StoredRun, floors: Floors) -> dict[str, Any] | None:
+def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None:
     """The verdicts of a run that was made to compare, or why there are none."""
-    if stored.facts.arms is None:
+    if stored.facts.compared is None:
         return None
     noise = floors.words(stored.trials)
-    found: dict[str, Any] = {"arms": stored.facts.arms, "noise": noise, "rows": [], "reason": ""}
+    found: dict[str, Any] = {"compared": stored.facts.compared, "noise": noise, "rows": [], "reason": ""}
     try:
-        return found | {"rows": comparison.rows(comparison.variants_of(stored, *stored.facts.arms), floors)}
+        return found | {"rows": comparison.rows(comparison.variants_of(stored, *stored.facts.compared), floors)}
     except SpecError as error:
         return found | {"reason": str(error)}
 

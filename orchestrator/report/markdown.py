@@ -5,35 +5,35 @@ from collections.abc import Sequence
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import tables
 from orchestrator.report.studies import Section
-from orchestrator.report.tables import Row
+from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, tiny
 
 
 def results_markdown(
-    stored: StoredRun, rows: Sequence[Row], doubted: Sequence[str], sections: Sequence[Section]
+    stored: StoredRun, rows: Sequence[SummaryRow], caveats: Sequence[str], sections: Sequence[Section]
 ) -> str:
-    """The results and their doubts, for an issue or a README."""
+    """The results and their caveats, for an issue or a README."""
     lines = [
         {
-            "cell": f"{row['cell']} {row['device']}",
-            "subject": row["subject"],
-            "status": f"{row['status']} ({row['ok']} of {row['trials']})" if row["trials"] else row["status"],
-            "test": percent(row["accuracy_test"]),
-            "valid": percent(row["accuracy_valid"]),
-            "step ms": figures3(row["step_ms"]),
-            "images/s": figures3(row["images_per_second"]),
-            "epoch s": figures3(row["epoch_s"]),
-            "total s": figures3(row["total_s"]),
-            "spread": percent(row["spread"], 0),
-            "selfcheck": row["check"],
-            **{name: tiny(row.get(f"parity_{name}")) for name in tables.figure_names(stored)},
-            "reason": row["reason"],
+            "cell": row.cell.title,
+            "subject": row.subject,
+            "status": f"{row.status} ({row.ok} of {row.trials})" if row.trials else row.status,
+            "test": percent(row.medians.accuracy_test),
+            "valid": percent(row.medians.accuracy_valid),
+            "step ms": figures3(row.medians.step_ms),
+            "images/s": figures3(row.medians.images_per_second),
+            "epoch s": figures3(row.medians.epoch_s),
+            "total s": figures3(row.medians.total_s),
+            "spread": percent(row.spread, 0),
+            "selfcheck": row.check,
+            **{name: tiny(row.parity.get(name)) for name in tables.figure_names(stored)},
+            "reason": row.reason,
         }
         for row in rows
     ]
-    items = "".join(f"- {doubt}\n" for doubt in doubted) or "- none\n"
+    items = "".join(f"- {caveat}\n" for caveat in caveats) or "- none\n"
     answered = "".join(_section_markdown(section) for section in sections)
-    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Doubts\n\n{items}"
+    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
 
 
 def _section_markdown(section: Section) -> str:

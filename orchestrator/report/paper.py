@@ -3,14 +3,16 @@
 import functools
 from pathlib import Path
 
-from orchestrator.trial import Device, Frozen, Model
+from orchestrator.trial import Device, Frozen, Model, SubjectPair
 
 FIGURES = Path(__file__).resolve().with_name("paper.json")
 
-Pair = tuple[str, str]
+
+DATASET = "gtsrb"
+"""The data of the study: runs on others are not put beside it."""
 
 
-class Result(Frozen):
+class PaperCell(Frozen):
     """One cell of its tables 2, 4 and 5: seconds of the whole training, accuracy in per cent."""
 
     table: int
@@ -30,7 +32,7 @@ class Tuning(Frozen):
     change: str
     before_s_per_epoch: float
     after_s_per_epoch: float
-    pairs: tuple[Pair, ...]
+    pairs: tuple[SubjectPair, ...]
 
     @property
     def ratio(self) -> float:
@@ -55,12 +57,12 @@ class Paper(Frozen):
     batch_size: int
     training_pictures: int
     errata: tuple[str, ...]
-    results: tuple[Result, ...]
+    results: tuple[PaperCell, ...]
     tuning: tuple[Tuning, ...]
     loader_workers_s_per_epoch: dict[str, float]
     deterministic_s_per_epoch: dict[str, float]
 
-    def result(self, framework: str, model: Model, input_size: int, device: Device) -> Result | None:
+    def cell(self, framework: str, model: Model, input_size: int, device: Device) -> PaperCell | None:
         """The cell of these; None if the paper has none (nothing at 64x64: erratum 2)."""
         name = f"{model.name}{model.depth or ''}"
         asked = (framework, name, input_size, device)
@@ -68,11 +70,11 @@ class Paper(Frozen):
             (one for one in self.results if asked == (one.framework, one.model, one.input_size, one.device)), None
         )
 
-    def images_per_second(self, result: Result) -> float:
+    def images_per_second(self, cell: PaperCell) -> float:
         """Training pictures over the whole training's seconds."""
-        return self.epochs * self.training_pictures / result.total_seconds
+        return self.epochs * self.training_pictures / cell.total_seconds
 
-    def tuning_of(self, pair: Pair) -> Tuning | None:
+    def tuning_of(self, pair: SubjectPair) -> Tuning | None:
         """The row of its tuning table that changes what this pair changes."""
         return next((one for one in self.tuning if pair in one.pairs), None)
 

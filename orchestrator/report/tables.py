@@ -1,4 +1,4 @@
-"""A run as rows: one per subject and cell, one per trial, one per parity figure. Rows are flat dicts, in a fixed order.
+"""A run as rows: one per subject and cell, one per trial, one per parity figure.
 
 Units stand in the names: _s seconds, _ms milliseconds; accuracies and `spread` are shares of 1. None is "not known".
 """
@@ -8,33 +8,62 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.analysis import stats, utilisation
+from orchestrator.analysis import stats
+from orchestrator.analysis.utilisation import Utilisation, throttled, utilisation
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import Skip
-from orchestrator.records.stored import CheckRow, StoredRun, StoredTrial
+from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
+from orchestrator.trial import Cell, EnvironmentKey
 
-Row = dict[str, Any]
+FlatRow = dict[str, Any]
+"""One line of a CSV file: values by the name of their column."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """All trials of one subject in one cell on one device; a skipped cell has a skip instead of trials."""
+class TrialNumbers(NamedTuple):
+    """Everything that is measured in one trial, or the medians of several; None where it did not get that far.
 
-    device: str
-    cell: str
-    framework: str
-    variant: str
+    step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
+    evaluate_s: one pass over the validation pictures. start_s: from the engine's launch to the first line of ours.
+    place_ms: of one batch, alone, after the training.
+    """
+
+    accuracy_test: float | None = None
+    accuracy_valid: float | None = None
+    step_ms: float | None = None
+    step_p05_ms: float | None = None
+    step_p95_ms: float | None = None
+    steps: float | None = None
+    outliers: float | None = None
+    images_per_second: float | None = None
+    input_ms: float | None = None
+    place_ms: float | None = None
+    first_step_s: float | None = None
+    epoch_s: float | None = None
+    evaluate_s: float | None = None
+    start_s: float | None = None
+    import_s: float | None = None
+    build_s: float | None = None
+    data_s: float | None = None
+    total_s: float | None = None
+    wall_s: float | None = None
+
+
+class Group(NamedTuple):
+    """All trials of one subject in one cell; a skipped cell has a skip instead of trials."""
+
+    cell: Cell
+    key: EnvironmentKey
     trials: tuple[StoredTrial, ...] = ()
     skip: Skip | None = None
 
     @property
     def subject(self) -> str:
         """'pytorch:2.13'."""
-        return f"{self.framework}:{self.variant}" if self.variant else self.framework
+        return self.key.subject if self.key.variant else self.key.framework
 
     @property
     def ok(self) -> tuple[StoredTrial, ...]:
@@ -42,90 +71,151 @@ class Group:
         return tuple(trial for trial in self.trials if trial.outcome.status == "ok")
 
 
+@dataclass(frozen=True)
+class SummaryRow:
+    """One subject in one cell: how it ended, medians over the trials that ended ok, parity figures.
+
+    status:   'ok' if every trial is; else that of the first that is not, with its fault and reason; or 'skipped'.
+    trials, ok: how many there are, and how many ended ok.
+    check:    'passed', 'failed' or 'missing' selfcheck; '' for a skip.
+    spread:   of the median steps of the repeats, (high - low) / median; of their epochs where no step is steady.
+    throttled: what held the card's clock down, and in which share of all samples.
+    parity:   the check's figures, largest differences to numpy_ref.
+    """
+
+    cell: Cell
+    subject: str
+    key: EnvironmentKey
+    status: str
+    fault: str
+    reason: str
+    trials: int
+    ok: int
+    check: str
+    spread: float | None
+    accuracy_test_low: float | None
+    accuracy_test_high: float | None
+    medians: TrialNumbers
+    utilisation: Utilisation
+    throttled: Mapping[str, float]
+    parity: Mapping[str, float | None]
+
+    @property
+    def name(self) -> str:
+        """'pytorch:2.13 ResNet-20@32 cpu'."""
+        return f"{self.subject} {self.cell.title}"
+
+    def flat(self) -> FlatRow:
+        """The row as `--json` prints it, and as a table of the console takes it."""
+        has_run = self.trials > 0
+        return {
+            "device": self.cell.device,
+            "cell": self.cell.label,
+            "subject": self.subject,
+            "framework": self.key.framework,
+            "variant": self.key.variant,
+            "model": self.cell.model.label if has_run else None,
+            "input_size": self.cell.input_size if has_run else None,
+            "status": self.status,
+            "fault": self.fault,
+            "reason": self.reason,
+            "trials": self.trials,
+            "ok": self.ok,
+            "verified": self.check == "passed",
+            "check": self.check,
+            "spread": self.spread,
+            "accuracy_test_low": self.accuracy_test_low,
+            "accuracy_test_high": self.accuracy_test_high,
+            **self.medians._asdict(),
+            **self.utilisation._asdict(),
+            "card_throttled": dict(self.throttled),
+            **{f"parity_{name}": value for name, value in self.parity.items()},
+        }
+
+
 def groups(stored: StoredRun) -> list[Group]:
     """Every cell of the run, skipped ones too, by device, cell and subject: an order that ranks nobody."""
-    found: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
+    found: dict[tuple[Cell, EnvironmentKey], list[StoredTrial]] = {}
     for one in stored.trials:
-        trial = one.trial
-        found.setdefault((trial.device, trial.cell, trial.framework, trial.variant), []).append(one)
-    made = [Group(*place, trials=tuple(trials)) for place, trials in found.items()]
-    skips = {(skip.device, skip.cell, skip.framework, skip.variant): skip for skip in stored.facts.skips}
-    made += [Group(*place, skip=skip) for place, skip in skips.items() if place not in found]
-    return sorted(made, key=lambda group: natural(f"{group.device} {group.cell} {group.framework} {group.variant}"))
+        found.setdefault((one.trial.cell, one.trial.environment_key), []).append(one)
+    made = [Group(*where, trials=tuple(trials)) for where, trials in found.items()]
+    skips = {(skip.cell, skip.key): skip for skip in stored.facts.skips}
+    made += [Group(*where, skip=skip) for where, skip in skips.items() if where not in found]
+    return sorted(made, key=_reading_order)
 
 
-def summary_rows(stored: StoredRun) -> list[Row]:
-    """One row per subject and cell: how it ended, medians over the trials that ended ok, parity figures.
+def _reading_order(group: Group) -> list[tuple[int, int, str]]:
+    return natural(f"{group.cell.device} {group.cell.label} {group.key.framework} {group.key.variant}")
 
-    status: 'ok' if every trial is; else that of the first that is not, with its fault and reason; 'skipped' for a skip.
-    spread: of the median steps of the repeats, (high - low) / median; of their epochs where no step is steady.
-    check:  'passed', 'failed' or 'missing' selfcheck; `verified` is True if it passed.
-    card_throttled: what held the card's clock down, and in which share of all samples.
-    parity_*: the check's figures, largest differences to numpy_ref.
-    """
+
+def summary_rows(stored: StoredRun) -> list[SummaryRow]:
+    """One row per subject and cell."""
     return [_summary(group, stored) for group in groups(stored)]
 
 
-def _summary(group: Group, stored: StoredRun) -> Row:
+def _summary(group: Group, stored: StoredRun) -> SummaryRow:
     bad = next((trial.outcome for trial in group.trials if trial.outcome.status != "ok"), None)
-    measured = [numbers(trial) for trial in group.ok]
-    steps = stats.repeats(_known(measured, "step_ms")) or stats.repeats(_known(measured, "epoch_s"))
-    tests = stats.repeats(_known(measured, "accuracy_test"))
+    measured = [trial_numbers(trial) for trial in group.ok]
+    used = [utilisation(trial.samples, trial.timeline) for trial in group.ok]
+    steps = stats.repeats(_known(one.step_ms for one in measured))
+    steps = steps or stats.repeats(_known(one.epoch_s for one in measured))
+    tests = stats.repeats(_known(one.accuracy_test for one in measured))
     check = check_of(group, stored)
-    asked = group.trials[0].trial if group.trials else None
-    row: Row = {
-        "device": group.device,
-        "cell": group.cell,
-        "subject": group.subject,
-        "framework": group.framework,
-        "variant": group.variant,
-        "model": asked and asked.model.label,
-        "input_size": asked and asked.input_size,
-        "status": "skipped" if group.skip else bad.status if bad else "ok",
-        "fault": bad.fault if bad else "none",
-        "reason": group.skip.reason if group.skip else bad.reason if bad else "",
-        "trials": len(group.trials),
-        "ok": len(group.ok),
-        "verified": check is not None and check.passed,
-        "check": "" if group.skip else "missing" if check is None else "passed" if check.passed else "failed",
-        "spread": steps.spread if steps and steps.count > 1 else None,
-        "accuracy_test_low": tests and tests.low,
-        "accuracy_test_high": tests and tests.high,
-    }
-    row |= {name: _median(measured, name) for name in NUMBERS}
-    row["card_throttled"] = utilisation.throttled([sample for trial in group.ok for sample in trial.samples])
-    figures = check.timeline.check.figures if check and check.timeline.check else {}
-    return row | {f"parity_{name}": value for name, value in figures.items()}
+    return SummaryRow(
+        cell=group.cell,
+        subject=group.subject,
+        key=group.key,
+        status="skipped" if group.skip else bad.status if bad else "ok",
+        fault=bad.fault if bad else "none",
+        reason=group.skip.reason if group.skip else bad.reason if bad else "",
+        trials=len(group.trials),
+        ok=len(group.ok),
+        check="" if group.skip else "missing" if check is None else "passed" if check.passed else "failed",
+        spread=steps.spread if steps and steps.count > 1 else None,
+        accuracy_test_low=tests.low if tests else None,
+        accuracy_test_high=tests.high if tests else None,
+        medians=TrialNumbers(*(_middle(_known(values)) for values in zip(*measured, strict=True))),
+        utilisation=Utilisation(*(_middle(_known(values)) for values in zip(*used, strict=True))),
+        throttled=throttled([sample for trial in group.ok for sample in trial.samples]),
+        parity=check.timeline.check.figures if check and check.timeline.check else {},
+    )
 
 
-def trial_rows(stored: StoredRun) -> list[Row]:
+def trial_rows(stored: StoredRun) -> list[FlatRow]:
     """One row per trial, whatever became of it, then one per skipped cell."""
-    rows: list[Row] = []
+    rows: list[FlatRow] = []
     for one in stored.trials:
         trial, outcome = one.trial, one.outcome
-        row: Row = {
+        row: FlatRow = {
             "ordinal": one.record.ordinal,
             "id": one.record.id,
             "key": trial.key,
             "engine": one.environment.engine,
         }
-        row |= {"device": trial.device, "cell": trial.cell, "framework": trial.framework, "variant": trial.variant}
+        row |= {
+            "device": trial.device,
+            "cell": trial.cell.label,
+            "framework": trial.framework,
+            "variant": trial.variant,
+        }
         row |= {"model": trial.model.label, "input_size": trial.input_size, "seed": trial.seed, "repeat": trial.repeat}
         row |= {"status": outcome.status, "fault": outcome.fault, "reason": outcome.reason}
-        row |= {"environment": one.environment.identity, "unverified": one.record.is_unverified, **numbers(one)}
+        row |= {"environment": one.environment.identity, "unverified": one.record.is_unverified}
+        row |= {**trial_numbers(one)._asdict(), **utilisation(one.samples, one.timeline)._asdict()}
         rows.append(row)
     for skip in stored.facts.skips:
-        row = {"device": skip.device, "cell": skip.cell, "framework": skip.framework, "variant": skip.variant}
+        row = {"device": skip.cell.device, "cell": skip.cell.label}
+        row |= {"framework": skip.framework, "variant": skip.variant}
         rows.append(row | {"status": "skipped", "fault": "none", "reason": skip.reason})
     return rows
 
 
-def parity_rows(checks: Iterable[CheckRow]) -> list[Row]:
+def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
     """One row per figure of each check; a check that gave no figure has one row that says how it ended."""
-    rows: list[Row] = []
+    rows: list[FlatRow] = []
     for one in checks:
         asked, check = one.request, one.timeline.check
-        head: Row = {"run_id": one.record.run_id, "framework": asked.framework, "variant": asked.variant}
+        head: FlatRow = {"run_id": one.record.run_id, "framework": asked.framework, "variant": asked.variant}
         head |= {"model": asked.model.label, "input_size": asked.input_size, "device": asked.device}
         head |= {"environment": one.environment.identity, "check": "passed" if one.passed else "failed"}
         head |= {"status": one.outcome.status, "reason": one.outcome.reason}
@@ -137,12 +227,12 @@ def parity_rows(checks: Iterable[CheckRow]) -> list[Row]:
     return rows
 
 
-def check_row(request: CheckRequest, found: CheckRow | None, reason: str) -> Row:
+def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> FlatRow:
     """One line of the parity table: what was checked, how it ended, and every figure; a check beside its request.
 
     reason: why there is no check, if there is none.
     """
-    row: Row = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
+    row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
     row |= {"cell": f"{request.model.label}@{request.input_size}"}
     if found is None:
         return row | {"check": "missing", "reason": reason}
@@ -151,50 +241,35 @@ def check_row(request: CheckRequest, found: CheckRow | None, reason: str) -> Row
     return row | {**check.figures, "bounds": check.bounds} if check else row
 
 
-NUMBERS = (
-    *("accuracy_test", "accuracy_valid", "step_ms", "step_p05_ms", "step_p95_ms", "steps", "outliers"),
-    *("images_per_second", "input_ms", "place_ms", "first_step_s", "epoch_s", "evaluate_s"),
-    *("start_s", "import_s", "build_s", "data_s", "total_s", "wall_s"),
-    *utilisation.NUMBERS,
-)
-
-
-def numbers(one: StoredTrial) -> dict[str, float | None]:
-    """Everything that was measured in one trial, by the names in NUMBERS; None where it did not get that far.
-
-    step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
-    evaluate_s: one pass over the validation pictures. start_s: from the engine's launch to the first line of ours.
-    place_ms: of one batch, alone, after the training. What telemetry gives: see utilisation.numbers.
-    """
+def trial_numbers(one: StoredTrial) -> TrialNumbers:
+    """What was measured in one trial."""
     timeline = one.timeline
     step = stats.summarise(timeline.steady_steps)
     evaluations = [score.evaluate_seconds for score in timeline.scores if score.split == "valid"]
-    measured: dict[str, float | None] = {
-        "accuracy_test": timeline.accuracy("test"),
-        "accuracy_valid": timeline.accuracy("valid"),
-        "step_ms": step.median * 1000 if step else None,
-        "step_p05_ms": step.p05 * 1000 if step else None,
-        "step_p95_ms": step.p95 * 1000 if step else None,
-        "steps": step.count if step else None,
-        "outliers": step.outliers if step else None,
-        "images_per_second": one.trial.training.batch_size / step.median if step and step.median else None,
-        "input_ms": _middle(timeline.input_seconds * 1000),
-        "place_ms": _middle(np.array(timeline.place_seconds) * 1000),
-        "first_step_s": timeline.first_step_seconds,
-        "epoch_s": _middle(timeline.steady_epochs),
-        "evaluate_s": _middle(evaluations),
-        "start_s": one.exit.started_seconds if one.exit else None,
-        "import_s": timeline.hello.import_seconds if timeline.hello else None,
-        "build_s": timeline.built.build_seconds if timeline.built else None,
-        "data_s": timeline.built.data_seconds if timeline.built else None,
-        "total_s": timeline.done.total_seconds if timeline.done else None,
-        "wall_s": one.exit.wall_seconds if one.exit else None,
-        **utilisation.numbers(one.samples, timeline),
-    }
-    return {name: measured[name] for name in NUMBERS}
+    return TrialNumbers(
+        accuracy_test=timeline.accuracy("test"),
+        accuracy_valid=timeline.accuracy("valid"),
+        step_ms=step.median * 1000 if step else None,
+        step_p05_ms=step.p05 * 1000 if step else None,
+        step_p95_ms=step.p95 * 1000 if step else None,
+        steps=step.count if step else None,
+        outliers=step.outliers if step else None,
+        images_per_second=one.trial.training.batch_size / step.median if step and step.median else None,
+        input_ms=_middle(timeline.input_seconds * 1000),
+        place_ms=_middle(np.array(timeline.place_seconds) * 1000),
+        first_step_s=timeline.first_step_seconds,
+        epoch_s=_middle(timeline.steady_epochs),
+        evaluate_s=_middle(evaluations),
+        start_s=one.exit.started_seconds if one.exit else None,
+        import_s=timeline.hello.import_seconds if timeline.hello else None,
+        build_s=timeline.built.build_seconds if timeline.built else None,
+        data_s=timeline.built.data_seconds if timeline.built else None,
+        total_s=timeline.done.total_seconds if timeline.done else None,
+        wall_s=one.exit.wall_seconds if one.exit else None,
+    )
 
 
-def check_of(group: Group, stored: StoredRun) -> CheckRow | None:
+def check_of(group: Group, stored: StoredRun) -> StoredCheck | None:
     """The check that stands for all trials of the group: of the same size if there is one; the worst if several."""
     size = group.trials[0].trial.input_size if group.trials else None
     covering = [check for check in stored.checks if any(check.covers(trial) for trial in group.trials)]
@@ -204,7 +279,7 @@ def check_of(group: Group, stored: StoredRun) -> CheckRow | None:
     return min(nearest, key=lambda check: check.passed, default=None)
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def csv_text(rows: Sequence[FlatRow]) -> str:
     """Rows as CSV with a header of every name that occurs; text that a spreadsheet would run gets a leading quote."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
@@ -238,12 +313,8 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _known(measured: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    return [value for one in measured if (value := one[name]) is not None]
-
-
-def _median(measured: Sequence[Mapping[str, float | None]], name: str) -> float | None:
-    return _middle(_known(measured, name))
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _middle(values: Any) -> float | None:

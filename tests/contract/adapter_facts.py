@@ -11,11 +11,12 @@ import sys
 import numpy as np
 
 from workers.batches import Batches
+from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
-from workers.net import Builder
-from workers.protocol import BadJob, Unsupported
+from workers.net import NetBuilder
+from workers.protocol import BadJob, Training, Unsupported
 
-OPTIONS = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 8, "threads": 1, "seed": 0}
+SETTINGS = Settings(Training("sgd", "he_normal", 0.1, 0.9, batch_size=8, epochs=1), threads=1, seed=0)
 
 
 # What each framework is asked before its adapter trusts in a card. Told that there is one, a CPU build must fail.
@@ -28,7 +29,7 @@ CARD = {
 
 def every_op():
     """Odd maps, lopsided padding with and without stride, overlapping pools, a flattened map through relu and add."""
-    net = Builder((3, 13, 11))
+    net = NetBuilder((3, 13, 11))
     x = net.relu(net.batchnorm(net.conv(net.input, 5, 3, 2, (0, 1, 2, 1), bias=False)))
     side = net.conv(x, 6, 1)
     x = net.add(net.batchnorm(net.conv(x, 6, 3, 1, 1)), side)
@@ -41,7 +42,7 @@ def every_op():
 
 def nested():
     """Blocks inside blocks, with even padding: for a framework whose graphs are nested and not free."""
-    net = Builder((3, 13, 11))
+    net = NetBuilder((3, 13, 11))
     x = net.relu(net.batchnorm(net.conv(net.input, 5, 3, 2, 1, bias=False)))
     main = net.conv(net.relu(net.batchnorm(net.conv(x, 6, 3, 1, 1, bias=False))), 6, 3, 1, 1)
     main = net.relu(net.add(net.batchnorm(net.conv(main, 6, 3, 1, 1)), main))
@@ -53,14 +54,14 @@ def nested():
 
 
 def with_dropout():
-    net = Builder((3, 6, 6))
+    net = NetBuilder((3, 6, 6))
     net.dense(net.dropout(net.flatten(net.conv(net.input, 4, 3)), 0.5), 6)
     return net.net()
 
 
 def downsampling():
     """A stride-2 convolution padded by one on an even map: what "same" would pad otherwise."""
-    net = Builder((3, 8, 8))
+    net = NetBuilder((3, 8, 8))
     net.dense(net.globalpool(net.relu(net.conv(net.input, 4, 3, 2, 1))), 6)
     return net.net()
 
@@ -109,7 +110,7 @@ def hardest(adapter_class, options):
     refused = []
     for net in (every_op(), nested()):
         try:
-            return net, adapter_class(net, net.start(5), "cpu", options), refused
+            return net, adapter_class(net, net.start(5), "cpu", SETTINGS, options), refused
         except Unsupported as error:
             refused.append([error.op, error.why])
     raise SystemExit(f"it lowers neither network: {refused}")
@@ -117,11 +118,11 @@ def hardest(adapter_class, options):
 
 def main(framework, own_options):
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
-    options = dict(OPTIONS, **own_options)
+    options = dict(own_options)
     facts = {"describe": adapter_class.describe()}
     net, adapter, facts["refused"] = hardest(adapter_class, options)
     start = net.start(5)
-    oracle = Oracle(net, net.start(5), "cpu", OPTIONS)
+    oracle = Oracle(net, net.start(5), "cpu", SETTINGS, {})
 
     given = adapter.weights()
     facts["round_trip"] = list(given) == list(start) and all(
@@ -156,8 +157,8 @@ def main(framework, own_options):
 
     for name, other in (("dropout", with_dropout()), ("downsampling", downsampling())):
         x, y = batch_for(other, 8)
-        adapter = adapter_class(other, other.start(5), "cpu", options)
-        oracle = Oracle(other, other.start(5), "cpu", OPTIONS)
+        adapter = adapter_class(other, other.start(5), "cpu", SETTINGS, options)
+        oracle = Oracle(other, other.start(5), "cpu", SETTINGS, {})
         facts[f"{name}_logits_off"] = off(adapter.predict(adapter.place(x, y)), oracle.predict(oracle.place(x, y)))
         if name == "dropout":
             first = [adapter.loss_value(adapter.step(adapter.place(x, y)))]
@@ -167,13 +168,17 @@ def main(framework, own_options):
     except Unsupported as error:
         facts["loads"] = [error.op, error.why]
     facts["refuses_unknown_options"] = raised(
-        BadJob, lambda: adapter_class(net, start, "cpu", dict(options, no_such_option=1))
+        BadJob, lambda: adapter_class(net, start, "cpu", SETTINGS, dict(options, no_such_option=1))
     )
-    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", options))
+    odd = SETTINGS._replace(training=SETTINGS.training._replace(optimiser="no_such_rule"))
+    facts["refuses_unknown_optimisers"] = raised(Unsupported, lambda: adapter_class(net, start, "cpu", odd, options))
+    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", SETTINGS, options))
     if framework in CARD:
         module, name, told = CARD[framework]
         setattr(importlib.import_module(module), name, told)
-        facts["never_falls_back_to_the_cpu"] = raised(Exception, lambda: adapter_class(net, start, "gpu", options))
+        facts["never_falls_back_to_the_cpu"] = raised(
+            Exception, lambda: adapter_class(net, start, "gpu", SETTINGS, options)
+        )
     sys.stdout.write(json.dumps(facts) + "\n")
 
 

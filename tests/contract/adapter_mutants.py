@@ -7,8 +7,9 @@ import importlib
 import json
 import sys
 
-from workers import models, selfcheck
+from workers import models
 from workers.batches import Batches
+from workers.jobs import selfcheck
 from workers.net import Net
 
 FRAMEWORK, MODEL, SIZE, REFERENCE = sys.argv[1:]
@@ -37,8 +38,8 @@ def other_momentum(net):
 
 def other_net(change):
     class Mutant(ADAPTER):
-        def __init__(self, net, weights, device, options):
-            ADAPTER.__init__(self, change(net), weights, device, options)
+        def __init__(self, net, weights, device, settings, options):
+            ADAPTER.__init__(self, change(net), weights, device, settings, options)
 
     return Mutant
 
@@ -63,7 +64,7 @@ def decay(adapter, factor):
     if FRAMEWORK == "pytorch":
         adapter._optimiser.param_groups[0]["lr"] *= factor
     else:
-        adapter._rate.assign(adapter._rate * factor)
+        adapter._training.learning_rate.assign(adapter._training.learning_rate * factor)
 
 
 class Decayed(ADAPTER):
@@ -76,7 +77,8 @@ class Decayed(ADAPTER):
         if FRAMEWORK == "tensorflow":
             import tensorflow as tf
 
-            self._rate = tf.Variable(self._rate, trainable=False)
+            rate = tf.Variable(self._training.learning_rate, trainable=False)
+            self._training = self._training._replace(learning_rate=rate)
 
     def step(self, batch):
         self.steps += 1
@@ -126,12 +128,12 @@ def main():
     pictures, labels = selfcheck.lopsided(int(SIZE), 43, max(r.pictures for r in selfcheck.REGIMES.values()))
     broken = {}
     for mutant, (adapter_class, batches) in MUTANTS.items():
-        build = selfcheck.build_with(adapter_class, net, "cpu", {"threads": 2})
+        build = selfcheck.build_with(adapter_class, net, "cpu", selfcheck.Rule(), threads=2)
         seen = {
             name: selfcheck.trace_adapter(build, regime, pictures, labels, batches)
             for name, regime in selfcheck.REGIMES.items()
         }
-        figures = selfcheck.compare(net, seen, wanted)
+        figures = selfcheck.compare(net, selfcheck.Rule(), seen, wanted)
         broken[mutant] = sorted(name for name, bound in selfcheck.BOUNDS.items() if not figures[name] <= bound)
     sys.stdout.write(json.dumps(broken) + "\n")
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from orchestrator.home import REPOSITORY
-from orchestrator.records.job import Job
 from tests.contract.adapter_facts import CARD
-from workers import models, selfcheck
+from tests.fake_job import job_json
+from workers import models
+from workers.jobs import selfcheck
 
 HERE = Path(__file__).parent
 MUTATED = ["pytorch", "tensorflow"]
@@ -28,7 +29,7 @@ MUTANTS = [
     "unshuffled epoch",
     "summed loss",
 ]
-RESNET8 = {"model": "resnet", "model_params": {"depth": 8}, "input_size": 16}
+RESNET8 = {"model": "resnet", "params": {"depth": 8}, "input_size": 16, "classes": 43}
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
 
@@ -111,6 +112,9 @@ class TestAdapter:
     def test_an_unknown_option_is_refused(self, facts, row):
         assert facts(row)["refuses_unknown_options"]
 
+    def test_refuses_an_optimiser_that_it_does_not_have(self, facts, row):
+        assert facts(row)["refuses_unknown_optimisers"]
+
     def test_a_description_is_flat(self, facts, row):
         assert not [value for value in facts(row)["describe"].values() if isinstance(value, dict | list)]
 
@@ -153,20 +157,9 @@ def trained(start, tmp_path_factory):
             np.save(folder / "valid.npy", np.arange(50, 60))
             if begin is not None:
                 (folder / "start.npz").write_bytes(begin.read_bytes())
-            job = Job(
-                kind="train",
-                framework=row.framework,
-                device="cpu",
-                **RESNET8,
-                seed=seed,
-                learning_rate=0.001,
-                momentum=0.9,
-                batch_size=16,
-                epochs=1,
-                threads=2,
-                options=row.options,
-            )
-            (folder / "job.json").write_text(job.model_dump_json())
+            rule = {"learning_rate": 0.001, "momentum": 0.9, "batch_size": 16, "epochs": 1}
+            asked = {"framework": row.framework, **RESNET8, "seed": seed, "threads": 2, "options": row.options}
+            (folder / "job.json").write_text(job_json(**asked, **rule, warmup_steps=20, warmup_seconds=3.0))
             start(row, "-m", "workers.run", folder, data)
             known[key] = folder
         return known[key]
@@ -221,10 +214,9 @@ class TestTraining:
 
     def test_it_passes_the_selfcheck_of_a_small_network(self, start, reference, row, tmp_path):
         (tmp_path / "reference.npz").write_bytes(reference("resnet8", 16).read_bytes())
-        numbers = {"seed": 0, "learning_rate": 0.001, "momentum": 0.9, "batch_size": 64, "epochs": 1, "threads": 2}
-        job = Job(kind="selfcheck", framework=row.framework, device="cpu", **RESNET8, **numbers, options=row.options)
-        (tmp_path / "job.json").write_text(job.model_dump_json())
-        start(row, "-m", "workers.selfcheck", tmp_path)
+        asked = {"framework": row.framework, **RESNET8, "threads": 2, "options": row.options}
+        (tmp_path / "job.json").write_text(job_json("selfcheck", **asked))
+        start(row, "-m", "workers.run", tmp_path)
         check = next(event for event in events_of(tmp_path) if event["kind"] == "check")
         assert {name: value for name, value in check["figures"].items() if not value <= check["bounds"][name]} == {}
 
@@ -238,7 +230,10 @@ def reference(tmp_path_factory):
         params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
         net = models.build("resnet" if params else model, 43, size, **params)
         pictures, labels = selfcheck.lopsided(size, 43, max(r.pictures for r in selfcheck.REGIMES.values()))
-        traces = {name: selfcheck.trace_oracle(net, r, pictures, labels) for name, r in selfcheck.REGIMES.items()}
+        traces = {
+            name: selfcheck.trace_oracle(net, selfcheck.Rule(), r, pictures, labels)
+            for name, r in selfcheck.REGIMES.items()
+        }
         path = tmp_path_factory.mktemp(model) / "reference.npz"
         selfcheck.save_reference(path, traces)
         return path

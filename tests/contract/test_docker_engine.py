@@ -12,7 +12,7 @@ import pytest
 from orchestrator.engines import process
 from orchestrator.engines.docker import OWNER, Daemon
 from orchestrator.engines.engine import Launch
-from orchestrator.engines.images import Recipe
+from orchestrator.engines.images import ImageBuild
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
 in_docker = pytest.mark.parametrize("stand", ["docker"], indirect=True)
@@ -170,7 +170,11 @@ def recipe(tmp_path, tiny):
 
     def make(command):
         (tmp_path / "Dockerfile").write_text(f"FROM python:{tiny.python}-slim-bookworm AS cpu\nRUN {command}\n")
-        return daemon, Recipe(tmp_path, "waymark/contract:0", "cpu", {}, {"waymark.test": "1"}), tmp_path / "log.txt"
+        return (
+            daemon,
+            ImageBuild(tmp_path, "waymark/contract:0", "cpu", {}, {"waymark.test": "1"}),
+            tmp_path / "log.txt",
+        )
 
     yield make
     daemon.close()

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import docker
 import pytest
-from rich.console import Console
+from rich.console import Console as Terminal
 
 from orchestrator.commands import compare, images, sweep
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine, upstream
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
 from orchestrator.errors import AbsentError
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
 from orchestrator.planning.catalogue import Catalogue
@@ -137,14 +138,16 @@ def own_image(tmp_path_factory):
 @pytest.mark.slow
 def test_an_image_built_by_hand_is_checked_run_and_compared_by_its_digest(own_image, catalogue, tmp_path):
     name, image_id = own_image
-    view, home = View(Console(file=io.StringIO())), Home(tmp_path / "home")
-    catalogue, (row,) = images.with_images(catalogue, {"numpy_ref": name}, "cpu", view.say)
-    arms = (row.subject, row.subject)
-    request = compare.request_for(REPOSITORY / "experiments/smoke.json", arms, 1, "", "cpu", "docker", catalogue, ())
-    result = sweep.sweep(request, catalogue, home, tmp_path / "reports", view)
-    assert [trial.outcome.status for trial in result.stored.trials] == ["ok", "ok"]
-    assert {trial.environment.location for trial in result.stored.trials} == {image_id}
-    assert "numpy==2.4.6" in result.stored.trials[0].environment.freeze
-    (verdict,) = compare.result_of(home, result.stored)
+    console, home = Console(Terminal(file=io.StringIO())), Home(tmp_path / "home")
+    catalogue, (row,) = images.with_images(catalogue, {"numpy_ref": name}, "cpu", console.say)
+    compared = (row.subject, row.subject)
+    asked = compare.CompareRequest(
+        REPOSITORY / "experiments/smoke.json", compared, 1, options=RunOptions(engine="docker")
+    )
+    result = sweep.sweep(compare.sweep_of(asked, catalogue), catalogue, home, tmp_path / "reports", console)
+    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.location for trial in result.published.stored.trials} == {image_id}
+    assert "numpy==2.4.6" in result.published.stored.trials[0].environment.freeze
+    (verdict,) = compare.verdicts_of(home, result.published.stored)
     assert verdict["pairs"] == 1
     assert f"numpy_ref:image-{image_id[7:19]}" in result.report.read_text()

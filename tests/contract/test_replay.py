@@ -13,6 +13,7 @@ from orchestrator.home import REPOSITORY
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.records import run_folder
+from orchestrator.records.event import Tail
 from orchestrator.records.run_folder import JobFolder
 
 RECORDINGS = sorted(path.parent for path in Path(__file__).parents[1].glob("recordings/*/exit.json"))
@@ -26,7 +27,8 @@ def launch(tmp_path):
     def of(recording):
         job_dir = tmp_path / f"job-{len(list(tmp_path.iterdir()))}"
         job_dir.mkdir()
-        shutil.copy(recording / run_folder.JOB, job_dir / run_folder.JOB)
+        for name in (run_folder.RECORD, run_folder.JOB):
+            shutil.copy(recording / name, job_dir / name)
         environment = JobFolder(recording).record().environment
         return Launch(environment, "workers.run", tmp_path, job_dir, None, (), 2**30, 60.0)
 
@@ -57,7 +59,7 @@ def test_a_recording_gives_the_events_it_has(recording, replay, launch):
 
 def test_events_arrive_one_tick_at_a_time(replay, launch):
     played, seen = launch(OK), []
-    tail = run_folder.Tail(played.job_dir / run_folder.EVENTS)
+    tail = Tail(played.job_dir / run_folder.EVENTS)
     replay(OK).run(played, lambda: seen.append(len(list(tail.read()))))
     assert max(seen) == 1
     assert sum(seen) == len(JobFolder(OK).events())
@@ -92,9 +94,10 @@ def test_in_a_run_each_job_finds_its_own_recording(replay, launch, tmp_path):
 
 def test_a_job_that_was_not_recorded_is_refused(replay, launch, tmp_path):
     stranger = launch(OK)
-    job = json.loads((stranger.job_dir / run_folder.JOB).read_text())
-    (stranger.job_dir / run_folder.JOB).write_text(json.dumps({**job, "seed": 12345}))
-    with pytest.raises(EngineError, match="holds no recording of the job in"):
+    record = json.loads((stranger.job_dir / run_folder.RECORD).read_text())
+    other = {**record, "trial": {**record["trial"], "seed": 12345}}
+    (stranger.job_dir / run_folder.RECORD).write_text(json.dumps(other))
+    with pytest.raises(EngineError, match=r"holds no recording of what .*record\.json asks"):
         replay(OK.parent).run(stranger, nothing)
 
 

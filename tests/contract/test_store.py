@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.errors import StoreError
+from orchestrator.execution.selfcheck import request_of
 from orchestrator.records import store as index
 from orchestrator.records.store import Store
 from orchestrator.trial import Outcome
@@ -59,8 +60,8 @@ def some_jobs(run_id="20261121-120000-quick"):
 
 
 def question(record):
-    asked = record.check or record.trial
-    return record.environment.identity, record.worker_sha256, asked.model, asked.input_size, asked.device
+    request = record.check or request_of(record.trial, record.data.classes)
+    return record.environment.identity, record.worker_sha256, request
 
 
 def test_a_trial_comes_back_as_it_went_in(store):
@@ -168,12 +169,12 @@ def test_a_folder_that_is_no_run_is_named(store, tmp_path):
 
 def test_resuming_asks_only_for_what_ended_ok(store):
     add_all(store, fake.run_facts(), some_jobs())
-    assert store.ok_ids(fake.run_facts().run_id) == {"id-1"}
+    assert [record.id for record in store.ok_records(fake.run_facts().run_id)] == ["id-1"]
 
 
 def test_resuming_one_run_ignores_the_others(store):
     add_all(store, fake.run_facts("another"), some_jobs("another"))
-    assert store.ok_ids(fake.run_facts().run_id) == set()
+    assert store.ok_records(fake.run_facts().run_id) == []
 
 
 def test_a_check_that_passed_is_found(store):

@@ -6,11 +6,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Terminal
 
 from orchestrator.commands import check, sweep
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, StoreError
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.store import Store
@@ -38,7 +39,8 @@ def world(tmp_path_factory, catalogue):
 
     def run(rows=(row,), again=False):
         said = io.StringIO()
-        result = check.check(rows, spec, "virtualenv", again, ("check",), home, View(Console(file=said, width=200)))
+        request = check.ParityRequest(rows, spec, RunOptions(engine="virtualenv", argv=("check",)))
+        result = check.check(request, again, home, Console(Terminal(file=said, width=200)))
         return result, said.getvalue()
 
     return SimpleNamespace(home=home, row=row, run=run, first=run())
@@ -85,6 +87,6 @@ def test_a_check_is_no_sweep_to_report_or_resume(world, tmp_path, catalogue):
     with Store.open(world.home.store_url) as store:
         assert [run.kind for run in store.runs()] == ["check"] * len(store.runs())
         assert store.latest_sweep() is None
-    request = sweep.Request(tmp_path / "none.json", resume="latest")
+    request = sweep.SweepRequest(tmp_path / "none.json", resume="latest")
     with pytest.raises(StoreError, match="holds no run to resume"):
-        sweep.sweep(request, catalogue, world.home, tmp_path, View(Console(file=io.StringIO())))
+        sweep.sweep(request, catalogue, world.home, tmp_path, Console(Terminal(file=io.StringIO())))

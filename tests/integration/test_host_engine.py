@@ -9,12 +9,13 @@ import os
 import sys
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Terminal
 
 from orchestrator.commands import sweep
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine, process
 from orchestrator.execution import environments
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.report import summary_rows
@@ -58,35 +59,35 @@ def swept(request, python, tmp_path_factory, catalogue):
     spec = folder / "spec.json"
     model = {"name": "resnet", "depth": 20 if request.param == "gpu" else 8}
     spec.write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "models": [model], "devices": [request.param]}}))
-    asked = sweep.Request(spec_path=spec, engine=f"host:{python(request.param)}")
-    view = View(Console(file=io.StringIO(), width=200))
-    return request.param, sweep.sweep(asked, catalogue, Home(folder / "home"), folder / "reports", view)
+    asked = sweep.SweepRequest(spec_path=spec, options=RunOptions(engine=f"host:{python(request.param)}"))
+    console = Console(Terminal(file=io.StringIO(), width=200))
+    return request.param, sweep.sweep(asked, catalogue, Home(folder / "home"), folder / "reports", console)
 
 
 def test_what_is_installed_computes_what_the_oracle_computes(swept):
-    (check,) = swept[1].stored.checks
+    (check,) = swept[1].published.stored.checks
     assert check.passed, check.timeline.check
     assert check.timeline.check.figures["clean_loss_step_20"] <= 1e-3
 
 
 def test_what_is_installed_trains(swept):
     device, result = swept
-    (trial,) = result.stored.trials
+    (trial,) = result.published.stored.trials
     first, *_, last = trial.timeline.epochs
     assert (trial.trial.subject, trial.trial.device, trial.outcome.status) == ("pytorch:host", device, "ok")
     assert sum(last.loss) / len(last.loss) < 0.9 * sum(first.loss) / len(first.loss)
 
 
 def test_its_own_version_is_in_the_record(swept):
-    (trial,) = swept[1].stored.trials
+    (trial,) = swept[1].published.stored.trials
     frozen = dict(line.split("==") for line in trial.environment.freeze)
     assert trial.timeline.hello.version.partition("+")[0] == frozen["torch"].partition("+")[0]
 
 
 def test_a_card_is_watched_while_it_trains_and_no_card_otherwise(swept):
     device, result = swept
-    (row,) = summary_rows(result.stored)
-    seen = {name: bool(row[name]) for name in ("memory_gib", "card_gib", "card_watts", "card_mhz", "place_ms")}
+    (row,) = summary_rows(result.published.stored)
+    seen = {name: bool(row.flat()[name]) for name in ("memory_gib", "card_gib", "card_watts", "card_mhz", "place_ms")}
     on_card = device == "gpu"
     assert seen == {
         "memory_gib": True,

@@ -4,24 +4,25 @@ import io
 import time
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Terminal
 
-from orchestrator.console.progress import View
+from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine
 from orchestrator.engines.installed import HostEngine
 from orchestrator.errors import EngineError
 from orchestrator.execution.environments import prepare
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
-from orchestrator.trial import Exit, Outcome
+from orchestrator.trial import EnvironmentKey, Exit, Outcome
+from tests.fake_job import kind_of
 
-CNTK, ORACLE = ("cntk", "host", "cpu"), ("numpy_ref", "host", "cpu")
+CNTK, ORACLE = EnvironmentKey("cntk", "host", "cpu"), EnvironmentKey("numpy_ref", "host", "cpu")
 NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
 
 
 @pytest.fixture
-def view():
-    return View(Console(file=io.StringIO(), width=200))
+def console():
+    return Console(Terminal(file=io.StringIO(), width=200))
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def on_t4(nvml):
     return read_host().model_copy(update={"gpus": read_cards()[0]})
 
 
-def test_a_framework_that_the_host_has_not_is_left_out_in_the_words_of_its_import(home, catalogue, view):
+def test_a_framework_that_the_host_has_not_is_left_out_in_the_words_of_its_import(home, catalogue, console):
     home.root.mkdir()
     rows = catalogue.installed().rows(frameworks=("cntk", "numpy_ref"), device="cpu")
-    made, failed = prepare(rows, open_engine("host", home, read_host()), read_host(), home, view)
+    found = prepare(rows, open_engine("host", home, read_host()), read_host(), home, console)
     reason = "cntk does not import: ModuleNotFoundError: No module named 'cntk'"
-    assert [*made] == [ORACLE]
-    assert failed == {CNTK: Outcome(status="crashed", fault="environment", reason=reason)}
+    assert [*found.made] == [ORACLE]
+    assert found.failed == {CNTK: Outcome(status="crashed", fault="environment", reason=reason)}
 
 
 class Mute(HostEngine):
@@ -50,26 +51,26 @@ class Mute(HostEngine):
     def run(self, launch, tick):
         if launch.module == "workers.freeze":
             return super().run(launch, tick)
-        self.seen.append(launch)
+        self.seen.append((kind_of(launch), launch))
         return self._ended
 
 
-def test_a_build_without_code_for_the_card_is_left_out_and_is_nobodys_fault(home, catalogue, view, on_t4):
+def test_a_build_without_code_for_the_card_is_left_out_and_is_nobodys_fault(home, catalogue, console, on_t4):
     home.root.mkdir()
     rows = catalogue.installed().rows(frameworks=("pytorch",), device="gpu")
     engine = Mute(home, Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=NO_KERNEL))
     with pytest.raises(
         EngineError, match="the last reason: built without code for this card: RuntimeError: CUDA error"
     ):
-        prepare(rows, engine, on_t4, home, view)
-    (probe,) = engine.seen
-    assert (probe.module, probe.environment.device, probe.environment.card.name) == ("workers.probe", "gpu", "Tesla T4")
+        prepare(rows, engine, on_t4, home, console)
+    ((kind, probe),) = engine.seen
+    assert (kind, probe.environment.device, probe.environment.card.name) == ("probe", "gpu", "Tesla T4")
 
 
-def test_nothing_is_made_for_a_card_that_its_row_was_not_built_for(home, catalogue, view, on_t4):
+def test_nothing_is_made_for_a_card_that_its_row_was_not_built_for(home, catalogue, console, on_t4):
     home.root.mkdir()
     (row,) = catalogue.rows(frameworks=("neon",), device="gpu", variant="2.6")
     engine = Mute(home, None)
     with pytest.raises(EngineError, match="built for sm_50-sm_62, this card is sm_75"):
-        prepare([row], engine, on_t4, home, view)
+        prepare([row], engine, on_t4, home, console)
     assert engine.seen == []

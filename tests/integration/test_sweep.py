@@ -12,19 +12,21 @@ import time
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Terminal
 
-from orchestrator.commands import compare, sweep
-from orchestrator.console.progress import View
+from orchestrator.commands import compare, records, sweep
+from orchestrator.console.progress import Console
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.records.store import Store
 from orchestrator.trial import Exit
+from tests.fake_job import kind_of
 
 SPEC = {
     "name": "tiny",
@@ -78,45 +80,53 @@ def fresh(tmp_path):
 def run(world, catalogue, **fields):
     home, spec, reports = world
     said = io.StringIO()
-    request = sweep.Request(spec_path=spec, **{"engine": "virtualenv", **fields})
-    result = sweep.sweep(request, catalogue, home, reports, View(Console(file=said, width=200)))
+    options = RunOptions(**{key: fields.pop(key) for key in RunOptions.__dataclass_fields__ if key in fields})
+    if "resume" not in fields:
+        options = replace(options, engine=options.engine or "virtualenv")
+    request = sweep.SweepRequest(spec_path=spec, options=options, **fields)
+    result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=said, width=200)))
     return result, said.getvalue()
 
 
 def weights(result):
-    return [trial.events[-1].fields["weights_sha256"] for trial in result.stored.trials]
+    return [trial.events[-1].fields["weights_sha256"] for trial in result.published.stored.trials]
 
 
 def test_a_sweep_ends_with_ok_rows_a_report_and_exit_code_0(swept):
     _, result, _ = swept
-    assert [trial.outcome.status for trial in result.stored.trials] == ["ok", "ok"]
+    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok", "ok"]
     assert result.exit_code == 0
-    assert "numpy_ref:1.0" in result.report.read_text()
+    assert "numpy_ref:1.0" in result.published.page.read_text()
 
 
 def test_an_environment_is_checked_before_it_is_timed(swept):
     _, result, said = swept
-    assert [check.passed for check in result.stored.checks] == [True]
+    assert [check.passed for check in result.published.stored.checks] == [True]
     assert said.index("selfcheck ResNet-8@32: passed") < said.index("[1/2]")
 
 
 def test_a_trial_leaves_what_the_machine_did_meanwhile(swept):
     _, result, _ = swept
-    assert [len(trial.samples) >= 2 for trial in result.stored.trials] == [True, True]
-    assert [check.samples for check in result.stored.checks] == [()]
-    assert {sample.card for trial in result.stored.trials for sample in trial.samples} == {None}
+    assert [len(trial.samples) >= 2 for trial in result.published.stored.trials] == [True, True]
+    assert [check.samples for check in result.published.stored.checks] == [()]
+    assert {sample.card for trial in result.published.stored.trials for sample in trial.samples} == {None}
 
 
 def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
-    again, said = run(world, catalogue, engine=None, resume="latest")
-    assert (again.stored.trials, again.stored.checks) == (swept[1].stored.trials, swept[1].stored.checks)
+    again, said = run(world, catalogue, resume="latest")
+    assert (again.published.stored.trials, again.published.stored.checks) == (
+        swept[1].published.stored.trials,
+        swept[1].published.stored.checks,
+    )
     assert said.count("already done") == 2
 
 
 def test_a_second_sweep_does_not_repeat_a_passed_selfcheck_and_gets_the_same_weights(swept, world, catalogue):
     again, said = run(world, catalogue)
     assert "passed before" in said
-    assert len(again.stored.checks) == 1  # cited from the first run, so that its figures stand in this report too
+    assert (
+        len(again.published.stored.checks) == 1
+    )  # cited from the first run, so that its figures stand in this report too
     assert sorted(weights(again)) == sorted(weights(swept[1]))
 
 
@@ -130,8 +140,8 @@ def test_a_variant_whose_switch_does_not_take_is_never_timed(world, catalogue):
     tuned = replace(row, variant="1.0-tuned", env=env, expects=expects)
     catalogue = replace(catalogue, tables={**catalogue.tables, "numpy_ref": (row, tuned)})
     result, _ = run(world, catalogue, changes={"axes.variants.numpy_ref": "1.0-tuned", "axes.seeds": [0]})
-    (trial,) = result.stored.trials
-    assert (trial.outcome.status, trial.outcome.fault) == ("environment", "environment")
+    (trial,) = result.published.stored.trials
+    assert (trial.outcome.status, trial.outcome.fault) == ("misconfigured", "environment")
     assert trial.outcome.reason == "its row expects allocator = 'tcmalloc'; in force is 'libc'."
     assert not trial.timeline.epochs
     assert result.exit_code == 1
@@ -139,7 +149,7 @@ def test_a_variant_whose_switch_does_not_take_is_never_timed(world, catalogue):
 
 def test_changed_worker_code_is_checked_again(world, catalogue, monkeypatch):
     changed = snapshot(world[0])
-    monkeypatch.setattr(sweep, "snapshot", lambda home: replace(changed, sha256="0" * 64))
+    monkeypatch.setattr("orchestrator.execution.session.snapshot", lambda home: replace(changed, sha256="0" * 64))
     _, said = run(world, catalogue)
     assert "passed before" not in said
 
@@ -147,20 +157,20 @@ def test_changed_worker_code_is_checked_again(world, catalogue, monkeypatch):
 def test_ingest_makes_the_same_store_again(swept, world):
     home = world[0]
     (home.root / "store.sqlite").unlink()
-    assert sweep.ingest(home, View(Console(file=io.StringIO()))) == 0
+    assert records.ingest(home, Console(Terminal(file=io.StringIO()))) == 0
     with Store.open(home.store_url) as store:
-        assert store.run(swept[1].stored.facts.run_id) == swept[1].stored
+        assert store.run(swept[1].published.stored.facts.run_id) == swept[1].published.stored
 
 
 def test_the_host_engine_trains_what_is_installed(world, catalogue):
     result, said = run(world, catalogue, engine="host")
-    assert [(trial.trial.subject, trial.outcome.status) for trial in result.stored.trials] == [
+    assert [(trial.trial.subject, trial.outcome.status) for trial in result.published.stored.trials] == [
         ("numpy_ref:host", "ok"),
         ("numpy_ref:host", "ok"),
     ]
-    assert [check.passed for check in result.stored.checks] == [True]
-    assert {trial.environment.location for trial in result.stored.trials} == {sys.executable}
-    again, said = run(world, catalogue, engine=None, resume="latest")
+    assert [check.passed for check in result.published.stored.checks] == [True]
+    assert {trial.environment.location for trial in result.published.stored.trials} == {sys.executable}
+    again, said = run(world, catalogue, resume="latest")
     assert said.count("already done") == 2
     assert again.exit_code == 0
 
@@ -169,7 +179,7 @@ class Refusing(VirtualenvEngine):
     """Its framework cannot lower an op; the selfcheck is where that comes out."""
 
     def run(self, launch, tick):
-        if launch.module != "workers.selfcheck":
+        if kind_of(launch) != "selfcheck":
             return super().run(launch, tick)
         said = {"v": 1, "seq": 0, "t": 0.0, "kind": "fail", "code": 66, "reason": "dropout: it is not lowered"}
         (launch.job_dir / "events.jsonl").write_text(json.dumps(said) + "\n")
@@ -179,7 +189,7 @@ class Refusing(VirtualenvEngine):
 def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
     monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Refusing(home, host))
     result, said = run(fresh, catalogue, allow_unverified=True)
-    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.stored.trials]
+    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.published.stored.trials]
     assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
     assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
     assert result.exit_code == 0
@@ -193,7 +203,7 @@ class OnCard(Refusing):
         return made.model_copy(update={"framework": row.framework, "device": row.device})
 
     def run(self, launch, tick):
-        if launch.module != "workers.probe" or launch.environment.framework == "numpy_ref":
+        if kind_of(launch) != "probe" or launch.environment.framework == "numpy_ref":
             return super().run(launch, tick)
         assert launch.environment.card.name == "Tesla T4"
         said = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
@@ -211,16 +221,18 @@ def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(
         {name: dict.fromkeys(("cpu", "gpu"), "1.0") for name in ("numpy_ref", "tiny")},
     )
     monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: OnCard(home, host))
-    monkeypatch.setattr("orchestrator.commands.sweep.read_host", lambda: read_host().model_copy(update={"gpus": cards}))
+    monkeypatch.setattr(
+        "orchestrator.execution.session.read_host", lambda: read_host().model_copy(update={"gpus": cards})
+    )
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "tiny"], "devices": ["cpu", "gpu"], "seeds": [0]}
     fresh[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
     result, _ = run(fresh, known)
-    reasons = {skip.label: skip.reason for skip in result.stored.facts.skips}
+    reasons = {skip.label: skip.reason for skip in result.published.stored.facts.skips}
     assert reasons["tiny:1.0 ResNet-8@32 gpu"] == (
         "unsupported: built without code for this card: "
         "RuntimeError: CUDA error: no kernel image is available for execution on the device"
     )
-    assert [trial.outcome.status for trial in result.stored.trials] == ["unsupported"]
+    assert [trial.outcome.status for trial in result.published.stored.trials] == ["unsupported"]
     assert result.exit_code == 0
 
 
@@ -268,8 +280,8 @@ def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, cata
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "pytorch"], "seeds": [0]}
     world[1].write_text(json.dumps({**SPEC, "axes": axes}))
     result, _ = run(world, catalogue)
-    assert [trial.outcome.status for trial in result.stored.trials] == ["ok"]
-    assert [skip.reason for skip in result.stored.facts.skips] == ["no wheel for this machine"]
+    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok"]
+    assert [skip.reason for skip in result.published.stored.facts.skips] == ["no wheel for this machine"]
     assert result.exit_code == 1
 
 
@@ -313,8 +325,8 @@ def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(long_world):
 
 def test_ctrl_c_of_a_comparison_is_no_mistake_of_the_users(long_world):
     _, spec, environment = long_world
-    arms = ["numpy_ref:1.0", "numpy_ref:1.0"]
-    code, said = stopped_by_ctrl_c(["compare", *arms, f"--spec={spec}", "--engine=virtualenv"], environment)
+    compared = ["numpy_ref:1.0", "numpy_ref:1.0"]
+    code, said = stopped_by_ctrl_c(["compare", *compared, f"--spec={spec}", "--engine=virtualenv"], environment)
     assert (code, "nothing to compare" in said) == (130, False), said
     assert "Go on with: invoke sweep --resume=" in said
 
@@ -324,8 +336,8 @@ def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
     study = {"study": "determinism", "measure": {**SPEC["measure"], "fingerprint": "epoch"}}
     world[1].write_text(json.dumps({**SPEC, **study, "axes": axes}))
     result, _ = run(world, catalogue)
-    assert len({trial.data.sha256 for trial in result.stored.trials}) == 2
-    ((section,),) = [result.studies]
+    assert len({trial.data.sha256 for trial in result.published.stored.trials}) == 2
+    ((section,),) = [result.published.sections]
     assert [(row["cell"], row["runs"], row["grade"]) for row in section.tables[0].rows] == [
         ("ResNet-8@32 cpu", 2, "bit-exact"),
         ("ResNet-8@32 without CLAHE cpu", 2, "bit-exact"),
@@ -336,13 +348,13 @@ def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
 @pytest.mark.docker
 def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     in_docker, _ = run(world, catalogue, engine="docker")
-    assert [trial.outcome.status for trial in in_docker.stored.trials] == ["ok", "ok"]
-    assert {trial.environment.engine for trial in in_docker.stored.trials} == {"docker"}
+    assert [trial.outcome.status for trial in in_docker.published.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.engine for trial in in_docker.published.stored.trials} == {"docker"}
 
 
 def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogue, monkeypatch):
     monkeypatch.setattr(
-        "orchestrator.execution.session.worries", lambda host, load, memory_bytes: ["The machine is busy."]
+        "orchestrator.execution.session.machine_warnings", lambda host, load, memory_bytes: ["The machine is busy."]
     )
     with pytest.raises(EngineError, match=r"--strict refuses to time anything here\. The machine is busy\."):
         run(world, catalogue, is_strict=True)
@@ -352,14 +364,15 @@ def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogu
 
 def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
     home, spec, reports = world
-    arms = ("numpy_ref:1.0", "numpy_ref:1.0")
-    request = compare.request_for(spec, arms, 2, "", "cpu", "virtualenv", catalogue, ())
+    compared = ("numpy_ref:1.0", "numpy_ref:1.0")
+    asked = compare.CompareRequest(spec, compared, 2, options=RunOptions(engine="virtualenv"))
+    request = compare.sweep_of(asked, catalogue)
     request = replace(request, changes={**request.changes, "axes.seeds": [0], "measure.warmup_steps": 0})
-    result = sweep.sweep(request, catalogue, home, reports, View(Console(file=io.StringIO())))
-    (row,) = compare.result_of(home, result.stored)
+    result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=io.StringIO())))
+    (row,) = compare.verdicts_of(home, result.published.stored)
     assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
     assert row["words"].startswith("no verdict from fewer than 6 pairs")
     assert row["noise_floor"] is None  # two pairs are too few to tell one
-    run_id = result.stored.facts.run_id
-    assert compare.recorded(home, run_id, run_id) == [row]
-    assert compare.recorded(home, "numpy_ref:1.0", run_id) is None
+    run_id = result.published.stored.facts.run_id
+    assert compare.recorded(home, (run_id, run_id)) == [row]
+    assert compare.recorded(home, ("numpy_ref:1.0", run_id)) is None

@@ -2,10 +2,11 @@
 
 An adapter holds no loop and reads no clock. What it promises, with net of workers/net.py:
 
-Adapter(net, weights, device, options)
+Adapter(net, weights, device, settings, options)
                device is 'cpu' or 'gpu': never another in silence. weights: name -> float32 array, copied.
-               options: learning_rate, momentum, batch_size, threads, seed, and the variant's own (see own_options).
-               Raises Unsupported for an op or device it cannot lower, BadJob for an option it does not know.
+               settings: Settings below. options: the variant's own (see own_options).
+               Raises Unsupported for an op, a device or an optimiser it does not have (see own_optimiser), BadJob for
+               an option it does not know.
 place(x, y)    a batch where the framework wants it; x float32 (n, 3, s, s), y int64 (n,), as numpy arrays or as its own
                loader gives them. May transpose.
 load(batches, order, workers)
@@ -14,7 +15,7 @@ load(batches, order, workers)
                batches: as in workers/batches.py: pictures, labels, scale, and batches[number] for one picture.
                Called before the clock of an epoch starts and iterated once, inside it. Raises Unsupported("feed", why)
                if its loader cannot.
-step(batch)    one SGD update with momentum on the mean softmax cross-entropy; a lazy handle of the loss before it.
+step(batch)    one update of the optimiser on the mean softmax cross-entropy; a lazy handle of the loss before it.
 loss_value(h)  that loss as a float.
 predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
 sync()         returns when the device is idle.
@@ -23,11 +24,19 @@ describe()     static: what the build can do and is set to at this moment; a fla
 """
 
 import os
+from typing import NamedTuple
 
-from workers.protocol import BadJob
+from workers.protocol import BadJob, Training, Unsupported
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-COMMON_OPTIONS = ("learning_rate", "momentum", "batch_size", "threads", "seed")
+
+
+class Settings(NamedTuple):
+    """What every adapter is told: how to train, how many threads to start, and the seed of what it draws itself."""
+
+    training: Training
+    threads: int
+    seed: int
 
 
 def names():
@@ -38,10 +47,10 @@ def names():
 def own_options(options, **allowed):
     """The variant's own options, each as given or else the first of its allowed values.
 
-    options: what an adapter gets. allowed: option name -> tuple of values, the default first.
+    options: of the row. allowed: option name -> tuple of values, the default first.
     Raises BadJob, naming what is known, for an option or value that the adapter does not know.
     """
-    for name in sorted(set(options) - set(COMMON_OPTIONS) - set(allowed)):
+    for name in sorted(set(options) - set(allowed)):
         raise BadJob(f"options.{name} is not known to this framework; known: {', '.join(sorted(allowed)) or 'none'}.")
     chosen = {}
     for name, values in allowed.items():
@@ -49,3 +58,13 @@ def own_options(options, **allowed):
         if chosen[name] not in values:
             raise BadJob(f"options.{name} is {chosen[name]!r}; it must be one of {', '.join(map(repr, values))}.")
     return chosen
+
+
+def own_optimiser(training, known):
+    """What the adapter has for the optimiser that `training` names. known: optimiser name -> anything.
+
+    Raises Unsupported for one that the adapter does not have.
+    """
+    if training.optimiser not in known:
+        raise Unsupported("optimiser", f"this adapter has no {training.optimiser!r}; it has {', '.join(sorted(known))}")
+    return known[training.optimiser]

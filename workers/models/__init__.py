@@ -1,4 +1,7 @@
-"""The model families: one file each, found by listing; a file defines `build(classes, size, **params) -> Net`."""
+"""The model families: one file each, found by listing.
+
+A file defines `build(classes, size, **params) -> Net` and may define LABEL, the name that people know the family by.
+"""
 
 import importlib
 import inspect
@@ -8,6 +11,13 @@ import pkgutil
 def names():
     """Sorted names of the families."""
     return sorted(found.name for found in pkgutil.iter_modules(__path__))
+
+
+def label(name):
+    """'ResNet' for 'resnet': what people call the family; the name itself where there is no such family."""
+    if name not in names():
+        return name
+    return getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
 
 
 def build(name, classes, size, **params):

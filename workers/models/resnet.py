@@ -4,7 +4,9 @@ Where the shape changes the shortcut is a 1 x 1 convolution of stride 2 with bat
 Source: He et al. 2015, arXiv:1512.03385, section 4.2, with shortcuts of type B.
 """
 
-from workers.net import Builder
+from workers.net import NetBuilder
+
+LABEL = "ResNet"
 
 
 def build(classes, size, depth):
@@ -15,7 +17,7 @@ def build(classes, size, depth):
         raise ValueError(
             f"model resnet halves its maps twice, so the input size must be a multiple of 4; {size} is not."
         )
-    net = Builder((3, size, size))
+    net = NetBuilder((3, size, size))
     x = net.relu(_conv_norm(net, net.input, 16, 3, 1))
     for stage, channels in enumerate((16, 32, 64)):
         for block in range((depth - 2) // 6):

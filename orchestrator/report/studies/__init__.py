@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.analysis.comparison import Floors
+from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
 from orchestrator.report.studies.beside import beside_the_paper
@@ -12,9 +12,9 @@ from orchestrator.report.studies.pairs import pairs_section
 from orchestrator.report.studies.section import Section, StudyTable
 from orchestrator.trial import Study
 
-__all__ = ["Section", "StudyTable", "answers", "beside_the_paper"]
+__all__ = ["Section", "StudyTable", "beside_the_paper", "study_sections"]
 
-_ANSWERS: dict[Study, Callable[[StoredRun, Floors], Section]] = {
+_ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "clahe": lambda stored, floors: levels.levels(levels.CLAHE, stored, floors),
     "depth": lambda stored, floors: levels.levels(levels.DEPTH, stored, floors),
     "determinism": lambda stored, _: determinism(stored),
@@ -24,7 +24,7 @@ _ANSWERS: dict[Study, Callable[[StoredRun, Floors], Section]] = {
 """Of 'build-flags' the pairs are the answer."""
 
 
-def answers(stored: StoredRun, floors: Floors) -> list[Section]:
+def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
     """The section of the run's study, if it is one, and of its pairs, if it names any."""
     asked = stored.facts.study
     found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.paper import paper
-from orchestrator.report.studies.section import Row, Section, StudyTable
-from orchestrator.report.tables import summary_rows
+from orchestrator.report.paper import DATASET, paper
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.tables import SummaryRow, summary_rows
 
 
 def beside_the_paper(stored: StoredRun) -> Section | None:
@@ -52,34 +52,36 @@ def beside_the_paper(stored: StoredRun) -> Section | None:
     )
 
 
-def _row(found: Row, stored: StoredRun) -> Row | None:
-    place = (found["device"], found["cell"], found["subject"])
+def _row(found: SummaryRow, stored: StoredRun) -> StudyRow | None:
     trial = next(
-        (one.trial for one in stored.trials if (one.trial.device, one.trial.cell, one.trial.subject) == place), None
+        (one.trial for one in stored.trials if (one.trial.cell, one.trial.environment_key) == (found.cell, found.key)),
+        None,
     )
-    if trial is None or not found["images_per_second"] or trial.dataset.name != "gtsrb" or trial.cell != trial.network:
+    speed = found.medians.images_per_second
+    is_plain = found.cell.label == found.cell.network
+    if trial is None or not speed or trial.dataset.name != DATASET or not is_plain:
         return None
-    theirs = paper().result(trial.framework, trial.model, trial.input_size, trial.device)
+    theirs = paper().cell(trial.framework, trial.model, trial.input_size, trial.device)
     if theirs is None:
         return None
-    speed = paper().images_per_second(theirs)
+    their_speed = paper().images_per_second(theirs)
     return {
-        "cell": f"{trial.cell} {trial.device}",
+        "cell": trial.cell.title,
         "framework": trial.framework,
         "subject": trial.subject,
-        "ours_images_per_second": found["images_per_second"],
-        "paper_images_per_second": speed,
-        "ratio": found["images_per_second"] / speed,
-        "accuracy_test": found["accuracy_test"],
+        "ours_images_per_second": speed,
+        "paper_images_per_second": their_speed,
+        "ratio": speed / their_speed,
+        "accuracy_test": found.medians.accuracy_test,
         "accuracy_paper": theirs.accuracy_percent / 100,
     }
 
 
-def _cells(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def _cells(rows: Sequence[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     return [(cell, [row for row in rows if row["cell"] == cell]) for cell in dict.fromkeys(row["cell"] for row in rows)]
 
 
-def _order(cell: str, members: Sequence[Row]) -> str:
+def _order(cell: str, members: Sequence[StudyRow]) -> str:
     ours = sorted(members, key=lambda row: float(row["ours_times"]))
     theirs = sorted({row["framework"]: row for row in members}.values(), key=lambda row: float(row["paper_times"]))
     return (

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from orchestrator.analysis.reproducibility import Grade, grade
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
-from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 
 
 def determinism(stored: StoredRun) -> Section:
     """A row for each subject, cell and seed."""
-    found = grouped(
-        stored.trials, lambda one: (one.trial.subject, f"{one.trial.cell} {one.trial.device}", one.trial.seed)
-    )
+    found = grouped(stored.trials, lambda one: (one.trial.subject, one.trial.cell.title, one.trial.seed))
     rows = [_row(*place, found[place]) for place in sorted(found, key=lambda place: natural(" ".join(map(str, place))))]
     headings = {"subject": "subject", "cell": "cell", "seed": "seed", "runs": "runs", "grade": "grade"}
     headings |= {"step": "first other loss", "layer": "first other weights"}
@@ -39,10 +37,10 @@ def determinism(stored: StoredRun) -> Section:
     )
 
 
-def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> Row:
+def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> StudyRow:
     sound = ok(trials)
     tests = [test for one in sound if (test := one.timeline.accuracy("test")) is not None]
-    row: Row = {"subject": subject, "cell": cell, "seed": seed, "runs": len(sound)}
+    row: StudyRow = {"subject": subject, "cell": cell, "seed": seed, "runs": len(sound)}
     row |= {"accuracy_test_low": min(tests, default=None), "accuracy_test_high": max(tests, default=None)}
     try:
         found = grade([one.timeline for one in sound])

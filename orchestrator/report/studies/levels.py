@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.analysis import stats
-from orchestrator.analysis.comparison import Floors
+from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.loaders import longer
-from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent
 from orchestrator.trial import Trial
 
-Place = tuple[str, str]
+GroupKey = tuple[str, str]
 Turn = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Question:
+class LevelStudy:
     """One study of this kind.
 
     level: what a trial stands for, in words. rank: levels in this order; the others are held against the first.
@@ -38,13 +38,13 @@ class Question:
     notes: tuple[str, ...]
 
 
-CLAHE = Question(
+CLAHE = LevelStudy(
     "clahe",
     "CLAHE",
     "The same networks on pictures with and without CLAHE (contrast-limited adaptive histogram equalisation).",
     level=lambda trial: "with CLAHE" if trial.dataset.clahe else "without CLAHE",
     rank=lambda trial: int(not trial.dataset.clahe),
-    rest=lambda trial: trial.network,
+    rest=lambda trial: trial.cell.network,
     is_timed=False,
     notes=(
         "The paper equalised every picture, because lighting varies, and gives no figure without; the errors that "
@@ -52,7 +52,7 @@ CLAHE = Question(
     ),
 )
 
-INPUT_SIZE = Question(
+INPUT_SIZE = LevelStudy(
     "input-size",
     "Input size",
     "The same networks on pictures of several sizes.",
@@ -63,7 +63,7 @@ INPUT_SIZE = Question(
     notes=("The paper: no input size dominates in accuracy, and 32x32 is the economical choice.", paper().errata[1]),
 )
 
-DEPTH = Question(
+DEPTH = LevelStudy(
     "depth",
     "Depth",
     "Networks of one family and several depths, on the same pictures.",
@@ -75,14 +75,14 @@ DEPTH = Question(
 )
 
 
-def levels(question: Question, stored: StoredRun, floors: Floors) -> Section:
+def levels(study: LevelStudy, stored: StoredRun, floors: NoiseFloors) -> Section:
     """A row for each subject and level, and a sentence for each level after the first."""
-    places = grouped(stored.trials, lambda one: (one.trial.subject, f"{question.rest(one.trial)} {one.trial.device}"))
+    places = grouped(stored.trials, lambda one: (one.trial.subject, f"{study.rest(one.trial)} {one.trial.device}"))
     by_level = {
-        place: grouped(sorted(members, key=lambda one: question.rank(one.trial)), lambda one: question.level(one.trial))
+        place: grouped(sorted(members, key=lambda one: study.rank(one.trial)), lambda one: study.level(one.trial))
         for place, members in sorted(places.items(), key=lambda item: natural(" ".join(item[0])))
     }
-    errors, times = _error_words(by_level), _time_words(by_level, floors) if question.is_timed else {}
+    errors, times = _error_words(by_level), _time_words(by_level, floors) if study.is_timed else {}
     rows = [_row(place, level, trials) for place, found in by_level.items() for level, trials in found.items()]
     for row in rows:
         where = ((row["subject"], row["cell"]), row["level"])
@@ -95,39 +95,37 @@ def levels(question: Question, stored: StoredRun, floors: Floors) -> Section:
         "error_test": "test error, median",
     }
     headings |= {"error_test_low": "from", "error_test_high": "to", "error_valid": "validation error"}
-    headings |= {"step_ms": "step ms", "epoch_s": "epoch s"} if question.is_timed else {}
-    headings |= {"time_words": "a step takes"} if question.is_timed else {}
-    headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if question.is_timed else {})
+    headings |= {"step_ms": "step ms", "epoch_s": "epoch s"} if study.is_timed else {}
+    headings |= {"time_words": "a step takes"} if study.is_timed else {}
+    headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if study.is_timed else {})
     about = (
-        f"{question.about} Test error: one less the accuracy after the last epoch, median and range over the runs. "
+        f"{study.about} Test error: one less the accuracy after the last epoch, median and range over the runs. "
         "Errors of two levels are set side by side seed by seed (paired t-test; all of this run are one family)."
     )
     return Section(
-        anchor=question.name,
-        title=question.title,
-        about=about + (" Times: as for builds, by pairs of runs." if question.is_timed else ""),
-        verdicts=tuple(_sentence(row, question) for row in rows if row["error_words"]),
-        tables=(StudyTable(question.name, "Error and time, level by level.", {**headings, "note": "note"}, rows),),
-        notes=(*question.notes, paper().caution, paper().errata[0], paper().errata[3], paper().errata[4]),
+        anchor=study.name,
+        title=study.title,
+        about=about + (" Times: as for builds, by pairs of runs." if study.is_timed else ""),
+        verdicts=tuple(_sentence(row, study) for row in rows if row["error_words"]),
+        tables=(StudyTable(study.name, "Error and time, level by level.", {**headings, "note": "note"}, rows),),
+        notes=(*study.notes, paper().caution, paper().errata[0], paper().errata[3], paper().errata[4]),
     )
 
 
-def _sentence(row: Row, question: Question) -> str:
+def _sentence(row: StudyRow, study: LevelStudy) -> str:
     text = f"{row['subject']} {row['cell']}, {row['level']}: {row['error_words']}"
-    return f"{text}; a step takes {row['time_words']}." if question.is_timed and row["time_words"] else f"{text}."
+    return f"{text}; a step takes {row['time_words']}." if study.is_timed and row["time_words"] else f"{text}."
 
 
-def _row(place: Place, level: str, trials: Sequence[StoredTrial]) -> Row:
+def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow:
     sound = ok(trials)
     tests = stats.repeats([error for one in sound if (error := _error(one, "test")) is not None])
     steps = [float(np.median(one.timeline.steady_steps)) for one in sound if one.timeline.steady_steps.size]
     epochs = [float(np.median(one.timeline.steady_epochs)) for one in sound if one.timeline.steady_epochs.size]
     valid = [error for one in sound if (error := _error(one, "valid")) is not None]
     asked = trials[0].trial
-    theirs = (
-        paper().result(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
-    )
-    row: Row = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
+    theirs = paper().cell(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
+    row: StudyRow = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
     row |= {"error_test": tests and tests.median, "error_test_low": tests and tests.low}
     row |= {"error_test_high": tests and tests.high, "error_valid": float(np.median(valid)) if valid else None}
     row |= {"step_ms": float(np.median(steps)) * 1000 if steps else None}
@@ -136,10 +134,10 @@ def _row(place: Place, level: str, trials: Sequence[StoredTrial]) -> Row:
     return row | {"paper_s": theirs and theirs.total_seconds / paper().epochs, "note": note_of(trials)}
 
 
-def _error_words(by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[Place, str], str]:
+def _error_words(by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[GroupKey, str], str]:
     """By place and level, how its error differs from the first level's, over the seeds that both have."""
-    found: dict[tuple[Place, str], list[float]] = {}
-    firsts: dict[tuple[Place, str], str] = {}
+    found: dict[tuple[GroupKey, str], list[float]] = {}
+    firsts: dict[tuple[GroupKey, str], str] = {}
     for place, members in by_level.items():
         first, *others = members
         for level in others:
@@ -168,10 +166,10 @@ def _difference_words(differences: Sequence[float], first: str, p: float, is_sig
 
 
 def _time_words(
-    by_level: Mapping[Place, Mapping[str, Sequence[StoredTrial]]], floors: Floors
-) -> dict[tuple[Place, str], str]:
+    by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]], floors: NoiseFloors
+) -> dict[tuple[GroupKey, str], str]:
     """By place and level, how many times as long a step takes as in the first level."""
-    ratios: dict[tuple[Place, str], stats.Ratio] = {}
+    ratios: dict[tuple[GroupKey, str], stats.Ratio] = {}
     for place, members in by_level.items():
         first, *others = members
         base = _by_turn(members[first])

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from orchestrator.analysis import stats
-from orchestrator.analysis.comparison import Floors
+from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
-from orchestrator.report.studies.section import Row, Section, StudyTable, grouped, note_of, ok
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 
-Place = tuple[str, str]
+GroupKey = tuple[str, str]
 
 
-def loader_workers(stored: StoredRun, floors: Floors) -> Section:
+def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
     """A row for each subject, cell and number of workers; the fewest workers are what the others are held against."""
     native = [one for one in stored.trials if one.trial.measure.feed == "native"]
-    places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.network} {one.trial.device}"))
+    places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.cell.network} {one.trial.device}"))
     levels = {
         place: dict(sorted(grouped(trials, lambda one: one.trial.measure.loader_workers).items()))
         for place, trials in places.items()
@@ -88,12 +88,12 @@ def _ratios(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, stats.Rati
 
 
 def _row(
-    place: Place, workers: int, trials: Sequence[StoredTrial], ratio: stats.Ratio | None, words: str | None
-) -> Row:
+    place: GroupKey, workers: int, trials: Sequence[StoredTrial], ratio: stats.Ratio | None, words: str | None
+) -> StudyRow:
     sound = ok(trials)
     seconds = paper().loader_workers_s_per_epoch
     theirs = seconds.get(str(workers)) if place[0].startswith("pytorch:") else None
-    row: Row = {"subject": place[0], "cell": place[1], "workers": workers, "runs": len(sound)}
+    row: StudyRow = {"subject": place[0], "cell": place[1], "workers": workers, "runs": len(sound)}
     row |= {
         "step_ms": _median(
             [np.median(one.timeline.steady_steps) * 1000 for one in sound if one.timeline.steady_steps.size]

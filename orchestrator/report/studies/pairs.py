@@ -1,16 +1,16 @@
 """What each setting bought: pairs of builds in one run, judged as one family, beside the paper's tuning table."""
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import Floors
+from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import paper
-from orchestrator.report.studies.section import Row, Section, StudyTable
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 
 TUNED_CELL = "IDSIA@48"
 """Where the paper's tuning was timed."""
 
 
-def pairs_section(stored: StoredRun, floors: Floors) -> Section | None:
+def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
     """All pairs that the spec names; None if it names none."""
     if not stored.facts.pairs:
         return None
@@ -33,14 +33,14 @@ def pairs_section(stored: StoredRun, floors: Floors) -> Section | None:
     )
 
 
-def _with_paper(row: Row) -> Row:
+def _with_paper(row: StudyRow) -> StudyRow:
     known = paper().tuning_of((row["baseline"], row["candidate"]))
     if known is None or row["cell"] != f"{TUNED_CELL} {known.device}":
         return {**row, "paper": None, "paper_ratio": None}
     return {**row, "paper": known.words, "paper_ratio": known.ratio}
 
 
-def _verdicts(rows: list[Row]) -> tuple[str, ...]:
+def _verdicts(rows: list[StudyRow]) -> tuple[str, ...]:
     """A sentence for each of the paper's settings: what it did here."""
     said = []
     for one in paper().tuning:

@@ -1,4 +1,4 @@
-"""What an answer is made of: sentences and tables, which page, console, CSV and JSON show each in its way."""
+"""An answer as sentences and tables, independent of the output format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from orchestrator.records.stored import StoredTrial
 from orchestrator.report.text import figures3, percent
 
-Row = dict[str, Any]
+StudyRow = dict[str, Any]
 Key = TypeVar("Key")
 
 
@@ -21,7 +21,7 @@ class StudyTable:
     name: str
     caption: str
     headings: Mapping[str, str]
-    rows: Sequence[Row]
+    rows: Sequence[StudyRow]
 
     def __post_init__(self) -> None:
         """Raises ValueError if two keys have one heading: one would take the other's column."""
@@ -40,7 +40,7 @@ class StudyTable:
         return [{heading: cell_text(key, row.get(key)) for key, heading in self.shown.items()} for row in self.rows]
 
     @property
-    def numbers(self) -> frozenset[str]:
+    def numeric_headings(self) -> frozenset[str]:
         """The headings above numbers."""
         return frozenset(
             heading
@@ -51,7 +51,7 @@ class StudyTable:
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer. anchor: its name in links; about: what was done; verdicts: the answer in words;
+    """One study and its answer. anchor: its name in links; about: what was done; verdicts: the answer in words;
     notes: what the study of 2020 found, and what to hold against the comparison."""
 
     anchor: str

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from orchestrator import data
-from orchestrator.data.cache import ArrayFacts, Manifest, Prepared, Recipe
+from orchestrator.data.cache import ArrayFacts, Manifest, Preparation, Prepared
 from orchestrator.errors import DataError
 from orchestrator.trial import Dataset
 
@@ -16,8 +18,8 @@ def prepared(tmp_path):
         tracks = np.repeat(tracks, frames)[: sum(tracks_per_class) * frames - drop].astype(np.int64)
         np.save(tmp_path / "train_track.npy", tracks)
         np.save(tmp_path / "train_y.npy", tracks // 100_000)
-        shapes = {"train_y.npy": (len(tracks),), "test_y.npy": (7,)}
-        recipe = Recipe(dataset="gtsrb", source_sha256="", size=32, clahe=True, steps={}, version=1, opencv="")
+        shapes = {"train_y.npy": (len(tracks),), "test_y.npy": (7,), "train_track.npy": (len(tracks),)}
+        recipe = Preparation(dataset="gtsrb", source_sha256="", size=32, clahe=True, steps={}, version=1, opencv="")
         arrays = {name: ArrayFacts(sha256="", size_bytes=0, shape=shape) for name, shape in shapes.items()}
         manifest = Manifest(recipe=recipe, recognised="unknown", source_sha256s={}, numpy="", arrays=arrays)
         return Prepared(tmp_path, manifest, is_new=False)
@@ -84,6 +86,28 @@ def test_paper_split_is_the_same_for_ever(prepared):
 def test_split_without_a_validation_set_is_refused(prepared, kind, tracks, frames):
     with pytest.raises(DataError, match=f"'{kind}' of .* leaves .* and 0 to validate"):
         data.split(prepared(tracks, frames), Dataset(split=kind))
+
+
+@pytest.fixture
+def trackless(prepared):
+    """A data set that knows of no tracks, so that its preparation wrote none."""
+    entry = prepared([3, 3])
+    (entry.path / "train_track.npy").unlink()
+    arrays = {name: facts for name, facts in entry.manifest.arrays.items() if name != "train_track.npy"}
+    return replace(entry, manifest=entry.manifest.model_copy(update={"arrays": arrays}))
+
+
+def test_pictures_without_tracks_are_split_at_random(trackless):
+    split = data.split(trackless, Dataset())
+    assert (len(split.train), len(split.valid)) == (144, 36)
+    assert "signs" not in split.note
+
+
+def test_pictures_without_tracks_cannot_be_split_by_track(trackless):
+    with pytest.raises(
+        DataError, match=r"dataset\.split is 'by-track', and the pictures of 'gtsrb' .* set it to 'paper'"
+    ):
+        data.split(trackless, Dataset(split="by-track"))
 
 
 def test_facts_count_what_a_trial_reads(official):

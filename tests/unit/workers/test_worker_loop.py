@@ -8,7 +8,7 @@ import pytest
 
 from workers import loop
 from workers.batches import Batches
-from workers.protocol import NotFinite
+from workers.protocol import Measure, NotFinite
 
 CUT, PLACE, STEP, SYNC, PREDICT = 0.001, 0.002, 0.010, 0.004, 0.050
 
@@ -58,8 +58,10 @@ class World(object):
         return numpy.array([[2.0, 0.0]] * len(batch), numpy.float32)
 
     def train(self, **changes):
-        recipe = loop.Recipe(0, 1, "step", "host", 0, 0.0, "end")._replace(**changes)
-        loop.train(self, self.batches, self.batches, recipe, self.emit, self.clock)
+        measure = Measure("step", "host", 0, 0, 0.0, "end", "none")
+        measure = measure._replace(**{name: changes.pop(name) for name in measure._fields if name in changes})
+        asked = loop.Asked(0, 1, measure)._replace(**changes)
+        loop.train(self, self.batches, self.batches, asked, self.emit, self.clock)
         return self.events("epoch")[0]
 
 

@@ -2,6 +2,9 @@
 
 import ctypes
 
+import numpy
+import pytest
+
 from workers import native
 
 
@@ -18,6 +21,7 @@ def test_nothing_is_said_of_libraries_that_are_not_loaded(monkeypatch):
         "openmp_binding": None,
         "allocator": "libc",
         "mkl_cpu_type": None,
+        "blas_threads": None,
     }
 
 
@@ -38,6 +42,28 @@ def test_two_openmp_libraries_are_both_named(monkeypatch):
     assert said["openmp_library"] == "libgomp.so.1, libiomp5.so"
     assert said["openmp_threads"] == "2, 4"
     assert said["openmp_binding"] == "false, intel"
+
+
+def test_numpy_computes_with_one_thread_within_one_blas_thread():
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    libraries = native._openblas(native.loaded())
+    if not libraries:
+        pytest.skip("this numpy has no OpenBLAS")
+
+    def threads():
+        return {library("get_num_threads")() for library in libraries}
+
+    (before,) = threads()
+    for library in libraries:
+        library("set_num_threads")(2)
+    try:
+        with native.one_blas_thread():
+            within = threads()
+        after = threads()
+    finally:
+        for library in libraries:
+            library("set_num_threads")(before)
+    assert (within, after) == ({1}, {2})
 
 
 def test_a_preloaded_allocator_is_named_by_its_kind(monkeypatch):

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from workers import models
-from workers.net import Builder, Net, Op
+from workers.net import Net, NetBuilder, Op
 
 
 def test_idsia_at_48_has_the_weights_and_multiply_adds_of_the_paper():
@@ -55,7 +55,7 @@ def test_a_model_that_cannot_be_says_why(name, size, params, sentence):
 
 
 def small(**conv):
-    net = Builder((3, 9, 7))
+    net = NetBuilder((3, 9, 7))
     net.dense(net.flatten(net.maxpool(net.conv(net.input, 4, 3, **conv), 2, 2)), 5)
     return net.net()
 
@@ -69,7 +69,7 @@ def test_rows_that_do_not_fill_a_window_are_left_out():
 
 
 def test_a_strided_convolution_counts_its_output_pixels_only():
-    net = Builder((3, 9, 7))
+    net = NetBuilder((3, 9, 7))
     net.conv(net.input, 4, 3, stride=2, padding=1)
     assert net.net().multiply_adds == 3 * 9 * 4 * 5 * 4
 
@@ -85,7 +85,7 @@ def test_weights_are_named_and_shaped_in_op_order():
 
 
 def test_running_averages_are_weights_that_do_not_count():
-    net = Builder((3, 4, 4))
+    net = NetBuilder((3, 4, 4))
     net.batchnorm(net.input)
     assert (net.net().weight_count, len(net.net().weights)) == (6, 4)
 
@@ -102,7 +102,7 @@ def test_first_weights_have_the_spread_of_he():
 
 
 def test_batch_normalisation_starts_as_the_identity():
-    net = Builder((3, 4, 4))
+    net = NetBuilder((3, 4, 4))
     net.batchnorm(net.input)
     assert [float(value[0]) for value in net.net().start(0).values()] == [1, 0, 0, 1]
 
@@ -145,14 +145,14 @@ def test_a_list_of_ops_that_is_no_network_says_which_op(ops, sentence):
 
 
 def test_a_sum_of_two_shapes_names_both():
-    net = Builder((3, 4, 4))
+    net = NetBuilder((3, 4, 4))
     net.add(net.input, net.conv(net.input, 3, 3))
     with pytest.raises(ValueError, match=r"add1 \(add\): its inputs have the shapes \(3, 4, 4\) and \(3, 2, 2\)"):
         net.net()
 
 
 def tiny():
-    net = Builder((3, 4, 4))
+    net = NetBuilder((3, 4, 4))
     net.dense(net.globalpool(net.conv(net.input, 2, 3)), 5)
     return net.net()
 

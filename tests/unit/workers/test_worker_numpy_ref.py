@@ -1,26 +1,27 @@
-"""The oracle: hand-worked numbers for each op, and its witness."""
+"""The oracle: hand-worked numbers for each op, and its reference_check."""
 
 import numpy
 import pytest
 
-from workers import models, witness
+from workers import models, reference_check
+from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter, softmax_cross_entropy
-from workers.net import Builder
-from workers.protocol import BadJob, Unsupported
+from workers.net import NetBuilder
+from workers.protocol import BadJob, Training, Unsupported
 
-OPTIONS = {"learning_rate": 0.5, "momentum": 0.9, "batch_size": 1, "threads": 1, "seed": 0}
+SETTINGS = Settings(Training("sgd", "he_normal", 0.5, 0.9, batch_size=1, epochs=1), threads=1, seed=0)
 RAMP = numpy.arange(9, dtype=numpy.float32).reshape(1, 1, 3, 3)
 
 
 def logits(write, weights=(), x=RAMP):
     """What a network of one channel gives for `x`; weights: name -> list, the others as they start."""
-    builder = Builder(x.shape[1:])
+    builder = NetBuilder(x.shape[1:])
     write(builder)
     net = builder.net()
     start = net.start(0)
     for name, value in dict(weights).items():
         start[name] = numpy.array(value, numpy.float32).reshape(start[name].shape)
-    adapter = Adapter(net, start, "cpu", OPTIONS)
+    adapter = Adapter(net, start, "cpu", SETTINGS, {})
     return adapter.predict(adapter.place(x, numpy.zeros(len(x), int))).ravel().tolist()
 
 
@@ -63,9 +64,9 @@ def test_dropout_does_nothing_at_inference():
 
 
 def test_dropout_keeps_the_expected_value_in_training():
-    builder = Builder((1, 100, 100))
+    builder = NetBuilder((1, 100, 100))
     builder.flatten(builder.dropout(builder.input, 0.25))
-    adapter = Adapter(builder.net(), {}, "cpu", OPTIONS)
+    adapter = Adapter(builder.net(), {}, "cpu", SETTINGS, {})
     kept = adapter._forward(numpy.ones((1, 1, 100, 100)), training=True)
     assert set(numpy.unique(kept)) == {0, 1 / 0.75}
     assert abs(kept.mean() - 1) < 0.03  # 10,000 draws: five standard errors
@@ -78,9 +79,9 @@ def test_cross_entropy_of_equal_logits_is_the_logarithm_of_their_number():
 
 
 def test_two_updates_of_sgd_with_momentum():
-    builder = Builder((1, 1, 1))
+    builder = NetBuilder((1, 1, 1))
     builder.dense(builder.flatten(builder.input), 2, bias=False)
-    adapter = Adapter(builder.net(), {"dense1.weight": numpy.zeros((2, 1), numpy.float32)}, "cpu", OPTIONS)
+    adapter = Adapter(builder.net(), {"dense1.weight": numpy.zeros((2, 1), numpy.float32)}, "cpu", SETTINGS, {})
     batch = adapter.place(numpy.ones((1, 1, 1, 1), numpy.float32), numpy.array([0]))
     adapter.step(batch)
     # Probabilities 1/2: gradient (-1/2, 1/2), rate 0.5.
@@ -92,10 +93,10 @@ def test_two_updates_of_sgd_with_momentum():
 
 
 def test_running_averages_keep_nine_tenths_and_take_the_unbiased_variance():
-    builder = Builder((1, 3, 3))
+    builder = NetBuilder((1, 3, 3))
     builder.flatten(builder.batchnorm(builder.input))
     net = builder.net()
-    adapter = Adapter(net, net.start(0), "cpu", OPTIONS)
+    adapter = Adapter(net, net.start(0), "cpu", SETTINGS, {})
     adapter.step(adapter.place(RAMP, numpy.array([0])))
     weights = adapter.weights()
     assert weights["batchnorm1.mean"][0] == pytest.approx(0.4)  # mean of 0..8 is 4
@@ -104,7 +105,7 @@ def test_running_averages_keep_nine_tenths_and_take_the_unbiased_variance():
 
 def every_op():
     """A network with every op that two computations can agree on, odd maps, lopsided padding, overlapping pools."""
-    net = Builder((3, 11, 9))
+    net = NetBuilder((3, 11, 9))
     x = net.relu(net.batchnorm(net.conv(net.input, 5, 3, 2, (0, 1, 2, 1), bias=False)))
     side = net.conv(x, 5, 1)
     x = net.add(net.batchnorm(net.conv(x, 5, 3, 1, 1)), side)
@@ -118,8 +119,8 @@ def every_op():
 def test_the_witness_agrees_with_the_oracle(net):
     rng = numpy.random.RandomState(1)
     x = rng.standard_normal((3,) + net.shapes["input"])
-    figures = witness.compare(net, net.start(2), x, rng.randint(0, 6, 3))
-    assert {name: value for name, value in figures.items() if value > witness.BOUNDS[name]} == {}
+    figures = reference_check.compare(net, net.start(2), x, rng.randint(0, 6, 3))
+    assert {name: value for name, value in figures.items() if value > reference_check.BOUNDS[name]} == {}
 
 
 class WrongPoolGradient(Adapter):
@@ -146,8 +147,9 @@ class Nesterov(Adapter):
 
     def step(self, batch):
         loss = Adapter.step(self, batch)
-        for name, velocity in self._velocity.items():
-            self._weights[name] -= self._rate * self._momentum * velocity
+        rule = self._optimiser
+        for name, velocity in rule._velocity.items():
+            self._weights[name] -= rule._rate * rule._momentum * velocity
         return loss
 
 
@@ -161,28 +163,28 @@ class ShiftedPadding(Adapter):
 @pytest.mark.parametrize(
     ("wrong", "figure"),
     [
-        (WrongPoolGradient, "witness_gradients"),
-        (KeepsMore, "witness_averages"),
-        (Nesterov, "witness_weights"),
-        (ShiftedPadding, "witness_logits"),
-        (ShiftedPadding, "witness_loss"),
+        (WrongPoolGradient, "reference_gradients"),
+        (KeepsMore, "reference_averages"),
+        (Nesterov, "reference_weights"),
+        (ShiftedPadding, "reference_logits"),
+        (ShiftedPadding, "reference_loss"),
     ],
 )
-def test_the_witness_catches_a_wrong_oracle(monkeypatch, wrong, figure):
-    monkeypatch.setattr(witness, "Oracle", wrong)
+def test_the_reference_check_catches_a_wrong_oracle(monkeypatch, wrong, figure):
+    monkeypatch.setattr(reference_check, "Oracle", wrong)
     net = every_op()
     rng = numpy.random.RandomState(1)
     x = rng.standard_normal((3,) + net.shapes["input"])
-    assert witness.compare(net, net.start(2), x, rng.randint(0, 6, 3))[figure] > witness.BOUNDS[figure]
+    assert reference_check.compare(net, net.start(2), x, rng.randint(0, 6, 3))[figure] > reference_check.BOUNDS[figure]
 
 
 def test_the_oracle_has_no_gpu():
     net = models.build("resnet", 6, 8, depth=8)
     with pytest.raises(Unsupported, match="device"):
-        Adapter(net, net.start(0), "gpu", OPTIONS)
+        Adapter(net, net.start(0), "gpu", SETTINGS, {})
 
 
 def test_an_unknown_option_is_a_bad_job():
     net = models.build("resnet", 6, 8, depth=8)
     with pytest.raises(BadJob, match=r"options\.tf32 is not known"):
-        Adapter(net, net.start(0), "cpu", dict(OPTIONS, tf32=True))
+        Adapter(net, net.start(0), "cpu", SETTINGS, {"tf32": True})

@@ -1,13 +1,13 @@
 """The probe: one training step, told of, or why there is none."""
 
-import json
 import signal
 
 import numpy
 import pytest
 
-from tests.unit.workers.test_worker_process import JOB, read
-from workers import probe, protocol
+from tests.fake_job import job_json
+from tests.unit.workers.test_worker_process import read
+from workers import protocol, run
 from workers.frameworks.numpy_ref import adapter as numpy_ref
 
 
@@ -20,8 +20,8 @@ def _signals():
 
 def start(folder, **changes):
     """(exit code, events) of a probe."""
-    (folder / "job.json").write_text(json.dumps(dict(JOB, kind="probe", **changes)))
-    code = probe.main([str(folder)])
+    (folder / "job.json").write_text(job_json(kind="probe", **changes))
+    code = run.main([str(folder)])
     return code, read(folder)
 
 
@@ -60,5 +60,5 @@ def test_labels_are_of_the_networks_classes(tmp_path, monkeypatch):
 
 
 def test_without_a_job_folder_it_says_how_it_is_called(capsys):
-    assert probe.main([]) == protocol.BAD_JOB
-    assert "usage: python -m workers.probe JOB_FOLDER" in capsys.readouterr().err
+    assert run.main([]) == protocol.BAD_JOB
+    assert "usage: python -m workers.run JOB_FOLDER" in capsys.readouterr().err

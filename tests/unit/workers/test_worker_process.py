@@ -9,35 +9,10 @@ import sys
 import numpy
 import pytest
 
-from workers import frameworks, freeze, protocol, run, selfcheck
+from tests.fake_job import job_json
+from workers import frameworks, freeze, protocol, run
 from workers.batches import Batches
 from workers.frameworks.numpy_ref import adapter as numpy_ref
-
-JOB = {
-    "v": 1,
-    "kind": "train",
-    "framework": "numpy_ref",
-    "device": "cpu",
-    "model": "resnet",
-    "model_params": {"depth": 8},
-    "input_size": 8,
-    "classes": 5,
-    "seed": 0,
-    "learning_rate": 0.01,
-    "momentum": 0.9,
-    "batch_size": 8,
-    "epochs": 2,
-    "sync": "step",
-    "feed": "host",
-    "warmup_steps": 1,
-    "warmup_seconds": 0.0,
-    "evaluate": "epoch",
-    "threads": 1,
-    "options": {},
-    "expects": {},
-    "loader_workers": 0,
-    "fingerprint": "none",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +41,7 @@ def start(tmp_path_factory, data):
         folder = tmp_path_factory.mktemp("job")
         numpy.save(str(folder / "train.npy"), numpy.arange(30))
         numpy.save(str(folder / "valid.npy"), numpy.arange(30, 40))
-        (folder / "job.json").write_text(json.dumps(dict(JOB, **changes)))
+        (folder / "job.json").write_text(job_json(**changes))
         code = run.main([str(folder), data])
         return code, read(folder), folder
 
@@ -136,9 +111,13 @@ def test_one_seed_leaves_one_set_of_fingerprints(start):
     ("changes", "code", "reason"),
     [
         ({"feed": "native"}, 66, "feed: numpy has no loader of its own"),
-        ({"v": 2}, 64, "version 2"),
+        ({"v": 1}, 64, "version 1"),
+        ({"kind": "dance"}, 64, "kind is 'dance'; known: "),
+        ({"payload": {}}, 64, "payload lacks training, measure"),
+        ({"optimiser": "adam"}, 66, "optimiser: this adapter has no 'adam'; it has sgd"),
+        ({"initialiser": "zeros"}, 64, "there is no initialiser 'zeros'; known: he_normal"),
         ({"framework": "theano"}, 64, "framework is 'theano'; known: "),
-        ({"model_params": {"depth": 9}}, 64, "6n"),
+        ({"params": {"depth": 9}}, 64, "6n"),
         ({"batch_size": 64}, 64, "one batch takes 64"),
         ({"options": {"speed": 11}}, 64, "options.speed is not known"),
         ({"device": "gpu"}, 66, "CPU only"),
@@ -180,7 +159,7 @@ def test_a_framework_that_does_not_import_is_65(start, monkeypatch):
 
 
 def test_a_field_that_is_missing_is_named(tmp_path, data):
-    (tmp_path / "job.json").write_text(json.dumps({"v": 1}))
+    (tmp_path / "job.json").write_text(json.dumps({"v": protocol.VERSION}))
     assert run.main([str(tmp_path), data]) == 64
     assert "lacks kind, framework" in read(tmp_path)[-1]["reason"]
 
@@ -216,12 +195,12 @@ def test_a_process_of_a_loader_ends_at_sigterm_without_python(start, monkeypatch
 
 
 def test_wrong_arguments_are_a_bad_job():
-    assert (run.main([]), selfcheck.main([])) == (64, 64)
+    assert (run.main([]), run.main(["a", "b", "c"])) == (64, 64)
 
 
 def test_a_selfcheck_of_the_oracle_passes_and_leaves_its_reference(tmp_path):
-    (tmp_path / "job.json").write_text(json.dumps(dict(JOB, kind="selfcheck")))
-    assert selfcheck.main([str(tmp_path)]) == 0
+    (tmp_path / "job.json").write_text(job_json(kind="selfcheck"))
+    assert run.main([str(tmp_path)]) == 0
     kinds = [event["kind"] for event in read(tmp_path)]
     assert kinds == ["hello", "built", "check", "done"]
     assert read(tmp_path)[2]["passed"] is True
@@ -229,9 +208,9 @@ def test_a_selfcheck_of_the_oracle_passes_and_leaves_its_reference(tmp_path):
 
 
 def test_a_selfcheck_that_fails_is_a_result(tmp_path, monkeypatch):
-    (tmp_path / "job.json").write_text(json.dumps(dict(JOB, kind="selfcheck")))
+    (tmp_path / "job.json").write_text(job_json(kind="selfcheck"))
     monkeypatch.setattr(Batches, "shuffled", lambda self, seed, epoch: self.in_order()[:-1])
-    assert selfcheck.main([str(tmp_path)]) == 0
+    assert run.main([str(tmp_path)]) == 0
     assert read(tmp_path)[2]["passed"] is False
 
 
@@ -247,7 +226,7 @@ def test_an_event_is_one_line_of_json_with_its_number(tmp_path):
     emitter.emit("epoch", loss=[1.0, float("nan"), numpy.float32(2)], best=float("inf"))
     emitter.close()
     assert read(tmp_path) == [
-        {"v": 1, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
+        {"v": 2, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
     ]
 
 

@@ -5,17 +5,18 @@ import functools
 import numpy
 import pytest
 
-from workers import models, selfcheck
+from workers import models
 from workers.batches import Batches
 from workers.frameworks.numpy_ref.adapter import Adapter
-from workers.net import Builder
+from workers.jobs import selfcheck
+from workers.net import NetBuilder
 from workers.protocol import BadJob
 
 SIZE, CLASSES = 12, 7
 
 
 def small():
-    net = Builder((3, SIZE, SIZE))
+    net = NetBuilder((3, SIZE, SIZE))
     x = net.relu(net.batchnorm(net.conv(net.input, 6, 3, 2, 1, bias=False)))
     x = net.maxpool(net.relu(net.conv(x, 8, 3)))
     net.dense(net.flatten(x), CLASSES)
@@ -23,6 +24,7 @@ def small():
 
 
 NET = small()
+RULE = selfcheck.Rule()
 PICTURES, LABELS = selfcheck.lopsided(SIZE, CLASSES, 650)
 
 
@@ -65,7 +67,7 @@ class SwappedChannels(Rounded):
 
 class Decayed(Rounded):
     def step(self, batch):
-        self._rate *= 0.98
+        self._optimiser._rate *= 0.98
         return Rounded.step(self, batch)
 
 
@@ -75,7 +77,7 @@ class DecayedByEpoch(Rounded):
     def step(self, batch):
         self.steps += 1
         if self.steps == 11:
-            self._rate *= 0.9
+            self._optimiser._rate *= 0.9
         return Rounded.step(self, batch)
 
 
@@ -118,16 +120,17 @@ class Longer(Batches):
 
 @functools.lru_cache(maxsize=None)
 def oracle():
-    return {name: selfcheck.trace_oracle(NET, regime, PICTURES, LABELS) for name, regime in selfcheck.REGIMES.items()}
+    regimes = selfcheck.REGIMES.items()
+    return {name: selfcheck.trace_oracle(NET, RULE, regime, PICTURES, LABELS) for name, regime in regimes}
 
 
 def figures(adapter_class, make_batches=Batches):
-    build = selfcheck.build_with(adapter_class, NET, "cpu", {"threads": 1})
+    build = selfcheck.build_with(adapter_class, NET, "cpu", RULE)
     seen = {
         name: selfcheck.trace_adapter(build, regime, PICTURES, LABELS, make_batches)
         for name, regime in selfcheck.REGIMES.items()
     }
-    return selfcheck.compare(NET, seen, oracle())
+    return selfcheck.compare(NET, RULE, seen, oracle())
 
 
 def broken(adapter_class, make_batches=Batches):
@@ -188,14 +191,14 @@ def test_pictures_are_not_their_own_transpose_nor_is_red_blue():
 def test_a_reference_is_read_back_as_it_was(tmp_path):
     path = str(tmp_path / "reference.npz")
     selfcheck.save_reference(path, oracle())
-    zeros = selfcheck.compare(NET, selfcheck.load_reference(path, NET), oracle())
+    zeros = selfcheck.compare(NET, RULE, selfcheck.load_reference(path, NET), oracle())
     assert set(zeros.values()) == {0.0}
 
 
 def test_a_reference_of_another_network_is_refused(tmp_path):
     path = str(tmp_path / "reference.npz")
     selfcheck.save_reference(path, oracle())
-    deeper = Builder((3, SIZE, SIZE))
+    deeper = NetBuilder((3, SIZE, SIZE))
     deeper.dense(deeper.flatten(deeper.conv(deeper.conv(deeper.conv(deeper.input, 2, 3), 2, 3), 2, 3)), CLASSES)
     with pytest.raises(BadJob, match="does not hold the oracle's traces of this network"):
         selfcheck.load_reference(path, deeper.net())

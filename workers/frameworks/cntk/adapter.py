@@ -8,7 +8,7 @@ import numpy
 from cntk import cntk_py
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.frameworks.cntk.lowering import Graph
 from workers.protocol import NoFramework, Unsupported
 
@@ -18,29 +18,36 @@ VERSION = cntk.__version__
 _MKL = ctypes.CDLL("libmklml_intel.so")
 
 
+def _sgd(weights, training):
+    return cntk.momentum_sgd(
+        weights,
+        cntk.learning_parameter_schedule(training.learning_rate),
+        cntk.momentum_schedule(training.momentum),
+        unit_gain=False,  # else CNTK scales the gradient by 1 - momentum
+        use_mean_gradient=True,
+    )
+
+
+OPTIMISERS = {"sgd": _sgd}
+
+
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own option: deterministic, False or True (for the life of the process)."""
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         own = own_options(options, deterministic=(False, True))
         self._device = _default_device(device)
-        cntk_py.set_max_num_cputhreads(options["threads"])
-        cntk_py.set_fixed_random_seed(options["seed"])
+        cntk_py.set_max_num_cputhreads(settings.threads)
+        cntk_py.set_fixed_random_seed(settings.seed)
         if own["deterministic"]:
             cntk_py.force_deterministic_algorithms()
         if cntk_py.should_force_deterministic_algorithms() != own["deterministic"]:
             raise NoFramework(f"CNTK does not obey deterministic = {own['deterministic']} in this process.")
-        self._graph = Graph(net, weights, options["batch_size"], self._device)
+        self._graph = Graph(net, weights, settings.training.batch_size, self._device)
         self._logits = self._graph.logits
         self._labels = cntk.input_variable(net.shapes[net.output])
         self._one_hot = numpy.eye(net.shapes[net.output][0], dtype=numpy.float32)
-        learner = cntk.momentum_sgd(
-            self._logits.parameters,
-            cntk.learning_parameter_schedule(options["learning_rate"]),
-            cntk.momentum_schedule(options["momentum"]),
-            unit_gain=False,  # else CNTK scales the gradient by 1 - momentum
-            use_mean_gradient=True,
-        )
+        learner = own_optimiser(settings.training, OPTIMISERS)(self._logits.parameters, settings.training)
         loss = cntk.cross_entropy_with_softmax(self._logits, self._labels)
         self._trainer = cntk.Trainer(self._logits, (loss, None), [learner])
 

@@ -11,12 +11,15 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.protocol import Unsupported
 
 VERSION = mxnet.__version__
 
 _GLUON_NAMES = {"mean": "running_mean", "var": "running_var"}
+
+OPTIMISERS = {"sgd": lambda training: ("sgd", {"learning_rate": training.learning_rate, "momentum": training.momentum})}
+"""name -> Training -> the name and the arguments of Gluon's optimiser."""
 
 
 class Adapter(object):
@@ -25,11 +28,11 @@ class Adapter(object):
     `threads` is not obeyed: how many there are is settled when MXNet is imported (see describe).
     """
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         own_options(options)
         if device == "gpu" and not mxnet.context.num_gpus():
             raise Unsupported("device", "MXNet sees no GPU, or was built without CUDA")
-        mxnet.random.seed(options["seed"])
+        mxnet.random.seed(settings.seed)
         self._context = mxnet.gpu(0) if device == "gpu" else mxnet.cpu(0)
         self._network = Network(net)
         self._network.initialize(mxnet.init.Zero(), ctx=self._context)
@@ -42,8 +45,7 @@ class Adapter(object):
         self._loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self._trainer = gluon.Trainer(
             self._network.collect_params(),
-            "sgd",
-            {"learning_rate": options["learning_rate"], "momentum": options["momentum"]},
+            *own_optimiser(settings.training, OPTIMISERS)(settings.training),
             kvstore=None,
         )
 

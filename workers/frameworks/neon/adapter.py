@@ -14,7 +14,7 @@ from neon.optimizers import GradientDescentMomentum
 from neon.transforms import CrossEntropyMulti
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.frameworks.neon.lowering import Lowering
 from workers.protocol import NoFramework, Unsupported
 
@@ -30,6 +30,9 @@ class Placed(NamedTuple):
     count: int
 
 
+OPTIMISERS = {"sgd": lambda training: GradientDescentMomentum(training.learning_rate, training.momentum)}
+
+
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own option: backend, 'cpu', 'mkl' or 'gpu'.
 
@@ -37,13 +40,13 @@ class Adapter(object):
     How many threads there are is said by variables before Neon is imported; Neon has no call for it.
     """
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         own = own_options(options, backend=("cpu", "mkl", "gpu"))
         self._is_gpu = own["backend"] == "gpu"
         if self._is_gpu != (device == "gpu"):
             raise Unsupported("device", f"Neon's {own['backend']} backend is not for a {device}")
-        self._size = options["batch_size"]
-        self._backend = _start(own["backend"], self._size, options["seed"])
+        self._size = settings.training.batch_size
+        self._backend = _start(own["backend"], self._size, settings.seed)
         self._features = int(numpy.prod(net.shapes[net.ops[0].name]))
         self._classes = int(numpy.prod(net.shapes[net.output]))
         self._lowering = Lowering(net, self._backend)
@@ -62,7 +65,7 @@ class Adapter(object):
                 layer.outputs.fill(0)
         self._lowering.set(weights)
         self._trained = self._model.layers_to_optimize
-        self._optimiser = GradientDescentMomentum(options["learning_rate"], options["momentum"])
+        self._optimiser = own_optimiser(settings.training, OPTIMISERS)(settings.training)
 
     def place(self, x, y):
         """Tensors with the batch axis last, as Neon wants them."""

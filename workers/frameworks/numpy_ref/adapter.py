@@ -1,13 +1,14 @@
 """The oracle that every other adapter is compared with: plain numpy, float64 inside.
 
-How it is itself checked: workers/witness.py computes the same values from the definitions, in another way.
+How it is itself checked: workers/reference_check.py computes the same values from the definitions, in another way.
 """
 
 import numpy
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.frameworks.numpy_ref.layers import LAYERS
+from workers.frameworks.numpy_ref.optimisers import OPTIMISERS
 from workers.protocol import Unsupported
 
 VERSION = numpy.__version__
@@ -18,15 +19,15 @@ class Adapter(object):
 
     dtype = numpy.float64
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         own_options(options)
         if device != "cpu":
             raise Unsupported("device", f"numpy computes on the CPU only, not on {device!r}")
         self._net = net
-        self._rate, self._momentum = options["learning_rate"], options["momentum"]
         self._weights = {name: numpy.array(value, self.dtype) for name, value in weights.items()}
-        self._velocity = {w.name: numpy.zeros(w.shape, self.dtype) for w in net.weights if w.is_trainable}
-        rng = numpy.random.RandomState(options["seed"])
+        trained = {w.name: self._weights[w.name] for w in net.weights if w.is_trainable}
+        self._optimiser = own_optimiser(settings.training, OPTIMISERS)(settings.training, trained)
+        rng = numpy.random.RandomState(settings.seed)
         self._layers = {op.name: LAYERS[op.kind](op, self._weights, rng) for op in net.ops[1:]}
 
     def place(self, x, y):
@@ -40,10 +41,7 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it."""
         loss, gradients = self.gradients(batch)
-        for name, velocity in self._velocity.items():
-            velocity *= self._momentum
-            velocity += gradients[name]
-            self._weights[name] -= self._rate * velocity
+        self._optimiser.update(gradients)
         return loss
 
     def gradients(self, batch):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.protocol import Unsupported
 
 VERSION = str(torch.__version__)
@@ -28,6 +28,10 @@ _TORCH_NAMES = {
     "var": "running_var",
 }
 
+OPTIMISERS = {
+    "sgd": lambda weights, training: torch.optim.SGD(weights, lr=training.learning_rate, momentum=training.momentum),
+}
+
 
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own options, of later releases than 1.3:
@@ -39,15 +43,15 @@ class Adapter(object):
     tf32:          False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         layouts, switch = ("contiguous", "channels_last"), (False, True)
         own = own_options(options, memory_format=layouts, compile=switch, deterministic=switch, tf32=switch)
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         _set_deterministic(own["deterministic"])
         _allow_tf32(own["tf32"])
-        torch.set_num_threads(options["threads"])
-        torch.manual_seed(options["seed"])
+        torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
         self._net = net
         self._device = torch.device("cuda" if device == "gpu" else "cpu")
         self._layout = {}
@@ -66,8 +70,8 @@ class Adapter(object):
         # fullgraph: what it cannot compile is an error, not a part left eager in silence.
         self._forward = torch.compile(self._network, fullgraph=True) if own["compile"] else self._network
         self._loss = nn.CrossEntropyLoss()
-        rate, momentum = options["learning_rate"], options["momentum"]
-        self._optimiser = torch.optim.SGD(self._network.parameters(), lr=rate, momentum=momentum)
+        make = own_optimiser(settings.training, OPTIMISERS)
+        self._optimiser = make(self._network.parameters(), settings.training)
         self._network.train()
 
     def place(self, x, y):

@@ -12,11 +12,20 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled  # obeys the variable of 2.7, too
 
 from workers import native
-from workers.frameworks import own_options
+from workers.frameworks import own_optimiser, own_options
 from workers.frameworks.tensorflow.lowering import Graph
 from workers.protocol import Unsupported
 
 VERSION = tf.__version__
+
+
+def _sgd(weight, velocity, gradient, training):
+    tf.raw_ops.ResourceApplyMomentum(
+        var=weight.handle, accum=velocity.handle, lr=training.learning_rate, grad=gradient, momentum=training.momentum
+    )
+
+
+OPTIMISERS = {"sgd": _sgd}
 
 
 class Adapter(object):
@@ -29,7 +38,7 @@ class Adapter(object):
 
     _has_threads = False  # before an adapter has set how many there are, `describe` starts nothing that would
 
-    def __init__(self, net, weights, device, options):
+    def __init__(self, net, weights, device, settings, options):
         switch = (False, True)
         own = own_options(options, jit_compile=switch, deterministic=switch, tf32=switch)
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
@@ -38,8 +47,8 @@ class Adapter(object):
             tf.config.experimental.enable_op_determinism()
         # As TensorFlow comes it is allowed; and float32 here means float32.
         tf.config.experimental.enable_tensor_float_32_execution(own["tf32"])
-        tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
-        tf.random.set_seed(options["seed"])
+        tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+        tf.random.set_seed(settings.seed)
         self._device = "/GPU:0" if device == "gpu" else "/CPU:0"
         self._is_gpu = device == "gpu"
         with tf.device(self._device):
@@ -50,7 +59,8 @@ class Adapter(object):
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
         Adapter._has_threads = True
-        self._rate, self._momentum = options["learning_rate"], options["momentum"]
+        self._apply = own_optimiser(settings.training, OPTIMISERS)
+        self._training = settings.training
         self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
         picture, label = tf.TensorSpec((None, height, width, channels)), tf.TensorSpec((None,), tf.int64)
@@ -119,9 +129,7 @@ class Adapter(object):
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
         gradients = tape.gradient(loss, self._graph.trainable)
         for weight, velocity, gradient in zip(self._graph.trainable, self._velocity, gradients):
-            tf.raw_ops.ResourceApplyMomentum(
-                var=weight.handle, accum=velocity.handle, lr=self._rate, grad=gradient, momentum=self._momentum
-            )
+            self._apply(weight, velocity, gradient, self._training)
         return loss
 
     def _infer(self, x):

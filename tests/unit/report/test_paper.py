@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from orchestrator import report
+from orchestrator.report import html
 from orchestrator.report.paper import paper
 from orchestrator.report.studies import beside_the_paper
 from orchestrator.trial import Dataset, Measure, Model
@@ -71,6 +71,6 @@ def test_a_cell_that_the_paper_does_not_have_is_not_beside_it(asked):
 
 def test_notes_stand_below_the_table_where_there_is_no_order_to_tell(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "altair", None)
-    report.render(run(timed(fake.trial())), tmp_path)
+    html.render(run(timed(fake.trial())), tmp_path)
     _, _, beside = (tmp_path / "results.md").read_text().partition("## Beside the paper")
     assert beside.index("| cell |") < beside.index("- Erratum 1")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import report
-from orchestrator.analysis.comparison import Floor, Floors
+from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
+from orchestrator.report import html
 from orchestrator.trial import Exit
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
@@ -47,7 +47,7 @@ def page(tmp_path, no_altair):
     """Renders a run without figures, which take their time, and gives the text of its page."""
 
     def rendered(stored):
-        return report.render(stored, tmp_path / "report").read_text()
+        return html.render(stored, tmp_path / "report").read_text()
 
     return rendered
 
@@ -69,20 +69,20 @@ def test_a_page_with_telemetry_is_well_formed(page):
 
 
 def test_each_quantity_that_was_watched_is_a_figure(tmp_path):
-    report.render(run(watched()), tmp_path)
+    html.render(run(watched()), tmp_path)
     drawn = {path.stem for path in tmp_path.glob("*.svg")} - {"accuracy", "epochs"}
     assert drawn == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
 
 
 def test_each_epochs_end_is_a_dot_on_the_course(tmp_path):
-    report.render(run(watched()), tmp_path)
+    html.render(run(watched()), tmp_path)
     marks = ET.parse(tmp_path / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
     dots = [mark for mark in marks if mark.get("aria-roledescription") == "point"]
     assert len(dots) == 2
 
 
 def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
-    report.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
+    html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"index.html", "results.csv", "results.md", "parity.csv", "accuracy.svg", "epochs.svg"}
 
@@ -106,7 +106,7 @@ def test_a_page_is_well_formed(page):
         run(skips=(skip(reason=HOSTILE),)),
         run(timed(framework=HOSTILE, version=HOSTILE)),
         run(timed(), checks=[checked(figures={HOSTILE: 1.0})]),
-        run(timed(), spec={"name": HOSTILE}, host={HOSTILE: HOSTILE}, argv=(HOSTILE,)),
+        run(timed(), spec={"name": HOSTILE}, host=fake.host(cpu_model=HOSTILE, governor=HOSTILE), argv=(HOSTILE,)),
     ],
     ids=["reason", "log", "skip", "hello", "figure", "facts"],
 )
@@ -123,20 +123,20 @@ def test_every_status_is_on_the_page(page):
 
 
 def test_a_run_of_nothing_has_a_page(tmp_path):
-    assert "No trial got far enough to be drawn." in report.render(run(), tmp_path).read_text()
+    assert "No trial got far enough to be drawn." in html.render(run(), tmp_path).read_text()
 
 
 def test_a_page_without_altair_says_how_to_get_figures(page):
-    assert "pip install &#39;waymark[report]&#39;" in page(run(timed()))
+    assert "pip install -e &#39;.[report]&#39;" in page(run(timed()))
 
 
 def test_a_report_without_altair_has_no_figures(tmp_path, no_altair):
-    report.render(run(timed()), tmp_path)
+    html.render(run(timed()), tmp_path)
     assert list(tmp_path.glob("*.svg")) == []
 
 
 def test_figures_are_svg(tmp_path):
-    report.render(run(timed()), tmp_path)
+    html.render(run(timed()), tmp_path)
     tags = {ET.parse(path).getroot().tag for path in tmp_path.glob("*.svg")}
     assert tags == {"{http://www.w3.org/2000/svg}svg"}
 
@@ -146,7 +146,7 @@ def test_a_report_names_no_folder_of_this_machine(tmp_path, monkeypatch):
     home = Home(Path("/big/waymark"))
     record = {"environment": fake.environment(location="/big/waymark/virtualenvs/1/bin/python")}
     stored = run(timed(record=record), argv=("sweep", "--spec=/users/ada/spec.json"))
-    text = report.render(stored, tmp_path, home).read_text()
+    text = html.render(stored, tmp_path, home).read_text()
     assert "$WAYMARK_HOME/virtualenvs/1/bin/python" in text
     assert "--spec=~/spec.json" in text
 
@@ -162,24 +162,24 @@ def compared(*outcomes):
         for ordinal, (repeat, outcome) in enumerate(enumerate(outcomes))
         for variant, seconds in (("2.13", 0.1), ("1.3", 0.2))
     ]
-    return StoredRun(fake.run_facts(arms=("pytorch:2.13", "pytorch:1.3")), tuple(pairs), ())
+    return StoredRun(fake.run_facts(compared=("pytorch:2.13", "pytorch:1.3")), tuple(pairs), ())
 
 
 def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path):
-    floors = Floors({("pytorch", "cpu"): Floor(1.03, "control")})
-    text = report.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
+    floors = NoiseFloors({("pytorch", "cpu"): NoiseFloor(1.03, "control")})
+    text = html.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
     assert "2.00x slower [2.00, 2.00]" in text
     assert "Noise floor of this machine: pytorch cpu 1.030x, from control." in text
 
 
 def test_a_comparison_without_a_control_says_so(tmp_path):
-    assert "No A/A control of this machine" in report.render(compared(*[fake.OK] * 6), tmp_path).read_text()
+    assert "No A/A control of this machine" in html.render(compared(*[fake.OK] * 6), tmp_path).read_text()
 
 
 def test_a_comparison_that_failed_says_why(tmp_path):
-    text = report.render(compared(fake.OK, NO_MEMORY), tmp_path).read_text()
+    text = html.render(compared(fake.OK, NO_MEMORY), tmp_path).read_text()
     assert "ended out_of_memory" in text
 
 
 def test_a_run_that_compares_nothing_has_no_such_section(tmp_path):
-    assert 'id="comparison"' not in report.render(run(timed()), tmp_path).read_text()
+    assert 'id="comparison"' not in html.render(run(timed()), tmp_path).read_text()

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from orchestrator.analysis.utilisation import NUMBERS, epoch_joules, numbers, thinned, throttled
+from orchestrator.analysis.utilisation import Utilisation, epoch_joules, thinned, throttled, utilisation
 from orchestrator.host import Telemetry, telemetry
 from orchestrator.host.card import read_cards
 from orchestrator.host.telemetry import Sampler
@@ -149,15 +149,15 @@ def samples(watts=100.0, until=60, counter=True, **changes):
 
 
 def test_an_epochs_energy_is_its_power_times_its_time():
-    assert numbers(samples(watts=150.0), timeline())["card_joules"] == pytest.approx(1500.0)
+    assert utilisation(samples(watts=150.0), timeline()).card_joules == pytest.approx(1500.0)
 
 
 def test_a_card_without_counter_has_its_power_summed_up():
-    assert numbers(samples(watts=150.0, counter=False), timeline())["card_joules"] == pytest.approx(1500.0)
+    assert utilisation(samples(watts=150.0, counter=False), timeline()).card_joules == pytest.approx(1500.0)
 
 
 def test_energy_of_epochs_that_end_between_two_samples_is_interpolated():
-    assert numbers(samples(watts=80.0), timeline(seconds=3.25, pause=0.5))["card_joules"] == pytest.approx(260.0)
+    assert utilisation(samples(watts=80.0), timeline(seconds=3.25, pause=0.5)).card_joules == pytest.approx(260.0)
 
 
 def test_the_first_epoch_warms_up_and_does_not_count_where_there_is_another():
@@ -174,24 +174,24 @@ def test_the_first_epoch_warms_up_and_does_not_count_where_there_is_another():
 
 
 def test_an_epoch_that_nobody_watched_to_its_end_has_no_energy():
-    assert numbers(samples(until=25), timeline(epochs=1))["card_joules"] is None
+    assert utilisation(samples(until=25), timeline(epochs=1)).card_joules is None
 
 
 def test_only_what_was_seen_while_it_trained_counts():
-    assert numbers(samples(), timeline())["cpu_percent"] == 90.0
+    assert utilisation(samples(), timeline()).cpu_percent == 90.0
 
 
 def test_of_memory_and_temperature_the_highest_counts():
-    read = numbers(samples(celsius=61), timeline())
-    assert (read["memory_gib"], read["card_celsius"]) == (2.0, 61.0)
+    read = utilisation(samples(celsius=61), timeline())
+    assert (read.memory_gib, read.card_celsius) == (2.0, 61.0)
 
 
 def test_nothing_watched_is_nothing_known():
-    assert numbers((), timeline()) == dict.fromkeys(NUMBERS)
+    assert utilisation((), timeline()) == Utilisation()
 
 
 def test_a_worker_that_never_said_when_it_began_gives_no_numbers():
-    assert numbers(samples(), read_timeline(fake.training())) == dict.fromkeys(NUMBERS)
+    assert utilisation(samples(), read_timeline(fake.training())) == Utilisation()
 
 
 def test_what_held_a_clock_down_is_told_with_its_share():

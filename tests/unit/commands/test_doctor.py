@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.commands.doctor import cards
 from orchestrator.host.card import read_cards
-from tests.unit.test_host import machine
+from tests.unit.host.test_machine import machine
 
 
 @pytest.fixture

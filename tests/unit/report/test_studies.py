@@ -6,18 +6,18 @@ import json
 
 import pytest
 
-from orchestrator import report
-from orchestrator.analysis.comparison import Floor, Floors
+from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.studies import StudyTable, answers
+from orchestrator.report import html
+from orchestrator.report.studies import StudyTable, study_sections
 from orchestrator.trial import Dataset, Measure, Model, Outcome
 from tests import fake_run as fake
 
 TIMEOUT = Outcome(status="timeout", fault="subject", reason="still running after 60 s")
 SIX = range(6)
-NO_FLOORS = Floors()
-MXNET_NOISE = Floors({("mxnet", "cpu"): Floor(1.2, "control")})
+NO_FLOORS = NoiseFloors()
+MXNET_NOISE = NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")})
 RESNET32 = Model(name="resnet", depth=32)
 
 
@@ -72,7 +72,7 @@ def tuned(*trials, pairs=(MKL, OMP), **facts):
 
 
 def test_each_pair_is_measured_against_a_baseline_that_several_share():
-    section = only(answers(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2, "1.5-omp": 0.05})), NO_FLOORS))
+    section = only(study_sections(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2, "1.5-omp": 0.05})), NO_FLOORS))
     assert [(row["candidate"], row["words"], row["pairs"]) for row in rows_of(section)] == [
         ("mxnet:1.5-mkl", "2.00x slower [2.00, 2.00]", 6),
         ("mxnet:1.5-omp", "2.00x faster [2.00, 2.00]", 6),
@@ -82,13 +82,13 @@ def test_each_pair_is_measured_against_a_baseline_that_several_share():
 def test_the_papers_figure_stands_beside_the_pair_and_cell_that_it_is_of():
     trials = builds({"1.5": 0.1, "1.5-mkl": 0.2, "1.5-omp": 0.05})
     trials += builds({"1.5": 0.1, "1.5-mkl": 0.05, "1.5-omp": 0.05}, fake.RESNET, 32)
-    rows = rows_of(only(answers(tuned(*trials), NO_FLOORS)))
+    rows = rows_of(only(study_sections(tuned(*trials), NO_FLOORS)))
     assert [(row["candidate"], row["cell"]) for row in rows if row["paper"]] == [("mxnet:1.5-mkl", "IDSIA@48 cpu")]
     assert next(row["paper"] for row in rows if row["paper"]) == "1.92x (219.9 to 114.4 s an epoch)"
 
 
 def test_every_setting_of_the_paper_has_a_sentence_measured_or_not():
-    section = only(answers(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2, "1.5-omp": 0.05})), NO_FLOORS))
+    section = only(study_sections(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2, "1.5-omp": 0.05})), NO_FLOORS))
     said = "\n".join(section.verdicts)
     assert "in the paper 1.92x (219.9 to 114.4 s an epoch); here mxnet:1.5-mkl beside mxnet:1.5: 2.00x slower" in said
     assert "in the paper 1.40x (198.8 to 141.5 s an epoch): not measured in this run." in said
@@ -99,7 +99,7 @@ def test_every_setting_of_the_paper_has_a_sentence_measured_or_not():
 def test_a_pair_with_a_failed_trial_is_a_row_with_its_reason_and_the_others_stand():
     trials = builds({"1.5": 0.1, "1.5-omp": 0.05})
     trials += [timed(fake.trial("mxnet", "1.5-mkl", fake.IDSIA, 48), 0.1, outcome=TIMEOUT)]
-    first, second = rows_of(only(answers(tuned(*trials), NO_FLOORS)))
+    first, second = rows_of(only(study_sections(tuned(*trials), NO_FLOORS)))
     assert "not compared: mxnet:1.5-mkl IDSIA@48 cpu seed 0 repeat 0 ended timeout" in first["words"]
     assert (first["ratio"], second["verdict"]) == (None, "faster")
 
@@ -110,35 +110,35 @@ def test_a_build_that_failed_in_one_cell_is_compared_in_the_other():
         timed(fake.trial("mxnet", "1.5", fake.IDSIA, 48)),
         timed(fake.trial("mxnet", "1.5-mkl", fake.IDSIA, 48), outcome=TIMEOUT),
     ]
-    rows = rows_of(only(answers(tuned(*trials, pairs=(MKL,)), NO_FLOORS)))
+    rows = rows_of(only(study_sections(tuned(*trials, pairs=(MKL,)), NO_FLOORS)))
     assert {row["cell"]: row["verdict"] for row in rows} == {"IDSIA@48 cpu": None, "ResNet-20@32 cpu": "faster"}
 
 
 def test_a_build_that_was_skipped_is_a_row_with_that_reason():
     stored = tuned(*builds({"1.5": 0.1}), pairs=(MKL,), skips=(skip("mxnet", "1.5-mkl", "no wheel for this machine"),))
-    (row,) = rows_of(only(answers(stored, NO_FLOORS)))
+    (row,) = rows_of(only(study_sections(stored, NO_FLOORS)))
     assert row["words"] == "not compared: mxnet:1.5-mkl did not run: no wheel for this machine"
 
 
 def test_a_pair_of_which_nothing_ran_is_a_row():
-    (row,) = rows_of(only(answers(tuned(pairs=(MKL,)), NO_FLOORS)))
+    (row,) = rows_of(only(study_sections(tuned(pairs=(MKL,)), NO_FLOORS)))
     assert (row["cell"], row["words"]) == ("all", "not compared: mxnet:1.5 did not run")
 
 
 def test_a_pair_in_two_cells_has_a_mean_of_its_own():
     trials = builds({"1.5": 0.1, "1.5-mkl": 0.05}) + builds({"1.5": 0.1, "1.5-mkl": 0.0125}, fake.RESNET, 32)
-    *_, mean = rows_of(only(answers(tuned(*trials, pairs=(MKL,)), NO_FLOORS)))
+    *_, mean = rows_of(only(study_sections(tuned(*trials, pairs=(MKL,)), NO_FLOORS)))
     assert (mean["cell"], mean["ratio"], mean["verdict"]) == ("geometric mean", pytest.approx(4.0), "faster")
 
 
 def test_a_noise_floor_holds_for_pairs_and_is_named():
-    section = only(answers(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.09}), pairs=(MKL,)), MXNET_NOISE))
+    section = only(study_sections(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.09}), pairs=(MKL,)), MXNET_NOISE))
     assert rows_of(section)[0]["verdict"] == "unclear"
     assert "mxnet cpu 1.200x, from control" in section.about
 
 
 def test_a_run_without_study_and_pairs_has_no_answers():
-    assert answers(run(timed(fake.trial())), NO_FLOORS) == []
+    assert study_sections(run(timed(fake.trial())), NO_FLOORS) == []
 
 
 # ---- loader workers
@@ -153,7 +153,7 @@ def loading(workers, seconds, inputs, repeats=SIX, framework="pytorch", outcome=
 
 
 def loaders(*trials):
-    return only(answers(run(*trials, study="loader-workers"), NO_FLOORS))
+    return only(study_sections(run(*trials, study="loader-workers"), NO_FLOORS))
 
 
 def test_loader_workers_keep_step_and_input_apart():
@@ -208,7 +208,7 @@ def repeated(hashes, framework="pytorch", variant="2.13"):
 
 def test_each_subject_is_graded_and_the_place_where_it_parts_named():
     trials = [*repeated("aaa"), *repeated("aab", variant="1.3")]
-    section = only(answers(run(*trials, study="determinism"), NO_FLOORS))
+    section = only(study_sections(run(*trials, study="determinism"), NO_FLOORS))
     assert [(row["subject"], row["grade"], row["layer"]) for row in rows_of(section)] == [
         ("pytorch:1.3", "loss-exact", "epoch 1, conv1.weight (1 of 1 arrays)"),
         ("pytorch:2.13", "bit-exact", None),
@@ -219,14 +219,14 @@ def test_each_subject_is_graded_and_the_place_where_it_parts_named():
 
 def test_what_cannot_be_graded_is_a_row_with_the_reason():
     failed = timed(fake.trial("cntk", "2.7"), outcome=TIMEOUT)
-    (row,) = rows_of(only(answers(run(failed, study="determinism"), NO_FLOORS)))
+    (row,) = rows_of(only(study_sections(run(failed, study="determinism"), NO_FLOORS)))
     assert (row["grade"], row["note"]) == (None, "timeout: still running after 60 s")
 
 
 def test_the_cost_of_the_switches_is_a_pair():
     trials = builds({"2.13": 0.1, "2.13-deterministic": 0.15}, framework="pytorch")
     pair = ("pytorch:2.13", "pytorch:2.13-deterministic")
-    _, cost = answers(run(*trials, study="determinism", pairs=(pair,)), NO_FLOORS)
+    _, cost = study_sections(run(*trials, study="determinism", pairs=(pair,)), NO_FLOORS)
     assert [row["words"] for row in rows_of(cost)] == ["1.50x slower [1.50, 1.50]"]
 
 
@@ -239,7 +239,7 @@ def over_seeds(accuracies, seconds=0.1, **asked):
 
 def test_clahe_gives_the_median_and_the_range_of_the_error_with_and_without():
     trials = over_seeds([0.9, 0.91, 0.95], dataset=Dataset(clahe=False)) + over_seeds([0.95, 0.96, 0.97])
-    with_, without = rows_of(only(answers(run(*trials, study="clahe"), NO_FLOORS)))
+    with_, without = rows_of(only(study_sections(run(*trials, study="clahe"), NO_FLOORS)))
     assert [(row["level"], row["runs"]) for row in (with_, without)] == [("with CLAHE", 3), ("without CLAHE", 3)]
     keys = ("error_test", "error_test_low", "error_test_high")
     assert [without[key] for key in keys] == pytest.approx([0.10, 0.06, 0.11])  # the test accuracy is 0.01 lower
@@ -258,7 +258,9 @@ def test_clahe_gives_the_median_and_the_range_of_the_error_with_and_without():
 )
 def test_clahe_is_judged_seed_by_seed(without, says):
     trials = over_seeds([0.95, 0.95, 0.95, 0.95, 0.96, 0.96])
-    section = only(answers(run(*trials, *over_seeds(without, dataset=Dataset(clahe=False)), study="clahe"), NO_FLOORS))
+    section = only(
+        study_sections(run(*trials, *over_seeds(without, dataset=Dataset(clahe=False)), study="clahe"), NO_FLOORS)
+    )
     (verdict,) = section.verdicts
     assert says in verdict
 
@@ -266,13 +268,13 @@ def test_clahe_is_judged_seed_by_seed(without, says):
 def test_repeats_of_one_seed_are_not_seeds():
     trials = [timed(fake.trial(repeat=repeat), accuracy=0.9) for repeat in SIX]
     trials += [timed(fake.trial(repeat=repeat, dataset=Dataset(clahe=False)), accuracy=0.8) for repeat in SIX]
-    (verdict,) = only(answers(run(*trials, study="clahe"), NO_FLOORS)).verdicts
+    (verdict,) = only(study_sections(run(*trials, study="clahe"), NO_FLOORS)).verdicts
     assert "in the median of 1 seed [+10.00, +10.00]; fewer than 6 seeds give no verdict" in verdict
 
 
 def test_input_sizes_stand_with_their_time_and_the_papers_error_of_32_and_48_only():
     trials = [t for size, s in ((32, 0.1), (48, 0.2), (64, 0.4)) for t in over_seeds([0.9] * 6, s, input_size=size)]
-    section = only(answers(run(*trials, study="input-size"), NO_FLOORS))
+    section = only(study_sections(run(*trials, study="input-size"), NO_FLOORS))
     rows = rows_of(section)
     assert [row["time_words"] for row in rows] == [None, "2.00x as long [2.00, 2.00]", "4.00x as long [4.00, 4.00]"]
     assert [row["error_paper"] for row in rows] == [pytest.approx(0.04), pytest.approx(0.03), None]
@@ -281,7 +283,7 @@ def test_input_sizes_stand_with_their_time_and_the_papers_error_of_32_and_48_onl
 
 def test_depths_are_levels_of_one_family():
     trials = over_seeds([0.9] * 6) + over_seeds([0.9] * 6, 0.16, model=RESNET32)
-    section = only(answers(run(*trials, study="depth"), NO_FLOORS))
+    section = only(study_sections(run(*trials, study="depth"), NO_FLOORS))
     assert [(row["cell"], row["level"]) for row in rows_of(section)] == [
         ("ResNet at 32x32 cpu", "ResNet-20"),
         ("ResNet at 32x32 cpu", "ResNet-32"),
@@ -291,7 +293,7 @@ def test_depths_are_levels_of_one_family():
 
 def test_a_study_of_which_every_trial_failed_has_its_rows():
     trials = [timed(fake.trial(), outcome=TIMEOUT), timed(fake.trial(dataset=Dataset(clahe=False)), outcome=TIMEOUT)]
-    rows = rows_of(only(answers(run(*trials, study="clahe"), NO_FLOORS)))
+    rows = rows_of(only(study_sections(run(*trials, study="clahe"), NO_FLOORS)))
     assert [(row["runs"], row["error_test"], row["note"]) for row in rows] == [
         (0, None, "timeout: still running after 60 s")
     ] * 2
@@ -312,7 +314,7 @@ def everything():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "altair", None)
-    report.render(everything(), tmp_path)
+    html.render(everything(), tmp_path)
     return tmp_path
 
 
@@ -327,7 +329,7 @@ def test_every_answer_is_on_the_page_with_a_link_to_it(folder):
 
 def test_every_answer_is_in_the_markdown(folder):
     text = (folder / "results.md").read_text()
-    assert all(title in text for title in ("## CLAHE", "## Builds compared", "## Beside the paper", "## Doubts"))
+    assert all(title in text for title in ("## CLAHE", "## Builds compared", "## Beside the paper", "## Caveats"))
 
 
 def test_every_table_is_a_csv(folder):
@@ -337,7 +339,7 @@ def test_every_table_is_a_csv(folder):
 
 
 def test_every_table_is_json():
-    for section in answers(everything(), NO_FLOORS):
+    for section in study_sections(everything(), NO_FLOORS):
         for table in section.tables:
             assert json.loads(json.dumps(table.rows, allow_nan=False)) == table.rows
 

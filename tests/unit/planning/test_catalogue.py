@@ -10,7 +10,7 @@ import workers
 from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.catalogue import Catalogue
-from orchestrator.planning.image_row import numbers, pins_sha256, recipe_sha256, resolve_env, resolve_expects
+from orchestrator.planning.image_row import pins_sha256, recipe_sha256, resolve_env, resolve_expects, version_numbers
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 TABLE = f'default = "1.5"\n["1.5".cpu]\n{ROW}["1.5-mkl".cpu]\n{ROW}env = {{ OMP_NUM_THREADS = "{{physical_cores}}" }}\n'
@@ -106,8 +106,8 @@ def test_a_cpu_row_has_no_cuda(folder):
 
 
 def test_versions_are_compared_as_numbers():
-    assert numbers("418.39") < numbers("418.87.00") < numbers("450.80.02")
-    assert numbers("9.0") < numbers("12.1")
+    assert version_numbers("418.39") < version_numbers("418.87.00") < version_numbers("450.80.02")
+    assert version_numbers("9.0") < version_numbers("12.1")
 
 
 def test_a_card_may_have_another_default(folder):

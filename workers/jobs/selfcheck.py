@@ -1,4 +1,4 @@
-"""Does this environment compute a network as numpy_ref does? python -m workers.selfcheck JOB_FOLDER
+"""Does this environment compute a network as numpy_ref does, with the optimiser and first weights of its trials?
 
 The adapter trains through the same loop and batches as a timed trial. The oracle does not: its order of batches, its
 epochs and its rate are written down here once more, so a loop that forgets to shuffle disagrees with it. Pictures are
@@ -10,15 +10,18 @@ Figures are relative differences; a check that fails is a result, so the exit co
 import contextlib
 import math
 import os
-import sys
 from typing import NamedTuple
 
 import numpy
 
-from workers import loop, protocol, session, witness
+from workers import loop, native, protocol, reference_check, session
 from workers.batches import Batches
+from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.protocol import Measure, Training
 from workers.session import clock
+
+PAYLOAD = ("optimiser", "initialiser")
 
 SEED = 0
 BATCH = 64
@@ -122,15 +125,15 @@ def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
     def listen(kind, **fields):
         losses.extend(fields["loss"] if kind == "epoch" else ())
 
-    recipe = loop.Recipe(SEED, regime.epochs, regime.sync, regime.feed, 0, 0.0, "end")
+    measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none")
     with contextlib.suppress(protocol.NotFinite):  # the losses say so, and no bound holds
-        loop.train(adapter, batches, None, recipe, listen, clock)
+        loop.train(adapter, batches, None, loop.Asked(SEED, regime.epochs, measure), listen, clock)
     return Trace(start_logits, numpy.array(losses), adapter.weights(), adapter.predict(adapter.place(*probe)))
 
 
-def trace_oracle(net, regime, pictures, labels):
+def trace_oracle(net, rule, regime, pictures, labels):
     """Trace of numpy_ref, with the order of batches drawn here and no loop but this one."""
-    oracle = build_with(Oracle, net, "cpu", {"threads": 1})(regime.learning_rate)
+    oracle = build_with(Oracle, net, "cpu", rule)(regime.learning_rate)
 
     def place(numbers):
         unit = pictures[numbers].astype(numpy.float32) * numpy.float32(1 / 255.0)
@@ -146,19 +149,27 @@ def trace_oracle(net, regime, pictures, labels):
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe))
 
 
-def build_with(adapter_class, net, device, options):
-    """build(learning_rate) -> an adapter of `net` with the weights of SEED; `options`: threads and the row's own."""
+class Rule(NamedTuple):
+    """By which rule the trials of this environment train: names of workers/optimisers.py and workers/net.py."""
+
+    optimiser: str = "sgd"
+    initialiser: str = "he_normal"
+
+
+def build_with(adapter_class, net, device, rule, threads=1, options=None):
+    """build(learning_rate) -> an adapter of `net` with the weights of SEED; `options`: the row's own."""
 
     def build(learning_rate):
-        common = {"learning_rate": learning_rate, "momentum": MOMENTUM, "batch_size": BATCH, "seed": SEED}
-        return adapter_class(net, net.start(SEED), device, dict(options, **common))
+        training = Training(rule.optimiser, rule.initialiser, learning_rate, MOMENTUM, BATCH, 1)
+        weights = net.start(SEED, rule.initialiser)
+        return adapter_class(net, weights, device, Settings(training, threads, SEED), dict(options or {}))
 
     return build
 
 
-def compare(net, seen, wanted):
+def compare(net, rule, seen, wanted):
     """Figures of traces by regime name against the oracle's."""
-    start = net.start(SEED)
+    start = net.start(SEED, rule.initialiser)
     trained = [weight.name for weight in net.weights if weight.is_trainable]
     averages = [weight.name for weight in net.weights if not weight.is_trainable]
     return {
@@ -220,13 +231,15 @@ def load_reference(path, net):
     return traces
 
 
-def check(trial):
+def work(trial):
     """Emit what this environment computes beside what the oracle does. trial: Session."""
     adapter_class = trial.import_adapter()
     began = clock()
     net = trial.build_net()
     job = trial.job
-    pictures, labels = lopsided(job["input_size"], job["classes"], max(r.pictures for r in REGIMES.values()))
+    rule = Rule(job["payload"]["optimiser"], job["payload"]["initialiser"])
+    count = max(regime.pictures for regime in REGIMES.values())
+    pictures, labels = lopsided(trial.network.input_size, trial.network.classes, count)
     trial.emit(
         "built",
         weights=net.weight_count,
@@ -235,32 +248,22 @@ def check(trial):
         data_seconds=0.0,
         describe=adapter_class.describe(),
     )
-    build = build_with(adapter_class, net, job["device"], dict(job["options"], threads=job["threads"]))
+    build = build_with(adapter_class, net, job["device"], rule, job["threads"], job["options"])
     regimes, bounds = regimes_and_bounds(net)
     seen = {name: trace_adapter(build, regime, pictures, labels) for name, regime in regimes.items()}
-    trial.insist(adapter_class.describe())
+    trial.require_settings(adapter_class.describe())
 
     path = os.path.join(trial.folder, "reference.npz")
     if not os.path.exists(path):
-        save_reference(path, {name: trace_oracle(net, r, pictures, labels) for name, r in regimes.items()})
-    figures, bounds = compare(net, seen, load_reference(path, net)), dict(bounds)
+        with native.one_blas_thread():
+            traces = {name: trace_oracle(net, rule, regime, pictures, labels) for name, regime in regimes.items()}
+        save_reference(path, traces)
+    figures, bounds = compare(net, rule, seen, load_reference(path, net)), dict(bounds)
     if job["framework"] == "numpy_ref":
-        # Against itself the oracle can only show that the loop is right; the witness vouches for its arithmetic.
+        # Against itself the oracle can only show that the loop is right; reference_check vouches for its arithmetic.
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
-        figures.update(witness.compare(net, net.start(SEED), x, y))
-        bounds.update(witness.BOUNDS)
+        figures.update(reference_check.compare(net, net.start(SEED, rule.initialiser), x, y))
+        bounds.update(reference_check.BOUNDS)
     passed = all(figures[name] <= bound for name, bound in bounds.items())
     trial.emit("check", figures=figures, bounds=bounds, passed=passed)
     trial.emit("done", weights_sha256=session.weights_sha256(seen["clean"].weights), total_seconds=clock())
-
-
-def main(arguments):
-    """The exit code of one selfcheck. arguments: [job folder]."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m workers.selfcheck JOB_FOLDER\n")
-        return protocol.BAD_JOB
-    return session.main(arguments[0], check)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from orchestrator.host import GIB, HostFacts, Load, read_load, worries
+from orchestrator.host import GIB, machine_warnings, read_load
 from orchestrator.host.card import read_cards
+from orchestrator.records.host_facts import HostFacts, Load
 
 IDLE = Load(load_1min=0.1, steal_percent=0.0, available_memory_bytes=16 * GIB)
 
@@ -33,11 +34,11 @@ def machine(**changes):
 
 
 def test_an_idle_machine_gives_no_worry():
-    assert worries(machine(), IDLE, 8 * GIB) == []
+    assert machine_warnings(machine(), IDLE, 8 * GIB) == []
 
 
 def test_a_machine_that_tells_no_governor_gives_no_worry():
-    assert worries(machine(governor=None), IDLE, 8 * GIB) == []
+    assert machine_warnings(machine(governor=None), IDLE, 8 * GIB) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_machine_that_tells_no_governor_gives_no_worry():
     ],
 )
 def test_each_cause_is_one_sentence_with_its_number(facts, load, said):
-    (worry,) = worries(machine(**facts), IDLE.model_copy(update=load), 8 * GIB)
+    (worry,) = machine_warnings(machine(**facts), IDLE.model_copy(update=load), 8 * GIB)
     assert said in worry
 
 
@@ -60,8 +61,8 @@ def test_a_busy_card_is_a_worry_of_those_who_would_compute_on_it(nvml):
     cards, _ = read_cards()
     asked, unasked = read_load(cards), read_load()
     worry = "GPU 0 (Tesla T4) is busy: 2 other processes compute on it, 10.2 of 15.0 GiB are in use."
-    assert worry in worries(machine(), asked, 1)
-    assert worry not in worries(machine(), unasked, 1)
+    assert worry in machine_warnings(machine(), asked, 1)
+    assert worry not in machine_warnings(machine(), unasked, 1)
 
 
 def test_a_reading_is_of_this_moment():

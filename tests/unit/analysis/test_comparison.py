@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import Floor, Floors
+from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
 from orchestrator.analysis.stats import Ratio
 from orchestrator.commands import compare
 from orchestrator.console import flags
@@ -16,7 +16,7 @@ from orchestrator.trial import Outcome
 from tests import fake_run as fake
 
 SPEC = REPOSITORY / "experiments" / "compare.json"
-NO_FLOORS = Floors()
+NO_FLOORS = NoiseFloors()
 
 
 def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warmup=20, framework="mxnet", **asked):
@@ -26,7 +26,7 @@ def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warm
 
 
 def run(*trials, host="here", **facts):
-    return StoredRun(fake.run_facts(host={"hostname_sha256": host}, **facts), trials, ())
+    return StoredRun(fake.run_facts(host=fake.host(hostname_sha256=host), **facts), trials, ())
 
 
 def pairs_of(variant_seconds, repeats=6):
@@ -105,23 +105,23 @@ def test_what_differs_by_one_percent_is_the_same():
 
 
 def test_a_noisy_machine_gives_no_verdict_on_small_differences():
-    assert rows_of(0.09, Floors({("mxnet", "cpu"): Floor(1.2, "control")}))["verdict"] == "unclear"
+    assert rows_of(0.09, NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")}))["verdict"] == "unclear"
 
 
 def test_the_noise_of_another_framework_counts_where_a_framework_has_no_control_of_its_own():
-    noisy, steady = Floor(1.2, "noisy"), Floor(1.01, "steady")
-    borrowed = Floors({("tensorflow", "cpu"): noisy, ("neon", "cpu"): steady})
+    noisy, steady = NoiseFloor(1.2, "noisy"), NoiseFloor(1.01, "steady")
+    borrowed = NoiseFloors({("tensorflow", "cpu"): noisy, ("neon", "cpu"): steady})
     assert (rows_of(0.09, borrowed)["verdict"], borrowed.of("mxnet", "cpu")) == ("unclear", noisy)
-    own = Floors({("tensorflow", "cpu"): noisy, ("mxnet", "cpu"): steady})
+    own = NoiseFloors({("tensorflow", "cpu"): noisy, ("mxnet", "cpu"): steady})
     assert (rows_of(0.09, own)["verdict"], own.of("mxnet", "cpu")) == ("faster", steady)
 
 
 def test_the_noise_of_a_processor_says_nothing_of_a_card():
-    assert Floors({("mxnet", "cpu"): Floor(1.2, "control")}).of("mxnet", "gpu") is None
+    assert NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")}).of("mxnet", "gpu") is None
 
 
 def test_a_floor_that_is_borrowed_is_named_as_such():
-    floors = Floors({("tensorflow", "cpu"): Floor(1.2, "control")})
+    floors = NoiseFloors({("tensorflow", "cpu"): NoiseFloor(1.2, "control")})
     assert floors.words([timed(), timed(framework="tensorflow"), timed(device="gpu")]) == (
         "Noise floor of this machine: mxnet cpu 1.200x, from control, another framework's control; "
         "mxnet gpu not known, for want of a control; tensorflow cpu 1.200x, from control."
@@ -130,7 +130,7 @@ def test_a_floor_that_is_borrowed_is_named_as_such():
 
 def control(run_id, *seconds, host="here", framework="mxnet"):
     trials = [timed("1.5", second, repeat=repeat, framework=framework) for repeat, second in enumerate(seconds)]
-    facts = {"arms": (f"{framework}:1.5",) * 2, "run_id": run_id}
+    facts = {"compared": (f"{framework}:1.5",) * 2, "run_id": run_id}
     return run(*trials, host=host, **facts)
 
 
@@ -157,12 +157,12 @@ def test_the_floor_is_of_the_newest_control_of_each_framework_on_this_machine_wi
             control("older", *calm),
             control("of another framework", *calm, framework="neon"),
         ),
-        "here",
+        fake.host(hostname_sha256="here"),
     )
     assert set(floors.controls) == {("mxnet", "cpu"), ("neon", "cpu")}
     found, other = floors.of("mxnet", "cpu"), floors.of("neon", "cpu")
     assert (found.run_id, found.factor > 1.02) == ("newest", True)
-    assert other == Floor(1.0, "of another framework")
+    assert other == NoiseFloor(1.0, "of another framework")
 
 
 def test_several_cells_have_a_geometric_mean():
@@ -182,8 +182,8 @@ def test_fewer_than_six_pairs_say_so():
     )
 
 
-def request_for(*arms, pairs=3, cells="", device="cpu", catalogue):
-    return compare.request_for(SPEC, arms, pairs, cells, device, None, catalogue, ())
+def sweep_of(*compared, pairs=3, cells="", catalogue):
+    return compare.sweep_of(compare.CompareRequest(SPEC, compared, pairs, cells), catalogue)
 
 
 def plan_of(request, catalogue, host):
@@ -198,36 +198,36 @@ def host():
 
 
 def test_a_comparison_plans_each_pair_side_by_side(catalogue, host):
-    trials = plan_of(request_for("mxnet:1.5", "mxnet:1.9", catalogue=catalogue), catalogue, host).trials
+    trials = plan_of(sweep_of("mxnet:1.5", "mxnet:1.9", catalogue=catalogue), catalogue, host).trials
     for left, right in zip(trials[::2], trials[1::2], strict=True):
         assert left.key == right.key
         assert {left.variant, right.variant} == {"1.5", "1.9"}
 
 
 def test_a_control_repeats_one_variant_twice_as_often(catalogue, host):
-    trials = plan_of(request_for("mxnet:1.5", "mxnet:1.5", pairs=4, catalogue=catalogue), catalogue, host).trials
+    trials = plan_of(sweep_of("mxnet:1.5", "mxnet:1.5", pairs=4, catalogue=catalogue), catalogue, host).trials
     assert {trial.repeat for trial in trials} == set(range(8))
 
 
 def test_cells_are_chosen_by_name(catalogue, host):
-    request = request_for("mxnet:1.5", "mxnet:1.9", cells="IDSIA@48", catalogue=catalogue)
-    assert {trial.cell for trial in plan_of(request, catalogue, host).trials} == {"IDSIA@48"}
+    request = sweep_of("mxnet:1.5", "mxnet:1.9", cells="IDSIA@48", catalogue=catalogue)
+    assert {trial.cell.label for trial in plan_of(request, catalogue, host).trials} == {"IDSIA@48"}
 
 
 def test_a_cell_that_the_spec_lacks_is_answered_with_those_it_has(catalogue):
     with pytest.raises(SpecError, match=r"--cells names 'IDSIA@32'; compare has ResNet-20@32, IDSIA@48\."):
-        request_for("mxnet:1.5", "mxnet:1.9", cells="IDSIA@32", catalogue=catalogue)
+        sweep_of("mxnet:1.5", "mxnet:1.9", cells="IDSIA@32", catalogue=catalogue)
 
 
 def test_a_variant_that_is_not_there_is_refused_before_anything_runs(catalogue):
     with pytest.raises(CatalogueError, match=r"has no variant '1\.6' for cpu"):
-        request_for("mxnet:1.5", "mxnet:1.6", catalogue=catalogue)
+        sweep_of("mxnet:1.5", "mxnet:1.6", catalogue=catalogue)
 
 
 @pytest.mark.parametrize(
-    ("arms", "said"),
+    ("given", "said"),
     [(("mxnet:1.5", "pytorch:1.3"), "are two frameworks"), (("mxnet", "mxnet:1.5"), "'mxnet' is neither a run")],
 )
-def test_arms_that_cannot_be_compared_are_refused(arms, said):
+def test_builds_that_cannot_be_compared_are_refused(given, said):
     with pytest.raises(SpecError, match=said):
-        flags.arms(*arms)
+        flags.compared(*given)

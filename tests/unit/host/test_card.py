@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestrator.host.card import Meter, open_meter, read_card_loads, read_cards
+from orchestrator.host.card import Meter, card_warning, open_meter, read_card_loads, read_cards
 from orchestrator.trial import Card, Environment
 
 BARE = Environment(
@@ -32,7 +32,7 @@ def test_a_divided_card_is_known_and_one_that_cannot_be_divided_is_whole(nvml):
     divided = {}
     for machine in ("mig", "a100", "v100"):
         nvml(machine)
-        divided[machine] = [card.is_divided for card in read_cards()[0]]
+        divided[machine] = [card.is_mig for card in read_cards()[0]]
     assert divided == {"mig": [True], "a100": [False], "v100": [False]}
 
 
@@ -49,15 +49,17 @@ def test_a_driver_that_does_not_answer_is_told_apart_from_none(nvml):
 
 
 @pytest.mark.parametrize("machine", ["h100", "gtx1060", "two", "mig"])
-def test_an_idle_card_gives_no_worry(nvml, machine):
+def test_an_idle_card_gives_no_warning(nvml, machine):
     nvml(machine)
-    assert [load.worry for load in read_card_loads(read_cards()[0])] == [""] * len(read_cards()[0])
+    assert [card_warning(load) for load in read_card_loads(read_cards()[0])] == [""] * len(read_cards()[0])
 
 
 def test_a_busy_card_is_one_sentence_with_its_numbers(nvml):
     nvml("busy")
     (load,) = read_card_loads(read_cards()[0])
-    assert load.worry == ("GPU 0 (Tesla T4) is busy: 2 other processes compute on it, 10.2 of 15.0 GiB are in use.")
+    assert card_warning(load) == (
+        "GPU 0 (Tesla T4) is busy: 2 other processes compute on it, 10.2 of 15.0 GiB are in use."
+    )
 
 
 def test_a_meter_reads_what_the_card_tells(nvml):

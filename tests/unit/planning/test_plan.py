@@ -7,12 +7,12 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
-from orchestrator.host import HostFacts
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import Cuda
-from orchestrator.planning.plan import crowded, expand
+from orchestrator.planning.plan import expand, oversubscribed
 from orchestrator.planning.spec import load_spec
-from orchestrator.records.job import train_job
+from orchestrator.records.host_facts import HostFacts
+from orchestrator.records.job import trial_job
 from orchestrator.trial import Card
 from tests import fake_run as fake
 
@@ -96,7 +96,7 @@ def test_order_within_a_repeat_changes_from_repeat_to_repeat(catalogue, host):
     plan = expand(shipped("quick", {"axes.repeats": 8}), catalogue, host)
     cells = len(plan.trials) // 8
     turns = [plan.trials[at : at + cells] for at in range(0, len(plan.trials), cells)]
-    orders = {tuple(trial.subject + trial.cell for trial in turn) for turn in turns}
+    orders = {tuple(trial.subject + trial.cell.label for trial in turn) for turn in turns}
     assert len(orders) > 1
 
 
@@ -126,18 +126,18 @@ def omp(threads):
 
 
 def test_more_threads_than_a_trial_has_processors_is_said(catalogue, host):
-    said = crowded(expand(omp(threads=1), catalogue, host), host)
+    said = oversubscribed(expand(omp(threads=1), catalogue, host), host)
     assert said == ["mxnet:1.5-omp starts 2 threads on the 1 processors of a trial."]
 
 
 def test_as_many_threads_as_processors_is_no_worry(catalogue, host):
-    assert crowded(expand(omp(threads=2), catalogue, host), host) == []
+    assert oversubscribed(expand(omp(threads=2), catalogue, host), host) == []
 
 
 def test_clahe_and_loader_workers_are_axes_of_which_each_cell_says_its_own(catalogue, host):
     changes = {"axes.frameworks": ["pytorch"], "axes.clahe": [True, False], "axes.loader_workers": [0, 4]}
     plan = expand(shipped("compare", changes), catalogue, host)
-    assert {trial.cell for trial in plan.trials if trial.model.name == "idsia"} == {
+    assert {trial.cell.label for trial in plan.trials if trial.model.name == "idsia"} == {
         "IDSIA@48 0 loader workers",
         "IDSIA@48 4 loader workers",
         "IDSIA@48 without CLAHE 0 loader workers",
@@ -152,12 +152,12 @@ def test_what_differs_in_its_feed_alone_stands_side_by_side(catalogue, host):
     changes = {"axes.frameworks": ["pytorch", "tensorflow"], "axes.loader_workers": [0, 4, 16], "axes.repeats": 2}
     trials = expand(shipped("compare", changes), catalogue, host).trials
     for at in range(0, len(trials), 6):
-        assert len({(trial.network, trial.repeat) for trial in trials[at : at + 6]}) == 1
+        assert len({(trial.cell.network, trial.repeat) for trial in trials[at : at + 6]}) == 1
 
 
 def test_a_repeat_asks_its_worker_for_the_same(catalogue, host):
     trials = expand(shipped("compare", {"axes.repeats": 3}), catalogue, host).trials
-    jobs = {train_job(trial, fake.environment()).model_dump_json() for trial in trials}
+    jobs = {trial_job(trial, fake.environment(), classes=43).model_dump_json() for trial in trials}
     assert len(jobs) == len(trials) / 3
 
 

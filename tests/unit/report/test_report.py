@@ -7,9 +7,9 @@ import json
 import pytest
 
 from orchestrator import report
-from orchestrator.records.stored import CheckRow, StoredTrial
+from orchestrator.records.stored import StoredCheck, StoredTrial
 from orchestrator.report import html, tables
-from orchestrator.report.caveats import doubts
+from orchestrator.report.caveats import caveats
 from orchestrator.report.text import tiny
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
@@ -19,63 +19,65 @@ def repeated(*step_seconds, **said):
     return [timed(fake.trial(repeat=at), at + 1, step_seconds=each, **said) for at, each in enumerate(step_seconds)]
 
 
-def doubts_of(stored):
-    return doubts(stored, report.summary_rows(stored))
+def caveats_of(stored):
+    return caveats(stored, report.summary_rows(stored))
+
+
+def flat_rows(stored):
+    return [row.flat() for row in report.summary_rows(stored)]
 
 
 def test_a_row_holds_the_median_of_the_repeats():
-    (row,) = report.summary_rows(run(*repeated(0.1, 0.4, 0.2)))
+    (row,) = flat_rows(run(*repeated(0.1, 0.4, 0.2)))
     assert row["step_ms"] == pytest.approx(200)
 
 
 def test_images_per_second_are_a_batch_over_its_step():
-    (row,) = report.summary_rows(run(timed(step_seconds=0.1)))
+    (row,) = flat_rows(run(timed(step_seconds=0.1)))
     assert row["images_per_second"] == pytest.approx(640)  # batch of 64
 
 
 def test_spread_is_that_of_the_repeats():
-    (row,) = report.summary_rows(run(*repeated(0.1, 0.11, 0.12)))
+    (row,) = flat_rows(run(*repeated(0.1, 0.11, 0.12)))
     assert row["spread"] == pytest.approx(0.02 / 0.11)
 
 
 def test_one_repeat_has_no_spread_to_show():
-    assert report.summary_rows(run(timed()))[0]["spread"] is None
+    assert flat_rows(run(timed()))[0]["spread"] is None
 
 
 def test_accuracies_are_the_last_of_each_split():
-    (row,) = report.summary_rows(run(timed(accuracy=0.9)))
+    (row,) = flat_rows(run(timed(accuracy=0.9)))
     assert (row["accuracy_test"], row["accuracy_valid"]) == (pytest.approx(0.89), pytest.approx(0.9))
 
 
 def test_a_trial_that_failed_gives_its_row_no_numbers():
-    (row,) = report.summary_rows(
-        run(timed(step_seconds=0.1), timed(fake.trial(repeat=1), 2, NO_MEMORY, step_seconds=9))
-    )
+    (row,) = flat_rows(run(timed(step_seconds=0.1), timed(fake.trial(repeat=1), 2, NO_MEMORY, step_seconds=9)))
     assert (row["ok"], row["trials"], row["step_ms"]) == (1, 2, pytest.approx(100))
 
 
 def test_a_row_is_as_good_as_its_worst_trial():
-    (row,) = report.summary_rows(run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY)))
+    (row,) = flat_rows(run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY)))
     assert (row["status"], row["fault"], row["reason"]) == ("out_of_memory", "subject", NO_MEMORY.reason)
 
 
 def test_a_cell_that_failed_is_never_dropped():
-    (row,) = report.summary_rows(run(timed(outcome=NO_MEMORY)))
+    (row,) = flat_rows(run(timed(outcome=NO_MEMORY)))
     assert (row["status"], row["step_ms"]) == ("out_of_memory", None)
 
 
 def test_a_skipped_cell_is_a_row_with_its_reason():
-    (row,) = report.summary_rows(run(skips=(skip(),)))
+    (row,) = flat_rows(run(skips=(skip(),)))
     assert (row["subject"], row["status"], row["reason"]) == ("mxnet:1.5", "skipped", "no row for it")
 
 
 def test_rows_stand_in_natural_order_whatever_the_plan_was():
     trials = [timed(fake.trial("mxnet", variant), at) for at, variant in enumerate(("1.10", "1.9", "1.5"))]
-    assert [row["variant"] for row in report.summary_rows(run(*trials))] == ["1.5", "1.9", "1.10"]
+    assert [row["variant"] for row in flat_rows(run(*trials))] == ["1.5", "1.9", "1.10"]
 
 
 def test_parity_figures_stand_beside_the_speed():
-    (row,) = report.summary_rows(run(timed(), checks=[checked()]))
+    (row,) = flat_rows(run(timed(), checks=[checked()]))
     assert (row["verified"], row["parity_loss_step_20"]) == (True, fake.FIGURES["loss_step_20"])
 
 
@@ -91,18 +93,18 @@ def test_parity_figures_stand_beside_the_speed():
     ids=["failed", "died", "environment", "worker", "model"],
 )
 def test_only_a_passed_check_of_the_same_thing_verifies(check, word):
-    (row,) = report.summary_rows(run(timed(), checks=[check]))
+    (row,) = flat_rows(run(timed(), checks=[check]))
     assert (row["verified"], row["check"]) == (False, word)
 
 
 def test_the_check_of_the_same_size_is_preferred():
     checks = [checked(input_size=48, figures={"logits": 0.5}), checked(ordinal=91)]
-    (row,) = report.summary_rows(run(timed(), checks=checks))
+    (row,) = flat_rows(run(timed(), checks=checks))
     assert row["parity_logits"] == fake.FIGURES["logits"]
 
 
 def test_rows_are_json():
-    rows = report.summary_rows(run(timed(), timed(ordinal=2, outcome=NO_MEMORY), checks=[checked()], skips=(skip(),)))
+    rows = flat_rows(run(timed(), timed(ordinal=2, outcome=NO_MEMORY), checks=[checked()], skips=(skip(),)))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
 
 
@@ -123,7 +125,7 @@ def test_parity_csv_has_a_row_for_each_figure():
 
 
 def test_a_check_that_died_is_in_the_parity_table():
-    dead = CheckRow(fake.check_record(), NO_MEMORY, fake.ENDED, ())
+    dead = StoredCheck(fake.check_record(), NO_MEMORY, fake.ENDED, ())
     assert [(row["figure"], row["status"]) for row in tables.parity_rows([dead])] == [("", "out_of_memory")]
 
 
@@ -132,7 +134,7 @@ def test_markdown_cells_stay_in_their_cell():
 
 
 def test_a_run_without_fault_raises_no_doubt():
-    assert doubts_of(run(*repeated(*[0.1] * 6), checks=[checked()])) == []
+    assert caveats_of(run(*repeated(*[0.1] * 6), checks=[checked()])) == []
 
 
 @pytest.mark.parametrize(
@@ -146,21 +148,21 @@ def test_a_run_without_fault_raises_no_doubt():
         (run(timed(outcome=NO_MEMORY)), "1 trial did not end ok"),
         (run(skips=(skip(),)), "1 cell of the plan did not run here"),
         (run(timed(steps=10, warmup=10, epochs=1)), "reached no steady state"),
-        (run(timed(record={"data": fake.data_facts(recognised="synthetic")})), "signs drawn by waymark"),
+        (run(timed(record={"data": fake.data_facts(recognised="synthetic")})), "drawn by waymark"),
         (run(timed(record={"data": fake.data_facts(recognised="sample")})), "a slice of GTSRB"),
         (run(timed(record={"data": fake.data_facts(recognised="unknown")})), "whose checksums are not those of GTSRB"),
-        (run(host={"load": {"load_1min": 1.5}, "logical_cores": 2}), "load 1.5 on 2 processors"),
-        (run(host={"is_virtual": True}), "The machine is virtual"),
+        (run(host=fake.host(load=fake.load(load_1min=1.5))), "load 1.5 on 2 processors"),
+        (run(host=fake.host(is_virtual=True)), "The machine is virtual"),
         (
-            run(host={"load": {"throttle_count": 2}, "load_after": {"throttle_count": 5}}),
+            run(host=fake.host(load=fake.load(throttle_count=2), load_after=fake.load(throttle_count=5))),
             "Cores were slowed 3 times during the run",
         ),
-        (run(host={"governor": "powersave"}), "governor 'powersave'"),
+        (run(host=fake.host(governor="powersave")), "governor 'powersave'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "run",
 )
 def test_each_doubt_is_said(stored, says):
-    assert any(says in doubt for doubt in doubts_of(stored))
+    assert any(says in doubt for doubt in caveats_of(stored))
 
 
 @pytest.mark.parametrize(
@@ -176,15 +178,15 @@ def test_each_doubt_is_said(stored, says):
     ids=["idle", "throttled", "two cards"],
 )
 def test_each_doubt_of_a_card_is_said(stored, says):
-    assert any(says in doubt for doubt in doubts_of(stored))
+    assert any(says in doubt for doubt in caveats_of(stored))
 
 
 def test_a_card_that_worked_raises_no_doubt_of_its_own():
-    assert [doubt for doubt in doubts_of(run(watched())) if "card" in doubt] == []
+    assert [doubt for doubt in caveats_of(run(watched())) if "card" in doubt] == []
 
 
 def test_a_row_says_what_the_machine_did_while_it_trained():
-    (row,) = report.summary_rows(run(watched()))
+    (row,) = flat_rows(run(watched()))
     seen = {name: row[name] for name in ("cpu_percent", "card_percent", "card_mhz", "card_watts", "card_celsius")}
     assert seen == {
         "cpu_percent": 55.0,
@@ -199,7 +201,7 @@ def test_a_row_says_what_the_machine_did_while_it_trained():
 
 def test_events_that_could_not_be_read_are_a_doubt():
     broken = StoredTrial(fake.trial_record(), fake.OK, fake.ENDED, tuple(fake.events(("epoch", {"epoch": "first"}))))
-    assert "1 event could not be read and left gaps." in doubts_of(run(broken))
+    assert "1 event could not be read and left gaps." in caveats_of(run(broken))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The oracle's own witness: the same networks from the definitions, slowly and in another way.
+"""What the oracle itself is checked against: the same networks from the definitions, slowly and in another way.
 
 Values are sums over kernel places and loops over windows, with no matrix of columns; gradients are differences of the
 loss; the update is the rule on paper. None of it is shared with workers/frameworks/numpy_ref.
@@ -6,14 +6,16 @@ loss; the update is the rule on paper. None of it is shared with workers/framewo
 
 import numpy
 
+from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.protocol import Training
 
 BOUNDS = {
-    "witness_logits": 1e-6,  # the oracle's logits leave it as float32
-    "witness_loss": 1e-12,  # float64 on both sides
-    "witness_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it cost up to 1e-4
-    "witness_averages": 1e-6,  # running mean and variance leave the oracle as float32
-    "witness_weights": 1e-6,  # likewise, after three updates
+    "reference_logits": 1e-6,  # the oracle's logits leave it as float32
+    "reference_loss": 1e-12,  # float64 on both sides
+    "reference_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it cost up to 1e-4
+    "reference_averages": 1e-6,  # running mean and variance leave the oracle as float32
+    "reference_weights": 1e-6,  # likewise, after three updates
 }
 
 RATE, MOMENTUM = 0.05, 0.9
@@ -32,11 +34,11 @@ def compare(net, weights, x, y):
     averages = _averages(net, weights, x)
     after = oracle.weights()
     return {
-        "witness_logits": _difference(seen_logits, logits),
-        "witness_loss": _difference(seen_loss, loss(net, weights, x, y)),
-        "witness_gradients": _slope_error(net, weights, x, y, gradients),
-        "witness_averages": max([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
-        "witness_weights": _three_updates(net, weights, x, y),
+        "reference_logits": _difference(seen_logits, logits),
+        "reference_loss": _difference(seen_loss, loss(net, weights, x, y)),
+        "reference_gradients": _slope_error(net, weights, x, y, gradients),
+        "reference_averages": max([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
+        "reference_weights": _three_updates(net, weights, x, y),
     }
 
 
@@ -155,8 +157,8 @@ def _three_updates(net, weights, x, y):
 
 
 def _oracle(net, weights):
-    options = {"learning_rate": RATE, "momentum": MOMENTUM, "batch_size": 1, "threads": 1, "seed": 0}
-    return Oracle(net, weights, "cpu", options)
+    training = Training("sgd", "he_normal", RATE, MOMENTUM, 1, 1)
+    return Oracle(net, weights, "cpu", Settings(training, threads=1, seed=0), {})
 
 
 def _difference(seen, wanted):

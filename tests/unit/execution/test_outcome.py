@@ -4,24 +4,13 @@ import pytest
 
 from orchestrator.execution.outcome import decide
 from orchestrator.records.event import Event
-from orchestrator.records.job import Job
-from orchestrator.trial import Exit
+from orchestrator.records.job import trial_job
+from orchestrator.trial import Exit, Measure
+from tests import fake_run as fake
 from workers import protocol
 
-JOB = Job(
-    kind="train",
-    framework="numpy_ref",
-    device="cpu",
-    model="idsia",
-    model_params={},
-    input_size=48,
-    seed=0,
-    learning_rate=0.01,
-    momentum=0.9,
-    batch_size=64,
-    epochs=2,
-    threads=1,
-)
+TRIAL = fake.trial("numpy_ref", "1.0", model=fake.IDSIA, input_size=48)
+JOB = trial_job(TRIAL, fake.environment("numpy_ref", "1.0"), classes=43)
 STORY = [
     {"kind": "hello"},
     {"kind": "built", "weights": 1510863},
@@ -47,7 +36,8 @@ def fingerprinted(count):
 
 @pytest.mark.parametrize(("count", "status"), [(3, "ok"), (2, "no_protocol")])
 def test_a_job_that_promises_fingerprints_leaves_one_for_each_epoch_and_the_test(count, status):
-    job = JOB.model_copy(update={"fingerprint": "epoch"})
+    trial = TRIAL.model_copy(update={"measure": Measure(fingerprint="epoch")})
+    job = trial_job(trial, fake.environment("numpy_ref", "1.0"), classes=43)
     assert decide(job, fingerprinted(count), exit_()).status == status
 
 
@@ -77,7 +67,7 @@ def without(at):
         (failing(protocol.NO_FRAMEWORK), exit_(code=65), "crashed", "environment"),
         (failing(protocol.UNSUPPORTED), exit_(code=66), "unsupported", "subject"),
         (failing(protocol.NOT_FINITE), exit_(code=67), "diverged", "subject"),
-        (failing(protocol.NOT_AS_DECLARED), exit_(code=68), "environment", "environment"),
+        (failing(protocol.NOT_AS_DECLARED), exit_(code=68), "misconfigured", "environment"),
         (failing(protocol.BUG), exit_(code=70), "crashed", "unknown"),
         (without(4), exit_(), "no_protocol", "environment"),
         (without(5), exit_(), "no_protocol", "environment"),

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.engines import images, upstream
 from orchestrator.errors import CatalogueError, EngineError
 from orchestrator.planning.catalogue import Catalogue
-from orchestrator.planning.image_row import Source
+from orchestrator.planning.image_row import UpstreamSource
 
 ROW = 'stage = "cpu"\npython = "3.6"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 NOWHERE = "https://localhost:1/none"
@@ -66,7 +66,7 @@ def test_a_source_is_unpacked_once(row, home, clone):
 
 
 def test_a_clone_without_the_commit_is_named_with_what_is_wanted(row, home):
-    other = replace(row, source=Source(repository=NOWHERE, commit="0" * 40, local=row.source.local))
+    other = replace(row, source=UpstreamSource(repository=NOWHERE, commit="0" * 40, local=row.source.local))
     with pytest.raises(EngineError, match=f"is not a git repository that holds commit {'0' * 40}"):
         upstream.checkout(other, home)
     assert not list(home.sources.iterdir())

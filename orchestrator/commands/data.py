@@ -1,0 +1,32 @@
+"""`invoke data`: the pictures of GTSRB, found or fetched, and prepared."""
+
+from pathlib import Path
+from typing import Any
+
+from orchestrator import data
+from orchestrator.console.progress import Console
+from orchestrator.home import Home
+from orchestrator.trial import Dataset
+
+
+def prepare_gtsrb(
+    folder: str, is_downloaded: bool, sizes: tuple[int, ...], home: Home, console: Console
+) -> list[dict[str, Any]]:
+    """A row for each size. folder: where the archives are; '' for where they were last. Raises DataError."""
+    if is_downloaded:
+        data.register(data.download(home, console.say), home)
+    elif folder:
+        data.register(Path(folder).absolute(), home)
+    with console.counting("preparing pictures") as progress:
+        prepared = data.prepare(Dataset(), sizes, home, progress)
+    return [
+        {
+            "size": size,
+            "pictures": one.recognised,
+            "train": one.train_pictures,
+            "test": one.test_pictures,
+            "state": "new" if one.is_new else "found in cache",
+            "folder": one.path,
+        }
+        for size, one in prepared.items()
+    ]

@@ -1,0 +1,44 @@
+"""What a verb found, on stdout: tables for a person, JSON for a program; the sentences around them on stderr."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.console.progress import Console
+from orchestrator.console.tables import COMPARISON, PARITY, SUMMARY, show, show_json
+from orchestrator.report import Published, summary_rows
+
+
+def show_run(published: Published, as_json: bool, console: Console) -> None:
+    """A sweep: its summary, why some cells have no numbers, the answers of its studies, the report, the answer."""
+    rows = [row.flat() for row in summary_rows(published.stored)]
+    tables = [table for section in published.sections for table in section.tables]
+    if as_json and tables:
+        show_json({"results": rows, **{table.name: table.rows for table in tables}})
+    else:
+        show(f"Run {published.stored.facts.run_id}", rows, as_json, SUMMARY)
+    _say_reasons(rows, console)
+    for section in () if as_json else published.sections:
+        for table in section.tables:
+            show(section.title, table.texts, False)
+        for verdict in section.verdicts:
+            console.say(verdict)
+    console.say(f"report: {published.page}")
+    for answer in published.answers:
+        console.say(answer)
+
+
+def show_parity(rows: Sequence[Mapping[str, Any]], as_json: bool, console: Console) -> None:
+    """The parity table."""
+    show("Relative differences from numpy_ref", rows, as_json, PARITY)
+    _say_reasons(rows, console)
+
+
+def show_comparison(compared: tuple[str, str], rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """The verdicts of a comparison."""
+    show(f"{compared[1]} against {compared[0]}", rows, as_json, COMPARISON)
+
+
+def _say_reasons(rows: Iterable[Mapping[str, Any]], console: Console) -> None:
+    for row in rows:
+        if row["reason"]:
+            console.say(f"{row['subject']} {row['cell']}: {row['reason']}")

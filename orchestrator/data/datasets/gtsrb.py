@@ -1,0 +1,16 @@
+"""The German Traffic Sign Recognition Benchmark: the pictures of the study, registered by `invoke data`."""
+
+from orchestrator.data.datasets import DatasetKind
+from orchestrator.data.gtsrb import CLASSES
+from orchestrator.data.pictures import Origin
+from orchestrator.data.source import opened, registered
+from orchestrator.home import Home
+from orchestrator.trial import Dataset
+
+
+def _origin(dataset: Dataset, home: Home) -> Origin:
+    source = registered(home)
+    return Origin(source.recognised, source.sha256, source.sha256s, lambda: opened(source))
+
+
+DATASET = DatasetKind(title="GTSRB", classes=CLASSES, origin=_origin)

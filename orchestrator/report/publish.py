@@ -1,0 +1,32 @@
+"""The report of a run that is in the store, written to the folder of reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.analysis.comparison import NoiseFloors, noise_floors
+from orchestrator.home import Home
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredRun
+from orchestrator.report.answer import answers
+from orchestrator.report.html import render
+from orchestrator.report.studies import Section, study_sections
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run with its report: the page, the sections of its studies, and its answers, a sentence for each cell."""
+
+    stored: StoredRun
+    page: Path
+    sections: Sequence[Section]
+    answers: Sequence[str]
+
+
+def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
+    """Write the report. Raises StoreError if there is no such run."""
+    stored = store.run(run_id)
+    is_judged = stored.facts.compared or stored.facts.study or stored.facts.pairs
+    floors = noise_floors(store, stored.facts.host) if is_judged else NoiseFloors()
+    sections = study_sections(stored, floors)
+    return Published(stored, render(stored, reports / run_id, home, floors, sections), sections, answers(stored))

@@ -1,0 +1,31 @@
+"""job.json for tests of the worker: a small one, of any kind, with what a test changes put in its place."""
+
+import json
+
+from workers.protocol import VERSION, Measure, Network, Training
+
+TRAINING = Training("sgd", "he_normal", 0.01, 0.9, batch_size=8, epochs=2)
+MEASURE = Measure("step", "host", 0, 1, 0.0, "epoch", "none")
+NETWORK = Network("resnet", {"depth": 8}, input_size=8, classes=5)
+
+
+def kind_of(launch):
+    """The kind of job that an engine was asked to run; None for a look at what is installed."""
+    path = launch.job_dir / "job.json"
+    return json.loads(path.read_text(encoding="utf-8"))["kind"] if path.exists() else None
+
+
+def job_json(kind="train", **changes):
+    """The text of a job.json. changes: fields of Training, Measure, Network or of the job itself."""
+    parts = {}
+    for name, record in (("training", TRAINING), ("measure", MEASURE), ("network", NETWORK)):
+        own = {key: changes.pop(key) for key in record._fields if key in changes}
+        parts[name] = dict(record._asdict(), **own)
+    payloads = {
+        "train": {"training": parts["training"], "measure": parts["measure"]},
+        "selfcheck": {"optimiser": parts["training"]["optimiser"], "initialiser": parts["training"]["initialiser"]},
+        "probe": {},
+    }
+    job = {"v": VERSION, "kind": kind, "framework": "numpy_ref", "device": "cpu", "network": parts["network"]}
+    job.update({"seed": 0, "threads": 1, "options": {}, "expects": {}, "payload": payloads.get(kind, {})})
+    return json.dumps(dict(job, **changes))

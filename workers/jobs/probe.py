@@ -1,0 +1,28 @@
+"""Does this framework compute here at all?
+
+One training step of a small network on the job's device, and a wait for its end. On a card this is what tells a build
+that imports and finds the card, but holds no code that the card runs.
+"""
+
+import numpy
+
+from workers.protocol import Training
+from workers.session import clock
+
+PAYLOAD = ()
+PICTURES = 8
+
+
+def work(trial):
+    """Import, build, take one step. trial: Session."""
+    job, size = trial.job, trial.network.input_size
+    adapter_class = trial.import_adapter()
+    net = trial.build_net()
+    training = Training("sgd", "he_normal", 0.01, 0.9, PICTURES, 1)
+    adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.settings(training), job["options"])
+    x = numpy.random.RandomState(job["seed"]).rand(PICTURES, 3, size, size)
+    y = numpy.arange(PICTURES) % trial.network.classes
+    loss = adapter.step(adapter.place(x.astype(numpy.float32), y.astype(numpy.int64)))
+    adapter.sync()
+    trial.emit("built", weights=net.weight_count, describe=adapter.describe(), loss=adapter.loss_value(loss))
+    trial.emit("done", weights_sha256=None, total_seconds=clock())
