@@ -1,9 +1,7 @@
 """docs/adding-a-framework.md, followed to the letter in a copy of the project."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,34 +9,19 @@ from pathlib import Path
 import pytest
 
 from orchestrator.home import REPOSITORY
+from tests.project_copy import copy_project, files_of, invoke
 
 PAGE = REPOSITORY / "docs" / "adding-a-framework.md"
 FILE = re.compile(
     r"^[^`\n]*`((?:workers/frameworks|docker)/autograd/[^`\s]+)`[^`]*?:?\n\n```\w+\n(.*?)^```", re.S | re.M
 )
 COMMAND = re.compile(r"^\$ (.*)$", re.M)
-SHARED = ("docker", "docs", "experiments", "orchestrator", "tests", "workers", "pyproject.toml", "tasks.py")
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and ".pytest_cache" not in path.parts
-    }
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     """(copy, files before, what `run` printed): a copy of the project in which the page's first two steps were done."""
-    copy = tmp_path_factory.mktemp("copy") / "waymark"
-    copy.mkdir()
-    for name in SHARED:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "lock.json"))
-        else:
-            shutil.copy(source, copy / name)
+    copy = copy_project(tmp_path_factory.mktemp("copy"))
     before = files_of(copy)
     page = PAGE.read_text()
     for name, text in FILE.findall(page):
@@ -59,9 +42,8 @@ def run(followed, tmp_path_factory):
     def run(command: str, *more: str) -> str:
         assert f"$ {command}\n" in PAGE.read_text()
         program, *arguments = command.split()
-        env = {**os.environ, "WAYMARK_HOME": str(home), "WAYMARK_REPORTS": str(home / "reports"), "NO_COLOR": "1"}
-        argv = [sys.executable, "-m", program, *arguments, *more]
-        done = subprocess.run(argv, cwd=copy, env=env, capture_output=True, text=True, timeout=600)
+        assert program == "invoke"
+        done = invoke(copy, home, *arguments, *more)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -100,6 +82,6 @@ def test_nothing_that_is_shared_was_touched_by_all_this(followed, run):
 
 def test_the_tests_of_the_catalogue_accept_it(followed):
     copy, _ = followed
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_catalogue.py"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/planning/test_catalogue.py"]
     done = subprocess.run(argv, cwd=copy, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout

@@ -1,0 +1,196 @@
+"""A further data set, engine, optimiser or kind of job: the shared files that each edits, counted; and that it runs."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.home import Home
+from tests.project_copy import copy_project, files_of, invoke
+
+MOST_EDITS = 2
+
+DATASET = '''
+"""Squares of three brightnesses: a data set without tracks."""
+
+import contextlib
+
+import numpy as np
+
+from orchestrator.data.datasets import DatasetKind
+from orchestrator.data.pictures import Origin, PictureSets
+
+
+class Squares:
+    tracks = None
+
+    def __init__(self, count):
+        self.labels = np.arange(count, dtype=np.int64) % 3
+
+    def sign(self, index):
+        return np.full((40, 40, 3), 60 * (1 + self.labels[index]), np.uint8)
+
+
+def _origin(dataset, home):
+    return Origin("unknown", "squares", {}, lambda: contextlib.nullcontext(PictureSets(Squares(60), Squares(30))))
+
+
+DATASET = DatasetKind(title="squares", classes=3, origin=_origin)
+'''
+
+ENGINE = '''
+"""The virtualenv engine under another name."""
+
+from orchestrator.engines.virtualenv import VirtualenvEngine
+
+
+class PlainEngine(VirtualenvEngine):
+    name = "plain"
+'''
+
+JOB = '''
+"""Time the prediction of each training batch; nothing is trained."""
+
+from workers import protocol
+from workers.batches import open_batches
+from workers.protocol import Training
+from workers.session import clock
+
+PAYLOAD = ("training", "measure")
+
+
+def work(running):
+    job, adapter_class = running.job, running.import_adapter()
+    training = protocol.record(Training, job["payload"]["training"], "job.json: payload.training")
+    batches, _, _ = open_batches(running.folder, running.data_folder, running.network, training.batch_size)
+    net = running.build_net()
+    adapter = adapter_class(net, net.start(job["seed"]), job["device"], running.settings(training), job["options"])
+    seconds, began = [], clock()
+    for numbers in batches.in_order():
+        placed, start = adapter.place(*batches.cut(numbers)), clock()
+        adapter.predict(placed)
+        seconds.append(clock() - start)
+    running.emit("epoch", epoch=0, step_seconds=seconds, epoch_seconds=clock() - began, warmup_steps=0)
+    running.emit("done", weights_sha256=None, total_seconds=clock())
+'''
+
+NESTEROV = """
+
+class Nesterov(Sgd):
+    def update(self, gradients):
+        Sgd.update(self, gradients)
+        for name, velocity in self._velocity.items():
+            self._weights[name] -= self._rate * self._momentum * velocity
+
+
+OPTIMISERS["nesterov"] = Nesterov
+"""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What is added, and how: files that are written, and the shared files that are edited."""
+
+    written: dict[str, str]
+    edited: dict[str, Callable[[str], str]]
+
+
+ADDITIONS = {
+    "data set": Addition({"orchestrator/data/datasets/squares.py": DATASET}, {}),
+    "engine": Addition(
+        {"orchestrator/engines/plain.py": ENGINE},
+        {
+            "orchestrator/engines/__init__.py": lambda text: text.replace(
+                "def engine_forms(",
+                "from orchestrator.engines.plain import PlainEngine\n\n"
+                'ENGINES["plain"] = EngineKind("plain", lambda home, cores, _: PlainEngine(home, cores))\n\n\n'
+                "def engine_forms(",
+            )
+        },
+    ),
+    "kind of job": Addition(
+        {"workers/jobs/predict.py": JOB},
+        {
+            "orchestrator/records/job.py": lambda text: text.replace(
+                '    "selfcheck": JobKind(',
+                '    "predict": JobKind(lambda job, events: "", JOB_PAYLOADS["train"]),\n    "selfcheck": JobKind(',
+            ).replace(
+                "JOB_KINDS: dict",
+                'JOB_PAYLOADS = {"train": lambda trial: _TrainPayload(training=trial.training, measure=trial.measure)}'
+                "\n\nJOB_KINDS: dict",
+            )
+        },
+    ),
+    # An adapter that is to have it gets an entry too; here the oracle alone does.
+    "optimiser": Addition(
+        {},
+        {
+            "workers/optimisers.py": lambda text: text.replace('("sgd",)', '("sgd", "nesterov")'),
+            "workers/frameworks/numpy_ref/optimisers.py": lambda text: text + NESTEROV,
+        },
+    ),
+}
+
+SPEC = {
+    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8}]},
+    "training": {"epochs": 1, "batch_size": 16},
+    "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
+}
+TINY = {"name": "synthetic", "synthetic": {"tracks_per_class": 2, "frames_per_track": 1, "test_tracks_per_class": 1}}
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory):
+    """(copy of the project with all additions, addition -> the shared files that it changed)."""
+    copy, changed = copy_project(tmp_path_factory.mktemp("copy")), {}
+    for name, addition in ADDITIONS.items():
+        before = files_of(copy)
+        for path, text in addition.written.items():
+            assert path not in before
+            (copy / path).write_text(text.lstrip(), encoding="utf-8")
+        for path, edit in addition.edited.items():
+            (copy / path).write_text(edit((copy / path).read_text(encoding="utf-8")), encoding="utf-8")
+        after = files_of(copy)
+        changed[name] = sorted(path for path, content in before.items() if after[path] != content)
+    return copy, changed
+
+
+@pytest.fixture(scope="module")
+def sweep(added, tmp_path_factory):
+    """sweep(engine, **changes of the spec) -> its rows."""
+    copy, _ = added
+    home, shared = tmp_path_factory.mktemp("home"), Home.default().virtualenvs
+    shared.mkdir(parents=True, exist_ok=True)
+    (home / "virtualenvs").symlink_to(shared)
+
+    def sweep(engine: str, **changes) -> list[dict]:
+        spec = Path(home, f"{changes['name']}.json")
+        spec.write_text(json.dumps({**SPEC, **changes}), encoding="utf-8")
+        done = invoke(copy, home, "sweep", f"--spec={spec}", f"--engine={engine}", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    return sweep
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_nothing_costs_more_than_two_shared_edits(added, name):
+    assert added[1][name] == sorted(ADDITIONS[name].edited)
+    assert len(added[1][name]) <= MOST_EDITS
+
+
+@pytest.mark.slow
+def test_a_new_kind_of_job_data_set_and_engine_run_together(sweep):
+    (row,) = sweep("plain", name="predictions", kind="predict", dataset={"name": "squares"})
+    assert (row["subject"], row["status"], row["check"]) == ("numpy_ref:1.0", "ok", "passed")
+    assert row["step_ms"] > 0
+
+
+@pytest.mark.slow
+def test_a_new_optimiser_is_checked_and_trains(sweep):
+    rule = {**SPEC["training"], "optimiser": "nesterov"}
+    (row,) = sweep("plain", name="rule", dataset=TINY, training=rule)
+    assert (row["status"], row["check"]) == ("ok", "passed")
+    assert row["accuracy_test"] is not None
