@@ -57,6 +57,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _without_default(fields: dict[str, Any], name: str, default: object) -> dict[str, Any]:
+    """`fields` without `name` where it says nothing new: hashes of older questions, which knew no such field, stand."""
+    return {key: value for key, value in fields.items() if key != name or value != default}
+
+
 class EnvironmentKey(NamedTuple):
     """What an environment is for: one variant of one framework on one device."""
 
@@ -88,9 +93,7 @@ class Model(Frozen):
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Keys of trials are hashes of this: one without params has the key that it had before there were any.
-        fields: dict[str, Any] = handler(self)
-        return fields if self.params else {key: value for key, value in fields.items() if key != "params"}
+        return _without_default(handler(self), "params", {})
 
     def __hash__(self) -> int:
         return hash((self.name, self.depth, *sorted(self.params.items())))
@@ -144,12 +147,20 @@ class Cell(Frozen):
 
 
 class Synthetic(Frozen):
-    """Size of the drawn data set: tracks of each class, each track one sign in changing light and pose."""
+    """Size of the drawn data set: tracks of each class, each track one sign in changing light and pose.
+
+    weather: `clear` draws large signs in even light, which a network learns in a few hundred steps.
+    """
 
     tracks_per_class: Annotated[int, Field(ge=2, le=500)] = 10
     frames_per_track: Annotated[int, Field(ge=1, le=60)] = 6
     test_tracks_per_class: Annotated[int, Field(ge=1, le=200)] = 2
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    weather: Literal["any", "clear"] = "any"
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_default(handler(self), "weather", "any")
 
 
 class Dataset(Frozen):

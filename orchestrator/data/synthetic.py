@@ -47,6 +47,7 @@ class _Scene(NamedTuple):
     tilt:       radians by which the sign leans.
     far, near:  pixels of its side in the first and the last frame.
     background: (8, 8, 3) float32, blown up behind the sign.
+    roughness:  factor on blur and noise.
     """
 
     light: float
@@ -56,6 +57,7 @@ class _Scene(NamedTuple):
     far: float
     near: float
     background: NDArray[np.float32]
+    roughness: float = 1.0
 
 
 class DrawnPictures:
@@ -63,6 +65,7 @@ class DrawnPictures:
 
     def __init__(self, parameters: Synthetic, subset: int, tracks_per_class: int) -> None:
         self._seed = (parameters.seed, subset)
+        self._is_clear = parameters.weather == "clear"
         self._frames = parameters.frames_per_track
         per_track = np.arange(CLASSES * tracks_per_class, dtype=np.int64)
         numbers = per_track // tracks_per_class * TRACKS_PER_CLASS + per_track % tracks_per_class
@@ -73,6 +76,7 @@ class DrawnPictures:
         """RGB (height, width, 3), 15 to 110 pixels a side, cut as loosely as people mark signs."""
         track, frame = int(self.tracks[index]), index % self._frames
         scene = _scene(np.random.RandomState([*self._seed, track]))
+        scene = _cleared(scene) if self._is_clear else scene
         nearness = frame / max(self._frames - 1, 1)
         side = scene.far * (scene.near / scene.far) ** nearness
         return _frame(np.random.RandomState([*self._seed, track, frame]), scene, int(self.labels[index]), side)
@@ -92,6 +96,17 @@ def _scene(rng: np.random.RandomState) -> _Scene:
     )
 
 
+def _cleared(scene: _Scene) -> _Scene:
+    """The scene in even light, without haze, and near enough to be read."""
+    return scene._replace(
+        light=scene.light**0.25,
+        haze=scene.haze * 0.1,
+        far=scene.far * 1.8,
+        near=scene.far * 1.8 * 1.6,
+        roughness=0.3,
+    )
+
+
 def _frame(rng: np.random.RandomState, scene: _Scene, label: int, side: float) -> Pixels:
     # The cut: the sign with a loose margin, off centre by a pixel or so.
     width, height = (round(side * stretch) for stretch in rng.uniform(0.98, 1.12, 2))
@@ -99,10 +114,10 @@ def _frame(rng: np.random.RandomState, scene: _Scene, label: int, side: float) -
     sign = _floats(cv2.warpPerspective(_sign(label, side), _pose(rng, scene, side, width, height), (width, height)))
     # Averaging with the black around it has already multiplied the sign's colours by its coverage.
     view = _lit(rng, scene, _floats(street * (1 - sign[..., 3:] / 255) + sign[..., :3]))
-    blur = abs(rng.normal(0, 0.018)) * side
+    blur = abs(rng.normal(0, 0.018)) * side * scene.roughness
     if blur > 0.3:
         view = _floats(cv2.GaussianBlur(view, (0, 0), sigmaX=blur, sigmaY=blur * rng.uniform(0.3, 1.0)))
-    noise = rng.standard_normal(view.shape) * rng.uniform(1.0, 7.0)
+    noise = rng.standard_normal(view.shape) * rng.uniform(1.0, 7.0) * scene.roughness
     return np.clip(view + noise, 0, 255).astype(np.uint8)
 
 

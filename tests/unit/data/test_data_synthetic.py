@@ -41,6 +41,18 @@ def test_seed_changes_every_picture(train):
     assert not any(np.array_equal(train.sign(index), other.sign(index)) for index in range(0, 172, 10))
 
 
+def test_clear_weather_leaves_dark_pictures_out(train):
+    clear = synthetic.draw(SMALL.model_copy(update={"weather": "clear"})).train
+    brightness = [np.array([one.sign(index).mean() for index in range(172)]) for one in (train, clear)]
+    assert brightness[1].std() < 0.7 * brightness[0].std()
+    assert brightness[1].min() > brightness[0].min()
+
+
+def test_any_weather_keeps_the_hash_that_it_had():
+    assert "weather" not in SMALL.model_dump(mode="json")
+    assert synthetic.sha256(SMALL) != synthetic.sha256(SMALL.model_copy(update={"weather": "clear"}))
+
+
 def test_test_set_shows_other_signs_than_the_training_set(train):
     test = synthetic.draw(SMALL).test
     assert not np.array_equal(train.sign(0), test.sign(0))
