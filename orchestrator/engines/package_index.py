@@ -98,5 +98,7 @@ def _silence(url: str, seconds: float) -> str:
         return f"no answer in {seconds:g} s"
     except requests.exceptions.SSLError:
         return "its certificate is not trusted"
+    except requests.ConnectionError:
+        return "no connection"
     except requests.RequestException as error:
-        return f"no connection: {type(error).__name__}"
+        return f"no usable answer: {type(error).__name__}"
