@@ -9,11 +9,12 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import pytest
 
+from orchestrator.commands.images import catalogue_with
 from orchestrator.engines import open_engine
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import card, read_host
-from orchestrator.planning.catalogue import Catalogue, local_clones
+from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Environment
 from tests.fake_nvml import FakeNvml
@@ -64,8 +65,7 @@ def pytest_generate_tests(metafunc):
     """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes."""
     marker = metafunc.definition.get_closest_marker("rows")
     if marker and "row" in metafunc.fixturenames:
-        clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
-        rows = Catalogue.load(REPOSITORY / "docker").with_sources(clones).rows(device="cpu")
+        rows = catalogue_with().rows(device="cpu")
         taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 from orchestrator import data
-from orchestrator.engines import find_python, open_engine
+from orchestrator.engines import find_python, open_engine, package_index
 from orchestrator.errors import DataError, EngineError
 from orchestrator.home import Home
 from orchestrator.host import GIB, free_disk_bytes, load_warnings, read_host, read_load
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import unfit
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.trial import Frozen
 
@@ -32,6 +33,7 @@ def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
     return [
         _docker(home, host),
         *_pythons(catalogue),
+        *indexes(catalogue),
         _disk(home),
         _processor(host),
         _load(host),
@@ -64,6 +66,22 @@ def _pythons(catalogue: Catalogue) -> Iterator[Finding]:
             yield Finding(check=f"CPython {wanted}", state="note", seen="not found", advice=advice)
         else:
             yield Finding(check=f"CPython {wanted}", state="ok", seen=f"{found} ({used_by})")
+
+
+def indexes(catalogue: Catalogue) -> Iterator[Finding]:
+    """Each package index that rows name besides the user's own, and whether it answers."""
+    users: dict[str, list[ImageRow]] = {}
+    for row in catalogue.rows():
+        if row.index:
+            users.setdefault(row.index, []).append(row)
+    for url, why in package_index.silences(users).items():
+        rows = ", ".join(row.label for row in users[url])
+        yield Finding(
+            check=f"index of {users[url][0].framework}",
+            state="note" if why else "ok",
+            seen=f"{package_index.shown(url)} {f'does not answer ({why})' if why else 'answers'}; for {rows}",
+            advice=f"Asked only for what your own indexes lack. {package_index.remedy(users[url][0])}" if why else "",
+        )
 
 
 def _disk(home: Home) -> Finding:

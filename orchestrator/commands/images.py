@@ -13,15 +13,16 @@ from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY, Home
-from orchestrator.planning.catalogue import Catalogue, chosen, local_clones
+from orchestrator.planning.catalogue import Catalogue, chosen, index_mirrors, local_clones
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.trial import Device
 
 
 def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:
-    """All rows, with the local clones that --source or $WAYMARK_SOURCE name."""
+    """All rows, with the local clones that --source or $WAYMARK_SOURCE name, and the mirrors of $WAYMARK_INDEX."""
     clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
-    return Catalogue.load(REPOSITORY / "docker").with_sources(clones)
+    mirrors = index_mirrors(os.environ.get("WAYMARK_INDEX", "").split())
+    return Catalogue.load(REPOSITORY / "docker").with_sources(clones).with_indexes(mirrors)
 
 
 def catalogue_for(

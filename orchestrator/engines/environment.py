@@ -1,7 +1,6 @@
 """What the engines share in making an environment: room for it, the words when it fails, and its identity."""
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from orchestrator.trial import Environment, Exit, digest
 LIMIT_SECONDS = 3600.0
 """How long making one environment may take."""
 
-_MISSING = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+?)(?:==|\s|$)")
 _FREEZE_MEMORY_BYTES = 2**30
 _FREEZE_SECONDS = 120.0
 
@@ -42,11 +40,9 @@ def need_room(row: ImageRow, folder: Path) -> None:
 
 
 def failure(row: ImageRow, what: str, log: Path) -> EngineError:
-    """The error of an environment that could not be made: the last lines of the log, its path, and the row's hint."""
-    missing = _MISSING.findall(process.tail(log))
-    hint = next((row.hints[name] + " " for name in missing if name in row.hints), "")
+    """The error of an environment that could not be made: the last lines of the log, and its path."""
     last = "\n".join(f"  {line}" for line in process.tail(log, 8).splitlines())
-    return EngineError(f"{row.label}: {what}. {hint}The whole log is {log}; it ends:\n{last}")
+    return EngineError(f"{row.label}: {what}. The whole log is {log}; it ends:\n{last}")
 
 
 def declared(engine: str, row: ImageRow, cores: Cores, prefix: str) -> Environment:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.engines import process, upstream
+from orchestrator.engines import package_index, process, upstream
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, need_source
 from orchestrator.errors import EngineError
@@ -148,13 +148,15 @@ def ensure(
                 "REQUIREMENTS": row.requirements,
                 **pip_args(process.output((sys.executable, "-m", "pip", "config", "list")) or ""),
                 **_source_args(row),
+                **({"PUBLISHER_INDEX": row.index} if row.index else {}),
                 **row.args,
             },
             labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
         )
         why = builder.build(recipe, log, limit_seconds, follow)
     if why:
-        raise failure(row, why, log)
+        lacking = package_index.missing(log)
+        raise (package_index.shortage(row, lacking, log) if lacking else None) or failure(row, why, log)
     builder.prune_stages()
     facts = _recorded(builder, row)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")

@@ -6,6 +6,7 @@ kept by looking (see process.Command), not by the kernel.
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.engines import process, upstream
+from orchestrator.engines import package_index, process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, failure, frozen, need_room, need_source
 from orchestrator.engines.source import snapshot
@@ -27,6 +28,9 @@ _COMPLETE = "waymark-complete"
 
 # With this exit code a finish.sh says, in its last line, what this machine lacks. (EX_UNAVAILABLE of sysexits.h.)
 _ABSENT = 69
+
+# For a publisher's index that seems not to answer; pip still asks it, as it may know a way (a proxy, a certificate).
+_BRIEF = ("--timeout", "5", "--retries", "0")
 
 _PROBE = (
     "import sys, venv, ensurepip, platform as p;"
@@ -86,15 +90,37 @@ class VirtualenvEngine:
         pip = (str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
         for requirements in filter(None, (row.pip_path, row.requirements_path)):
             install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(requirements))
-            self._step(row, "pip", install, {}, log, say)
+            self._install(row, install, log, say)
         if row.finish_path:
             given = {**row.args, "ENVIRONMENT": str(folder), "SOURCE": str(source or "")}
             self._step(row, FINISH, ("sh", str(row.finish_path)), given, log, say)
         (folder / _COMPLETE).touch()
 
+    def _install(self, row: ImageRow, install: tuple[str, ...], log: Path, say: Say) -> None:
+        """pip, with exactly the user's configuration; once more with the row's index where that has not got it all."""
+        ended = self._run_step(row, install, {}, log, say)
+        lacking = package_index.missing(log)
+        is_index_free = bool(lacking) and _asks_no_index(install[0])
+        if lacking and row.index and not is_index_free:
+            index = package_index.shown(row.index)
+            say(f"{row.label}: your own package indexes have no {lacking}; asking its publisher's, {index}, too")
+            brief = _BRIEF if package_index.silence(row.index) else ()
+            ended = self._run_step(row, (*install, *brief, "--extra-index-url", row.index), {}, log, say)
+            lacking = package_index.missing(log)
+        if ended.code != 0 and lacking:
+            shortage = package_index.shortage(row, lacking, log, is_index_free)
+            if shortage:
+                raise shortage
+        _must_end_well(row, "pip", ended, log)
+
     def _step(
         self, row: ImageRow, what: str, argv: tuple[str, ...], given: dict[str, str], log: Path, say: Say
     ) -> None:
+        _must_end_well(row, what, self._run_step(row, argv, given, log, say), log)
+
+    def _run_step(
+        self, row: ImageRow, argv: tuple[str, ...], given: dict[str, str], log: Path, say: Say
+    ) -> process.Ended:
         new_lines = process.NewLines(log)
 
         def follow() -> None:
@@ -110,12 +136,23 @@ class VirtualenvEngine:
         command = process.Command(argv, self._home.root, env, log, LIMIT_SECONDS)
         ended = process.run(command, follow)
         follow()
-        if ended.is_timeout:
-            raise failure(row, f"{what} was stopped after {LIMIT_SECONDS:.0f} s", log)
-        if what == FINISH and ended.code == _ABSENT:
-            raise AbsentError(f"{row.label}: {process.tail(log, 1).strip()}")
-        if ended.code != 0:
-            raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
+        return ended
+
+
+def _must_end_well(row: ImageRow, what: str, ended: process.Ended, log: Path) -> None:
+    """Raises EngineError for a step that did not."""
+    if ended.is_timeout:
+        raise failure(row, f"{what} was stopped after {LIMIT_SECONDS:.0f} s", log)
+    if what == FINISH and ended.code == _ABSENT:
+        raise AbsentError(f"{row.label}: {process.tail(log, 1).strip()}")
+    if ended.code != 0:
+        raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
+
+
+def _asks_no_index(python: str) -> bool:
+    """Whether the user's configuration tells pip to ask no index."""
+    listing = process.output((python, "-m", "pip", "config", "list")) or ""
+    return any(re.search(r"\.no-index='(1|true|yes|on)'$", line, re.IGNORECASE) for line in listing.splitlines())
 
 
 def run_worker(launch: Launch, variables: dict[str, str], tick: Callable[[], None]) -> Exit:

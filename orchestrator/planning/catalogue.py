@@ -4,6 +4,7 @@ A framework is a folder of docker/ that holds an images.toml; its name is that o
 workers/frameworks/. Reading touches no daemon, and no row is known that its own folder does not declare.
 """
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ HOST = "host"
 """The variant that is whatever a Python of this machine has installed."""
 
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+_URL = r"^https?://[^\s/]\S*$"
+_Url = Annotated[str, Field(pattern=_URL)]
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ class _Entry(Frozen):
     stage: _FileName
     python: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     requirements: _FileName
+    index: _Url | None = None
     disk_mb: Annotated[int, Field(ge=1)]
     args: dict[str, str] = {}
     env: dict[str, str] = {}
@@ -41,7 +45,6 @@ class _Entry(Frozen):
     source: UpstreamSource | None = None
     cuda: Cuda | None = None
     why: str = ""
-    hints: dict[str, str] = {}
     unproven: str = ""
     retired: str = ""
 
@@ -85,6 +88,23 @@ class Catalogue:
 
         return replace(self, tables={name: tuple(map(given, rows)) for name, rows in self.tables.items()})
 
+    def with_indexes(self, indexes: Mapping[str, str]) -> "Catalogue":
+        """This catalogue, with mirrors in the place of publishers' own package indexes. indexes: framework -> URL.
+
+        Raises CatalogueError for a framework whose rows name no such index.
+        """
+        for framework in indexes:
+            if not any(row.index for row in self._table(framework)):
+                raise CatalogueError(
+                    f"no row of {framework} names an index of its publisher's, so WAYMARK_INDEX has none to replace. "
+                    "What pip itself shall ask belongs in its own configuration."
+                )
+
+        def given(row: ImageRow) -> ImageRow:
+            return replace(row, index=indexes.get(row.framework, row.index)) if row.index else row
+
+        return replace(self, tables={name: tuple(map(given, rows)) for name, rows in self.tables.items()})
+
     def with_image(self, framework: str, device: Device, name: str, image_id: str) -> tuple["Catalogue", ImageRow]:
         """This catalogue and, in it, a row of the user's own image, as a variant that is named by its digest.
 
@@ -103,7 +123,7 @@ class Catalogue:
             source=None,
             cuda=None,
             why=f"the user's own image {name}",
-            hints={},
+            index=None,
             unproven="",
             retired="",
             image=image_id,
@@ -116,7 +136,7 @@ class Catalogue:
         Nothing is told to the framework, but that on a card float32 means float32 (no TF32); nothing is expected of
         it, and nothing is known of what it was built for.
         """
-        bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "hints": {}}
+        bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "index": None}
         bare |= {"why": "what a Python of this machine has installed", "image": None, "expects": {}, "needs": {}}
         bare |= {"unproven": "", "retired": ""}
         env: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {"NVIDIA_TF32_OVERRIDE": "0"}}
@@ -178,6 +198,20 @@ def local_clones(texts: Sequence[str]) -> dict[str, Path]:
             raise CatalogueError(f"--source is '{text}'; write framework=PATH, for example neon=/srv/clones/neon.")
         clones[framework] = Path(path).absolute()
     return clones
+
+
+def index_mirrors(texts: Sequence[str]) -> dict[str, str]:
+    """'pytorch=https://mirror/whl/cpu' -> {'pytorch': that URL}, for Catalogue.with_indexes. Raises CatalogueError."""
+    mirrors = {}
+    for text in texts:
+        framework, _, url = text.partition("=")
+        if not framework or not re.match(_URL, url):
+            raise CatalogueError(
+                f"WAYMARK_INDEX holds '{text}'; write framework=URL, for example "
+                "pytorch=https://mirror.example/whl/cpu, and a space between two."
+            )
+        mirrors[framework] = url
+    return mirrors
 
 
 def chosen(

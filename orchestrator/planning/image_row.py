@@ -82,6 +82,8 @@ class ImageRow:
     stage:        target stage of its Dockerfile.
     python:       CPython it stands on, '3.11'; the Dockerfile's ARG PYTHON.
     requirements: file name in requirements/; the Dockerfile's ARG REQUIREMENTS.
+    index:        its publisher's own package index, asked for what the user's indexes lack; None if they have all.
+                  No part of the recipe or the pins: the hash of a file decides, wherever it came from.
     disk_mb:      space that making it takes, in MB (10**6 bytes).
     args:         the Dockerfile's other ARGs, and variables for finish.sh.
     env:          variables for the worker; may hold {physical_cores}, {logical_cores} and {environment}.
@@ -91,7 +93,6 @@ class ImageRow:
     source:       what else it is made from, if a package index does not have it all.
     cuda:         what it needs of a card and its driver; for each GPU row that is built here, and for no other.
     why:          what this variant is for.
-    hints:        distribution -> what to do when no package index has it.
     unproven:     why waymark's authors have not made it; '' where they have, or there is nothing to say.
     retired:      evidence that what it is made from is nowhere left; such a row is listed and never made.
     image:        a user's own image, by id, that is used as it is; None for a row that is built here.
@@ -104,6 +105,7 @@ class ImageRow:
     stage: str
     python: str
     requirements: str
+    index: str | None
     disk_mb: int
     args: dict[str, str]
     env: dict[str, str]
@@ -113,7 +115,6 @@ class ImageRow:
     source: UpstreamSource | None
     cuda: Cuda | None
     why: str
-    hints: dict[str, str]
     unproven: str
     retired: str
     image: str | None = None

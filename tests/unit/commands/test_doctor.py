@@ -1,9 +1,14 @@
-"""What doctor says of cards: which there are, and which rows run on them."""
+"""What doctor says of cards and package indexes: which there are, and which rows they are for."""
+
+import socket
+import time
 
 import pytest
 
-from orchestrator.commands.doctor import cards
+from orchestrator.commands.doctor import cards, indexes
+from orchestrator.engines import package_index
 from orchestrator.host.card import read_cards
+from tests.fake_index import serving
 from tests.unit.host.test_machine import machine
 
 
@@ -40,3 +45,35 @@ def test_a_card_on_which_nothing_runs_is_a_note(found):
 
 def test_each_card_is_a_finding(found):
     assert [finding.seen[:5] for finding in found("two")] == ["GPU 0", "GPU 1"]
+
+
+def test_an_index_that_answers_is_named_with_its_rows(catalogue, tmp_path):
+    with serving(tmp_path) as index:
+        (finding,) = indexes(catalogue.with_indexes({"pytorch": index.url}))
+    assert (finding.check, finding.state, finding.advice) == ("index of pytorch", "ok", "")
+    assert finding.seen.startswith(f"{index.url} answers; for pytorch:2.13 cpu, pytorch:2.13-tuned cpu, ")
+
+
+def test_an_index_that_is_not_there_is_a_note_with_the_fix(catalogue):
+    (finding,) = indexes(catalogue.with_indexes({"pytorch": "http://127.0.0.1:9/whl/cpu"}))
+    assert finding.state == "note"
+    assert finding.seen.startswith("http://127.0.0.1:9/whl/cpu does not answer (no connection); for ")
+    assert finding.advice.startswith("Asked only for what your own indexes lack. Name a mirror of it, WAYMARK_INDEX=")
+
+
+def test_a_page_that_is_not_found_is_not_an_answer(tmp_path):
+    with serving(tmp_path) as index:
+        assert package_index.silence(f"{index.url}/nowhere") == "it says 404 File not found"
+
+
+def test_indexes_that_say_nothing_are_waited_for_all_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        started = time.monotonic()
+        said = package_index.silences([f"{address}/{name}" for name in "abc"], seconds=0.3)
+    assert set(said.values()) == {"no answer in 0.3 s"}
+    assert time.monotonic() - started < 0.9
+
+
+def test_a_password_in_the_address_of_an_index_is_not_shown():
+    assert package_index.shown("https://me:secret@mirror.test:8/whl/cpu") == "https://mirror.test:8/whl/cpu"

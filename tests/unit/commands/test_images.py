@@ -15,7 +15,8 @@ from orchestrator.planning.catalogue import Catalogue, chosen
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 OWN = "sha256:" + "ab" * 32
-HINT = "torch's CPU wheel is not on your package index; add it."
+INDEX = "http://127.0.0.1:9/whl/cpu"
+LACKING = "ERROR: No matching distribution found for torch==2.13.0+cpu"
 
 
 class FakeDaemon:
@@ -68,7 +69,7 @@ def rows(tmp_path):
         (folder / "requirements").mkdir(parents=True)
         (folder / "requirements" / "pins.txt").write_text("numpy==2.4.6\n")
         (folder / "Dockerfile").write_text(f"# {framework}\nFROM scratch AS cpu\n")
-        (folder / "images.toml").write_text(f'default = "1"\n["1".cpu]\n{ROW}hints = {{ torch = "{HINT}" }}\n')
+        (folder / "images.toml").write_text(f'default = "1"\n["1".cpu]\n{ROW}')
     return Catalogue.load(tmp_path / "docker").rows()
 
 
@@ -135,17 +136,34 @@ def test_a_failed_build_names_its_row_and_log_and_quotes_the_end(rows, home, dae
     )
 
 
-def test_a_distribution_that_no_index_has_brings_its_hint(rows, home, daemon):
-    daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for torch==2.13.0+cpu"]
-    with pytest.raises(EngineError, match=HINT):
-        commands.build_images(rows[:1], home, print)
+def test_the_publishers_index_is_given_to_the_build(rows, home, daemon):
+    commands.build_images([replace(rows[0], index=INDEX)], home, print)
+    assert daemon.recipes[0].args["PUBLISHER_INDEX"] == INDEX
 
 
-def test_another_failure_brings_no_hint(rows, home, daemon):
-    daemon.why, daemon.output = "the build failed", ["ERROR: No matching distribution found for filelock==4.2.11"]
+def test_another_address_of_the_index_asks_for_no_build(rows, home, daemon):
+    commands.build_images([replace(rows[0], index=INDEX)], home, print)
+    commands.build_images([replace(rows[0], index="https://mirror.test/whl/cpu")], home, print)
+    assert len(daemon.recipes) == 1
+
+
+def test_a_build_that_lacks_a_wheel_names_the_index_and_the_fix(rows, home, daemon):
+    daemon.why, daemon.output = (
+        "the build failed",
+        [LACKING, "The command '/bin/sh' returned a non-zero code: 1"],
+    )
     with pytest.raises(EngineError) as caught:
+        commands.build_images([replace(rows[0], index=INDEX)], home, print)
+    assert str(caught.value).startswith(
+        "alpha:1 cpu: pip found no torch==2.13.0+cpu on your own indexes, and its publisher's, "
+        f"{INDEX}, does not answer (no connection). Name a mirror of it, WAYMARK_INDEX=alpha=URL, or "
+    )
+
+
+def test_without_an_index_a_lacking_wheel_is_told_by_the_log(rows, home, daemon):
+    daemon.why, daemon.output = "the build failed", [LACKING]
+    with pytest.raises(EngineError, match=r"the build failed\. The whole log is"):
         commands.build_images(rows[:1], home, print)
-    assert HINT not in str(caught.value)
 
 
 def test_one_failed_row_does_not_keep_the_others_from_being_built(rows, home, daemon):

@@ -9,7 +9,7 @@ import pytest
 import workers
 from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
-from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.catalogue import Catalogue, index_mirrors
 from orchestrator.planning.image_row import pins_sha256, recipe_sha256, resolve_env, resolve_expects, version_numbers
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
@@ -198,6 +198,47 @@ def test_a_comment_in_the_dockerfile_keeps_the_virtualenv(folder):
     before = pins_sha256(Catalogue.load(folder).resolve("mxnet", "cpu"))
     (folder / "mxnet" / "Dockerfile").write_text("# another\nFROM scratch AS cpu\n")
     assert pins_sha256(Catalogue.load(folder).resolve("mxnet", "cpu")) == before
+
+
+def test_the_address_of_an_index_is_no_part_of_recipe_and_pins(folder):
+    before = Catalogue.load(folder).resolve("mxnet", "cpu")
+    rewrite(folder, "disk_mb", 'index = "https://mirror.test/whl"\ndisk_mb')
+    after = Catalogue.load(folder).resolve("mxnet", "cpu")
+    assert after.index == "https://mirror.test/whl"
+    assert (recipe_sha256(after), pins_sha256(after)) == (recipe_sha256(before), pins_sha256(before))
+
+
+@pytest.mark.parametrize("url", ["mirror.test/whl", "ftp://mirror.test", "file:///srv/whl", "https://", "https://a b"])
+def test_an_index_is_a_web_address(folder, url):
+    rewrite(folder, "disk_mb", f'index = "{url}"\ndisk_mb')
+    assert "docker/mxnet/images.toml: 1.5.cpu.index: " in why(folder)
+
+
+def test_a_mirror_replaces_the_index_of_rows_that_name_one(catalogue):
+    mirrored = catalogue.with_indexes(index_mirrors(["pytorch=http://127.0.0.1:8123/whl/cpu"]))
+    assert mirrored.resolve("pytorch", "cpu", "2.13").index == "http://127.0.0.1:8123/whl/cpu"
+    assert mirrored.resolve("pytorch", "cpu", "1.3").index is None
+
+
+@pytest.mark.parametrize(
+    "text", ["pytorch", "pytorch=", "=https://mirror.test", "pytorch=mirror.test/whl", "pytorch=/srv"]
+)
+def test_a_mirror_that_is_miswritten_is_answered_with_an_example(text):
+    with pytest.raises(CatalogueError) as caught:
+        index_mirrors([text])
+    assert str(caught.value).startswith(f"WAYMARK_INDEX holds '{text}'; write framework=URL, for example pytorch=https")
+
+
+def test_a_mirror_of_an_index_that_no_row_names_is_refused(catalogue):
+    with pytest.raises(CatalogueError, match="no row of tensorflow names an index of its publisher's"):
+        catalogue.with_indexes({"tensorflow": "https://mirror.test"})
+
+
+@pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
+def test_a_row_names_an_index_if_a_pin_has_a_local_version(row):
+    pins = re.findall(r"^\S+==\S+", row.requirements_path.read_text(), re.MULTILINE)
+    assert bool(row.index) == any("+" in pin for pin in pins)
+    assert not row.index or "\nARG PUBLISHER_INDEX\n" in (row.folder / "Dockerfile").read_text()
 
 
 def test_every_framework_has_its_twin():
