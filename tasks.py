@@ -59,7 +59,7 @@ def build_images(
     dry_run: bool = False,
     json_: bool = False,
 ) -> None:
-    """Build the container images that changed; the log of each is named."""
+    """Build the container images whose recipe changed."""
     from orchestrator.commands import images
 
     rows = images.chosen_rows(images.catalogue_with(source), flags.rows(frameworks, device, variant))
@@ -89,7 +89,7 @@ def images(_: Context, json_: bool = False) -> None:
         **DEVICE,
         **VARIANT,
         **RUN,
-        "again": "check what has passed before as well",
+        "again": "repeat checks that have passed before",
         **JSON,
     },
 )
@@ -107,7 +107,7 @@ def check_(
     gpus: str = "",
     json_: bool = False,
 ) -> int:
-    """Prove that every environment computes the same networks: the parity table against numpy_ref."""
+    """Compare what every environment computes with numpy_ref: the parity table."""
     from orchestrator.commands import check, images
     from orchestrator.console.results import show_parity
     from orchestrator.execution.session import RunOptions
@@ -138,8 +138,8 @@ def check_(
         "epochs": "epochs of every model, in place of the spec's",
         **RUN,
         "dry-run": "print the plan with its skips and reasons, and run nothing",
-        "resume": "go on with the newest run, or with --resume=RUN; its recorded spec and engine are used",
-        "unverified": "time environments whose selfcheck did not pass, and mark them so",
+        "resume": "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
+        "unverified": "also time environments whose selfcheck did not pass, and mark them",
         **STRICT,
         **JSON,
     },
@@ -169,7 +169,7 @@ def sweep_(
 
     given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
     if resume and any(given.values()):
-        raise SpecError("--resume goes on with the spec that the run recorded; leave out the flags that change it.")
+        raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
     request = sweep.SweepRequest(

@@ -5,11 +5,11 @@
     .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 --engine host:/path/python --device gpu [--graph]
 
 The plain script is benchmarks/plain_<framework>.py; it is given the row's own options as flags. Both run in the row's
-virtualenv, with its variables, on the same prepared pictures, one after the other, in an order drawn anew for
-each pair. An epoch includes cutting the batches; each run's first epoch is warm-up. The ratio is adapter / plain:
-an interval that reaches 1.00, or lies below, says that the adapter is no slower. Run it with nothing else running.
-On a card both are clocked by epochs whose end waits for the card (sync=block in ours), and --graph holds ours against
-the plain step captured as a CUDA graph: there 1 / 0.9 = 1.11 is the bound.
+virtualenv, with its variables, on the same prepared pictures, one after the other, in a new random order for
+each pair. An epoch includes making the batches; each run's first epoch is warm-up. The ratio is adapter / plain:
+if the interval contains 1.00, or is below, the adapter is not slower. Run it with nothing else running.
+On a card both time epochs whose end waits for the card (sync=block in ours), and --graph compares with the plain step
+captured as a CUDA graph: there the bound is 1 / 0.9 = 1.11.
 """
 
 import argparse
@@ -42,7 +42,7 @@ MODELS = {"resnet20": Model(name="resnet", depth=20), "idsia": Model(name="idsia
 
 
 def pictures(size: int, home: Home):
-    """GTSRB where it is registered, else drawn signs."""
+    """GTSRB if it is registered, else drawn signs."""
     for dataset in (Dataset(), Dataset(name="synthetic")):
         try:
             prepared = data.prepare(dataset, [size], home, lambda done, total: None)[size]
@@ -60,10 +60,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument(
-        "--steps", type=int, help="of an epoch, for slow frameworks; all that the pictures give if not said"
+        "--steps", type=int, help="of an epoch, for slow frameworks (default: as many as the pictures give)"
     )
     parser.add_argument(
-        "--engine", default="virtualenv", help="virtualenv, or host[:PYTHON] for what is installed there"
+        "--engine", default="virtualenv", help="virtualenv, or host[:PYTHON] for an installed framework"
     )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--graph", action="store_true", help="the plain script captures its step as a CUDA graph")

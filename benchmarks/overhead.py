@@ -1,4 +1,4 @@
-"""What waymark itself costs a trial, read from the clocks of a finished run.
+"""Waymark's own overhead per trial, from the clocks of a finished run.
 
 start:  from asking the engine for a process to the start of the first training step, less the framework's import;
 outside: share of a trial's wall time that is neither import, nor training, nor evaluation.
@@ -47,5 +47,5 @@ def main(run_id: str | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("run", nargs="?", help="a run's id; the newest sweep if not said")
+    parser.add_argument("run", nargs="?", help="a run's id (default: the newest sweep)")
     main(parser.parse_args().run)

@@ -1,4 +1,4 @@
-"""What the adapter is measured against: the same training as an expert writes it in CNTK.
+"""The baseline of the adapter: the same training as an expert writes it in CNTK.
 
 python plain_cntk.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
 Prints {"epoch_seconds": [...], "cpu_seconds": [...], "loss": last}. The epoch includes cutting the batches. Runs on
@@ -28,7 +28,7 @@ def idsia():
 
 
 def conv_norm(channels, kernel, stride):
-    # CNTK says how much of the running averages it keeps by a time constant, in pictures; this one keeps 0.9 a batch.
+    # CNTK takes a time constant, in pictures, for the running averages; this one keeps 0.9 per batch.
     kept = {"normalization_time_constant": -BATCH / math.log(0.9), "epsilon": 1e-5}
     convolution = Convolution2D(kernel, channels, strides=stride, pad=kernel > 1, bias=False)
     return Sequential([convolution, BatchNormalization(map_rank=1, **kept)])

@@ -1,9 +1,9 @@
-"""What the adapter is measured against: the same training as an expert writes it in MXNet.
+"""The baseline of the adapter: the same training as an expert writes it in MXNet.
 
 python plain_mxnet.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
 Prints {"epoch_seconds": [...], "cpu_seconds": [...], "loss": last}. The epoch includes cutting the batches; the first
-one includes building the graph. --threads changes nothing: MXNet reads OMP_NUM_THREADS when it is imported, so whoever
-starts this sets that, to the same for the adapter.
+one includes building the graph. --threads has no effect: MXNet reads OMP_NUM_THREADS when it is imported, so set that,
+to the same value as for the adapter.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main():
                 loss = criterion(net(x), y)
             loss.backward()
             trainer.step(BATCH)
-            # Cut the next batch while the engine goes backward, but not the whole epoch before it has begun.
+            # Make the next batch during the backward pass, but not the whole epoch in advance.
             loss.wait_to_read()
         last = float(loss.mean().asscalar())
         nd.waitall()

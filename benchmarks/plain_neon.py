@@ -1,9 +1,9 @@
-"""What the adapter is measured against: the same training as an expert writes it in Neon.
+"""The baseline of the adapter: the same training as an expert writes it in Neon.
 
 python plain_neon.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
 Prints {"epoch_seconds": [...], "cpu_seconds": [...], "loss": last}. The epoch includes cutting the batches. A loop by
-hand, because Neon's iterator over arrays cannot shuffle; --threads is only there for the command line to be that of the
-others: Neon takes its threads from variables like OMP_NUM_THREADS.
+hand, because Neon's iterator over arrays cannot shuffle; --threads has no effect (it keeps the command line the same as
+the others'): Neon takes its threads from variables like OMP_NUM_THREADS.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the adapter is measured against: the same training as an expert writes it in PyTorch.
+"""The baseline of the adapter: the same training as an expert writes it in PyTorch.
 
 python plain_pytorch.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
 --device cuda trains on a card; --graph there captures the step once as a CUDA graph and replays it for each batch.
@@ -87,7 +87,7 @@ def captured(step, x, y):
     """`step` as a CUDA graph: a function that replays it on the batch it is given. x, y: the graph's own batch."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # lazily made buffers and chosen algorithms must be there before the capture
+    with torch.cuda.stream(side):  # buffers and chosen algorithms must exist before the capture
         for _ in range(3):
             step(x, y)
     torch.cuda.current_stream().wait_stream(side)

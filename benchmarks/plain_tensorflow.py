@@ -1,4 +1,4 @@
-"""What the adapter is measured against: the same training as an expert writes it in TensorFlow.
+"""The baseline of the adapter: the same training as an expert writes it in TensorFlow.
 
 python plain_tensorflow.py --data FOLDER --split FOLDER --model resnet20 --size 32 --epochs 3 --seed 0 --threads 2
 Prints {"epoch_seconds": [...], "cpu_seconds": [...], "loss": last}. The epoch includes cutting the batches; the first

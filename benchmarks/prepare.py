@@ -1,14 +1,14 @@
-"""Throughput of `invoke data` against the bare OpenCV calls it is made of, side by side.
+"""Throughput of `invoke data`, compared side by side with the OpenCV calls that it makes.
 
     python benchmarks/prepare.py --from FOLDER        # the three GTSRB archives
 
 ours:    opens the archives, checks every row and file, reads, decodes, prepares at three sizes, saves and hashes.
-bare:    every picture is in memory already; imdecode, resize, cvtColor, CLAHE and a transpose, and nothing is kept.
-reading: the same calls, on pictures read by `zipfile`; what a plain script would do.
+bare:    every picture is in memory already; imdecode, resize, cvtColor, CLAHE and a transpose; results are discarded.
+reading: the same calls, on pictures read by `zipfile`, as a plain script does it.
 
-All three use as many threads as there are processors. Rounds are interleaved in turning order, and each of ours goes
+All three use as many threads as there are processors. Rounds are interleaved in rotating order, and each of ours writes
 to a new folder. Prints one JSON object; ratios are seconds of the other over seconds of ours, paired within a round, so
-1.0 is as fast, and the aim is 0.8 of `bare`. Needs an idle machine: threads that share one core have nothing to gain.
+1.0 is as fast, and the aim is 0.8 of `bare`. Needs an idle machine: on a busy one threads share cores.
 """
 
 import argparse
@@ -36,7 +36,7 @@ BLOCK = 32
 
 
 Picture = tuple[Callable[[], bytes], tuple[int, ...]]
-"""How to get its bytes, and the corners of its sign."""
+"""A function for its bytes, and the corners of its sign."""
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     packed = pictures_of(folder)
     in_memory = [(partial(bytes, read()), corners) for read, corners in packed]
     clocks = {"ours": lambda: ours(folder), "bare": lambda: bare(in_memory), "reading": lambda: bare(packed)}
-    for clock in clocks.values():  # pages and code are warm for all
+    for clock in clocks.values():  # warm-up of caches, for all
         clock()
     rounds = []
     for number in range(ROUNDS):
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def ours(folder: Path) -> dict[str, float]:
-    """Seconds to prepare all sizes, to register before it, and to find everything again after it."""
+    """Seconds to prepare all sizes, to register before, and to find everything again after."""
     with tempfile.TemporaryDirectory() as root:
         home, dataset = Home(Path(root)), Dataset()
         begun = time.perf_counter()
@@ -93,7 +93,7 @@ def ours(folder: Path) -> dict[str, float]:
 
 
 def bare(pictures: list[Picture]) -> dict[str, float]:
-    """Seconds of the OpenCV calls alone."""
+    """Seconds of only the OpenCV calls."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     begun = time.perf_counter()

@@ -1,11 +1,11 @@
-"""What telemetry costs a trial: the time one sample takes, as a share of the second between two; and an A/B.
+"""The cost of telemetry: the time of one sample, as a share of the second between two; and an A/B comparison.
 
     .venv/bin/python benchmarks/telemetry_overhead.py [--samples 300] [--pairs 6] [--rate 20]
 
-First the sampler is called again and again, as in a trial on this machine's processors and, where there is one, its
-first card: the median and the worst of wall time and of processor time, and both as a share of a second. Then pairs of
-fresh processes that do a fixed amount of work are run by the engine's own runner, with and without the telemetry in its
-tick, in an order drawn anew for each pair; --rate takes so many samples a second, to make a small cost visible.
+First the sampler is called repeatedly, as in a trial on this machine's processors and, if there is one, its first card:
+median and maximum of wall time and of processor time, and both as a share of a second. Then pairs of fresh processes
+that do a fixed amount of work are run by the engine's own runner, with and without telemetry in its tick, in a new
+random order for each pair; --rate sets the samples per second, to make a small cost visible.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def sampling(count: int) -> float:
 
 
 def run(rounds: int, is_watched: bool, cpus: tuple[int, ...]) -> float:
-    """Seconds that the work took in a process of its own."""
+    """Seconds of the work in its own process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         argv = (sys.executable, "-c", WORK.format(rounds=rounds))

@@ -1,11 +1,11 @@
-"""What stops a whole sweep. What stops one trial is a row, never an exception.
+"""Errors that stop a whole run. A trial that fails is an Outcome, never an exception.
 
 WaymarkError              what, where, seen, allowed, next step; shown without a traceback
  |- SpecError             path into the JSON, value, allowed                              exit 2
  |- CatalogueError        no such row; nearest names                                      exit 2
- |- DataError             missing, changed or hostile data: path, expected and found      exit 3
+ |- DataError             missing, changed or unsafe data: path, expected and found       exit 3
  |- EngineError           daemon absent, build failed, virtualenv impossible; log path    exit 3
- |   |- AbsentError       what an environment is made from is not on this machine; how to get it
+ |   |- AbsentError       something that an environment needs is not on this machine; how to get it
  |- StoreError            newer schema, locked, not ours                                  exit 4
 """
 
@@ -14,37 +14,37 @@ from collections.abc import Iterable
 
 
 class WaymarkError(Exception):
-    """One or two sentences for the person at the keyboard: what, where, seen, allowed, what to do."""
+    """One or two sentences for the user: what is wrong, where, what was seen, what is allowed, what to do."""
 
     exit_code = 1
 
 
 class SpecError(WaymarkError):
-    """The experiment spec, or a flag that changes it, asks for something that cannot be."""
+    """The experiment spec, or a flag that changes it, is not valid."""
 
     exit_code = 2
 
 
 class CatalogueError(WaymarkError):
-    """A variant that no images.toml declares, or an images.toml that does not read."""
+    """A variant that no images.toml declares, or an images.toml that cannot be read."""
 
     exit_code = 2
 
 
 class DataError(WaymarkError):
-    """Pictures that are missing, changed, damaged or hostile."""
+    """Pictures that are missing, changed, damaged or unsafe."""
 
     exit_code = 3
 
 
 class EngineError(WaymarkError):
-    """No daemon, no interpreter, a build that failed; names the log."""
+    """No daemon, no interpreter, or a build that failed; names the log."""
 
     exit_code = 3
 
 
 class AbsentError(EngineError):
-    """What an environment is made from is not on this machine: an interpreter, a source, a system library."""
+    """Something that an environment needs is not on this machine: an interpreter, a source, a system library."""
 
 
 class StoreError(WaymarkError):

@@ -1,4 +1,4 @@
-"""Where waymark keeps what is not source: prepared data, virtualenvs, worker snapshots, runs and the store.
+"""The folders in which waymark keeps prepared data, virtualenvs, worker snapshots, runs and the store.
 
 One folder, `$WAYMARK_HOME` or the platform's data folder for the user; shared by all clones, so a second clone finds
 the data and the environments of the first.
@@ -37,17 +37,17 @@ class Home:
 
     @property
     def sources(self) -> Path:
-        """Upstream sources of frameworks that no package index has, one folder per commit."""
+        """Upstream sources of frameworks that are on no package index, one folder per commit."""
         return self.root / "sources"
 
     @property
     def workers(self) -> Path:
-        """Snapshots of the worker source, content-addressed: what a trial runs cannot change under it."""
+        """Snapshots of the worker source, content-addressed, so that an edit does not change a run that is going on."""
         return self.root / "workers"
 
     @property
     def runs(self) -> Path:
-        """`runs/<run>/<job>/`: the record. Never written again once a job has ended."""
+        """`runs/<run>/<job>/`: the record; not changed once a job has ended."""
         return self.root / "runs"
 
     @property

@@ -1,8 +1,8 @@
-"""The shared values: what a trial asks, where it runs, how it ended; with its key and its id.
+"""The values that all rooms share: a trial, its environment, its outcome, its key and its id.
 
-`Trial.key` is the hash of the question (all but the variant): comparing two variants is a join on it.
-`trial_id` adds what gave the answer: environment, data and worker code. One changed byte in any of them changes
-the id, so nothing stale is ever taken for an answer.
+`Trial.key` is the hash of all that is asked but the variant: comparing two variants is a join on it.
+`trial_id` adds environment, data and worker code. If one byte of them changes the id changes, so an old result is never
+taken for a new one.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "l
 
 
 ORACLE = "numpy_ref"
-"""The framework that all others are checked against; it is slow, and competes with none."""
+"""The framework that all others are checked against; it is slow, so its speed is not compared."""
 
 SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
 
 
 class Frozen(BaseModel):
-    """An immutable record that refuses unknown keys and silent conversions."""
+    """An immutable record that rejects unknown keys and converts no types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ def _without_default(fields: dict[str, Any], name: str, default: object) -> dict
 
 
 class EnvironmentKey(NamedTuple):
-    """What an environment is for: one variant of one framework on one device."""
+    """Identifies an environment in a run: one variant of one framework on one device."""
 
     framework: str
     variant: str
@@ -100,13 +100,13 @@ class Model(Frozen):
 
     @property
     def label(self) -> str:
-        """'ResNet-20', 'IDSIA': the name people use."""
+        """'ResNet-20', 'IDSIA': the usual name."""
         depth = "" if self.depth is None else f"-{self.depth}"
         return f"{self.family}{depth}" + "".join(f" {name} {value}" for name, value in sorted(self.params.items()))
 
     @property
     def family(self) -> str:
-        """'ResNet', 'IDSIA': the same, of all its depths."""
+        """'ResNet', 'IDSIA': the name without a depth."""
         label: str = models.label(self.name)
         return label
 
@@ -117,7 +117,7 @@ class Model(Frozen):
 
 
 class Cell(Frozen):
-    """What subjects are compared in: one network on one device, fed in one way.
+    """What subjects are compared in: one network, input size and device, with one preparation and loader.
 
     loader_workers: of the framework's own loader; None where waymark cuts the batches.
     """
@@ -130,12 +130,12 @@ class Cell(Frozen):
 
     @property
     def network(self) -> str:
-        """'ResNet-20@32': what is trained, however it is fed."""
+        """'ResNet-20@32': network and input size only."""
         return f"{self.model.label}@{self.input_size}"
 
     @property
     def label(self) -> str:
-        """'ResNet-20@32', with what is out of the ordinary about it: '... without CLAHE', '... 4 loader workers'."""
+        """'ResNet-20@32', with what differs from the defaults: '... without CLAHE', '... 4 loader workers'."""
         clahe = "" if self.clahe else " without CLAHE"
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
         return f"{self.network}{clahe}{workers}"
@@ -147,7 +147,7 @@ class Cell(Frozen):
 
 
 class Synthetic(Frozen):
-    """Size of the drawn data set: tracks of each class, each track one sign in changing light and pose.
+    """Size of the drawn data set. A track is one sign in several frames, with changing light and pose.
 
     weather: `clear` draws large signs in even light, which a network learns in a few hundred steps.
     """
@@ -175,9 +175,9 @@ class Dataset(Frozen):
 
 
 class Training(Frozen):
-    """How a network is trained: mean softmax cross-entropy at a constant rate, reshuffled every epoch.
+    """How a network is trained: on the mean softmax cross-entropy, at a constant rate, shuffled anew in each epoch.
 
-    optimiser, initialiser: by name, of workers/optimisers.py and of workers/net.py.
+    optimiser, initialiser: names of workers/optimisers.py and of workers/net.py.
     """
 
     optimiser: Name = "sgd"
@@ -189,11 +189,11 @@ class Training(Frozen):
 
 
 class Measure(Frozen):
-    """How the clock reads.
+    """What is timed, and how.
 
     sync: `step` waits after every step (latency), `block` once per block of at least 200 ms (throughput).
     feed: `host` places each batch inside the clock; `resident` places the epoch's batches before it starts; `native`
-          takes them from the framework's own loader, with `loader_workers` workers (0: the training cuts them itself).
+          takes them from the framework's own loader, with `loader_workers` workers (0: in the training process).
     warmup_steps, warmup_seconds: steps up to the later of the two are kept and flagged, and left out of summaries.
     evaluate: validation accuracy after each epoch, or only after the last one.
     fingerprint: `epoch` hashes every weight array and the predicted classes after each epoch, outside every clock.
@@ -209,9 +209,9 @@ class Measure(Frozen):
 
 
 class Trial(Frozen):
-    """One process that does what is measured once, in one cell.
+    """One measurement of one subject in one cell, in a process of its own.
 
-    kind: of its job, in records/job.py.
+    kind: a name of JOB_KINDS in records/job.py.
     """
 
     kind: Name = "train"
@@ -229,8 +229,8 @@ class Trial(Frozen):
 
     @property
     def key(self) -> str:
-        """Hash of the question: all but the variant."""
-        # 'train' was the only kind once: such trials keep the keys that they had then.
+        """Hash of all that is asked but the variant."""
+        # 'train' was the only kind until 0.1: such trials keep the keys that they had then.
         left_out = {"variant", "kind"} if self.kind == "train" else {"variant"}
         return digest(self.model_dump(mode="json", exclude=left_out))
 
@@ -241,7 +241,7 @@ class Trial(Frozen):
 
     @property
     def environment_key(self) -> EnvironmentKey:
-        """What its environment is for."""
+        """Which environment it needs."""
         return EnvironmentKey(self.framework, self.variant, self.device)
 
     @property
@@ -251,7 +251,7 @@ class Trial(Frozen):
 
     @property
     def cell(self) -> Cell:
-        """What its subject is compared in."""
+        """The cell in which its subject is compared."""
         return Cell(
             model=self.model,
             input_size=self.input_size,
@@ -262,12 +262,12 @@ class Trial(Frozen):
 
 
 class Card(Frozen):
-    """One NVIDIA card, as NVML tells of it.
+    """One NVIDIA card, as NVML describes it.
 
     index:      its number, as `nvidia-smi` prints it.
-    uuid:       names this one card in the world, so it is written into no record.
+    uuid:       identifies this very card, so it is written into no record.
     capability: '9.0'. driver: '580.159.04'.
-    is_mig: it is divided (MIG is on): what a process gets is a part of it. Called `is_divided` in older records.
+    is_mig:     MIG is on: a process gets a part of the card only. Called `is_divided` in records of 0.1.
     """
 
     index: int
@@ -285,16 +285,16 @@ class Card(Frozen):
 
 
 class Environment(Frozen):
-    """A catalogue row made real.
+    """A row of the catalogue, prepared on this machine.
 
-    identity: hash of everything in it: image id or installed packages, with the row's variables and options; and of the
-              make of its card and the driver, which compute too.
+    identity: hash of everything in it: image id or installed packages, the row's variables and options, and the make
+              and driver of its card.
     location: image reference for Docker, path of the interpreter for a virtualenv.
     freeze:   installed distributions, 'name==version', sorted.
     env:      variables set for the worker, placeholders resolved.
-    options:  what the row tells the adapter.
-    expects:  what the worker must find in force in itself (name in an adapter's `describe` -> value), or give up.
-    card:     the only card that its workers are given; None means none.
+    options:  of the row, for the adapter.
+    expects:  settings that must be in force in the worker (name in an adapter's `describe` -> value), else it ends.
+    card:     the only card that its workers can use; None means none.
     """
 
     engine: str
@@ -312,11 +312,11 @@ class Environment(Frozen):
 
     @property
     def key(self) -> EnvironmentKey:
-        """What it is for."""
+        """Framework, variant and device."""
         return EnvironmentKey(self.framework, self.variant, self.device)
 
     def on(self, card: Card) -> "Environment":
-        """The same with that card: what another make of card or another driver computes is another answer."""
+        """The same with that card; its identity depends on the card's make and driver."""
         identity = digest([self.identity, card.name, card.capability, card.driver])
         return self.model_copy(update={"card": card, "identity": identity})
 
@@ -327,8 +327,8 @@ class Exit(Frozen):
     code:            exit code, or None if a signal or the engine ended it.
     log_tail:        the last lines of its stdout and stderr.
     launched_unix:   seconds since 1970 when the engine was asked to start it.
-    wall_seconds:    from that moment until it was gone.
-    started_seconds: from that moment until its process ran; None if the engine cannot tell.
+    wall_seconds:    from that moment until it had ended.
+    started_seconds: from that moment until its process ran; None if the engine does not know.
     """
 
     code: int | None
@@ -343,7 +343,7 @@ class Exit(Frozen):
 
 
 class Outcome(Frozen):
-    """Status of a trial, whose fault it is, and one sentence of reason ('' when ok)."""
+    """Status of a trial, what caused it, and the reason in one sentence ('' when ok)."""
 
     status: Status
     fault: Fault
@@ -352,10 +352,10 @@ class Outcome(Frozen):
     @field_validator("status", mode="before")
     @classmethod
     def _current(cls, status: object) -> object:
-        """'misconfigured' was called 'environment' until 0.1: records keep the old word."""
+        """'misconfigured' was called 'environment' until 0.1; old records hold that word."""
         return "misconfigured" if status == "environment" else status
 
 
 def trial_id(trial: Trial, environment: Environment, data_sha256: str, worker_sha256: str) -> str:
-    """Hash of the question and of everything that gave the answer."""
+    """Hash of what is asked, and of environment, data and worker code."""
     return digest([trial.key, trial.variant, environment.identity, data_sha256, worker_sha256])

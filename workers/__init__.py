@@ -2,6 +2,6 @@
 
 import time
 
-# The first of our lines that a worker process runs: t = 0 of its events, and what the wall clock said then.
+# The first line of our code in a worker process: t = 0 of its events, and the wall clock at that time.
 BEGAN = time.perf_counter()
 BEGAN_UNIX = time.time()

@@ -1,4 +1,4 @@
-"""Pictures, and which of them make up each batch: the same for every framework, numpy version and machine."""
+"""Pictures and the order of batches, the same for every framework, numpy version and machine."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy
 
 from workers.protocol import BadJob
 
-# uint8 to [0, 1]; one rounding for all frameworks, because it is done here.
+# uint8 to [0, 1]; done here, so that the rounding is the same for all frameworks.
 TO_UNIT = numpy.float32(1 / 255.0)
 
 
@@ -34,8 +34,7 @@ class Batches(object):
     def shuffled(self, seed, epoch):
         """The batches of a training epoch, as arrays of picture numbers; the last, incomplete one is dropped.
 
-        The order is that of RandomState([seed, epoch]).permutation, so it differs from epoch to epoch and is the same
-        wherever it is drawn.
+        The order is that of RandomState([seed, epoch]).permutation: different in each epoch, the same on every machine.
         """
         order = numpy.random.RandomState([seed, epoch]).permutation(len(self))
         return [order[at : at + self.size] for at in range(0, len(self) - self.size + 1, self.size)]
@@ -46,9 +45,8 @@ class Batches(object):
         return [order[at : at + self.size] for at in range(0, len(self), self.size)]
 
     def cut(self, numbers):
-        """(x float32 (n, 3, s, s) in [0, 1], y int64 (n,)); new arrays, which nobody else writes."""
-        # Gather, convert, scale in place: as quick as any other way of writing it, and 3 to 8 times as quick as
-        # looking the 256 values up in a table.
+        """(x float32 (n, 3, s, s) in [0, 1], y int64 (n,)); new arrays, which nothing else writes."""
+        # Gather, convert, scale in place: as fast as any other way, and 3 to 8 times as fast as a table of 256 values.
         x = self.pictures[numbers].astype(numpy.float32)
         x *= TO_UNIT
         return x, self.labels[numbers]
@@ -57,8 +55,8 @@ class Batches(object):
 def open_batches(job_folder, data_folder, network, batch_size):
     """(training, validation, test) Batches of a job. network: Network of workers/protocol.py.
 
-    The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), so that neither the disk
-    nor a first touch of a page is ever inside the clock; the test pictures, read once, stay memory-mapped.
+    The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), so that no disk access or
+    page fault is inside the clock; the test pictures, read once, stay memory-mapped.
     Raises BadJob, naming the file, if one is missing, does not fit the job, or holds too few pictures.
     """
     pictures, labels = _open_pictures(data_folder, "train", network)

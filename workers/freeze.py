@@ -1,4 +1,4 @@
-"""What is installed: python -m workers.freeze FOLDER writes FOLDER/freeze.json; needs neither pip nor a network."""
+"""Lists what is installed: python -m workers.freeze FOLDER writes FOLDER/freeze.json; needs no pip and no network."""
 
 import json
 import os

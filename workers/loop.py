@@ -1,16 +1,16 @@
-"""THE training and inference loop and THE clock; the adapters have neither.
+"""The only training and inference loop, and the only clock; adapters have neither.
 
-What the clocks read, in seconds:
-input  cutting a batch out of the pictures
+The clocks, in seconds:
+input  making a batch from the pictures
 step   place + forward + backward + update, the device idle at the end (sync=step)
-block  wall time of the steps since the last wait for the device, cutting included: on a device that works by itself
-       the two overlap, so they cannot be told apart (sync=block)
+block  wall time of the steps since the last wait for the device, with making the batches: on an asynchronous device
+       the two overlap, so they cannot be timed separately (sync=block)
 epoch  from before the first batch to after the last step
-With feed=resident the batches of an epoch are cut and placed before its clock starts, so `input` is next to nothing.
-With feed=native the framework's own loader cuts them, and `input` is the wait for it; it starts inside the epoch's
-clock, as in a script of its own, so the first batch of an epoch waits for its workers too.
-Nothing else happens inside a step: losses stay handles until the epoch is over, the garbage collector sleeps, and
-progress is told between two steps, at most once a second.
+With feed=resident the batches of an epoch are made and placed before its clock starts, so `input` is almost zero.
+With feed=native the framework's own loader makes them, and `input` is the wait for it; it starts inside the epoch's
+clock, as in an ordinary script, so the first batch of an epoch includes the start of its workers.
+Nothing else happens inside a step: losses stay handles until the end of the epoch, the garbage collector is off, and
+progress is reported between two steps, at most once a second.
 """
 
 import gc
@@ -28,7 +28,7 @@ PLACINGS = 20
 
 
 class Asked(NamedTuple):
-    """What the loop is to do. measure: Measure of workers/protocol.py."""
+    """The arguments of a training. measure: Measure of workers/protocol.py."""
 
     seed: int
     epochs: int
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class Laps(object):
-    """What the clocks read in one epoch. `starts` are clock readings, all others seconds or counts."""
+    """The times of one epoch. `starts` are clock readings, all others seconds or counts."""
 
     def __init__(self):
         self.starts = []
@@ -57,7 +57,7 @@ class Laps(object):
 
 
 def train(adapter, training, validation, asked, emit, clock):
-    """Train for `asked.epochs` epochs, telling `emit` of each.
+    """Train for `asked.epochs` epochs, and emit an event for each.
 
     training, validation: Batches; validation may be None: then nothing is scored.
     emit: emit(kind, **fields). clock: function without arguments, monotonic seconds.
@@ -67,7 +67,7 @@ def train(adapter, training, validation, asked, emit, clock):
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
     gc.collect()
-    if hasattr(gc, "freeze"):  # CPython 3.7+: what was built stays, so later collections need not look at it
+    if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
         gc.freeze()  # novermin
     gc.disable()
     try:
@@ -115,14 +115,14 @@ def score(adapter, batches, clock):
 
 
 def fingerprint(adapter, validation):
-    """The fields of a `fingerprint` event but for its epoch: what two trainings that are bit for bit one agree in."""
+    """The fields of a `fingerprint` event without its epoch: hashes that are equal if two trainings are bit-exact."""
     weights = adapter.weights()
     hashes = {name: hashlib.sha256(value.astype("<f4").tobytes()).hexdigest() for name, value in weights.items()}
     return {"weights": hashes, "predictions": {"valid": predicted(adapter, validation)}}
 
 
 def predicted(adapter, batches):
-    """sha256 over the class (int64) that each picture of `batches` is taken for."""
+    """sha256 over the predicted class (int64) of each picture of `batches`."""
     total = hashlib.sha256()
     for numbers in batches.in_order():
         logits = adapter.predict(adapter.place(*batches.cut(numbers)))
@@ -131,10 +131,9 @@ def predicted(adapter, batches):
 
 
 def place_alone(adapter, batches, seed, clock):
-    """Seconds of placing each of a few training batches: what of a step is the way to the device.
+    """Seconds of placing each of a few training batches: the part of a step that copies to the device.
 
-    Within a step it cannot be told apart without one more wait for the device; so it is taken after the training, when
-    no step is timed any more and nothing is trained.
+    Within a step it could be timed only with one more wait for the device; so it is timed after the training.
     """
     seconds = []
     for numbers in batches.shuffled(seed, 0)[:PLACINGS]:
@@ -148,18 +147,18 @@ def place_alone(adapter, batches, seed, clock):
 
 
 class HostFeed(object):
-    """Batches that are cut, and placed inside the step, when their turn comes."""
+    """Batches that are made one by one, and placed inside the step."""
 
     def __init__(self, adapter, batches, order, loader_workers):
         self._adapter, self._batches, self._order = adapter, batches, order
         self.steps = len(order)
 
     def cut(self, step):
-        """What the host has ready for `step`."""
+        """The batch of `step`, on the host."""
         return self._batches.cut(self._order[step])
 
     def place(self, cut):
-        """That, where the framework wants it."""
+        """The batch, on the device."""
         return self._adapter.place(*cut)
 
     def close(self):
@@ -167,7 +166,7 @@ class HostFeed(object):
 
 
 class ResidentFeed(object):
-    """Batches that were all cut and placed beforehand."""
+    """Batches that are all made and placed before the epoch."""
 
     def __init__(self, adapter, batches, order, loader_workers):
         self._placed = [adapter.place(*batches.cut(numbers)) for numbers in order]
@@ -179,7 +178,7 @@ class ResidentFeed(object):
         return self._placed[step]
 
     def place(self, cut):
-        """Nothing is left to do."""
+        """The batch; it is placed already."""
         return cut
 
     def close(self):
@@ -187,9 +186,9 @@ class ResidentFeed(object):
 
 
 class NativeFeed(object):
-    """Batches that the framework's own loader cuts, and that are placed inside the step.
+    """Batches of the framework's own loader, placed inside the step.
 
-    Raises Unsupported, from the adapter, for a framework whose loader does not take our order or so many workers.
+    Raises Unsupported, from the adapter, if the framework's loader does not take our order or so many workers.
     """
 
     def __init__(self, adapter, batches, order, loader_workers):
@@ -199,24 +198,24 @@ class NativeFeed(object):
         self.steps = len(order)
 
     def cut(self, step):
-        """What the loader has next; it is asked for the steps in order, and starts at the first."""
+        """The loader's next batch; it starts at the first call."""
         if self._running is None:
             self._running = iter(self._loader)
         return next(self._running)
 
     def place(self, cut):
-        """That, where the framework wants it."""
+        """The batch, on the device."""
         return self._adapter.place(*cut)
 
     def close(self):
-        """Ask for one batch more, whereupon a loader lets its workers go. Raises ValueError if there is one."""
+        """Ask for one more batch, so that the loader ends its workers. Raises ValueError if there is one."""
         if self._running is not None and next(self._running, None) is not None:
             raise ValueError("the framework's loader gives more batches than it was asked for")
         self._running = self._loader = None
 
 
 class Progress(object):
-    """Tells of an epoch's progress at most once a second; called between two steps."""
+    """Emits an epoch's progress at most once a second; called between two steps."""
 
     def __init__(self, emit, clock, epoch, steps):
         self._emit, self._epoch, self._steps = emit, epoch, steps
@@ -269,7 +268,7 @@ def _run_blocks(adapter, feed, laps, progress, clock):
 def _warmup_steps(laps, measure):
     """How many steps of the first epoch are warm-up: those up to the later of `warmup_steps` and `warmup_seconds`.
 
-    It never outlasts the first epoch, and with sync=block ends with a block.
+    At most the whole first epoch; with sync=block it ends with a block.
     """
     late = sum(1 for start in laps.starts if start - laps.starts[0] < measure.warmup_seconds)
     count = min(max(late, measure.warmup_steps), len(laps.starts))

@@ -1,7 +1,7 @@
-"""Which native libraries this process has loaded, and what is in force in them; nothing is loaded to find out.
+"""Which native libraries this process has loaded, and their settings in force; it loads no library itself.
 
-Environment variables say what was asked for. These say what came of it: a preloaded allocator that the loader did not
-find, or an OpenMP that does not read KMP_AFFINITY, shows here and nowhere else.
+Environment variables say only what was requested. Here one sees whether it took effect: for example a preloaded
+allocator that the loader did not find, or an OpenMP that does not read KMP_AFFINITY.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ _ALLOCATOR = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)")
 _OPENBLAS = re.compile(r"lib(scipy_)?openblas")
 _MKL = re.compile(r"libmkl(ml_intel|ml_gnu|_core)\.so")
 
-# How builds of OpenBLAS call a function of its: plainly, with numpy's 64-bit numbers, with the prefix of its wheels.
+# How builds of OpenBLAS name a function: plain, with a suffix for 64-bit integers, with the prefix of its wheels.
 _OPENBLAS_NAMES = ("openblas_%s", "openblas_%s64_", "scipy_openblas_%s", "scipy_openblas_%s64_")
 
-# What omp_get_proc_bind answers. Source: OpenMP 5.2, 18.1.1; 5 is Intel's own, for KMP_AFFINITY (its kmp.h).
+# The values of omp_get_proc_bind. Source: OpenMP 5.2, 18.1.1; 5 is Intel's own, for KMP_AFFINITY (its kmp.h).
 _BINDINGS = ("false", "true", "primary", "close", "spread", "intel")
 
 
@@ -25,10 +25,10 @@ def describe():
     """A flat dict of JSON values.
 
     openmp_*:     library, its threads and whether it binds them; of several libraries joined by commas, in one order.
-    allocator:    what malloc is: 'libc', or the library that is preloaded in its place.
-    mkl_cpu_type: what MKL takes the processor for: 0 is its slow path, on which it puts processors that are not Intel's
-                  unless told otherwise; 5 is AVX2. None where MKL is not loaded, or does not tell.
-    blas_threads: of OpenBLAS, which numpy computes its products with; of several copies joined by commas.
+    allocator:    'libc', or the library that is preloaded in its place.
+    mkl_cpu_type: MKL's processor type: 0 is its slow path, the default on processors that are not Intel's; 5 is AVX2.
+                  None where MKL is not loaded, or has no such function.
+    blas_threads: of OpenBLAS, which numpy uses for products; of several copies joined by commas.
     """
     paths = loaded()
     openmp = [name for name in sorted(paths) if _OPENMP.match(name)]
@@ -45,7 +45,7 @@ def describe():
 
 @contextlib.contextmanager
 def one_blas_thread():
-    """Within it numpy's products take one thread: beside other work two wait for each other, and take longer."""
+    """A context in which numpy's products use one thread: more are slower when the machine does other work too."""
     libraries = _openblas(loaded())
     before = [library("get_num_threads")() for library in libraries]
     for library in libraries:
@@ -58,7 +58,7 @@ def one_blas_thread():
 
 
 def loaded():
-    """Name -> path of the shared libraries of this process; {} where the kernel does not tell."""
+    """Name -> path of the shared libraries of this process; {} where the kernel does not list them."""
     try:
         with open("/proc/self/maps") as maps:
             paths = [line.split(None, 5)[-1].rstrip("\n") for line in maps if ".so" in line]
@@ -68,7 +68,7 @@ def loaded():
 
 
 def _openblas(paths):
-    """For each OpenBLAS of this process: function(name) -> the function that it calls so."""
+    """For each OpenBLAS of this process: function(name) -> its function of that name."""
     found = []
     for name in sorted(paths):
         if _OPENBLAS.match(name):
@@ -82,7 +82,7 @@ def _openblas(paths):
 def _binding(library):
     try:
         return _BINDINGS[library.omp_get_proc_bind()]
-    except (AttributeError, IndexError):  # an OpenMP before 4.0, or one with a word of its own
+    except (AttributeError, IndexError):  # an OpenMP before 4.0, or a value of its own
         return "unknown"
 
 
@@ -91,7 +91,7 @@ def _mkl_cpu_type(paths):
         if _MKL.match(name):
             try:
                 return ctypes.CDLL(paths[name]).mkl_serv_cpu_detect()
-            except AttributeError:  # MKL does not promise this function
+            except AttributeError:  # this function is not part of MKL's documented interface
                 continue
     return None
 

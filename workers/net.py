@@ -54,7 +54,7 @@ class Net(object):
     shapes:        value name -> shape without the batch axis.
     weights:       tuple of Weight, in op order.
     multiply_adds: of convolutions and dense layers, for one picture, forward.
-    last_uses:     op name -> values that no later op reads, so that they can be let go after it.
+    last_uses:     op name -> values that no later op reads, so that they can be released after it.
     Raises ValueError, naming the op, for a list of ops that is not a network.
     """
 
@@ -100,7 +100,7 @@ class Net(object):
         return sum(int(numpy.prod(weight.shape)) for weight in self.weights if weight.is_trainable)
 
     def start(self, seed, initialiser="he_normal"):
-        """First weights: name -> float32 array, in op order; the same numbers for every framework and numpy.
+        """First weights: name -> float32 array, in op order; the same for every framework and numpy version.
 
         seed: 0 <= seed < 2**32; numpy's RandomState, whose stream is frozen, draws the weights in op order.
         initialiser: a name of INITIALISERS. Raises ValueError for another.
@@ -111,7 +111,7 @@ class Net(object):
         return {weight.name: _first(weight, draw, rng) for weight in self.weights}
 
     def read(self, path):
-        """Weights from an .npz file as a trial leaves it, whatever framework trained them: name -> float32 array.
+        """Weights from an .npz file that a trial of any framework left: name -> float32 array.
 
         Raises ValueError, naming file and array, if it does not hold exactly this network's weights.
         """

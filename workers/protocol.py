@@ -1,35 +1,35 @@
-"""What a worker and the orchestrator say to each other: version 2.
+"""The protocol between the orchestrator and a worker, version 2.
 
 In:  a folder with job.json and, for a job that reads pictures, train.npy and valid.npy (picture numbers of the split),
      and a folder of prepared data.
-     start.npz, if it is there: weights to begin with, as another job left them; else they are drawn from the seed.
+     start.npz, optional: first weights, as another job left them; without it they are drawn from the seed.
 Run: python -m workers.run JOB_FOLDER [DATA_FOLDER]
 Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
      names, so that any other framework can begin with them. stdout and stderr are only logs.
-A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file is there: whoever checks
-the same network again, by the same worker source, may put it there and spare the wait.
+A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file exists: the next check of
+the same network with the same worker source can reuse them.
 
 job.json: v (this version), kind (a file of workers/jobs), framework, device, network {model, params, input_size,
-classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what this kind takes:
+classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what only its kind needs:
 training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`.
 
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
 hello     python, framework, version, started_unix (wall clock at t = 0), import_seconds, describe {}
-built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again: as it is now)
-training  the next thing to run is the first training step; no other field
+built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again, as it is now)
+training  the first training step comes next; no other field
 progress  epoch, step, steps: at most once a second, between two steps, never inside the clock
 epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
 fingerprint  epoch, weights {name: sha256} in the network's order, predictions {split: sha256}: with fingerprint=epoch,
           after each epoch for the validation pictures; after training once more, without weights, for the test's
-place     place_seconds []: a few batches placed alone after the training, the device idle before and after each
+place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
 fail      code, reason, op (if unsupported), log
 
-Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` rises when a meaning changes:
+Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` is increased when a meaning changes:
 2, 2026-11-25: job.json is nested, and one program does all kinds of job; the events are those of version 1.
 Source of the shape: docs/adr/0004-events-are-the-record.md.
 """
@@ -55,7 +55,7 @@ BUG = 70
 class Training(NamedTuple):
     """How to train: payload.training of job.json.
 
-    optimiser:   a name of workers/optimisers.py, which says how the rate and the momentum are meant.
+    optimiser:   a name of workers/optimisers.py, which defines how it uses learning_rate and momentum.
     initialiser: a name of INITIALISERS in workers/net.py.
     """
 
@@ -101,7 +101,7 @@ class Unsupported(Exception):  # noqa: N818 - an outcome, not an error of ours
 
 
 class BadJob(Exception):  # noqa: N818 - an outcome, not an error of ours
-    """job.json asks for what this worker does not know; one sentence."""
+    """job.json is wrong or asks for something unknown; one sentence."""
 
 
 class NoFramework(Exception):  # noqa: N818 - an outcome, not an error of ours
@@ -154,9 +154,9 @@ def finite(value):
 
 
 class Emitter(object):
-    """Appends events to a file, one flushed line each: what was said survives a killed worker.
+    """Appends events to a file, each line flushed, so that they are kept if the worker is killed.
 
-    path:  events.jsonl; must not exist (an old record is never continued).
+    path:  events.jsonl; must not exist (an old record is not continued).
     clock: function without arguments, monotonic seconds since the worker began.
     """
 
@@ -166,7 +166,7 @@ class Emitter(object):
         self._seq = 0
 
     def emit(self, kind, **fields):
-        """Write one event. Raises ValueError for a kind that the protocol does not name."""
+        """Write one event. Raises ValueError for a kind that is not in the protocol."""
         if kind not in KINDS:
             raise ValueError("no event kind %r" % kind)
         event = {"v": VERSION, "seq": self._seq, "t": round(self._clock(), 6), "kind": kind}
@@ -176,5 +176,5 @@ class Emitter(object):
         self._seq += 1
 
     def close(self):
-        """Close the file; the emitter is of no use after."""
+        """Close the file; nothing can be emitted afterwards."""
         self._file.close()

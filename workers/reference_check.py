@@ -1,7 +1,7 @@
-"""What the oracle itself is checked against: the same networks from the definitions, slowly and in another way.
+"""Checks the oracle itself: computes the same networks from the definitions, slowly and in another way.
 
 Values are sums over kernel places and loops over windows, with no matrix of columns; gradients are differences of the
-loss; the update is the rule on paper. None of it is shared with workers/frameworks/numpy_ref.
+loss; the update is SGD's formula. None of it is shared with workers/frameworks/numpy_ref.
 """
 
 import numpy
@@ -13,7 +13,7 @@ from workers.protocol import Training
 BOUNDS = {
     "reference_logits": 1e-6,  # the oracle's logits leave it as float32
     "reference_loss": 1e-12,  # float64 on both sides
-    "reference_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it cost up to 1e-4
+    "reference_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it add up to 1e-4
     "reference_averages": 1e-6,  # running mean and variance leave the oracle as float32
     "reference_weights": 1e-6,  # likewise, after three updates
 }
@@ -24,7 +24,7 @@ RATE, MOMENTUM = 0.05, 0.9
 def compare(net, weights, x, y):
     """Figures: relative differences of numpy_ref from the definitions.
 
-    x: float64 (n, channels, height, width); y: int64 (n,). A few pictures are enough, and all there is time for.
+    x: float64 (n, channels, height, width); y: int64 (n,). A few pictures are enough; more would take long.
     """
     weights = {name: value.astype(numpy.float64) for name, value in weights.items()}
     logits, _ = forward(net, weights, x, training=False)
@@ -67,7 +67,7 @@ def forward(net, weights, x, training):
         elif op.kind == "add":
             value = inputs[0] + inputs[1]
         else:
-            raise ValueError(f"{op.name} ({op.kind}) has no definition that two computations can agree on.")
+            raise ValueError(f"{op.name} ({op.kind}) is random, so two computations cannot be compared.")
         values[op.name] = value
     return values[net.output], moments
 
@@ -116,9 +116,9 @@ def _pool(x, summary, kernel, stride):
 
 
 def _slope_error(net, weights, x, y, gradients):
-    """Worst error of the loss's slope, by differences, along a direction that is half a gradient's and half random.
+    """Worst error of the loss's slope, by differences, along a direction that is half the gradient's and half random.
 
-    Relative to the length of the gradient, or to 1e-3 of the longest: some are zero but for rounding.
+    Relative to the length of the gradient, or to 1e-3 of the longest, since some gradients are zero up to rounding.
     """
     lengths = {name: numpy.linalg.norm(gradient) for name, gradient in gradients.items()}
     rng, step, worst = numpy.random.RandomState(0), 1e-6, 0.0
@@ -143,7 +143,7 @@ def _averages(net, weights, x):
 
 
 def _three_updates(net, weights, x, y):
-    """How far three of the oracle's updates end from v = 0.9 v + g, w = w - rate v, with g known to be right."""
+    """Difference between three of the oracle's updates and v = 0.9 v + g, w = w - rate v, with checked gradients g."""
     oracle = _oracle(net, weights)
     velocity = {weight.name: 0.0 for weight in net.weights if weight.is_trainable}
     by_hand = dict(weights)

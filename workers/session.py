@@ -21,9 +21,9 @@ def clock():
 
 
 class Session(object):
-    """A job and the way to say what became of it.
+    """A job, and how to emit its events.
 
-    job: job.json. network: what it says of the network. emit: emit(kind, **fields).
+    job: job.json. network: its network, as Network. emit: emit(kind, **fields).
     folder: the job folder. data_folder: prepared pictures, or None.
     """
 
@@ -35,14 +35,14 @@ class Session(object):
         self.network = protocol.record(Network, self.job["network"], "job.json: network")
 
     def import_adapter(self):
-        """The adapter class of the job's framework; says hello. Raises BadJob or NoFramework."""
+        """The adapter class of the job's framework; emits `hello`. Raises BadJob or NoFramework."""
         name = self.job["framework"]
         if name not in frameworks.names():
             raise BadJob(f"job.json: framework is {name!r}; known: {', '.join(frameworks.names())}.")
         began = clock()
         try:
             adapter = importlib.import_module(f"workers.frameworks.{name}.adapter")
-        except Exception as error:  # a framework that does not fit its environment fails in every way there is
+        except Exception as error:  # a framework that does not fit its environment can raise anything
             raise NoFramework(f"{name} does not import: {type(error).__name__}: {error}") from error
         self.emit(
             "hello",
@@ -56,7 +56,7 @@ class Session(object):
         return adapter.Adapter
 
     def build_net(self):
-        """The job's network. Raises BadJob if there is none such."""
+        """The job's network. Raises BadJob if it cannot be built."""
         wanted = self.network
         try:
             return models.build(wanted.model, wanted.classes, wanted.input_size, **wanted.params)
@@ -64,15 +64,18 @@ class Session(object):
             raise BadJob(f"job.json: {error}") from error
 
     def require_settings(self, describe):
-        """Raise NotAsDeclared unless all that the environment's row expects is in force. describe: the adapter's."""
+        """Raise NotAsDeclared unless all settings that the environment's row expects are in force.
+
+        describe: the adapter's.
+        """
         for name, wanted in sorted(self.job["expects"].items()):
             if name not in describe:
-                raise NotAsDeclared(f"its row expects {name} = {wanted!r}, of which the worker can say nothing.")
+                raise NotAsDeclared(f"its row expects {name} = {wanted!r}, which the worker does not report.")
             if describe[name] != wanted:
                 raise NotAsDeclared(f"its row expects {name} = {wanted!r}; in force is {describe[name]!r}.")
 
     def settings(self, training):
-        """What every adapter is told. training: Training."""
+        """The settings for an adapter. training: Training."""
         return frameworks.Settings(training, self.job["threads"], self.job["seed"])
 
 
@@ -101,20 +104,20 @@ def weights_sha256(weights):
 
 
 def main(folder, data_folder, work):
-    """Do `work(session)` for the job in `folder`; the exit code. Whatever goes wrong becomes a `fail` event."""
-    # As the first process of a container this one would ignore SIGTERM if it had no handler of its own.
+    """Do `work(session)` for the job in `folder`; gives the exit code. Every exception becomes a `fail` event."""
+    # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, _leave)
-    if hasattr(os, "register_at_fork"):  # CPython 3.7+; no framework that loads with processes stands on an older one
+    if hasattr(os, "register_at_fork"):  # CPython 3.7+; no framework with loader processes needs an older one
         os.register_at_fork(after_in_child=_end_at_once)  # novermin
     try:
         emitter = Emitter(os.path.join(folder, "events.jsonl"), clock)
     except OSError as error:
-        sys.stderr.write(f"{folder} cannot take this job's events: {error}.\n")
+        sys.stderr.write(f"the events of this job cannot be written to {folder}: {error}.\n")
         return protocol.BAD_JOB
     try:
         work(Session(folder, data_folder, emitter.emit))
         return protocol.OK
-    except Exception as error:  # noqa: BLE001 - the last chance to say what happened
+    except Exception as error:  # noqa: BLE001 - the top level: every error is reported
         code = _exit_code(error)
         log = traceback.format_exc()
         sys.stderr.write(log)
@@ -138,8 +141,8 @@ def _leave(number, _):
 
 
 def _end_at_once():
-    """What a loader's process does at SIGTERM: its framework waits for it to end, whatever it is doing.
+    """In the process of a loader, let SIGTERM end it at once, because its framework waits for its end.
 
-    Seen: with our handler, which works only between two steps of Python, MXNet waited forever for one of 16 workers.
+    With our handler, which runs only between two Python instructions, MXNet waited forever for one of 16 workers.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

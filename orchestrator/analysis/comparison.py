@@ -1,6 +1,6 @@
-"""Build A against build B: pairs of trials that answer one question, their ratio with its interval, and a verdict.
+"""Comparison of two builds: pairs of trials with the same question, their ratio with its interval, and a verdict.
 
-A pair is two fresh processes; two variants of one run stood next to each other in time, two runs did not.
+A pair is two fresh processes. Two variants of one run ran one after the other; trials of two runs did not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ MEAN = "geometric mean"
 
 
 class CellKey(NamedTuple):
-    """What pairs are of: one framework in one cell."""
+    """What is compared: one framework in one cell."""
 
     framework: str
     cell: Cell
@@ -34,7 +34,7 @@ class CellKey(NamedTuple):
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What chance makes of a comparison: a factor, and the A/A control that showed it."""
+    """How far noise alone moves a comparison: a factor, and the A/A control that it was measured with."""
 
     factor: float
     run_id: str
@@ -42,37 +42,35 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class NoiseFloors:
-    """The noise floors of one machine, by framework and device: one framework is steadier than another."""
+    """The noise floors of one machine, by framework and device, because frameworks differ in their noise."""
 
     controls: Mapping[tuple[str, Device], NoiseFloor] = field(default_factory=dict)
 
     def of(self, framework: str, device: Device) -> NoiseFloor | None:
-        """Its own; if it has none, the largest of the other frameworks' on that device; None without any."""
+        """That of the framework; without one, the largest of the other frameworks on that device; None without any."""
         own = self.controls.get((framework, device))
         return own or _largest(floor for (_, where), floor in self.controls.items() if where == device)
 
     def factor(self, trial: Trial) -> float:
-        """What a ratio of such trials has to exceed; 1 if nothing is known."""
+        """The factor that a ratio of such trials must exceed; 1 if no noise floor is known."""
         found = self.of(trial.framework, trial.device)
         return found.factor if found else 1.0
 
     def words(self, trials: Iterable[StoredTrial]) -> str:
-        """A sentence that names the floor of each of their frameworks and devices, and the control that it is from."""
+        """A sentence with the noise floor of each of their frameworks and devices, and the control that it is from."""
         if not self.controls:
             return "No A/A control of this machine is on record (compare a build with itself): its noise is not known."
         said = []
         for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
             floor = self.of(framework, device)
             borrowed = "" if (framework, device) in self.controls else ", another framework's control"
-            known = (
-                f"{floor.factor:.3f}x, from {floor.run_id}{borrowed}" if floor else "not known, for want of a control"
-            )
+            known = f"{floor.factor:.3f}x, from {floor.run_id}{borrowed}" if floor else "not known (no control)"
             said.append(f"{framework} {device} {known}")
         return f"Noise floor of this machine: {'; '.join(said)}."
 
 
 class Measured(NamedTuple):
-    """What is to be judged: one cell's ratio or the mean's, and the floor that it has to exceed."""
+    """The ratio of one cell or of the mean, and the noise floor that it must exceed."""
 
     cell: str
     ratio: stats.Ratio
@@ -82,7 +80,7 @@ class Measured(NamedTuple):
 def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[CellKey, PairedSteps]:
     """Pairs of two subjects of one run, by cell; of one subject with itself, each repeat with the next (AB, BA ...).
 
-    Raises SpecError if there are none, or a trial of theirs did not end ok and verified.
+    Raises SpecError if there are none, or if one of their trials did not end ok and verified.
     """
     return _of_subjects(stored.trials, baseline, candidate)
 
@@ -90,7 +88,7 @@ def variants_of(stored: StoredRun, baseline: str, candidate: str) -> dict[CellKe
 def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, PairedSteps]:
     trials = _sound(one for one in trials if one.trial.subject in (baseline, candidate))
     if baseline == candidate:
-        # the sides change places from pair to pair: a drift of the machine falls on both alike
+        # the two sides alternate from pair to pair, so that a drift of the machine affects both equally
         sides = [[one for one in trials if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
         return _joined(*({_paired_key(one, one.trial.repeat // 2): one for one in side} for side in sides))
     sides = [[one for one in trials if one.trial.subject == subject] for subject in (baseline, candidate)]
@@ -100,7 +98,7 @@ def _of_subjects(trials: Iterable[StoredTrial], baseline: str, candidate: str) -
 def runs_of(baseline: StoredRun, candidate: StoredRun) -> dict[CellKey, PairedSteps]:
     """Pairs of two runs, by cell: trials that answer the same question, one of each.
 
-    Raises SpecError if they ran on other machines, share no question, or hold several variants of one framework.
+    Raises SpecError if they ran on different machines, share no question, or hold several variants of one framework.
     """
     if not baseline.facts.host.is_same_machine(candidate.facts.host):
         raise SpecError(
@@ -129,7 +127,7 @@ def family(stored: StoredRun, pairs: Sequence[SubjectPair], floors: NoiseFloors)
     """The rows of several pairs of subjects of one run, cell by cell, and each pair's geometric mean.
 
     All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
-    not run at all, is a row that says why.
+    not run at all, is a row with the reason.
     """
     found: dict[SubjectPair, dict[CellKey, PairedSteps]] = {}
     rows: dict[tuple[SubjectPair, str], dict[str, object]] = {}
@@ -158,7 +156,7 @@ def family(stored: StoredRun, pairs: Sequence[SubjectPair], floors: NoiseFloors)
 
 
 def _judged(members: Sequence[Measured]) -> list[dict[str, object]]:
-    """A row for each, all of them one family."""
+    """A row for each; together they are one family of tests."""
     factors = [one.floor.factor if one.floor else 1.0 for one in members]
     verdicts = stats.verdicts([one.ratio for one in members], factors)
     return [_row(one, verdict) for one, verdict in zip(members, verdicts, strict=True)]
@@ -188,7 +186,7 @@ def _by_cell(stored: StoredRun, pair: SubjectPair) -> dict[str, list[StoredTrial
 
 
 def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: SubjectPair) -> dict[CellKey, PairedSteps]:
-    """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that is not sound."""
+    """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that cannot be compared."""
     absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
     if absent:
         reasons = {skip.key.subject: skip.reason for skip in stored.facts.skips}
@@ -217,7 +215,7 @@ def _no_row(cell: str, reason: str) -> dict[str, object]:
 
 
 def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
-    """'1.93x faster [1.88, 1.98]': the verdict and its numbers, which always stand together."""
+    """'1.93x faster [1.88, 1.98]': the verdict with its numbers."""
     if verdict == "faster":
         return f"{ratio.effect:.2f}x faster [{ratio.low:.2f}, {ratio.high:.2f}]"
     if verdict == "slower":
@@ -231,14 +229,14 @@ def words(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
 
 
 def noise_floors(store: Store, host: RecordedHost) -> NoiseFloors:
-    """Of each framework and device the newest A/A control of this machine that has pairs enough, its noisiest cell."""
+    """Noise floors by framework and device: of the newest A/A control here with enough pairs, its noisiest cell."""
     controls: dict[tuple[str, Device], NoiseFloor] = {}
     for run in store.runs():
         if not run.compared or run.compared[0] != run.compared[1] or not run.host.is_same_machine(host):
             continue
         try:
             cells = variants_of(store.run(run.run_id), *run.compared)
-        except SpecError:  # it was stopped, or failed: no control
+        except SpecError:  # it was stopped or failed, so it is no control
             continue
         first = next(iter(cells))
         framework, device = first.framework, first.cell.device
@@ -256,9 +254,9 @@ def _sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
         if one.outcome.status != "ok":
             why = f"ended {one.outcome.status} ({one.outcome.reason})"
         elif one.record.is_unverified:
-            why = "ran without a passing selfcheck, so nothing says that it computed the same"
+            why = "ran without a passing selfcheck, so it may have computed something else"
         elif not one.timeline.steady_steps.size:
-            why = "has no step after its warm-up; give it more epochs or pictures"
+            why = "has no step after its warm-up; use more epochs or pictures"
         else:
             continue
         raise SpecError(f"{one.trial.label} {why}; there is nothing to compare.")
@@ -270,7 +268,7 @@ def _paired_key(one: StoredTrial, pair: int) -> str:
 
 
 def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[CellKey, PairedSteps]:
-    """Trials of one question side by side, by cell. Raises SpecError if no question is common."""
+    """Trials with the same question, paired, by cell. Raises SpecError if there are none."""
     cells: dict[CellKey, PairedSteps] = {}
     for key in (key for key in baseline if key in candidate):
         left, right = baseline[key], candidate[key]

@@ -1,4 +1,4 @@
-"""How alike trainings of one seed are: from their losses, and the hashes of their weights and predictions. Pure."""
+"""How far trainings of one seed agree: from their losses, and the hashes of their weights and predictions. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Level = Literal["bit-exact", "loss-exact", "prediction-exact", "statistically eq
 
 @dataclass(frozen=True)
 class Layer:
-    """Where weights part: after which epoch, the first by name in the network's order, and how many of how many."""
+    """Where weights first differ: the epoch, and the first array in the network's order; arrays that differ, of all."""
 
     epoch: int
     name: str
@@ -22,11 +22,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Grade:
-    """How alike `runs` trainings are, and where they part.
+    """How far `runs` trainings agree, and where they first differ.
 
     level: the first that holds. bit-exact: every weight after every epoch, every loss and every predicted class.
            loss-exact: every loss. prediction-exact: every predicted class of validation and test pictures.
-           statistically equal: test accuracies differ by no more than chance (homogeneity, p >= 0.05). divergent: more.
+           statistically equal: test accuracies do not differ significantly (homogeneity, p >= 0.05). divergent: else.
     step:  (epoch, step) of the first loss that differs; None if none does.
     layer: None if no weight differs after any epoch.
     """
@@ -73,7 +73,7 @@ def _first_layer(runs: Sequence[Timeline]) -> Layer | None:
 
 
 def _chance(runs: Sequence[Timeline]) -> float:
-    """How easily chance alone makes the test accuracies differ so much."""
+    """p that the test accuracies are equal."""
     scores = [score for run in runs if (score := run.last_score("test")) is not None]
     right = [round(score.accuracy * score.pictures) for score in scores]
     return stats.same_share(right, [score.pictures for score in scores])

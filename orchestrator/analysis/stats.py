@@ -1,6 +1,6 @@
 """Medians, spreads and paired ratios: numpy in, numbers out.
 
-The independent unit is a process (one repeat), never a step. Nothing is deleted: outliers are counted.
+The independent unit is a process (one repeat), never a step. Outliers are counted, not removed.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from scipy.stats import t as student
 Array = NDArray[np.float64]
 
 OUTLIER_MADS = 3.5
-SPREAD_CAVEAT = 0.05  # repeats that lie further apart than this share of their median raise a doubt
+SPREAD_CAVEAT = 0.05  # a larger spread of the repeats, as a share of their median, is a caveat
 ENOUGH_REPEATS = 6  # with fewer, no verdict is given
-SAME = 1.02  # what differs by less than this factor is the same for anybody's purpose
+SAME = 1.02  # a difference below this factor counts as none
 SIGNIFICANT = 0.05
 RESAMPLES = 10_000
 
@@ -26,7 +26,7 @@ Verdict = Literal["faster", "slower", "same", "unclear"]
 
 @dataclass(frozen=True)
 class Summary:
-    """One run's steps, in their own unit; `outliers` lie beyond median +- 3.5 MAD and are counted in all the rest."""
+    """One run's steps, in their own unit; `outliers` lie beyond median +- 3.5 MAD and are part of all other numbers."""
 
     count: int
     median: float
@@ -51,7 +51,7 @@ class Repeats:
 class Ratio:
     """How many times as long `b` takes as `a`: above 1, a is faster. low and high bound the 95 % interval.
 
-    p: how easily chance alone does this, two-sided, by Student's t of the pairs' logs; 1 for a single pair.
+    p: two-sided, by Student's t-test of the pairs' logs; 1 for a single pair.
     """
 
     effect: float
@@ -62,7 +62,7 @@ class Ratio:
 
 
 def summarise(values: ArrayLike, warmup: int = 0) -> Summary | None:
-    """What is typical of `values` (n,) after the first `warmup`; None if none is left (no steady state)."""
+    """Median, quantiles and outliers of `values` (n,) after the first `warmup`; None if none is left."""
     steady = _numbers(values)[warmup:]
     if not steady.size:
         return None
@@ -74,7 +74,7 @@ def summarise(values: ArrayLike, warmup: int = 0) -> Summary | None:
 
 
 def repeats(values: ArrayLike) -> Repeats | None:
-    """What is typical of one number per process (n,); None if there is none."""
+    """Median and spread of one number per process (n,); None if there is none."""
     numbers = _numbers(values)
     if not numbers.size:
         return None
@@ -85,9 +85,9 @@ def repeats(values: ArrayLike) -> Repeats | None:
 def paired_ratio(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) -> Ratio:
     """exp(median over pairs of log(median b / median a)), with a hierarchical bootstrap interval of 95 %.
 
-    a, b: a[i] and b[i] are the steady steps (n,) of two runs that ran next to each other, in seconds; a run that is
-          one number alone (an epoch, a total) is an array of one.
-    seed: of the resampling: the same runs give the same interval.
+    a, b: a[i] and b[i] are the steady steps (n,) of two runs that ran next to each other, in seconds; a run with a
+          single number (an epoch, a total) is an array of one.
+    seed: of the resampling, so that the same runs give the same interval.
     Each of the 10,000 resamples draws pairs, then steps within both runs of every pair drawn.
     Raises ValueError if there is no pair, a run without steps, or a time that is not above zero.
     """
@@ -95,9 +95,9 @@ def paired_ratio(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) 
 
 
 def geometric_mean(cells: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike]]], seed: int = 0) -> Ratio:
-    """The paired ratios of several cells as one: their geometric mean, with the interval that theirs give.
+    """The geometric mean of the paired ratios of several cells, with its interval.
 
-    cells: (a, b) of each, as paired_ratio takes them. pairs of the result: those of the cell that has fewest.
+    cells: (a, b) of each, as paired_ratio takes them. The result's `pairs` is the smallest number of any cell.
     Raises ValueError as paired_ratio does, and if there is no cell.
     """
     if not cells:
@@ -113,21 +113,21 @@ def geometric_mean(cells: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike
 
 
 def noise_floor(a: Sequence[ArrayLike], b: Sequence[ArrayLike], seed: int = 0) -> float:
-    """The factor below which 95 % of comparisons of a thing with itself stay on this machine; at least 1.
+    """The factor below which 95 % of comparisons of a build with itself stay on this machine; at least 1.
 
-    a, b: an A/A control, as paired_ratio takes them. The truth is known to be 1, so what its resamples scatter by is
-          what chance makes of this many pairs; where the control itself came to lie is one such chance.
+    a, b: an A/A control, as paired_ratio takes them. Resamples are centred on their median, because the true ratio of a
+          control is 1; their scatter is the noise of this many pairs.
     """
     resampled = _resampled(_pairs(a, b), np.random.default_rng(seed))
     return float(np.exp(np.percentile(np.abs(resampled - np.median(resampled)), 95)))
 
 
 def verdicts(ratios: Sequence[Ratio], floors: ArrayLike = 1.0) -> list[Verdict]:
-    """One verdict for each ratio of a family, so that all of them together are wrong in 5 % of cases at most (Holm).
+    """One verdict for each ratio; the family-wise error rate is 5 % (Holm).
 
-    floors: the machine's noise, a factor (see noise_floor), for all or for each.
-    faster, slower: significant, and by more than both its floor and 2 %. same: the whole interval lies within 2 %.
-    unclear: anything else, and whatever has fewer than six pairs.
+    floors: the noise floor, a factor (see noise_floor), for all or for each.
+    faster, slower: significant, and by more than both its noise floor and 2 %. same: the whole interval is within 2 %.
+    unclear: anything else, and every ratio of fewer than six pairs.
     """
     significant = holm([ratio.p for ratio in ratios])
     thresholds = np.broadcast_to(np.maximum(floors, SAME), len(ratios))
@@ -135,7 +135,7 @@ def verdicts(ratios: Sequence[Ratio], floors: ArrayLike = 1.0) -> list[Verdict]:
 
 
 def holm(p_values: Sequence[float]) -> set[int]:
-    """Places of those that are significant, so that the whole family is wrong in 5 % of cases at most.
+    """Indices of the significant ones, at a family-wise error rate of 5 %.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -149,18 +149,18 @@ def holm(p_values: Sequence[float]) -> set[int]:
 
 
 def t_test(differences: ArrayLike) -> float:
-    """How easily chance alone puts the mean of `differences` (n,) so far from zero, two-sided; 1 for a single one.
+    """Two-sided p that the mean of `differences` (n,) is zero; 1 for a single one.
 
-    Differences of what is alike but for chance are symmetric, and then it is wrong no more often than it says, with
-    long tails too (simulated in tests/unit/test_stats.py).
+    Under the null hypothesis differences are symmetric; then the test keeps its level, also with long tails
+    (simulated in tests/unit/analysis/test_stats.py).
     """
     return _t_test([_numbers(differences)])
 
 
 def same_share(counts: Sequence[int], totals: Sequence[int]) -> float:
-    """How easily chance alone makes shares counts[i] / totals[i] differ so much: p of Pearson's test of homogeneity.
+    """p of Pearson's test of homogeneity: that all shares counts[i] / totals[i] are equal.
 
-    Of pictures that were all seen by all it says too rarely that shares differ, never too often.
+    Conservative where the runs share their test pictures.
     """
     table = np.array([counts, np.subtract(totals, counts)])
     table = table[table.sum(axis=1) > 0]
@@ -204,20 +204,20 @@ def _resampled(runs: Sequence[tuple[Array, Array]], rng: np.random.Generator) ->
 def _tail(pairs: int) -> float:
     """The share of resamples to leave out at each end for 95 %: 2.5 % of many pairs, 0.5 % of six.
 
-    Resamples of a few pairs do not know how little a few numbers tell of their own scatter; Student's t does. With the
-    plain 2.5 % an interval of six pairs misses the truth once in 16 times, not once in 20.
-    Source: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", its expanded percentiles; without their
-    factor for the mean, since a median's resamples do not scatter too little.
+    The bootstrap underestimates the scatter of a few pairs; Student's t corrects for it. With the plain 2.5 % an
+    interval of six pairs misses the true value once in 16 times, not once in 20.
+    Source: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", expanded percentiles; without the factor
+    for the mean, since resamples of a median do not scatter too little.
     """
     if pairs == 1:
-        return 0.025  # what is resampled is steps alone
+        return 0.025  # of one pair only its steps are resampled
     return float(norm.sf(student.isf(0.025, pairs - 1)))
 
 
 def _t_test(cells: Sequence[Array]) -> float:
     """Two-sided p of the mean over cells of the mean log of each; of one cell, the paired t-test.
 
-    Source: Satterthwaite 1946 for the degrees of freedom of several cells, of which each has a scatter of its own.
+    Source: Satterthwaite 1946 for the degrees of freedom of several cells with different variances.
     """
     if min(map(len, cells)) == 1:
         return 1.0

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Series:
-    """One quantity over a trial: its name and unit, and how to read it off a sample."""
+    """One quantity over a trial: its name and unit, and how to read it from a sample."""
 
     name: str
     unit: str
@@ -39,11 +39,11 @@ SERIES = (
     Series("card_watts", "W", "power of the card", _of_card(lambda card: card.watts)),
     Series("card_celsius", "°C", "temperature of the card", _of_card(lambda card: card.celsius)),
 )
-"""What is charted of a trial."""
+"""The quantities that are charted for a trial."""
 
 
 class Utilisation(NamedTuple):
-    """How busy processors and card were; None where nobody told. *_joules: of an epoch."""
+    """How busy processors and card were; None where it was not measured. *_joules: of an epoch."""
 
     cpu_percent: float | None = None
     steal_percent: float | None = None
@@ -58,10 +58,10 @@ class Utilisation(NamedTuple):
 
 
 def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
-    """What was seen while the trial trained.
+    """The utilisation during a trial's epochs.
 
-    Medians over the samples within its epochs; of memory and temperature the highest. *_joules: of an epoch, the median
-    of those after the first, if any.
+    Medians over the samples within its epochs; for memory and temperature the highest. *_joules: of an epoch, the
+    median of those after the first, if any.
     """
     spans = timeline.epoch_spans
     during = [sample for sample in samples if any(began <= sample.unix <= ended for began, ended in spans)]
@@ -100,8 +100,8 @@ def epoch_joules(
 ) -> float | None:
     """Joules of an epoch, the median of those after the first; of the first if it is the only one.
 
-    counter: the device's own, which grows. watts: summed up instead where a device has no counter.
-    None if neither tells, or if no epoch lies within the samples. Between two samples the power is taken as even.
+    counter: the device's own energy counter. watts: integrated instead where a device has no counter.
+    None without either, or if no epoch lies within the samples. Power is taken as constant between two samples.
     """
     spans = timeline.epoch_spans[1:] or timeline.epoch_spans
     times, joules = _told(samples, counter)
@@ -117,14 +117,14 @@ def epoch_joules(
 
 
 def throttled(samples: Sequence[Sample]) -> dict[str, float]:
-    """What held the card's clock down, and in which share of the samples of the card, most often first."""
+    """Why the card's clock was reduced -> share of the card's samples, largest first."""
     cards = [sample.card for sample in samples if sample.card is not None]
     counts = Counter(reason for card in cards for reason in card.throttled)
     return {reason: count / len(cards) for reason, count in counts.most_common()}
 
 
 def thinned(samples: Sequence[Sample], read: Callable[[Sample], float | None], count: int) -> tuple[Array, Array]:
-    """Times and values, at most `count` of them: means of neighbours, where there are more."""
+    """Times and values, at most `count` of them: if there are more, means of neighbours."""
     times, values = _told(samples, read)
     if times.size <= count:
         return times, values
@@ -134,7 +134,7 @@ def thinned(samples: Sequence[Sample], read: Callable[[Sample], float | None], c
 
 
 def _told(samples: Sequence[Sample], read: Callable[[Sample], float | None]) -> tuple[Array, Array]:
-    """Times and values of the samples that tell."""
+    """Times and values of the samples that have a value."""
     pairs = [(sample.unix, value) for sample in samples if (value := read(sample)) is not None]
     times, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
     return times, values

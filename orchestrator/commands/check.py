@@ -1,4 +1,4 @@
-"""`invoke check`: what every environment computes, beside what numpy_ref does."""
+"""`invoke check`: compares what every environment computes with numpy_ref."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from orchestrator.trial import Environment, EnvironmentKey
 
 @dataclass(frozen=True)
 class ParityRequest:
-    """What `invoke check` was asked for."""
+    """The arguments of `invoke check`."""
 
     rows: Sequence[ImageRow]
     spec: ExperimentSpec
@@ -41,10 +41,11 @@ def request_for(spec_path: Path, rows: Sequence[ImageRow], catalogue: Catalogue,
 
 
 def check(request: ParityRequest, again: bool, home: Home, console: Console) -> ParityResult:
-    """Check every row with every network of the spec, at its smallest input size: the ops are the same at each.
+    """Check every row with every network of the spec, at its smallest input size: all sizes use the same ops.
 
-    again: check what has passed before as well.
-    Raises WaymarkError for what stops it all; a check that fails, or a row that no card fits, is a row with its reason.
+    again: repeat checks that have passed before.
+    Raises WaymarkError for what stops the whole run; a check that fails, or a row that fits no card, is a row with its
+    reason.
     """
     spec = request.spec
     with open_session(request.options, home, console) as session:
@@ -86,7 +87,7 @@ def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int) -> I
 def _newest(
     session: Session, request: CheckRequest, made: Mapping[EnvironmentKey, Environment], worker_sha256: str
 ) -> StoredCheck | None:
-    """The newest check of this with the code as it is; None if its environment could not be made."""
+    """The newest such check with the current worker code; None if its environment could not be made."""
     environment = made.get(request.key)
     if environment is None:
         return None

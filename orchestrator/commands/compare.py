@@ -1,4 +1,4 @@
-"""`invoke compare`: the sweep that pairs two builds, and the verdicts of it or of two runs on record."""
+"""`invoke compare`: a sweep that pairs two builds; and the verdicts of it, or of two runs on record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from orchestrator.trial import Device, SubjectPair
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What `invoke compare` was asked for.
+    """The arguments of `invoke compare`.
 
     compared: baseline and candidate. pairs: of fresh processes, for each cell.
     cells:    only these of the spec, comma-separated; '' for all.
@@ -35,7 +35,7 @@ class CompareRequest:
 
 
 def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
-    """The sweep that `invoke compare` makes: each cell `pairs` times in both variants, next to each other in time.
+    """The sweep of `invoke compare`: each cell `pairs` times in both variants, one after the other.
 
     A subject against itself is repeated twice as often. Raises WaymarkError for what cannot be compared.
     """
@@ -59,7 +59,7 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
 def compare(
     request: CompareRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console
 ) -> tuple[int, list[dict[str, object]]]:
-    """The exit code of that sweep, and the verdicts; none if it was stopped."""
+    """The exit code of that sweep, and the verdicts; no verdicts if it was stopped."""
     result = sweep(sweep_of(request, catalogue), catalogue, home, reports, console)
     console.say(f"report: {result.published.page}")
     if result.exit_code == INTERRUPTED:
@@ -68,13 +68,13 @@ def compare(
 
 
 def verdicts_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
-    """The verdicts of a sweep that was made to compare; the noise floors are those of its machine."""
+    """The verdicts of the sweep of an `invoke compare`, with the noise floors of its machine."""
     assert stored.facts.compared is not None
     return _verdicts(home, comparison.variants_of(stored, *stored.facts.compared), stored)
 
 
 def recorded(home: Home, compared: SubjectPair) -> list[dict[str, object]] | None:
-    """The verdicts of two runs on record, or, if they are one run that was made to compare, of it; else None."""
+    """The verdicts of two runs on record, or of one that was an `invoke compare`; None if they are not run ids."""
     baseline, candidate = compared
     with Store.open(home.store_url) as store:
         runs = {run.run_id for run in store.runs()}

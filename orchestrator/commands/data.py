@@ -1,4 +1,4 @@
-"""`invoke data`: the pictures of GTSRB, found or fetched, and prepared."""
+"""`invoke data`: finds or downloads the pictures of GTSRB, and prepares them."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from orchestrator.trial import Dataset
 def prepare_gtsrb(
     folder: str, is_downloaded: bool, sizes: tuple[int, ...], home: Home, console: Console
 ) -> list[dict[str, Any]]:
-    """A row for each size. folder: where the archives are; '' for where they were last. Raises DataError."""
+    """A row for each size. folder: of the archives; '' for the folder registered before. Raises DataError."""
     if is_downloaded:
         data.register(data.download(home, console.say), home)
     elif folder:

@@ -1,4 +1,4 @@
-"""`invoke ingest` and `invoke report`: what is on record, read and rendered again."""
+"""`invoke ingest` and `invoke report`: read the records again, render a report again."""
 
 from pathlib import Path
 

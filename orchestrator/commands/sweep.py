@@ -1,4 +1,4 @@
-"""`invoke sweep`: spec, plan, environments, selfchecks, trials, store, report; resume, stop, exit code."""
+"""`invoke sweep`: from the spec to the report; also resuming, Ctrl-C and the exit code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,11 +29,11 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What `invoke sweep` was asked for.
+    """The arguments of `invoke sweep`.
 
     changes:  dotted path into the spec -> value, from flags.
-    resume:   a run to go on with ('latest' or its id); its recorded spec and engine are used.
-    compared: the two subjects that the sweep is made to compare, if it is.
+    resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
+    compared: the two subjects of an `invoke compare`.
     """
 
     spec_path: Path
@@ -45,7 +45,7 @@ class SweepRequest:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """How a sweep ended: its run with its report, and what the command should exit with."""
+    """A finished sweep: its run with the report, and the exit code."""
 
     published: Published
     exit_code: int
@@ -67,7 +67,7 @@ def outline(request: SweepRequest, catalogue: Catalogue) -> tuple[str, list[dict
 
 
 def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> SweepResult:
-    """Run every trial of the spec and render the report; what is done stays done, whatever stops the rest.
+    """Run every trial of the spec and render the report; finished trials are kept if the sweep is stopped.
 
     Raises WaymarkError for what stops the whole sweep; a trial that fails is a row.
     """
@@ -95,11 +95,11 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
 def _asked(
     request: SweepRequest, catalogue: Catalogue, recorded: RunFacts | None = None
 ) -> tuple[ExperimentSpec, Catalogue]:
-    """The spec, read or as a run recorded it, and what of the catalogue the engine knows."""
+    """The spec, from its file or from a recorded run, and the rows of the catalogue that the engine knows."""
     rows_here, changes = rows_of(request.options.engine, catalogue), request.changes
     if recorded:
         return ExperimentSpec.model_validate(recorded.spec, strict=False), rows_here
-    if rows_here is not catalogue:  # the engine knows other variants than a spec may name
+    if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
 
@@ -115,7 +115,7 @@ def _run_plan(spec: ExperimentSpec, plan: Plan, request: SweepRequest, recorded:
 
 
 def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[int, Dataset], TrialData]:
-    """What the trials will read, prepared and read again, by input size and data set."""
+    """The data of the trials, prepared and verified, by input size and data set."""
     found: dict[tuple[int, Dataset], TrialData] = {}
     for dataset in dict.fromkeys(trial.dataset for trial in plan.trials):
         sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
@@ -135,7 +135,7 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[int, Dat
 
 
 def _skipped(plan: Plan, environments: Environments) -> Sequence[Skip]:
-    """A skip for each cell whose environment could not be made, or does not compute here."""
+    """A skip for each cell whose environment could not be made or does not work here."""
     reasons = {
         key: f"unsupported: {outcome.reason}" if outcome.status == "unsupported" else outcome.reason
         for key, outcome in environments.failed.items()
@@ -151,11 +151,11 @@ def _skipped(plan: Plan, environments: Environments) -> Sequence[Skip]:
 def _ended(
     session: Session, facts: RunFacts, environments: Environments, is_interrupted: bool, reports: Path
 ) -> SweepResult:
-    """0 only if no trial failed for our fault: a framework that cannot is a result, a broken machine is not."""
+    """Exit code 0 only if no trial failed because of waymark or the machine; a failure of the framework is a result."""
     published = publish(session.store, facts.run_id, session.home, reports)
     if is_interrupted:
         session.console.say(
-            f"stopped; what is done is kept. Go on with: invoke sweep --resume={facts.run_id}",
+            f"stopped; what is done is kept. Continue with: invoke sweep --resume={facts.run_id}",
         )
         return SweepResult(published, INTERRUPTED)
     outcomes = [*(trial.outcome for trial in published.stored.trials), *environments.failed.values()]

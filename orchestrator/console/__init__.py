@@ -1,1 +1,1 @@
-"""What a person sees and types: progress lines, tables, sentences, flags."""
+"""Input from and output to the user: flags, progress lines, tables, sentences."""

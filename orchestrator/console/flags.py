@@ -1,4 +1,4 @@
-"""What was typed after a verb, checked: each mistake is one sentence with the flag, what was seen and what it takes."""
+"""Parses the flags of a verb; each mistake is one sentence with the flag, what was seen and what is allowed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of the catalogue are asked for; of a framework that `variants` names only those."""
+    """Which rows of the catalogue to use; of a framework in `variants` only the named variants."""
 
     frameworks: tuple[str, ...]
     device: Device
@@ -64,7 +64,7 @@ def variants(given: Sequence[str] | None) -> dict[str, list[str]]:
 
 
 def variant_of(row: ImageRow) -> str:
-    """'mxnet=image-0a1b2c': the --variant that asks for that row."""
+    """'mxnet=image-0a1b2c': the --variant that selects that row."""
     return f"{row.framework}={row.variant}"
 
 
@@ -113,7 +113,7 @@ def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:
 
 
 def changes(device_: str, frameworks: str, given: Sequence[str], epochs: int) -> dict[str, Any]:
-    """What the flags of a sweep change in its spec: dotted path -> value. device_, epochs: '' and 0 change nothing."""
+    """The changes that the flags of a sweep make to its spec: dotted path -> value. '' and 0 change nothing."""
     found: dict[str, Any] = {}
     if device_:
         found["axes.devices"] = [device(device_)]

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
+"""Progress of a run: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from orchestrator.records.event import Event
 from orchestrator.trial import Outcome
 
-PLAIN_SECONDS = 10.0  # between two plain lines of one trial: enough to see life, few enough for a log
+PLAIN_SECONDS = 10.0  # between two plain lines of one trial
 
 
 @dataclass
@@ -29,7 +29,7 @@ class TrialProgress:
     _began: float | None = None
 
     def take(self, event: Event) -> None:
-        """Move on by one event."""
+        """Update from one event."""
         said = event.fields
         if event.kind == "training":
             self._began = event.t
@@ -50,7 +50,7 @@ class TrialProgress:
             self.accuracy = said.get("accuracy")
 
     def seconds_left(self, t: float) -> float | None:
-        """Of this trial, at its own time `t`; None before a fiftieth of it is done."""
+        """Seconds left of this trial at its own time `t`; None before 2 % of it are done."""
         if self._began is None or self.share < 0.02:
             return None
         return (t - self._began) * (1 - self.share) / self.share
@@ -72,22 +72,22 @@ class TrialProgress:
 
 @dataclass
 class Console:
-    """Lines for the person at the keyboard, on stderr: stdout stays free for tables and --json."""
+    """Lines for the user, on stderr; stdout is for tables and --json."""
 
     terminal: Terminal = field(default_factory=lambda: Terminal(stderr=True, highlight=False))
 
     @property
     def is_live(self) -> bool:
-        """Whether a line can be drawn over."""
+        """Whether lines can be redrawn."""
         return self.terminal.is_terminal
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Print one line that is not redrawn."""
         self.terminal.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for work that knows its size; gives a function of (done, total)."""
+        """A progress bar; gives a function of (done, total)."""
         if not self.is_live:
             yield self._plain_counter(title)
             return
@@ -112,7 +112,7 @@ class Console:
             yield take
 
     def ended(self, title: str, outcome: Outcome, progress: TrialProgress, seconds: float) -> None:
-        """The one line that remains of a job."""
+        """Print the final line of a job."""
         accuracy = "" if progress.test_accuracy is None else f", test accuracy {progress.test_accuracy:.4f}"
         reason = f": {outcome.reason}" if outcome.reason else ""
         self.say(f"{title}: {outcome.status} in {seconds:.1f} s{accuracy}{reason}")

@@ -1,4 +1,4 @@
-"""What a verb found, on stdout: tables for a person, JSON for a program; the sentences around them on stderr."""
+"""Prints the result of a verb: tables or JSON on stdout, sentences on stderr."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

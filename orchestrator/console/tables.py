@@ -1,4 +1,4 @@
-"""Rows on stdout: a table for a person, JSON for a program; and which columns a person is shown."""
+"""Rows on stdout, as a table or as JSON; and the columns of each table."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-PIPE_COLUMNS = 160  # where no terminal says how wide it is
+PIPE_COLUMNS = 160  # width of tables where there is no terminal
 
 SUMMARY = {
     "subject": "subject",
@@ -22,10 +22,10 @@ SUMMARY = {
     "check": "selfcheck",
     "parity_logits": "logits off by",
 }
-"""What the table of a sweep shows of report.summary_rows; --json has all of it."""
+"""The columns of a sweep's table, of report.summary_rows; --json has all of them."""
 
 IMAGES = {"row": "row", "proof": "proof", "state": "state", "size_MB": "size MB", "cuda": "CUDA", "why": "why"}
-"""What the tables of images show of build.table; --json has the packages and the image's name too."""
+"""The columns of a table of images, of commands.images.image_rows; --json has the packages and the image's name too."""
 
 PARITY = {
     "subject": "subject",
@@ -40,16 +40,16 @@ PARITY = {
     "averages_step_20": "averages",
     "logits_step_20": "logits, step 20",
 }
-"""What the parity table shows of report.check_row: relative differences from numpy_ref; --json has the bounds too."""
+"""The columns of the parity table, of report.check_row: differences from numpy_ref; --json has the bounds too."""
 
 COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_floor": "noise floor"}
-"""What the table of a comparison shows of compare.rows; --json has all of it."""
+"""The columns of a comparison's table, of analysis.comparison.rows; --json has all of them."""
 
 
 def show(
     title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
 ) -> None:
-    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default of all that the first row has."""
+    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default all keys of the first row."""
     if as_json:
         show_json(rows)
         return

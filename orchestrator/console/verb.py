@@ -1,4 +1,4 @@
-"""What all verbs of tasks.py share: the texts of their common flags, and how an error becomes an exit code."""
+"""Shared by all verbs of tasks.py: help texts of common flags, and the exit code of an error."""
 
 import functools
 from collections.abc import Callable
@@ -23,7 +23,7 @@ ENGINE = {"engine": f"{engine_forms()} (default docker, or virtualenv where no D
 
 
 def verb(body: Callable[P, int | None]) -> Callable[P, None]:
-    """A body whose WaymarkError becomes one sentence and an exit code, and whose Ctrl-C is no traceback."""
+    """Wrap a verb: WaymarkError becomes one sentence and an exit code, and Ctrl-C gives no traceback."""
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,7 +1,7 @@
-"""Raw archives in, prepared arrays with checksums out. The only user of cv2.
+"""Reads the archives of a data set and prepares arrays with checksums. The only user of cv2.
 
-`datasets` says which there are. `register` or `download` says where the pictures are, `prepare` makes or finds the
-arrays, `verify` reads them again, `split` divides them, `facts` is what a trial's record says of them.
+`datasets` lists the data sets. `register` or `download` finds the pictures, `prepare` makes or finds the arrays,
+`verify` checks them, `split` divides them, and `facts` describes them for a trial's record.
 """
 
 from orchestrator.data import datasets

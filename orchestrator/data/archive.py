@@ -1,7 +1,7 @@
 """Files of a zip archive or of a folder, read into memory under limits; nothing is ever unpacked to disk.
 
-The limits stand far above what GTSRB needs (its largest picture has 187 kB, its largest archive 276 MB and 39,300
-members) and far below what would hurt.
+The limits are far above what GTSRB needs (its largest picture has 187 kB, its largest archive 276 MB and 39,300
+members) and far below what would exhaust a machine.
 """
 
 import os
@@ -31,15 +31,15 @@ class Files(Protocol):
     names: tuple[str, ...]
 
     def read(self, name: str) -> bytes:
-        """The whole file. Raises DataError if it is damaged or larger than it may be."""
+        """The whole file. Raises DataError if it is damaged or too large."""
         ...
 
     def where(self, name: str) -> str:
-        """How a message names this file."""
+        """The name of this file in messages."""
         ...
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
         ...
 
 
@@ -70,7 +70,7 @@ class ZipFiles:
         content = os.pread(self._file, member.compress_size, start)
         if member.compress_type == zipfile.ZIP_DEFLATED:
             try:
-                # One byte more than declared is enough to tell a member that lies about its size.
+                # One byte more than declared is enough to detect a wrong size.
                 content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.file_size + 1)
             except zlib.error as error:
                 raise DataError(f"{self.where(name)} does not unpack ({error}); fetch the archive again.") from error
@@ -78,7 +78,7 @@ class ZipFiles:
             seen = "more" if len(content) > member.file_size else f"{len(content)}"
             raise DataError(
                 f"{self.where(name)} unpacks to {seen} bytes, the archive declares {member.file_size}; it is damaged "
-                "or made to harm, fetch the archive again."
+                "or malicious, fetch the archive again."
             )
         if zlib.crc32(content) != member.CRC:
             raise DataError(f"{self.where(name)} fails its checksum; fetch the archive again.")

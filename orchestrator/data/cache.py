@@ -1,4 +1,4 @@
-"""Prepared pictures on disk: found by what they are made from, or made in one pass for all sizes.
+"""Prepared pictures on disk, identified by what they are made from; missing sizes are made together.
 
 An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy and test_x.npy, uint8 (N, 3, size, size)
 in BGR; train_y.npy, test_y.npy and train_track.npy, int64 (N,); manifest.json. It appears whole, by one rename.
@@ -24,9 +24,9 @@ MANIFEST = "manifest.json"
 
 
 class Preparation(Frozen):
-    """All that decides the pixels of an entry; its digest is part of the entry's name.
+    """All that determines the pixels of an entry; its digest is part of the entry's name.
 
-    source_sha256: over the archives, or over the parameters and the code of the drawing.
+    source_sha256: over the archives, or over the parameters and version of the drawing.
     steps:         what is done to each picture; 'clip_limit' and 'tiles' only where `clahe`.
     version:       of our code that does it.
     """
@@ -57,7 +57,7 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class Prepared:
-    """An entry of the cache. `is_new` tells one just made from one found."""
+    """An entry of the cache. is_new: it was made by this call, not found."""
 
     path: Path
     manifest: Manifest
@@ -70,7 +70,7 @@ class Prepared:
 
     @property
     def recognised(self) -> Recognised:
-        """What the pictures are, by checksum."""
+        """'official', 'sample', 'synthetic' or 'unknown', by checksum."""
         return self.manifest.recognised
 
     @property
@@ -88,7 +88,7 @@ def prepare(dataset: Dataset, sizes: Sequence[int], home: Home, progress: Progre
     """The prepared pictures of `dataset` at each of `sizes`, found or made; decoded once for all that are made.
 
     `progress` is called only while something is made, from this thread. Raises DataError if no source is registered,
-    if it is gone and an entry is lacking, if a picture is not sound, or if an entry was changed.
+    if it is gone and an entry is missing, if a picture is damaged, or if an entry was changed.
     """
     origin = datasets.named(dataset.name).origin(dataset, home)
     entries = {size: home.data / _preparation(dataset, origin, size).entry for size in sizes}
@@ -98,7 +98,7 @@ def prepare(dataset: Dataset, sizes: Sequence[int], home: Home, progress: Progre
 
 
 def verify(prepared: Prepared) -> None:
-    """Read every array again. Raises DataError, naming the file, if one is not as its manifest says."""
+    """Check every array. Raises DataError, naming the file, if one differs from its manifest."""
     for name, facts in prepared.manifest.arrays.items():
         path = prepared.path / name
         if not path.is_file() or sha256_of(path) != facts.sha256:
@@ -118,7 +118,7 @@ def _preparation(dataset: Dataset, origin: Origin, size: int) -> Preparation:
 
 
 def _make(dataset: Dataset, origin: Origin, sizes: Sequence[int], home: Home, progress: Progress) -> set[int]:
-    """Make the entries for `sizes`; those sizes that no other process made first."""
+    """Make the entries for `sizes`; returns the sizes that no other process made first."""
     with origin.open() as sets, draft_folder(home.data) as draft:
         folders = {size: draft / str(size) for size in sizes}
         try:

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: filled under a hidden name, moved by one rename, swept if abandoned."""
+"""Folders that are made atomically: filled under a hidden name, moved by one rename, removed if abandoned."""
 
 import contextlib
 import fcntl
@@ -13,10 +13,10 @@ _PREFIX = ".draft-"
 
 @contextlib.contextmanager
 def draft_folder(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` to fill and then move out of; whatever is left in it goes at the end.
+    """A new folder in `parent` to fill and then move; what is left of it is removed at the end.
 
-    The owner holds a lock on the folder for as long as it lives, so leftovers of dead owners, and only those, can be
-    told apart and are removed first. Any number of processes may do this in one `parent` at once.
+    The owner holds a lock on the folder while its process runs. So folders of processes that have ended are recognised,
+    and removed first. Any number of processes may do this in one `parent` at once.
     """
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
@@ -29,16 +29,16 @@ def draft_folder(parent: Path) -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> None:
-    """Remove the drafts whose owners are gone: the kernel drops a lock when its process ends, however it ends."""
+    """Remove the drafts whose processes have ended: the kernel releases their locks."""
     for left in parent.glob(f"{_PREFIX}*"):
         try:
             lock = os.open(left, os.O_RDONLY)
-        except OSError:  # its owner removed it in this moment
+        except OSError:  # its owner has just removed it
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
-        except BlockingIOError:  # its owner lives
+        except BlockingIOError:  # its owner is running
             pass
         finally:
             os.close(lock)
@@ -47,7 +47,7 @@ def sweep(parent: Path) -> None:
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
         draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        # Until it is locked, another's sweep takes the folder for a leftover, before or after it is opened.
+        # Until it is locked, another process may take the folder for an abandoned one and remove it.
         try:
             lock = os.open(draft, os.O_RDONLY)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The official archives from their publisher's server, each checked before it gets its name."""
+"""Downloads the official archives from their publisher's server, and checks each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Server:
-    """Where archives are published, with what is known of each."""
+    """Where archives are published, with size and checksum of each."""
 
     url: str = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
     archives: Mapping[str, Published] = field(default_factory=lambda: OFFICIAL)
 
 
 def download(home: Home, say: Say, server: Server | None = None) -> Path:
-    """Folder of the complete archives, fetched as far as they are not there yet; `register` it next.
+    """Fetch the archives that are missing; gives their folder, to `register` next.
 
-    An archive gets its name once its size and MD5 are right, so one that was interrupted is fetched again and one that
-    is there is not. Raises DataError if the server does not answer or sends anything else.
+    An archive gets its name once its size and MD5 are right, so only complete archives are kept. Raises DataError if
+    the server does not answer or sends anything else.
     """
     server = server or Server()
     folder = home.data / "archives"
@@ -46,7 +46,7 @@ def download(home: Home, say: Say, server: Server | None = None) -> Path:
 
 
 def _fetch(url: str, published: Published, path: Path, say: Say) -> None:
-    pooch.get_logger().setLevel("WARNING")  # progress is ours to tell
+    pooch.get_logger().setLevel("WARNING")  # progress is printed by us
     progress = _Progress(path.name, published.size_bytes, say)
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)
     try:
@@ -63,7 +63,7 @@ def _fetch(url: str, published: Published, path: Path, say: Say) -> None:
 
 
 class _Progress:
-    """What pooch tells of a download, said at every tenth of it; stops a server that sends more than it should."""
+    """Prints pooch's progress at every tenth; raises if the server sends too many bytes."""
 
     total = 0  # set by pooch
 
@@ -84,7 +84,7 @@ class _Progress:
             self._say(f"{self._name}: {done / 1e6:.1f} of {self._size_bytes / 1e6:.1f} MB")
 
     def reset(self) -> None:
-        """Part of pooch's protocol, which counts the whole once more at the end."""
+        """Part of pooch's protocol, which reports the whole size once more at the end."""
         self._done = 0
 
     def close(self) -> None:

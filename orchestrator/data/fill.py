@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 class ArrayFacts(Frozen):
-    """One array file: sha256 and size are of the whole file, header and all, as `sha256sum` gives them."""
+    """One array file: sha256 and size are of the whole file with its header, as `sha256sum` gives them."""
 
     sha256: str
     size_bytes: int
@@ -33,8 +33,8 @@ class ArrayFacts(Frozen):
 def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Progress) -> None:
     """Make the folders and write the arrays of `sets` at each size into them.
 
-    Threads do: OpenCV, zlib and numpy let go of the interpreter lock, and nothing has to be copied between processes.
-    Raises DataError for the first picture, in the order of the set, that is not sound.
+    Threads are enough: OpenCV, zlib and numpy release the interpreter lock, and nothing is copied between processes.
+    Raises DataError for the first damaged picture, in the order of the set.
     """
     for folder in folders.values():
         folder.mkdir()
@@ -63,9 +63,7 @@ def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Pro
 def array_facts(folders: Iterable[Path]) -> dict[Path, ArrayFacts]:
     """Checksum, size and shape of every array in `folders`, by path."""
     sizes = {path: path.stat().st_size for folder in folders for path in folder.glob("*.npy")}
-    paths = sorted(
-        sizes, key=lambda path: sizes[path], reverse=True
-    )  # largest first, so that no thread is left with it
+    paths = sorted(sizes, key=lambda path: sizes[path], reverse=True)  # largest first, so that it does not end last
     with _threads() as pool:
         checksums = zip(paths, pool.map(sha256_of, paths), strict=True)
         return {
@@ -104,7 +102,7 @@ class _ArrayFile:
 
 
 class _ThreadTools(threading.local):
-    """What each thread has of its own."""
+    """The tools of each thread."""
 
     def __init__(self, sizes: Iterable[int], clahe: bool) -> None:
         self.preparers = {size: Preparer(size, clahe, BLOCK) for size in sizes}
@@ -118,7 +116,7 @@ def _fill_block(pictures: Pictures, block: range, arrays: dict[int, _ArrayFile],
 
 @contextlib.contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread for each processor that this process may use; at an error what has not begun is dropped."""
+    """One thread for each processor that this process may use; after an error pending work is dropped."""
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         yield pool
@@ -128,7 +126,7 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 @contextlib.contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV's own threads would only contend with ours, which have whole blocks to themselves."""
+    """OpenCV uses one thread: its own threads would compete with ours, which work on whole blocks."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

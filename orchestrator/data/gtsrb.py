@@ -1,4 +1,4 @@
-"""The official layout of GTSRB: which picture shows which sign, and where. Every row and every file is accounted for.
+"""The official layout of GTSRB: which picture shows which sign, and where. Rows and files must match exactly.
 
 Training: [GTSRB/]Final_Training/Images/<class>/<track>_<frame>.ppm, with GT-<class>.csv beside the pictures.
 Test:     [GTSRB/]Final_Test/Images/<number>.ppm, and GT-final_test.csv (with classes) from an archive of its own.
@@ -32,8 +32,8 @@ class TruthRow(NamedTuple):
 
     line:          its number in the file, the header being 1.
     width, height: of the picture, in pixels.
-    left, top, right, bottom: the sign in it, in pixels; right and bottom are the first column and row outside it, as
-        the even margins of the official pictures show.
+    left, top, right, bottom: the sign in it, in pixels; right and bottom are the first column and row outside it (so
+        the margins of the official pictures are equal on both sides).
     """
 
     line: int
@@ -49,7 +49,7 @@ class TruthRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """A row, the file that holds its picture, and the CSV it stands in (as messages name it)."""
+    """A row, the file of its picture, and the CSV file of the row (as named in messages)."""
 
     row: TruthRow
     file: str
@@ -66,7 +66,7 @@ class GtsrbPictures:
         self.tracks = tracks
 
     def sign(self, index: int) -> Pixels:
-        """The picture cut to its sign."""
+        """The picture, cropped to its sign."""
         picture = self._pictures[index]
         row = picture.row
         try:
@@ -86,7 +86,7 @@ class GtsrbPictures:
 
 
 def pictures_to_train(files: Files) -> GtsrbPictures:
-    """All training pictures. Raises DataError if files and rows are not the same set, or a row is out of bounds."""
+    """All training pictures. Raises DataError if files and rows do not match, or a row is out of bounds."""
     folders: dict[str, dict[str, str]] = defaultdict(dict)
     for name in files.names:
         if match := _TRAINING.fullmatch(name):

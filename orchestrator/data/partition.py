@@ -1,4 +1,4 @@
-"""Training pictures divided into those that train and those that validate."""
+"""Divides the training pictures into training and validation."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from orchestrator.trial import Dataset, digest
 class Split:
     """Picture numbers, int64, ascending, no number in both.
 
-    note: what a reader must know of the split.
+    note: what a reader must know about the split.
     """
 
     train: Integers
@@ -46,7 +46,7 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
         is_valid = _drawn_pictures(labels, dataset.validation_fraction, rng)
     elif tracks is None:
         raise DataError(
-            f"dataset.split is 'by-track', and the pictures of '{dataset.name}' are not known to stand in tracks; "
+            f"dataset.split is 'by-track', and the pictures of '{dataset.name}' have no known tracks; "
             "set it to 'paper'."
         )
     else:
@@ -68,18 +68,18 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
     return Split(
         train,
         valid,
-        f"Random split, as in the paper: {counts}; {leak}, so validation accuracy flatters; test does not.",
+        f"Random split, as in the paper: {counts}; {leak}, so validation accuracy is too high; test accuracy is not.",
     )
 
 
 def _tracks(prepared: Prepared) -> Integers | None:
-    """Track numbers (N,) of the training pictures; None where the data set knows of none."""
+    """Track numbers (N,) of the training pictures; None if the data set has none."""
     path = prepared.path / "train_track.npy"
     return np.load(path) if path.name in prepared.manifest.arrays else None
 
 
 def facts(prepared: Prepared, split: Split) -> DataFacts:
-    """What a trial's record says of its pictures."""
+    """The facts about its pictures in a trial's record."""
     return DataFacts(
         sha256=digest([prepared.sha256, split.sha256]),
         recognised=prepared.recognised,

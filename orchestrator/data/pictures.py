@@ -1,4 +1,4 @@
-"""What every source of pictures offers to the preparation."""
+"""The interface between sources of pictures and the preparation."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,14 +13,14 @@ from orchestrator.data.ppm import Pixels
 Integers = NDArray[np.int64]
 
 Recognised = Literal["official", "sample", "synthetic", "unknown"]
-"""What pictures are, by checksum of what they come from."""
+"""Which pictures these are, by checksum of their source."""
 
 TRACKS_PER_CLASS = 100_000
-"""Track number = class * this + track within the class. A track is one sign on the street, seen in several frames."""
+"""Track number = class * this + track within the class. A track is one real sign in several frames."""
 
 
 class Pictures(Protocol):
-    """Labelled pictures, to be had one by one and from any thread.
+    """Labelled pictures, read one by one, from any thread.
 
     labels: (N,) classes, from 0.
     tracks: (N,) track numbers; None where they are not known (the official test set of GTSRB).
@@ -33,13 +33,13 @@ class Pictures(Protocol):
     def tracks(self) -> Integers | None: ...
 
     def sign(self, index: int) -> Pixels:
-        """RGB (height, width, 3) of picture `index`, cut to the sign. Raises DataError, naming file and row."""
+        """RGB (height, width, 3) of picture `index`, cropped to the sign. Raises DataError, naming file and row."""
         ...
 
 
 @dataclass(frozen=True)
 class PictureSets:
-    """The pictures to train on, and those to test on."""
+    """The training pictures and the test pictures."""
 
     train: Pictures
     test: Pictures
@@ -47,9 +47,9 @@ class PictureSets:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the pictures of a data set come from, and how to get at them if they must be prepared.
+    """Where the pictures of a data set come from, and how to open them for the preparation.
 
-    sha256:  over all that decides them. sha256s: of each archive, by name.
+    sha256:  over all that determines them. sha256s: of each archive, by name.
     """
 
     recognised: Recognised

@@ -3,10 +3,10 @@
 Choices the paper leaves open, and why:
 - Shrinking averages (INTER_AREA), since plain bilinear reads four pixels and skips the rest of a 200-pixel sign;
   enlarging is bilinear.
-- Luminance is Y of YCrCb, Y = 0.299 R + 0.587 G + 0.114 B. In 8 bits there and back changes a channel by at most 1;
-  through L*a*b* it is up to 26, and a fifth of all colours is lost, before anything was equalised.
+- Luminance is Y of YCrCb, Y = 0.299 R + 0.587 G + 0.114 B. Converting there and back in 8 bits changes a channel by at
+  most 1; through L*a*b* it is up to 26, and a fifth of all colours is lost, even without equalising.
 - CLAHE: clip limit 2, 4 x 4 tiles (Lin et al. 2018), on the resized picture, so that a tile is the same part of a
-  sign however near the sign was.
+  sign at every distance.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from orchestrator.data.ppm import Pixels
 CLIP_LIMIT = 2.0
 TILES = (4, 4)
 VERSION = 1
-"""Rises when a change of code changes a pixel."""
+"""Increased when a change of code changes a pixel."""
 
 
 def steps(clahe: bool) -> dict[str, Any]:
-    """What is done to a picture, as JSON: part of the recipe of what is prepared."""
+    """The steps of the preparation, as JSON, for `Preparation`."""
     done: dict[str, Any] = {"decode": "P6", "crop": "roi", "shrink": "INTER_AREA", "enlarge": "INTER_LINEAR"}
     if clahe:
         done |= {"luminance": "Y of YCrCb", "clip_limit": CLIP_LIMIT, "tiles": list(TILES)}
@@ -32,15 +32,15 @@ def steps(clahe: bool) -> dict[str, Any]:
 
 
 class Preparer:
-    """Prepares signs at one size, a block at a time; belongs to one thread.
+    """Prepares signs at one size, a block at a time; for one thread.
 
-    Its buffers live as long as it does: new ones for each block would have the threads wait for each other in the
-    kernel, which has to find the pages. And colours are converted once for the whole block, as one tall picture, since
-    every call into OpenCV gives up and takes back the interpreter lock.
+    It keeps its buffers: with new ones for each block the threads would wait for each other while the kernel maps
+    pages. Colours are converted once for the whole block, as one tall picture, since every call into OpenCV releases
+    and takes the interpreter lock.
     """
 
     def __init__(self, size: int, clahe: bool, capacity: int) -> None:
-        """`capacity`: pictures of the largest block."""
+        """capacity: pictures of the largest block."""
         self._size = size
         self._equaliser = cv2.createCLAHE(CLIP_LIMIT, TILES) if clahe else None
         self._rgb = np.empty((capacity * size, size, 3), np.uint8)

@@ -20,7 +20,7 @@ def decode_ppm(content: bytes) -> Pixels:
     """The picture, RGB (height, width, 3), read-only.
 
     Raises ValueError, with the reason, for anything but a P6 picture whose pixels have exactly the declared number of
-    bytes, as they are or after taking text mode back.
+    bytes, as they are or after undoing text mode.
     """
     header = _HEADER.match(content)
     if header is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from orchestrator.data.ppm import Pixels
 
-SIDE = 128  # pixels of a drawn sign; near that of the nearest real ones
+SIDE = 128  # pixels of a drawn sign; about that of the largest real ones
 _FINE = 4 * SIDE  # drawn four times as large and averaged, so that edges are smooth
 
 Colour = tuple[int, int, int]  # RGB
@@ -22,7 +22,7 @@ WHITE, BLACK, GREY = (244, 244, 240), (24, 24, 26), (122, 122, 122)
 
 
 class Board:
-    """A square to draw on: RGB and, as a fourth channel, where the sign is (255) and where one sees past it (0)."""
+    """A square to draw on: RGB and, as a fourth channel, the sign (255) or the background (0)."""
 
     def __init__(self) -> None:
         self._canvas = np.zeros((_FINE, _FINE, 4), np.uint8)
@@ -42,7 +42,7 @@ class Board:
         cv2.circle(self._canvas, centre, self._length(radius), (*colour, 255), thickness)
 
     def arrow(self, points: Points, colour: Colour, width: float) -> None:
-        """A path that ends in a head, which points on from its last piece."""
+        """A path with an arrow head at its end."""
         *_, before, tip = (np.array(point) for point in points)
         along = (tip - before) / np.hypot(*(tip - before))
         across = np.array([-along[1], along[0]])

@@ -1,4 +1,4 @@
-"""Where the GTSRB pictures of this machine are, what they are by checksum, and how to open them."""
+"""Where the GTSRB pictures are on this machine, which ones they are by checksum, and how to open them."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ ZIPS = (TRAINING_ZIP, TEST_ZIP, TRUTH_ZIP)
 
 
 class Published(NamedTuple):
-    """What the publishers of an official archive say of it."""
+    """MD5 and size of an official archive, as published."""
 
     md5: str
     size_bytes: int
@@ -40,7 +40,7 @@ SAMPLE_SHA256 = {
     TEST_ZIP: "deefed1bce747152d4c9ceb70775ed8e078c3100788cd5f6988a18439ff6ece5",
     TRUTH_ZIP: "61eb80487cdfca9097b3c4d0d5716830496e586f2a5f7ae7041690b2abdf5dff",
 }
-"""A slice of the official training pictures (4,506 + 822) under the official names, for trying and testing."""
+"""A sample of the official training pictures (4,506 + 822) under the official names, for trials and tests."""
 
 Recognised = Literal["official", "sample", "unknown"]
 
@@ -51,7 +51,7 @@ class Source(Frozen):
     kind:        the three archives, or a folder into which they were unpacked.
     recognised:  by checksum of the archives. A folder is 'unknown': no checksum of its files has been published.
     sha256s:     of each archive; of all files together for a folder.
-    fingerprint: over names, sizes and times of change: while it stands the files need not be read again.
+    fingerprint: over names, sizes and times of change; while it is unchanged the files are not read again.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Source(Frozen):
 
     @property
     def sha256(self) -> str:
-        """Over everything the pictures come from."""
+        """Over all archives or files."""
         return digest(self.sha256s)
 
 
@@ -71,9 +71,9 @@ class _Sources(Frozen):
 
 
 def register(path: Path, home: Home) -> Source:
-    """Note that the GTSRB pictures are at `path`, a folder with the three archives or their unpacked contents.
+    """Remember that the GTSRB pictures are at `path`, a folder with the three archives or their unpacked contents.
 
-    Raises DataError if they are not, or if an archive, a name or a row is not sound. Pixels are checked by `prepare`.
+    Raises DataError if they are not, or if an archive, a name or a row is damaged. Pixels are checked by `prepare`.
     """
     source = _inspect(path.resolve())
     with opened(source):
@@ -86,7 +86,7 @@ def register(path: Path, home: Home) -> Source:
 
 
 def registered(home: Home) -> Source:
-    """The source noted last, inspected again if its files changed; as noted if they are gone (a cache may remain)."""
+    """The source registered last; read again if its files changed, unchanged if they are gone (the cache may stay)."""
     try:
         text = _register_file(home).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -107,7 +107,7 @@ def registered(home: Home) -> Source:
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[PictureSets]:
-    """The pictures of `source`, all rows and names checked. Raises DataError if they are gone or unsound."""
+    """The pictures of `source`, all rows and names checked. Raises DataError if they are gone or damaged."""
     path = Path(source.path)
     kind, names = _located(path)
     with contextlib.ExitStack() as stack:
@@ -164,7 +164,7 @@ def _files_below(path: Path) -> list[str]:
         within = Path(folder).relative_to(path)
         names += [(within / file).as_posix() for file in sorted(files) if file.endswith((".ppm", ".csv"))]
         if len(names) > MAX_FILES:
-            raise DataError(f"{path} holds more than {MAX_FILES} files; give the folder of GTSRB alone.")
+            raise DataError(f"{path} holds more than {MAX_FILES} files; give a folder that holds only GTSRB.")
     return names
 
 
@@ -182,7 +182,7 @@ def _recognised(path: Path, sha256s: dict[str, str]) -> Recognised:
 
 
 def is_published(path: Path, published: Published) -> bool:
-    """Whether the file at `path` has the size and MD5 that its publishers give (they give nothing stronger)."""
+    """Whether the file at `path` has the published size and MD5 (no stronger checksum is published)."""
     return path.stat().st_size == published.size_bytes and _checksum(path, "md5") == published.md5
 
 

@@ -1,8 +1,8 @@
 """Drawn road signs in changing light, blur and pose, in tracks: a data set that needs no download.
 
-A track is one sign on one street that the camera drives towards: its place, wear and weather stay, its size grows, its
-angle, light and sharpness drift. Every frame has random streams of its own, named by its place in the set, so the
-pictures do not depend on who draws them in which order. (RandomState's stream is frozen across numpy versions.)
+A track is one sign that a camera drives towards: place, wear and weather stay the same, the size grows, and angle,
+light and sharpness drift. Every frame has its own random streams, seeded by its place in the set, so the pictures do
+not depend on the order of drawing. (RandomState's stream is frozen across numpy versions.)
 """
 
 from functools import cache
@@ -21,13 +21,13 @@ CLASSES = 43
 """The signs of GTSRB."""
 
 VERSION = 1
-"""Rises when a change of code changes a picture."""
+"""Increased when a change of code changes a picture."""
 
 _TRAIN, _TEST = 0, 1
 
 
 def sha256(parameters: Synthetic) -> str:
-    """What the pictures are made from: the parameters and our code."""
+    """Hash of what the pictures are made from: the parameters and the version of this code."""
     return digest({"synthetic": parameters.model_dump(mode="json"), "version": VERSION})
 
 
@@ -43,10 +43,10 @@ class _Scene(NamedTuple):
     """What all frames of a track share.
 
     light:      factor on all channels, and `cast` one for each.
-    haze:       0 to 1, how far contrast sinks towards grey.
+    haze:       0 to 1, how far contrast is reduced towards grey.
     tilt:       radians by which the sign leans.
     far, near:  pixels of its side in the first and the last frame.
-    background: (8, 8, 3) float32, blown up behind the sign.
+    background: (8, 8, 3) float32, enlarged behind the sign.
     roughness:  factor on blur and noise.
     """
 
@@ -61,7 +61,7 @@ class _Scene(NamedTuple):
 
 
 class DrawnPictures:
-    """One set, class by class, track by track, frame by frame; each picture is drawn when it is asked for."""
+    """One set, ordered by class, track and frame; each picture is drawn when it is read."""
 
     def __init__(self, parameters: Synthetic, subset: int, tracks_per_class: int) -> None:
         self._seed = (parameters.seed, subset)
@@ -73,7 +73,7 @@ class DrawnPictures:
         self.labels: Integers = self.tracks // TRACKS_PER_CLASS
 
     def sign(self, index: int) -> Pixels:
-        """RGB (height, width, 3), 15 to 110 pixels a side, cut as loosely as people mark signs."""
+        """RGB (height, width, 3), 15 to 110 pixels a side, cropped with a margin like hand-marked signs."""
         track, frame = int(self.tracks[index]), index % self._frames
         scene = _scene(np.random.RandomState([*self._seed, track]))
         scene = _cleared(scene) if self._is_clear else scene
@@ -108,7 +108,7 @@ def _cleared(scene: _Scene) -> _Scene:
 
 
 def _frame(rng: np.random.RandomState, scene: _Scene, label: int, side: float) -> Pixels:
-    # The cut: the sign with a loose margin, off centre by a pixel or so.
+    # The crop: the sign with a margin, off centre by about a pixel.
     width, height = (round(side * stretch) for stretch in rng.uniform(0.98, 1.12, 2))
     street = _floats(cv2.resize(scene.background, (width, height), interpolation=cv2.INTER_CUBIC))
     sign = _floats(cv2.warpPerspective(_sign(label, side), _pose(rng, scene, side, width, height), (width, height)))
@@ -122,7 +122,7 @@ def _frame(rng: np.random.RandomState, scene: _Scene, label: int, side: float) -
 
 
 def _pose(rng: np.random.RandomState, scene: _Scene, side: float, width: int, height: int) -> NDArray[np.float64]:
-    """Homography from the drawn sign to the cut: turned, leaning, seen from the side, not quite centred."""
+    """Homography from the drawn sign to the crop: rotated, tilted, seen from the side, not quite centred."""
     angle = scene.tilt + rng.normal(0, 0.05)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (side / 2)
@@ -134,7 +134,7 @@ def _pose(rng: np.random.RandomState, scene: _Scene, side: float, width: int, he
 
 
 def _lit(rng: np.random.RandomState, scene: _Scene, view: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Exposure, colour of the light, haze, and light that falls off to one side or stops at the edge of a shadow."""
+    """Applies exposure, colour of the light, haze, and a gradient of light or the edge of a shadow."""
     height, width = view.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     x = np.linspace(-1, 1, width, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What runs a worker: Docker, a virtualenv, a Python that is there, a recording; engine.py says what each promises."""
+"""What runs a worker: Docker, a virtualenv, an installed Python, a recording; engine.py has their interface."""
 
 import importlib.util
 from collections.abc import Callable
@@ -27,9 +27,10 @@ def _open_docker(home: Home, cores: Cores, _: str) -> Engine:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """One engine. open: from a home, the machine's cores, and what stands behind its name and a colon.
+    """One engine.
 
-    form: how its name is written. rows: what of a catalogue it knows.
+    form: how it is written after --engine. open: takes the home, the machine's cores, and the text after the colon.
+    rows: the rows of a catalogue that it can prepare.
     """
 
     form: str
@@ -65,7 +66,7 @@ def open_engine(name: str, home: Home, cores: Cores) -> Engine:
 
 
 def rows_of(name: str | None, catalogue: Catalogue) -> Catalogue:
-    """What of `catalogue` the engine of that name knows; all of it if there is no such engine, or none is named."""
+    """The rows of `catalogue` that the engine of that name can prepare; all if there is no such engine or no name."""
     entry = ENGINES.get((name or "").partition(":")[0])
     return catalogue if entry is None else entry.rows(catalogue)
 
@@ -79,8 +80,8 @@ def open_builder() -> ImageBuilder:
 
 
 def _require_sdk() -> None:
-    """The SDK is an extra, so its modules are imported on use: the other engines work without it."""
-    # A submodule is looked for, because the project's own folder docker/ answers to the bare name.
+    """The SDK is an extra, so its modules are imported on use; the other engines work without it."""
+    # It looks for a submodule, because the project's own folder docker/ has the bare name.
     if importlib.util.find_spec("docker.errors") is None:
         raise EngineError(
             "Docker needs the package 'docker': pip install -e '.[docker]' in the clone, or --engine=virtualenv."

@@ -1,4 +1,4 @@
-"""Trials in containers: no network, no root, nothing writable but the job folder and two tmpfs."""
+"""Runs workers in containers: no network, not root, nothing writable but the job folder and two tmpfs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.trial import Card, Environment, Exit
 
 ENVIRONMENT = "/environment"
-"""Where every Dockerfile of ours installs."""
+"""The environment's folder in all of our Dockerfiles."""
 
 SOURCE, JOB, DATA, HOME = "/waymark/source", "/waymark/job", "/waymark/data", "/waymark/home"
 
 NOBODY = 65532
-"""Runs the worker when the caller is root: the user of the images."""
+"""The user of the images, who runs the worker if the caller is root."""
 
-_TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # exec: compilers of graphs load what they write there
+_TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # exec: graph compilers load libraries that they write there
 _MAX_PROCESSES = 4096  # threads count, and a framework starts several per core
 _SHARED_MEMORY_BYTES = 2**28
 
@@ -42,7 +42,7 @@ class DockerEngine:
         self._daemon.sweep()
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
-        """The image of `row`; built if it is not there or its recipe has changed."""
+        """The image of `row`; built if it does not exist or its recipe has changed."""
         facts = images.ensure(self._daemon, row, self._home, say)
         bare = declared(self.name, row, self._cores, ENVIRONMENT)
         bare = bare.model_copy(update={"identity": facts.id, "location": facts.id})
@@ -65,7 +65,7 @@ class DockerEngine:
 def worker_user(caller: tuple[int, int], is_rootless: bool) -> tuple[int, int]:
     """User and group of the worker: the caller, or nobody if that is root.
 
-    Under a rootless daemon a container's 0 is the calling user, and every other number is a stranger to its files.
+    Under a rootless daemon user 0 of a container is the calling user; no other user can access its files.
     """
     if is_rootless:
         return (0, 0)
@@ -73,7 +73,7 @@ def worker_user(caller: tuple[int, int], is_rootless: bool) -> tuple[int, int]:
 
 
 def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
-    """Options of the SDK's containers.create: all that a worker is given, and all that is taken from it."""
+    """Options of the SDK's containers.create: mounts, limits and permissions of a worker."""
     mounts = {
         str(launch.source): {"bind": SOURCE, "mode": "ro"},
         str(launch.job_dir): {"bind": JOB, "mode": "rw"},
@@ -93,7 +93,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
             "PYTHONPATH": SOURCE,
             "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            # Some images ask a default NVIDIA runtime for all cards; a trial without one is to see none.
+            # Some images request all cards from a default NVIDIA runtime; a trial without a card must see none.
             **({} if card else {"NVIDIA_VISIBLE_DEVICES": "void"}),
             **launch.environment.env,
         },
@@ -110,7 +110,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
         "memswap_limit": launch.memory_bytes,  # memory and swap together: no swap
         "shm_size": _SHARED_MEMORY_BYTES,
         "device_requests": [_request(card)] if card else [],
-        "init": True,  # reaps zombies, passes signals on
+        "init": True,  # reaps zombies, forwards signals
         "log_config": {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}},
         "labels": {f"waymark.{key}": value for key, value in launch.labels.items()},
         "detach": True,
@@ -118,7 +118,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
 
 
 def _request(card: Card) -> dict[str, Any]:
-    """What docker.types.DeviceRequest makes, of that one card: its libraries for computing, and NVML's."""
+    """As docker.types.DeviceRequest makes it, for one card, with the driver's compute libraries and NVML."""
     return {
         "Driver": "nvidia",
         "Count": 0,
@@ -130,7 +130,7 @@ def _request(card: Card) -> dict[str, Any]:
 
 @contextmanager
 def _lent(folder: Path, user: tuple[int, int], caller: tuple[int, int]) -> Iterator[None]:
-    """Let `user` own the job folder while the worker runs, if the caller is root and can give it away."""
+    """Let `user` own the job folder while the worker runs, if the caller is root and can change owners."""
     if caller[0] != 0 or user[0] == 0:
         yield
         return
@@ -142,7 +142,7 @@ def _lent(folder: Path, user: tuple[int, int], caller: tuple[int, int]) -> Itera
 
 
 def _give(folder: Path, owner: tuple[int, int]) -> None:
-    """Change the owner of all in `folder`; of links themselves, never of what they point at."""
+    """Change the owner of all in `folder`; of links themselves, not of their targets."""
     for parent, _, names in os.walk(folder):
         for path in (parent, *(os.path.join(parent, name) for name in names)):  # noqa: PTH118 - os.walk's strings
             os.chown(path, *owner, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""The Docker engine's daemon, as little of it as waymark needs. The only user of the Docker SDK.
+"""The Docker daemon: the operations that waymark needs. The only user of the Docker SDK.
 
 Only containers and images that carry our labels are ever stopped or removed.
 """
@@ -29,7 +29,7 @@ OWNER = "waymark.owner"
 _TICK_SECONDS = 0.1
 
 _GONE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-"""What the SDK lets through when the daemon refuses, is silent or goes away."""
+"""Exceptions of the SDK if the daemon refuses, does not answer or stops."""
 
 
 class Daemon:
@@ -58,7 +58,7 @@ class Daemon:
 
     @property
     def folder(self) -> Path | None:
-        """Where it keeps images; None if that is not on this machine."""
+        """The folder of its images; None if it is not on this machine."""
         root = Path(self._facts.get("DockerRootDir") or "/nowhere")
         return root if self.address.startswith("unix:") and root.exists() else None
 
@@ -78,7 +78,7 @@ class Daemon:
         )
 
     def pull(self, reference: str) -> None:
-        """Fetch an image by its name, tag or digest. Raises EngineError if it cannot be had."""
+        """Fetch an image by its name, tag or digest. Raises EngineError if that fails."""
         with self._asking(f"to pull {reference}"):
             self._client.images.pull(reference)
 
@@ -91,7 +91,7 @@ class Daemon:
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
         """Build an image; its output goes to `log`, and line by line to `on_line`. Returns '' or why it failed.
 
-        limit_seconds: for the whole build, and for any silence in it. Leaving early ends the build.
+        limit_seconds: for the whole build, and for any time without output. An exception in `on_line` ends the build.
         """
         deadline = time.monotonic() + limit_seconds
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class Daemon:
         return ""
 
     def prune_stages(self) -> None:
-        """Remove the images that our builds' first stages left behind."""
+        """Remove the images that first stages of our builds left."""
         with self._asking("to prune"):
             self._client.images.prune(filters={"dangling": True, "label": STAGE})
 
@@ -141,7 +141,7 @@ class Daemon:
             wall_seconds = time.monotonic() - launched
             state = self._state(container, log)
         finally:
-            # Gone already, or the daemon is: then the next open sweeps it up.
+            # It is gone already, or the daemon is; then the next `DockerEngine` removes it.
             with suppress(*_GONE):
                 container.remove(force=True, v=True)
         code = state.get("ExitCode")
@@ -158,7 +158,7 @@ class Daemon:
         )
 
     def sweep(self) -> int:
-        """Remove the containers of ours whose process on this machine is dead; how many that were."""
+        """Remove our containers whose process on this machine has ended; returns how many."""
         with self._asking("for old containers"):
             containers = self._client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
         dead = [container for container in containers if _is_dead(container.labels.get(OWNER, ""))]
@@ -172,7 +172,7 @@ class Daemon:
         self._client.close()
 
     def _state(self, container: Container, log: Path) -> dict[str, Any]:
-        """How the container ended, {} if the daemon went away; its output goes to `log`."""
+        """How the container ended, {} if the daemon stopped; its output goes to `log`."""
         try:
             with log.open("wb") as file:
                 for chunk in container.logs(stream=True):
@@ -185,7 +185,7 @@ class Daemon:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Turn a refusal, or no answer, into an EngineError."""
+        """Raise EngineError if the daemon refuses or does not answer."""
         try:
             yield
         except APIError as error:
@@ -195,7 +195,7 @@ class Daemon:
 
 
 class _BuildError(Exception):
-    """What the builder says failed."""
+    """A failed build, with the builder's message."""
 
 
 def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
@@ -214,7 +214,7 @@ def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nobody listens: the SDK would leave its socket open, and hide a refusal in a text."""
+    """Raises OSError if nobody listens. The SDK would leave its socket open, and give the reason only in a text."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as knocker:
             knocker.settimeout(10)
@@ -234,7 +234,7 @@ def _wait(container: Container, deadline: float, tick: Callable[[], None]) -> bo
     while not ended.wait(_TICK_SECONDS):
         tick()
         if time.monotonic() > deadline:
-            with suppress(NotFound, APIError):  # it ended by itself in this moment
+            with suppress(NotFound, APIError):  # it has just ended by itself
                 container.kill()
             ended.wait(10)
             return True
@@ -242,7 +242,7 @@ def _wait(container: Container, deadline: float, tick: Callable[[], None]) -> bo
 
 
 def _started_seconds(state: dict[str, Any], launched_unix: float) -> float | None:
-    """From the launch until the daemon says that the process ran; None if it never did, or by another clock."""
+    """From the launch until the daemon started the process; None if it did not, or if its clock differs."""
     started = state.get("StartedAt", "")
     if not started or started.startswith("0001"):
         return None
@@ -251,12 +251,12 @@ def _started_seconds(state: dict[str, Any], launched_unix: float) -> float | Non
 
 
 def _owner() -> str:
-    """This process, by a name that no later process can have."""
+    """A name of this process that no later process can have."""
     return json.dumps([socket.gethostname(), os.getpid(), process.birth(os.getpid())])
 
 
 def _is_dead(owner: str) -> bool:
-    """Whether that process was on this machine and is no more."""
+    """Whether that process was on this machine and has ended."""
     try:
         host, pid, born = json.loads(owner)
         return bool(host == socket.gethostname() and process.birth(int(pid)) != born)

@@ -1,4 +1,4 @@
-"""The seam between the sweep and whatever runs a worker: prepare an environment, run one launch, return an Exit."""
+"""The interface of all engines: prepare an environment, run one launch, return an Exit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ Say = Callable[[str], None]
 class Launch:
     """One worker process to run.
 
-    module:   'workers.run', 'workers.selfcheck', 'workers.probe' or 'workers.freeze'.
+    module:   'workers.run' or 'workers.freeze'.
     source:   folder that holds the package `workers` (a snapshot; read-only for the worker).
     job_dir:  the only folder the worker may write; holds job.json.
     data_dir: prepared arrays, read-only; None for a job that reads no pictures.
     cpus:     logical processors it may use; empty means no pinning.
-    memory_bytes, timeout_seconds: limits; past the first the kernel kills it, past the second the engine does.
-    labels:   what a container is marked with ('run', 'job').
+    memory_bytes, timeout_seconds: limits; the kernel enforces the first, the engine the second.
+    labels:   of a container ('run', 'job').
     """
 
     environment: Environment
@@ -40,17 +40,17 @@ class Engine(Protocol):
     """Implementations: docker, virtualenv, host, replay. All pass tests/contract/test_engines.py.
 
     Promises: `run` returns for every way in which a worker can end, and raises EngineError only when nothing could be
-    started; it calls `tick` at least five times a second while the worker lives; when `tick` raises (Ctrl-C), the
-    worker and its children are gone before the exception leaves `run`; the process never outlives `run`.
+    started; it calls `tick` at least five times a second while the worker runs; if `tick` raises (Ctrl-C), the worker
+    and its children have ended before the exception leaves `run`; no process outlives `run`.
     """
 
     name: str
 
     is_local: bool
-    """Whether its workers run on this machine, so that watching the machine says something of them."""
+    """Whether its workers run on this machine, so that its telemetry applies to them."""
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
-        """The environment of `row`, made if it is not there yet. Raises EngineError, naming the log."""
+        """The environment of `row`, made if it does not exist yet. Raises EngineError, naming the log."""
         ...
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
@@ -58,5 +58,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of clients and leftovers."""
+        """Release connections and temporary files."""
         ...

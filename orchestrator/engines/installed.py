@@ -1,7 +1,7 @@
-"""Workers in a Python that is there already, with the framework that somebody else installed in it.
+"""Runs workers in an existing Python with an installed framework.
 
-For machines where nothing can be installed, or where what is installed is the question. The row that is prepared says
-nothing of versions: it is the variant `host` of its framework, and the record says what that was.
+For machines where nothing can be installed, or to measure what is installed. The row has no versions: it is the variant
+`host` of its framework, and the record holds what was installed.
 """
 
 import os
@@ -46,7 +46,7 @@ class HostEngine:
         self._home, self._cores = home, cores
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
-        """That Python as it is: nothing is made, and what is installed is written down."""
+        """That Python as it is: nothing is installed; the record lists what is."""
         bare = declared(self.name, row, self._cores, str(Path(self._python).parent.parent))
         here = {"identity": self._build, "location": self._python, "env": {**_searched(), **bare.env}}
         bare = bare.model_copy(update=here)
@@ -57,19 +57,19 @@ class HostEngine:
         theirs = launch.environment.env.get("PYTHONPATH")
         variables = {
             "PYTHONPATH": os.pathsep.join([str(launch.source), *([theirs] if theirs else [])]),
-            "PYTHONNOUSERSITE": "",  # what `pip install --user` brought is installed too
+            "PYTHONNOUSERSITE": "",  # packages of `pip install --user` count as installed
             "PYTHONUSERBASE": os.environ.get("PYTHONUSERBASE") or str(Path.home() / ".local"),
         }
         return run_worker(launch, variables, tick)
 
     def close(self) -> None:
-        """Nothing outlives `run`."""
+        """Nothing to close."""
 
 
 def _searched() -> dict[str, str]:
-    """The user's variables that decide what that Python imports; they reach the worker, and are in the record.
+    """The user's variables that affect what that Python imports; the worker gets them, and the record holds them.
 
-    LD_LIBRARY_PATH as this process was started with: opencv adds to it when it is imported.
+    LD_LIBRARY_PATH as at the start of this process, because opencv changes it when it is imported.
     """
     try:
         started = dict(line.partition("=")[::2] for line in Path("/proc/self/environ").read_text().split("\0") if line)

@@ -1,4 +1,4 @@
-"""Run a command to its end: its log in a file, its limits kept, its children gone. The only user of subprocess."""
+"""Runs a command to its end, with a log file and limits, and ends its children. The only user of subprocess."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.errors import EngineError
 
 GRACE_SECONDS = 2.0
-"""Between asking a process group to end and ending it."""
+"""Between SIGTERM and SIGKILL to a process group."""
 
 _POLL_SECONDS = 0.02
 _TICK_SECONDS = 0.1
@@ -20,14 +20,14 @@ _MEMORY_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Command:
-    """A command and its bounds.
+    """A command and its limits.
 
     env:             all of its environment; nothing is inherited.
     log:             file its stdout and stderr are appended to.
     cpus:            logical processors it may use; empty means no pinning.
-    timeout_seconds: past this its group is ended.
-    memory_bytes:    past this much resident memory, summed over the group four times a second, its group is killed;
-                     None for no limit. (RLIMIT_AS would count the large maps that frameworks reserve and never touch.)
+    timeout_seconds: after this its process group is ended.
+    memory_bytes:    its group is killed at more resident memory than this, measured four times a second; None means
+                     no limit. (RLIMIT_AS would count the large maps that frameworks reserve and never use.)
     """
 
     argv: tuple[str, ...]
@@ -41,9 +41,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code or signal, one of them None; whether a limit ended it; the clock of its run.
+    """How a command ended: exit code or signal, one of them None; whether a limit ended it; and its times.
 
-    started_seconds: from launched_unix until the program ran; None if nobody can tell.
+    started_seconds: from launched_unix until the program ran; None if not known.
     """
 
     code: int | None
@@ -56,15 +56,15 @@ class Ended:
 
 
 def run(command: Command, tick: Callable[[], None]) -> Ended:
-    """Run `command` in a session of its own, calling `tick` ten times a second; no child of its session outlives this.
+    """Run `command` in its own session, calling `tick` ten times a second; all of its session has ended on return.
 
-    Raises EngineError if it cannot be started. What `tick` raises goes on once the group is gone.
+    Raises EngineError if it cannot be started. If `tick` raises, the group is ended and the exception raised again.
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
     launched_unix, launched = time.time(), time.monotonic()
     with command.log.open("ab") as log:
         try:
-            process = subprocess.Popen(  # noqa: S603 - argv is a tuple of ours, and no shell reads it
+            process = subprocess.Popen(  # noqa: S603 - argv is our own tuple, and no shell is used
                 command.argv,
                 cwd=command.cwd,
                 env=command.env,
@@ -109,7 +109,7 @@ def run(command: Command, tick: Callable[[], None]) -> Ended:
 
 
 def output(argv: tuple[str, ...], timeout_seconds: float = 20.0) -> str | None:
-    """What a small command prints, stripped; None if it is not there, fails or takes too long."""
+    """What a small command prints, stripped; None if it does not exist, fails or takes too long."""
     try:
         finished = subprocess.run(  # noqa: S603 - as above
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_seconds, check=True
@@ -126,7 +126,7 @@ def has_library(name: str) -> bool:
 
 
 def tail(log: Path, lines: int = 40) -> str:
-    """The last lines of a log, '' if it is not there; at most 16 KiB."""
+    """The last lines of a log, '' if it does not exist; at most 16 KiB."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
@@ -137,7 +137,7 @@ def tail(log: Path, lines: int = 40) -> str:
 
 
 class NewLines:
-    """Follows a log: each call gives the whole lines that were added since the last."""
+    """Follows a log: each call gives the complete lines that were added since the last call."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -156,18 +156,18 @@ class NewLines:
 
 
 def birth(pid: int) -> str | None:
-    """When a live process began, in clock ticks since boot; None if there is no such process. With its pid, a name."""
+    """When a running process began, in clock ticks since boot, or None; with its pid this identifies the process."""
     fields = _stat(pid)
     return None if fields is None or fields[0] == "Z" else fields[19]
 
 
 def _has_ended(pid: int) -> bool:
-    # WNOWAIT leaves the zombie: its pid, and with it the group's name, cannot be taken by another process.
+    # WNOWAIT keeps the zombie, so that no other process can take its pid, which is also the group's id.
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _pin(pid: int, cpus: tuple[int, ...]) -> None:
-    """Set the affinity from outside: a preexec function is not safe beside threads, and threads start much later."""
+    """Set the affinity from outside: a preexec function is not safe with threads, and the child has no threads yet."""
     if not cpus:
         return
     try:
@@ -179,7 +179,7 @@ def _pin(pid: int, cpus: tuple[int, ...]) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """End what is left of the group, politely first, and reap its leader."""
+    """End the rest of the group, first with SIGTERM, and reap its leader."""
     try:
         if grace_seconds and not _has_ended(process.pid):
             os.killpg(process.pid, signal.SIGTERM)
@@ -192,7 +192,7 @@ def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 
 def _group_memory(group: int) -> int:
-    """Resident bytes of all processes of a group; pages they share count for each."""
+    """Resident bytes of all processes of a group; shared pages count for each."""
     page = os.sysconf("SC_PAGE_SIZE")
     total = 0
     for entry in os.scandir("/proc"):

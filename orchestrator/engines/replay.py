@@ -1,6 +1,6 @@
-"""Plays recorded job folders instead of running workers: collecting and reporting can be tried with nothing installed.
+"""Plays recorded job folders instead of running workers, to try recording and reporting with nothing installed.
 
-A recording is a job folder as run_folder.py describes it, with record.json, events.jsonl and exit.json at least.
+A recording is a job folder, as run_folder.py describes it, with at least record.json, events.jsonl and exit.json.
 """
 
 import shutil
@@ -21,8 +21,8 @@ from orchestrator.trial import Environment, Exit, digest
 class ReplayEngine:
     """See Engine.
 
-    folder: one recording, played for every job; or a run's folder, where a job plays the recording that was asked the
-            same of the same variant.
+    folder: one recording, played for every job; or a run's folder, in which each job plays the recording of the same
+            trial or check.
     """
 
     name = "replay"
@@ -40,7 +40,7 @@ class ReplayEngine:
             raise EngineError(f"{folder} holds no recording: neither it nor a folder in it has an {run_folder.EXIT}.")
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
-        """The environment that the recordings were made in; of the row itself if they tell of no such framework."""
+        """The environment of the recordings for `row`. Raises EngineError if there is none."""
         for path in (path for paths in self._waiting.values() for path in paths):
             recorded = _record(path).environment
             if (recorded.framework, recorded.variant, recorded.device) == (row.framework, row.variant, row.device):
@@ -70,14 +70,14 @@ class ReplayEngine:
                     tick()
         recorded = JobFolder(recording).exit()
         if recorded is None:
-            raise EngineError(f"{recording / run_folder.EXIT} was there and is gone.")
+            raise EngineError(f"{recording / run_folder.EXIT} does not exist any more.")
         return recorded.model_copy(update={"launched_unix": launched_unix})
 
     def close(self) -> None:
-        """Holds nothing open."""
+        """Nothing to close."""
 
     def _key(self, folder: Path) -> str:
-        """What the job in `folder` was asked. The record tells, whatever the version of its job.json."""
+        """What the job in `folder` asks, from its record, which is readable for all versions of job.json."""
         if self._is_single:
             return ""
         record = _record(folder)

@@ -1,4 +1,4 @@
-"""A snapshot of the worker source: what a trial runs has a hash, and cannot change under it."""
+"""A snapshot of the worker source, identified by its hash, so that an edit does not change a run that is going on."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ class WorkerSource:
 
 
 def snapshot(home: Home) -> WorkerSource:
-    """Copy the package `workers` to home.workers/<first 12 of its hash>/, unless that is there."""
+    """Copy the package `workers` to home.workers/<first 12 of its hash>/, unless that exists."""
     package = Path(workers.__file__).parent
     files = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
     total = hashlib.sha256()
@@ -32,7 +32,7 @@ def snapshot(home: Home) -> WorkerSource:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Fill a draft beside `folder` and rename it; another process that was faster has written the same."""
+    """Fill a draft beside `folder` and rename it; if another process was faster, it has written the same."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:

@@ -1,4 +1,4 @@
-"""The upstream source of a framework that no package index has: fetched at its commit, or taken from a local clone."""
+"""The upstream source of a framework that is on no package index: fetched at its commit, or from a local clone."""
 
 import os
 import tarfile
@@ -13,9 +13,9 @@ from orchestrator.planning.image_row import ImageRow, UpstreamSource
 
 
 def checkout(row: ImageRow, home: Home) -> Path:
-    """Folder with the source of `row` at its commit, without its history; made once, and whole or not at all.
+    """Folder with the source of `row` at its commit, without its history; made once, atomically.
 
-    Git names a commit by the hash of its content, so what has that name is that source, wherever it came from.
+    The name of a commit is the hash of its content, so the source is the right one, wherever it came from.
     Raises EngineError, saying what could not be reached and what to give instead.
     """
     if row.source is None:
@@ -56,8 +56,8 @@ def _fetched(row: ImageRow, source: UpstreamSource, clone: Path, log: Path) -> P
 
 
 def _git(log: Path, cwd: Path, *arguments: str) -> bool:
-    """Whether git did it; what it said is in the log."""
-    # A repository of another owner is fine: the hash of the commit is what is trusted, and no hook runs here.
+    """Whether git succeeded; its output is in the log."""
+    # A repository of another owner is safe: the hash of the commit is checked, and no hook runs here.
     argv = ("git", "-c", "safe.directory=*", *arguments)
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     return process.run(process.Command(argv, cwd, env, log, LIMIT_SECONDS), lambda: None).code == 0

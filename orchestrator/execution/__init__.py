@@ -1,1 +1,1 @@
-"""Running what was planned: one life cycle of a run, its environments, selfchecks and jobs."""
+"""Runs what was planned: the life cycle of a run, its environments, selfchecks and jobs."""

@@ -1,4 +1,4 @@
-"""The environments of a run: made by its engine, given a card, and tried where they are not of our making."""
+"""The environments of a run: made by its engine, assigned a card, and tried before use where that is needed."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from orchestrator.records.run_folder import JOB, JobFolder
 from orchestrator.trial import Environment, EnvironmentKey, Outcome
 
 PROBE_SECONDS = 900.0
-"""A driver may first compile all of a framework's code for its card."""
+"""Long, because a driver may first compile all of a framework's code for its card."""
 PROBE_MEMORY_BYTES = 16 * GIB
 
 
 @dataclass(frozen=True)
 class Environments:
-    """Those that could be made, and for each that could not the outcome that its trials get."""
+    """made: those that could be made. failed: for each other the outcome that its trials get."""
 
     made: Mapping[EnvironmentKey, Environment]
     failed: Mapping[EnvironmentKey, Outcome]
@@ -36,7 +36,7 @@ class Environments:
 def prepare(rows: Sequence[ImageRow], engine: Engine, host: HostFacts, home: Home, console: Console) -> Environments:
     """An environment for each row, on its card.
 
-    One on a card, or one that is not of our making, must first take a training step.
+    One on a card, or one that was not made by waymark (engine `host`), must first take a training step.
     Raises EngineError if none could be made.
     """
     made: dict[EnvironmentKey, Environment] = {}
@@ -58,7 +58,7 @@ def prepare(rows: Sequence[ImageRow], engine: Engine, host: HostFacts, home: Hom
 
 
 class _UnfitError(Exception):
-    """An environment that does not compute here; `outcome` is what its trials get."""
+    """An environment that does not work here. outcome: that its trials get."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.reason)
@@ -83,7 +83,7 @@ def _prepared(row: ImageRow, engine: Engine, host: HostFacts, home: Home, consol
 
 
 def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
-    """What becomes of one training step of a small network in that environment."""
+    """The outcome of one training step of a small network in that environment."""
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=home.root) as name:
         folder, job = JobFolder(Path(name)), probe_job(environment)
         folder.write(JOB, job)

@@ -27,7 +27,7 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class JobContext:
-    """What all jobs of a run share.
+    """Shared by all jobs of a run.
 
     source:       folder that holds the worker snapshot.
     cpus, memory_bytes, timeout_seconds: limits of one job.
@@ -44,7 +44,7 @@ class JobContext:
 
 @dataclass(frozen=True)
 class TrialData:
-    """Prepared pictures, the split that a trial reads, and what its record says of both."""
+    """Prepared pictures, the split that a trial reads, and the facts about both for its record."""
 
     folder: Path
     split: Split
@@ -52,10 +52,10 @@ class TrialData:
 
 
 def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:
-    """Run `job` to its end and store how it ended; the folder is the record, the row an index entry.
+    """Run `job` to its end and store its outcome; its folder is the record, the store's row an index entry.
 
-    Raises EngineError if nothing could be started. When Ctrl-C arrives the worker is stopped, the job is stored as
-    cancelled, and KeyboardInterrupt goes on.
+    Raises EngineError if nothing could be started. On Ctrl-C the worker is stopped, the job is stored as cancelled,
+    and KeyboardInterrupt is raised again.
     """
     folder = _open_folder(context, record)
     folder.write(run_folder.RECORD, record)
@@ -101,7 +101,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
 
 @contextmanager
 def _watching(context: JobContext, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
-    """What to call again and again while the worker runs, so that a timed trial leaves its telemetry."""
+    """Gives a function to call repeatedly while the worker runs; for a timed trial it records telemetry."""
     if record.trial is None or not context.engine.is_local:
         yield lambda: None
         return
@@ -118,7 +118,7 @@ def record_unstarted(context: JobContext, record: Record, outcome: Outcome) -> O
 
 
 def _open_folder(context: JobContext, record: Record) -> JobFolder:
-    """An empty folder for a job. What an earlier attempt left is moved aside: not lost, and not counted."""
+    """An empty folder for a job. The folder of an earlier attempt is renamed; it is kept, but not counted."""
     folder = JobFolder(context.run_dir / f"{record.ordinal:04d}-{slug(record)}")
     if folder.path.exists():
         folder.path.rename(tempfile.mkdtemp(prefix=f".before-{folder.path.name}-", dir=context.run_dir))
@@ -127,7 +127,7 @@ def _open_folder(context: JobContext, record: Record) -> JobFolder:
 
 
 def slug(record: Record) -> str:
-    """'pytorch-2.13-resnet-20-32-cpu-s0-r0': a folder name that says what is in it."""
+    """'pytorch-2.13-resnet-20-32-cpu-s0-r0', for the name of the job's folder."""
     if record.trial is not None:
         trial = record.trial
         text = f"{trial.subject}-{trial.cell.title}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
@@ -140,13 +140,13 @@ def slug(record: Record) -> str:
 
 
 def _reference(context: JobContext, job: Job) -> Path:
-    """Where the oracle's traces of a network and a rule are kept, beside the worker code that made them."""
+    """Where the oracle's traces of a network, optimiser and initialiser are kept, beside the worker code."""
     rule = "-".join(job.payload[name] for name in ("optimiser", "initialiser"))
     return context.source / "references" / f"{job.network.slug}-{rule}.npz"
 
 
 def _keep_reference(found: Path, kept: Path, outcome: Outcome) -> None:
-    """Save the next environment the oracle's minutes; a job folder does not keep the traces, they are large."""
+    """Keep the oracle's traces for the next environment, to save minutes; the job folder loses them, they are large."""
     if outcome.status == "ok" and found.exists() and not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         draft = kept.with_suffix(".draft")

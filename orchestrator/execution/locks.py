@@ -1,4 +1,4 @@
-"""One run at a time on this machine, and one run on each card."""
+"""Locks: one run at a time on this machine, and one run on each card."""
 
 import fcntl
 import os
@@ -18,14 +18,14 @@ LEASES = Path("/tmp")  # noqa: S108 - the one folder that all users of a machine
 
 @contextmanager
 def exclusive_run(home: Home) -> Iterator[None]:
-    """Hold this machine's lock: two runs side by side would time each other. Raises EngineError if it is held."""
+    """Hold this machine's lock, since two runs at once would disturb each other. Raises EngineError if it is held."""
     home.root.mkdir(parents=True, exist_ok=True)
     with (home.root / "sweep.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise EngineError(
-                "another run is going on on this machine, and two at once would time each other. "
+                "another run is going on on this machine, and two at once would disturb each other's times. "
                 "Wait for it to end, or stop it with Ctrl-C."
             ) from None
         yield
@@ -33,7 +33,7 @@ def exclusive_run(home: Home) -> Iterator[None]:
 
 @contextmanager
 def lease(cards: Iterable[Card]) -> Iterator[None]:
-    """Hold these cards, so that no other run of this machine, of whatever home or user, computes on them meanwhile.
+    """Hold these cards, so that no other run of this machine, of any home or user, uses them at the same time.
 
     Raises EngineError if one is held.
     """
@@ -52,7 +52,7 @@ def lease(cards: Iterable[Card]) -> Iterator[None]:
 
 @contextmanager
 def _lock_of(card: Card) -> Iterator[int]:
-    """A file that stands for the card. Anybody may have made it, so nothing is written, and no link is followed."""
+    """The lock file of the card. Any user may have made it, so nothing is written, and no link is followed."""
     path, flags = LEASES / f"waymark-{card.uuid}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
@@ -66,7 +66,7 @@ def _lock_of(card: Card) -> Iterator[int]:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """`kill` and a CI's timeout end a run as Ctrl-C does: the container is stopped, what is done is kept."""
+    """Let `kill` and a CI's timeout end a run as Ctrl-C does: the container is stopped, what is done is kept."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

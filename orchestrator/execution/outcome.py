@@ -1,4 +1,4 @@
-"""What a job's events and exit amount to. Pure: the same events give the same outcome, live or from a record."""
+"""Decides the outcome of a job from its events and exit. Pure, so a recorded job gives the same outcome again."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ _NO_KERNEL = re.compile(
     r"^.*(no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|invalid device function).*$",
     re.IGNORECASE | re.MULTILINE,
 )
-"""How CUDA says that a build holds no code for a card: since 11, of a kernel that it loads by itself, before."""
+"""CUDA's messages for a build that holds no code for a card; they differ by version and by how a kernel is loaded."""
 
 
 def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
-    """What a job's events and exit amount to. An `ok` has every event that its job promises, in order."""
+    """The outcome of a job. It is `ok` only if every event that the job must leave is there, in order."""
     kinds = [event.kind for event in events]
     fail = next((event.fields for event in events if event.kind == "fail"), None)
     if exit_ is None:
@@ -60,7 +60,7 @@ def _failed(fail: dict[str, object]) -> Outcome:
 
 
 def _gap(job: Job, events: Sequence[Event]) -> str:
-    """What an apparently finished job left out, or ''."""
+    """What is missing in the events of a finished job, or ''."""
     if [event.seq for event in events] != list(range(len(events))):
         return "its events have gaps: lines of events.jsonl are missing or damaged"
     return JOB_KINDS[job.kind].missing(job, events)
@@ -71,5 +71,5 @@ def _ending(exit_: Exit) -> str:
 
 
 def _crash_fault(exit_: Exit) -> Fault:
-    """A segmentation fault or abort is the framework's own; a kill from outside may be anybody's."""
+    """A segmentation fault or abort is caused by the framework; a kill from outside is of unknown cause."""
     return "subject" if exit_.signal in (4, 6, 7, 8, 11) or exit_.code in (132, 134, 135, 136, 139) else "unknown"

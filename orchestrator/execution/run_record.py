@@ -1,4 +1,4 @@
-"""run.json: a run as it was asked for, written before its first job and again at its end."""
+"""run.json: the facts of a run, written before its first job and again at its end."""
 
 import itertools
 from datetime import UTC, datetime
@@ -53,10 +53,10 @@ def recorded_run(asked: str, home: Home) -> RunFacts:
 
 
 def record_final_load(run: RunFacts) -> RunFacts:
-    """The run with what the machine was busy with at its end, so that a report can hold the two against each other."""
+    """The run with the machine's load at its end, which a report compares with that at its start."""
     return run.model_copy(update={"host": run.host.model_copy(update={"load_after": read_load()})})
 
 
 def write_run(run: RunFacts, home: Home) -> None:
-    """Write run.json. What a run leaves out may differ when it is resumed: an image that failed may build now."""
+    """Write run.json. Skips may change when a run is resumed: an image that failed may build now."""
     write_atomically(home.runs / run.run_id / RUN, run.model_dump_json(indent=1) + "\n")

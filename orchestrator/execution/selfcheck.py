@@ -1,4 +1,4 @@
-"""The selfcheck that is required before timing: does this environment compute this network as numpy_ref does?"""
+"""The selfcheck that is required before timing: it compares an environment with numpy_ref."""
 
 import time
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from orchestrator.trial import Environment, EnvironmentKey, Model, Outcome, Tria
 
 
 class CheckKey(NamedTuple):
-    """What one selfcheck speaks for, at every input size."""
+    """What one selfcheck verifies, for all input sizes."""
 
     environment: EnvironmentKey
     model: Model
@@ -39,12 +39,12 @@ def request_of(trial: Trial, classes: int) -> CheckRequest:
 
 
 def key_of(request: CheckRequest) -> CheckKey:
-    """What that check speaks for."""
+    """What that check verifies."""
     return CheckKey(request.key, request.model, request.classes, request.optimiser, request.initialiser)
 
 
 def smallest_of(requests: Iterable[CheckRequest]) -> dict[CheckKey, CheckRequest]:
-    """One request for each key, of its smallest input: the ops are the same at each size, the time is not."""
+    """One request for each key, at its smallest input size: all sizes use the same ops, and it is the fastest."""
     smallest: dict[CheckKey, CheckRequest] = {}
     for request in requests:
         known = smallest.get(key_of(request))
@@ -55,7 +55,7 @@ def smallest_of(requests: Iterable[CheckRequest]) -> dict[CheckKey, CheckRequest
 
 @dataclass
 class SelfcheckRunner:
-    """Runs selfchecks as jobs of a run, and remembers those that passed: the store knows environment and worker hash.
+    """Runs selfchecks as jobs of a run. Passed ones are found in the store by environment and worker hash.
 
     ordinal: number of the last job folder used; the next check takes the next.
     """
@@ -73,7 +73,7 @@ class SelfcheckRunner:
         return self.check(request, environment)
 
     def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
-        """Whether a check of this has passed before; says so."""
+        """Whether this check has passed before; prints it if so."""
         known = self.context.store.passing_check(environment.identity, self.worker_sha256, request)
         if known:
             self.console.say(f"{request.label}: passed before, in this environment and with this code")

@@ -1,8 +1,8 @@
-"""One life cycle of a run: lock, machine, engine, environments, record, jobs, end.
+"""The life cycle of a run: lock, machine, engine, environments, record, jobs, end.
 
 with open_session(options, home, console) as session:    # the lock of this machine and the store
-    session.claim(rows, spec.limits, warnings)           # cards, a look at the machine, the engine
-    run = session.begin(rows, RunPlan(...))                # environments, run.json, what all jobs share
+    session.claim(rows, spec.limits, warnings)           # cards, the machine's load, the engine
+    run = session.begin(rows, RunPlan(...))              # environments, run.json, what all jobs share
     ...                                                  # selfchecks and trials
     session.end(run)
 """
@@ -33,12 +33,12 @@ from orchestrator.records.store import Store
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run was asked for on the command line, whatever it runs.
+    """Options of a run from the command line, for a sweep or a check.
 
-    engine:           None takes docker, or virtualenv where no daemon answers.
-    gpus:             the cards to take, by number; none means any. Each row runs on the first that it was built for.
-    is_strict:        refuse a machine on which times would not be trustworthy.
-    allow_unverified: time what did not pass its selfcheck, and mark it.
+    engine:           None means docker, or virtualenv where no daemon answers.
+    gpus:             the cards to use, by number; empty means any. Each row runs on the first that it was built for.
+    is_strict:        raise EngineError on a machine on which times would not be reliable.
+    allow_unverified: time environments that did not pass their selfcheck, and mark them.
     """
 
     engine: str | None = None
@@ -50,9 +50,9 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is begun for.
+    """What a verb tells the session about its run.
 
-    name:     its id ends with it. threads: processors of one job. facts: the fields of RunFacts that the verb knows.
+    name:     the end of its id. threads: processors of one job. facts: the fields of RunFacts that the verb knows.
     recorded: the run that is resumed, None for a new one.
     """
 
@@ -65,7 +65,7 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has begun: its record, its environments, and what all of its jobs share."""
+    """A run that has begun: its facts, its environments, and what all of its jobs share."""
 
     facts: RunFacts
     environments: Environments
@@ -75,7 +75,7 @@ class Run:
 
 @dataclass
 class Session:
-    """Made by `open_session`; it holds this machine's lock until it is closed."""
+    """Made by `open_session`, which holds this machine's lock until it is closed."""
 
     options: RunOptions
     home: Home
@@ -87,23 +87,23 @@ class Session:
     _engine_name: str = ""
 
     def claim(self, rows: Sequence[ImageRow], limits: Limits, planned: Sequence[str] = ()) -> None:
-        """Lease the cards of `rows`, look at the machine, open the engine.
+        """Lease the cards of `rows`, check the machine's load, open the engine.
 
-        planned: what the plan itself does to its times, a sentence each.
-        Raises EngineError if a card is leased, the engine cannot be used, or --strict refuses the machine.
+        planned: warnings about the plan itself, a sentence each.
+        Raises EngineError if a card is leased, the engine cannot be used, or there are warnings and --strict is given.
         """
         cards = cards_for(rows, self.host)
         self._held.enter_context(lease(cards))
         found = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
         if found and self.options.is_strict:
-            raise EngineError(f"--strict refuses to time anything here. {' '.join(found)}")
+            raise EngineError(f"times on this machine would not be reliable, and --strict is given. {' '.join(found)}")
         for warning in found:
             self.console.say(f"note: {warning}")
         self._engine, self._engine_name = self._choose_engine()
         self._held.callback(self._engine.close)
 
     def begin(self, rows: Sequence[ImageRow], plan: RunPlan) -> Run:
-        """Make the environments, write run.json, and gather what the jobs share.
+        """Make the environments, write run.json, and collect what the jobs share.
 
         Raises EngineError if no environment could be made.
         """
@@ -132,11 +132,11 @@ class Session:
         self.store.add_run(facts)
 
     def end(self, run: Run) -> None:
-        """Record what the machine was busy with at the end."""
+        """Record the machine's load at the end."""
         self.record(record_final_load(run.facts))
 
     def _choose_engine(self) -> tuple[Engine, str]:
-        """The engine that was asked for and its name; docker if none was, or virtualenv where no daemon answers."""
+        """The engine of the options and its name; without one docker, or virtualenv where no daemon answers."""
         asked = self.options.engine
         if asked is not None:
             return open_engine(asked, self.home, self.host), asked
@@ -149,7 +149,7 @@ class Session:
 
 @contextmanager
 def open_session(options: RunOptions, home: Home, console: Console) -> Iterator[Session]:
-    """The only run of this machine. Raises EngineError if there is another, SpecError for a card that is not here."""
+    """Begin the only run of this machine. Raises EngineError if there is another, SpecError for an unknown card."""
     with exclusive_run(home), Store.open(home.store_url) as store, ExitStack() as held:
         held.enter_context(sigterm_as_interrupt())
         yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held)

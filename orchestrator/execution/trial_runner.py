@@ -14,7 +14,7 @@ from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import Record
 from orchestrator.trial import Dataset, Environment, Outcome, Trial, trial_id
 
-BROKEN_AFTER = 3  # environment faults in a row: the machine is broken, go no further
+BROKEN_AFTER = 3  # so many environment faults in a row mean that the machine is broken
 
 
 @dataclass
@@ -31,7 +31,7 @@ class TrialRunner:
         done = {_answer(record): record for record in self.run.context.store.ok_records(self.run.facts.run_id)}
         faults = 0
         try:
-            refusals = self._selfchecks(plan)
+            check_outcomes = self._selfchecks(plan)
             for at, trial in enumerate(plan.trials, start=1):
                 environment = self._environment(trial)
                 if environment is None:
@@ -43,12 +43,12 @@ class TrialRunner:
                     is_same_code = known.worker_sha256 == record.worker_sha256
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
-                outcome = self._trial(title, trial, record, refusals[self._check_key(trial)])
+                outcome = self._trial(title, trial, record, check_outcomes[self._check_key(trial)])
                 faults = faults + 1 if outcome.fault == "environment" else 0
                 if faults == BROKEN_AFTER:
                     raise EngineError(
                         f"{BROKEN_AFTER} trials in a row failed because of this machine, the last with: "
-                        f"{outcome.reason}. Mend that, then go on with: "
+                        f"{outcome.reason}. Fix that, then continue with: "
                         f"invoke sweep --resume={self.run.facts.run_id}"
                     )
         except KeyboardInterrupt:
@@ -56,7 +56,7 @@ class TrialRunner:
         return False
 
     def _selfchecks(self, plan: Plan) -> dict[CheckKey, Outcome | None]:
-        """By what each check speaks for: None if it passed, else the outcome that its trials get."""
+        """For each check: None if it passed, else the outcome that its trials get."""
         run, context = self.run, self.run.context
         checks_before = sum("-check-" in job.name for job in context.run_dir.glob("*-*"))
         first = len(plan.trials) + checks_before
@@ -65,13 +65,13 @@ class TrialRunner:
         made = run.environments.made
         return {key: checks.verify(one, made[one.key]) for key, one in wanted.items() if one.key in made}
 
-    def _trial(self, title: str, trial: Trial, record: Record, refusal: Outcome | None) -> Outcome:
+    def _trial(self, title: str, trial: Trial, record: Record, failed_check: Outcome | None) -> Outcome:
         context = self.run.context
-        if refusal is not None and (refusal.status == "unsupported" or not self.allow_unverified):
-            way_on = "; --unverified times it all the same" if refusal.status == "unverified" else ""
-            self.console.say(f"{title}: {refusal.status}: {refusal.reason}{way_on}")
-            return record_unstarted(context, record, refusal)
-        record = record.model_copy(update={"is_unverified": refusal is not None})
+        if failed_check is not None and (failed_check.status == "unsupported" or not self.allow_unverified):
+            hint = "; --unverified times it nevertheless" if failed_check.status == "unverified" else ""
+            self.console.say(f"{title}: {failed_check.status}: {failed_check.reason}{hint}")
+            return record_unstarted(context, record, failed_check)
+        record = record.model_copy(update={"is_unverified": failed_check is not None})
         progress = TrialProgress(trial.training.epochs, trial.training.batch_size)
         began = time.monotonic()
         data = self._data(trial)
@@ -104,7 +104,7 @@ class TrialRunner:
 
 
 def _answer(record: Record) -> tuple[str, str, str, str]:
-    """What a run has to do once, whatever version of our worker code did it: a run may outlive an upgrade."""
+    """Identifies a trial within a run, without the worker code: a resumed run may be older than an upgrade."""
     trial, data = record.trial, record.data
     assert trial is not None
     return (trial.key, trial.variant, record.environment.identity, data.sha256 if data else "")

@@ -1,4 +1,4 @@
-"""What this machine is, what it is busy with and what it does during a trial.
+"""Facts and load of this machine and its cards, and telemetry during a trial.
 
 The only user of psutil, cpuinfo and pynvml; changes no setting.
 """

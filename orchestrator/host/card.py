@@ -1,4 +1,4 @@
-"""NVIDIA cards, by NVML: which there are, who uses them, and what one does at this moment. The only user of pynvml."""
+"""NVIDIA cards through NVML: which there are, their load, and readings of one card. The only user of pynvml."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _IN_USE_BYTES = GIB  # an idle card with a desktop on it holds some hundred MiB
 
 T = TypeVar("T")
 
-# NVML's bits, by the names of nvidia-smi; that a card is idle is no throttling.
+# NVML's bits, with the names of nvidia-smi. An idle card is not throttled.
 _THROTTLES = {
     0x02: "application clocks",
     0x04: "software power cap",
@@ -30,7 +30,7 @@ _THROTTLES = {
 
 
 def card_warning(load: CardLoad) -> str:
-    """Why times on this card would not be trustworthy, a sentence; '' if it is idle."""
+    """Why times on this card would not be reliable, a sentence; '' if it is idle."""
     if not load.processes and load.used_bytes < _IN_USE_BYTES:
         return ""
     used, all_ = load.used_bytes / GIB, load.memory_bytes / GIB
@@ -42,7 +42,7 @@ def card_warning(load: CardLoad) -> str:
 
 
 def read_cards() -> tuple[tuple[Card, ...], str]:
-    """The cards, and one clause that says why there are none."""
+    """The cards; and the reason if there are none."""
     try:
         with _nvml():
             driver = _text(pynvml.nvmlSystemGetDriverVersion())
@@ -55,15 +55,15 @@ def read_cards() -> tuple[tuple[Card, ...], str]:
 
 
 def read_card_loads(cards: Sequence[Card]) -> tuple[CardLoad, ...]:
-    """Who uses these cards now; a card that does not answer is left out."""
+    """The current load of these cards; a card that does not answer is left out."""
     return tuple(load for card in cards if (load := _told(_load, card)))
 
 
 class Meter:
-    """Reads one card again and again; `close` it. What the card does not tell is None: no reading ever raises."""
+    """Reads one card repeatedly; `close` it. Values that the card does not report are None; `read` never raises."""
 
     def __init__(self, card: Card) -> None:
-        """Raises NVMLError if the card is gone."""
+        """Raises NVMLError if the card is not there any more."""
         pynvml.nvmlInit()
         try:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(card.index)
@@ -72,7 +72,7 @@ class Meter:
             raise
 
     def read(self) -> CardSample:
-        """What the card does now."""
+        """A sample of the card now."""
         handle = self._handle
         rates = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
         memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
@@ -91,12 +91,12 @@ class Meter:
         )
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Release the library."""
         _told(pynvml.nvmlShutdown)
 
 
 def open_meter(card: Card) -> Meter | None:
-    """A meter of `card`; None if it does not answer any more."""
+    """A meter of `card`; None if it does not answer."""
     return _told(Meter, card)
 
 
@@ -137,7 +137,7 @@ def _load(card: Card) -> CardLoad:
 
 
 def _told(ask: Callable[..., T], *arguments: Any) -> T | None:
-    """What NVML answers; None if it does not, because this card has no such thing or is gone."""
+    """NVML's answer; None if there is none, because this card does not support it or is gone."""
     try:
         return ask(*arguments)
     except pynvml.NVMLError:

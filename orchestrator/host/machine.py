@@ -1,4 +1,4 @@
-"""What this machine is and what it is busy with."""
+"""Facts and load of this machine."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from orchestrator.host.card import GIB, card_warning, read_card_loads, read_card
 from orchestrator.records.host_facts import HostFacts, Load
 from orchestrator.trial import Card
 
-BUSY = 0.25  # load, as a share of the processors, above which other work is felt in times
+BUSY = 0.25  # load, as a share of the processors, above which other work affects times
 STEAL_PERCENT = 1.0
 _SAMPLE_SECONDS = 0.5
 
@@ -49,7 +49,7 @@ def read_host() -> HostFacts:
 
 
 def read_load(cards: tuple[Card, ...] = ()) -> Load:
-    """The load of this moment, and that of `cards`; takes half a second, because steal is a share of time."""
+    """The current load, and that of `cards`; takes half a second, because steal is a share of time."""
     return Load(
         load_1min=os.getloadavg()[0],
         steal_percent=float(getattr(psutil.cpu_times_percent(interval=_SAMPLE_SECONDS), "steal", 0.0)),
@@ -60,7 +60,7 @@ def read_load(cards: tuple[Card, ...] = ()) -> Load:
 
 
 def machine_warnings(host: HostFacts, load: Load, memory_bytes: int) -> list[str]:
-    """What of this machine, at this moment, would make times untrustworthy, a sentence each.
+    """Why times measured on this machine now would not be reliable, a sentence each.
 
     memory_bytes: what one trial may use.
     """
@@ -72,9 +72,9 @@ def machine_warnings(host: HostFacts, load: Load, memory_bytes: int) -> list[str
 
 
 def load_warnings(host: HostFacts, load: Load, when: str = "") -> list[str]:
-    """What of a machine and its load makes times untrustworthy, a sentence each: for a note, a finding, a caveat.
+    """Why times measured under this load are not reliable, a sentence each: for a note, a finding or a caveat.
 
-    when: the load was read, ' when the run began'; '' for now.
+    when: ' when the run began', if the load was read then; '' for now.
     """
     found = []
     if load.load_1min > BUSY * host.logical_cores:
@@ -101,7 +101,7 @@ def _all_cpus() -> tuple[int, ...]:
 
 
 def _physical_cores(cpus: tuple[int, ...]) -> int:
-    """Cores that hold `cpus`: siblings of one core count once; the kernel's topology, else psutil's count."""
+    """Number of cores that hold `cpus`: siblings of one core count once; from the kernel's topology, else psutil."""
     siblings = {_line(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus}
     if None not in siblings:
         return len(siblings)
@@ -109,7 +109,7 @@ def _physical_cores(cpus: tuple[int, ...]) -> int:
 
 
 def _throttle_count() -> int | None:
-    """Of all cores together; the kernel counts per core on bare metal, and not at all in most guests."""
+    """Sum over all cores; the kernel counts per core on bare metal, and not at all in most virtual machines."""
     counts = [
         _line(str(path)) for path in Path("/sys/devices/system/cpu").glob("cpu*/thermal_throttle/core_throttle_count")
     ]
@@ -127,7 +127,7 @@ def _memory_bytes() -> int:
 
 
 def _hostname_sha256() -> str:
-    """A name that tells two machines apart without telling which they are."""
+    """Tells machines apart without naming them."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,6 @@
-"""What the machine does while a trial runs: a line of telemetry.jsonl each second.
+"""Samples of the machine while a trial runs: one line of telemetry.jsonl each second.
 
-It is called from the engine's tick, so there is no thread; benchmarks/telemetry_overhead.py says what it costs.
+It is called from the engine's tick, so there is no thread; benchmarks/telemetry_overhead.py measures its cost.
 """
 
 import time
@@ -18,15 +18,15 @@ from orchestrator.trial import Card
 PERIOD_SECONDS = 1.0
 
 POWERCAP = Path("/sys/class/powercap")
-"""Where the kernel counts what the processors take, on AMD's too under this name; readable by root alone on most."""
+"""Where the kernel counts the energy of the processors, also of AMD's; mostly readable by root only."""
 
 
 class Telemetry:
-    """Samples of one trial, in a file that must not be there yet: a context, and `tick` in it.
+    """Writes the samples of one trial to a new file; use it as a context and call `tick` in it.
 
-    cpus: the processors of the trial; all, if there are none. card: the trial's own, if it has one.
-    The file is opened before the worker runs and written through that handle: what the worker, whose folder this is,
-    may put in its place afterwards is never followed.
+    cpus: the processors of the trial; empty means all. card: the trial's, if it has one.
+    The file is opened before the worker starts, because the folder is the worker's: a link that it might put there
+    later is not followed.
     """
 
     def __init__(self, path: Path, cpus: Sequence[int], card: Card | None) -> None:
@@ -41,12 +41,12 @@ class Telemetry:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._take()  # the last epoch may have ended since the last one
+        self._take()  # the last epoch may have ended since the previous sample
         self._file.close()
         self._sampler.close()
 
     def tick(self) -> None:
-        """Take a sample, if a second has passed since the last."""
+        """Take a sample if a second has passed since the last one."""
         now = time.monotonic()
         if now >= self._due:
             self._due = max(self._due, now - PERIOD_SECONDS) + PERIOD_SECONDS  # late ticks do not add up
@@ -66,7 +66,7 @@ class Sampler:
         self._before: tuple[float, float, float] | None = None
 
     def read(self) -> Sample:
-        """What the machine does now."""
+        """A sample of the machine now."""
         busy, stolen, total = now = self._times()
         busy_percent, stolen_percent = None, None
         if self._before is not None and total > self._before[2]:
@@ -85,7 +85,7 @@ class Sampler:
         return sample
 
     def close(self) -> None:
-        """Let go of the card."""
+        """Release the card."""
         if self._meter:
             self._meter.close()
 
@@ -93,22 +93,22 @@ class Sampler:
         """Seconds since boot of the trial's processors: busy, stolen, all."""
         each = psutil.cpu_times(percpu=True)
         mine = [each[cpu] for cpu in self._cpus if cpu < len(each)] or each
-        total = sum(sum(times[:8]) for times in mine)  # guests' time, behind these, is counted in user's already
+        total = sum(sum(times[:8]) for times in mine)  # the later fields, time of guests, are part of user time already
         idle = sum(times.idle + getattr(times, "iowait", 0.0) for times in mine)
         stolen = sum(getattr(times, "steal", 0.0) for times in mine)
         return total - idle - stolen, stolen, total
 
 
 def _percent(share: float) -> float:
-    """Of a share that rounding, or a kernel that counts back, may have put a little beyond 0 or 1."""
+    """A share in percent, limited to 0 and 100: rounding, or a counter that went back, may have moved it beyond."""
     return 100 * min(max(share, 0.0), 1.0)
 
 
 class Counter:
-    """Energy of one processor package since this was made; the kernel's counter may have gone round in between."""
+    """Energy of one processor package since this was made; handles an overflow of the kernel's counter."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where the kernel does not let us read it."""
+        """Raises OSError if the counter cannot be read."""
         self._path = folder / "energy_uj"
         self._range = int((folder / "max_energy_range_uj").read_text())
         self._last = int(self._path.read_text())

@@ -1,6 +1,6 @@
-"""Pure: does what a row was built for fit a card of this machine and its driver?
+"""Compares what a row was built for with the cards of this machine and their driver. Pure.
 
-What passes here is tried: run.prepare takes one training step in the environment before anything is timed.
+A row that fits is also tried: execution/environments.py takes one training step in it before anything is timed.
 """
 
 from collections.abc import Collection, Iterable
@@ -37,7 +37,7 @@ def cards_for(rows: Iterable[ImageRow], host: HostFacts) -> tuple[Card, ...]:
 
 
 def unfit(cuda: Cuda | None, card: Card) -> str:
-    """Why a build cannot run on `card`, or ''. cuda: None where nothing is known of the build, and trying must tell."""
+    """Why a build cannot run on `card`, or ''. cuda: None if nothing is known about the build; it is then tried."""
     if card.is_mig:
         return (
             "unsupported: this card is divided (MIG), and the speed of a part is not that of a card; "
@@ -58,9 +58,9 @@ def unfit(cuda: Cuda | None, card: Card) -> str:
 
 
 def narrowed(host: HostFacts, indices: Collection[int]) -> HostFacts:
-    """`host` with these of its cards alone, in that order; all, if none is named. Raises SpecError for one it lacks.
+    """`host` with only these of its cards, in that order; all if none is named. Raises SpecError for an unknown card.
 
-    A machine without a card stays as it is: then its GPU cells are skipped for that reason.
+    A machine without cards is returned unchanged; its GPU cells are then skipped.
     """
     known = {card.index: card for card in host.gpus}
     if not indices or not known:

@@ -1,6 +1,6 @@
-"""Pure: a spec, a catalogue and a machine become trials in the order they will run, and skips with reasons.
+"""Expands a spec, for a catalogue and a machine, into trials in running order, and skips with reasons.
 
-Touches no disk and no daemon, so `--dry-run` prints exactly what would run.
+Pure: it uses no disk and no daemon, so `--dry-run` prints exactly what would run.
 """
 
 import random
@@ -20,7 +20,7 @@ from orchestrator.trial import Cell, Dataset, Device, EnvironmentKey, Measure, T
 
 @dataclass(frozen=True)
 class Plan:
-    """trials: in running order. rows: the environments they need, each once. skips: cells that cannot run here."""
+    """trials: in running order. rows: of the environments that they need. skips: cells that cannot run here."""
 
     trials: tuple[Trial, ...]
     rows: tuple[ImageRow, ...]
@@ -28,10 +28,10 @@ class Plan:
 
 
 def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
-    """All trials of `spec`: repeat 1 of every cell in an order drawn from the spec's name, then repeat 2 ...
+    """All trials of `spec`: repeat 1 of every cell, in random order seeded with the spec's name, then repeat 2 ...
 
-    Within a cell the subjects stand next to each other, in an order drawn anew for each repeat: a drift of the machine
-    hits alike what is compared.
+    The subjects of a cell run one after the other, in a new random order for each repeat, so that a drift of the
+    machine affects all of them equally.
     Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
@@ -58,7 +58,7 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
 
 
 def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
-    """A sentence for each row that starts more threads than a trial has processors: they would wait for each other."""
+    """A warning for each row that starts more threads than a trial has processors, which slows it down."""
     threads = min((trial.threads for trial in plan.trials), default=0)
     found = []
     for row in plan.rows:
@@ -69,7 +69,7 @@ def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
 
 
 def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
-    """The trials of one repeat, network by network: builds, loaders and preparations of one stand side by side."""
+    """The trials of one repeat, network by network, so that all variants and loaders of one network run in sequence."""
     cells: dict[tuple[str, str, int], list[Trial]] = {}
     for trial in turn:
         cells.setdefault((trial.cell.network, trial.device, trial.seed), []).append(trial)

@@ -1,4 +1,4 @@
-"""What the user asks for, as frozen data; and one clear sentence for every way in which it can be wrong."""
+"""The experiment spec, as frozen data; for every mistake in it one sentence."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -36,7 +36,7 @@ Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
 
 
 class ModelAxis(Frozen):
-    """One network of the sweep; its own input sizes and epochs where they differ from the sweep's.
+    """One network of the sweep, with its own input sizes and epochs if they differ from the sweep's.
 
     depth:  layers, for families that have a depth. params: what else the family takes, by name.
     """
@@ -49,15 +49,15 @@ class ModelAxis(Frozen):
 
     @property
     def model(self) -> Model:
-        """Without what belongs to the sweep."""
+        """The network, without input sizes and epochs."""
         return Model(name=self.name, depth=self.depth, params=self.params)
 
 
 class Axes(Frozen):
     """The sweep is the product of these. A framework without an entry in `variants` runs its default variant.
 
-    epochs: by framework, in place of those of its models and of the training.
-    clahe, loader_workers: in place of dataset.clahe, and of measure.loader_workers with the native feed.
+    epochs: by framework; they replace those of the models and of the training.
+    clahe, loader_workers: they replace dataset.clahe, and measure.loader_workers with the native feed.
     """
 
     frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -72,7 +72,7 @@ class Axes(Frozen):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
 
     def variants_of(self, framework: str) -> tuple[str | None, ...]:
-        """The variants asked for; (None,) means the catalogue's default."""
+        """The variants of the spec; (None,) means the catalogue's default."""
         asked = self.variants.get(framework)
         if asked is None:
             return (None,)
@@ -80,12 +80,12 @@ class Axes(Frozen):
 
     @property
     def subjects(self) -> set[str]:
-        """'mxnet:1.5-mkl': every variant that is asked for by name."""
+        """Every variant that the spec names, as 'mxnet:1.5-mkl'."""
         return {f"{name}:{tag}" for name in self.frameworks for tag in self.variants_of(name) if tag is not None}
 
 
 class Limits(Frozen):
-    """Past `memory_gib` the kernel ends a trial, past `trial_seconds` the engine does."""
+    """A trial that exceeds `memory_gib` is ended by the kernel, one that exceeds `trial_seconds` by the engine."""
 
     trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600
     memory_gib: Annotated[float, Field(ge=0.25, le=4096)] = 8
@@ -96,7 +96,7 @@ class ExperimentSpec(Frozen):
 
     kind: what a trial does; 'train' trains a network and times its steps.
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
-    study: the question that the sweep asks, if it is one of the shipped studies: the report answers it in a section.
+    study: the name of a shipped study, whose question the report answers in a section of its own.
     pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
            faster; all pairs of a sweep are one family.
     """
@@ -120,10 +120,10 @@ class ExperimentSpec(Frozen):
 def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
     """The spec in `path` after `changes`.
 
-    frameworks: names that exist; anything else in axes.frameworks is refused.
-    changes:    dotted path -> value, e.g. {'training.epochs': 1}, in place of the file's; 'axes.models[].epochs' is
-                that of every entry of the list. Other frameworks or variants leave behind what the file says of the
-                old ones: their variants, and the pairs that are no longer whole.
+    frameworks: names that exist; others in axes.frameworks raise SpecError.
+    changes:    dotted path -> value, e.g. {'training.epochs': 1}, replacing the file's; 'axes.models[].epochs' means
+                that of every entry of the list. If frameworks or variants change, the file's variants of other
+                frameworks, and pairs of which a subject is missing, are dropped.
     Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
     """
     raw = _read(path)
@@ -159,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}). Specs lie in experiments/.") from None
+        raise SpecError(f"{path}: cannot be read ({error.strerror}). Specs are in experiments/.") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: byte {error.start} is not UTF-8; a spec is a UTF-8 JSON file.") from None
     try:
@@ -167,7 +167,7 @@ def _read(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise SpecError(f"{path}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}).") from None
     except _RepeatedKeyError as error:
-        raise SpecError(f"{path}: the key '{error}' stands twice in one object; keep one of them.") from None
+        raise SpecError(f"{path}: the key '{error}' appears twice in one object; keep one of them.") from None
     except _ConstantError as error:
         raise SpecError(f"{path}: {error} is not JSON; write a number.") from None
     except RecursionError:
@@ -205,12 +205,12 @@ def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
         return
     child = raw.setdefault(parent.removesuffix("[]"), {})
     for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
-        if isinstance(one, dict):  # anything else is for validation to refuse
+        if isinstance(one, dict):  # validation will report anything else
             _replace(one, rest, value)
 
 
 def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:
-    """Drop what the axes say of all but these frameworks."""
+    """Drop the axes' entries of all other frameworks."""
     axes = raw.get("axes")
     for key in ("variants", "epochs"):
         if isinstance(axes, dict) and isinstance(axes.get(key), dict):
@@ -218,7 +218,7 @@ def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:
 
 
 def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
-    """The first thing that is wrong beyond types and ranges, as a sentence; '' if nothing is."""
+    """The first mistake that types and ranges do not catch, as a sentence; '' if there is none."""
     axes = spec.axes
     for where, name, known in (
         ("kind", spec.kind, trial_kinds()),

@@ -1,4 +1,4 @@
-"""Why a spec was refused, in one clear sentence: where, what was seen, what is allowed."""
+"""Messages for an invalid spec, one sentence each: where, what was seen, what is allowed."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from orchestrator.errors import did_you_mean
 
 
 def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str:
-    """The first of pydantic's findings as one sentence. raw: the JSON that `model` refused."""
+    """The first of pydantic's errors as one sentence. raw: the JSON that is not a valid `model`."""
     schema, found = model.model_json_schema(), error.errors(include_url=False)
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     where = _path(first["loc"], raw)
@@ -50,7 +50,7 @@ def _path(loc: tuple[int | str, ...], raw: object) -> str:
 
 
 def _schema_at(loc: tuple[int | str, ...], schema: dict[str, Any]) -> dict[str, Any]:
-    """The part of the JSON Schema that speaks of `loc`; {} where a union hides it."""
+    """The part of the JSON Schema for `loc`; {} where a union hides it."""
     node = schema
     for part in loc:
         node = _unfolded(node, schema)
@@ -59,7 +59,7 @@ def _schema_at(loc: tuple[int | str, ...], schema: dict[str, Any]) -> dict[str, 
 
 
 def _unfolded(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """`node` without the wrapping of optional values and references."""
+    """`node` with optional values and references resolved."""
     for option in node.get("anyOf", []):
         if option.get("type") != "null":
             node = option
@@ -69,7 +69,7 @@ def _unfolded(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _range(loc: tuple[int | str, ...], schema: dict[str, Any]) -> str:
-    """'between 1 and 4096', 'greater than 0 and at most 10': the numbers that `loc` may be, or ''."""
+    """'between 1 and 4096', 'greater than 0 and at most 10': the allowed range of `loc`, or ''."""
     node = _schema_at(loc, schema)
     low, high = node.get("minimum"), node.get("maximum")
     if low is not None and high is not None:

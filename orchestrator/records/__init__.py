@@ -1,1 +1,1 @@
-"""What a run leaves: jobs, events, samples, folders; and the store, an index over them."""
+"""What a run leaves: jobs, events, samples and folders; and the store, an index over them."""

@@ -1,4 +1,4 @@
-"""A database that is ours, of the newest schema, and that says in one sentence why it cannot be used."""
+"""Opens and migrates the store; maps driver errors to StoreError."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
 class Database:
-    """Connections to one database. `name` is what a person calls it: a path, or a URL without its password."""
+    """Connections to one database. name: for messages, a path or a URL without its password."""
 
     def __init__(self, url: str, busy_seconds: float) -> None:
-        """Connects to nothing yet. Raises StoreError for a URL that is none of ours."""
+        """Does not connect yet. Raises StoreError for a URL that is not of SQLite or PostgreSQL."""
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError:
@@ -43,7 +43,7 @@ class Database:
             self._engine = _postgresql(parsed)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -54,12 +54,12 @@ class Database:
 
     @contextmanager
     def writing(self, is_immediate: bool = False) -> Iterator[sa.Connection]:
-        """One transaction, kept if the block ends well; an immediate one holds SQLite's lock from its beginning."""
+        """One transaction, committed if the block raises nothing; an immediate one locks SQLite from the start."""
         with self._store_errors(), self._engine.execution_options(immediate=is_immediate).begin() as connection:
             yield connection
 
     def migrate(self) -> None:
-        """Make or raise the schema to the newest revision, in one transaction.
+        """Create or upgrade the schema to the newest revision, in one transaction.
 
         Raises StoreError if the schema is newer than this program or the tables are not ours.
         """
@@ -72,17 +72,17 @@ class Database:
             if self._revision(connection, script) == script.get_current_head():
                 return
         with self.writing(is_immediate=True) as connection:
-            self._revision(connection, script)  # another program may have been here since
+            self._revision(connection, script)  # another program may have changed it in between
             config.attributes.update(connection=connection, version_table=VERSION_TABLE)
             command.upgrade(config, "head")
         if self._engine.dialect.name == "sqlite":
             autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             with self._store_errors(), autocommit.connect() as connection:
-                # Kept in the file: a reader (a report) then does not wait for the writer (a sweep).
+                # Stored in the file. A reader (a report) then does not wait for the writer (a sweep).
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     def _revision(self, connection: sa.Connection, script: ScriptDirectory) -> str | None:
-        """The schema's revision, None for an empty database; raises StoreError if it is not one of ours."""
+        """The schema's revision, None for an empty database; raises StoreError if it is unknown."""
         tables = sorted(sa.inspect(connection).get_table_names())
         if tables and VERSION_TABLE not in tables:
             raise StoreError(
@@ -100,14 +100,14 @@ class Database:
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
-        """Turn a database that does not obey into a StoreError; a fault of our own statements keeps its traceback."""
+        """Raise StoreError if the database cannot be used; an error in our own statements keeps its traceback."""
         try:
             yield
         except sa.exc.DatabaseError as error:
-            # psycopg and sqlite3 raise the base class itself only for a file or a server that is not what it should be
+            # psycopg and sqlite3 raise the base class itself only for a file or a server that is not a database
             if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
                 raise
-            raise StoreError(_refusal(self.name, str(error.orig))) from None
+            raise StoreError(_why_unusable(self.name, str(error.orig))) from None
 
 
 def _sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
@@ -119,7 +119,7 @@ def _sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": busy_seconds})
 
     def on_connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # Python's driver begins only before a change of rows, not of tables
+        connection.isolation_level = None  # else Python's driver begins a transaction for changes of rows only
         connection.execute("PRAGMA foreign_keys = ON")
 
     def on_begin(connection: sa.Connection) -> None:
@@ -139,7 +139,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         raise StoreError("A store in PostgreSQL needs its driver: pip install -e '.[postgres]' in the clone.") from None
 
 
-def _refusal(name: str, said: str) -> str:
+def _why_unusable(name: str, said: str) -> str:
     if "locked" in said:
         return f"{name} is locked by another program that is writing to it. Try again when that is done."
     if "not a database" in said:

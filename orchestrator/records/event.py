@@ -1,4 +1,4 @@
-"""One line of a worker's events.jsonl, and how a growing file of them is read."""
+"""One line of a worker's events.jsonl, and how the file is read while it grows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from workers import protocol
 
 
 class Event(BaseModel):
-    """One line of events.jsonl. Fields that a kind has beyond these are in `fields`, unknown ones among them."""
+    """One line of events.jsonl. All other fields, also unknown ones, are in `fields`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -21,12 +21,12 @@ class Event(BaseModel):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What this kind of event carries."""
+        """The fields of this kind of event."""
         return dict(self.model_extra or {})
 
 
 def parse(line: str) -> Event | None:
-    """The event of one line, or None for a line that is not one (a torn last line, another version, stray text)."""
+    """The event of one line, or None for any other line (cut short, of another version, stray text)."""
     try:
         return Event.model_validate_json(line)
     except ValidationError:
@@ -34,7 +34,7 @@ def parse(line: str) -> Event | None:
 
 
 class Tail:
-    """Reads a growing events.jsonl: each call of `read` gives the events whose lines were completed since the last."""
+    """Reads events.jsonl while it grows: each call of `read` gives the lines completed since the last call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class Tail:
         self._torn = b""
 
     def read(self) -> Iterator[Event]:
-        """Events not given before, in order; nothing while the file is not there."""
+        """Events not given before, in order; none while the file does not exist."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)

@@ -1,10 +1,10 @@
-"""What a run records of its machine: what it is, and what it was busy with when the run began and ended."""
+"""What a run records about its machine: its properties, and its load when the run began and ended."""
 
 from orchestrator.trial import Card, Frozen
 
 
 class CardLoad(Frozen):
-    """What a card was busy with at one moment. processes: that compute on it, as far as NVML may see them."""
+    """The load of a card at one moment. processes: those computing on it, as far as NVML can see them."""
 
     index: int
     name: str
@@ -14,11 +14,11 @@ class CardLoad(Frozen):
 
 
 class Load(Frozen):
-    """What the machine was busy with at one moment.
+    """The load of the machine at one moment.
 
-    steal_percent:  of the processors' time, taken by other guests of the same machine, over half a second.
-    throttle_count: how often a core was slowed because it was hot, since boot; None where nobody counts.
-    cards:          the load of the cards that were asked about.
+    steal_percent:  share of the processors' time that other guests of the same machine took, over half a second.
+    throttle_count: how often a core was slowed because it was hot, since boot; None where it is not counted.
+    cards:          the load of the cards of the run.
     """
 
     load_1min: float
@@ -29,9 +29,9 @@ class Load(Frozen):
 
 
 class HostFacts(Frozen):
-    """What does not change while a run goes on.
+    """Properties of the machine that do not change during a run.
 
-    hostname_sha256: tells two machines apart without telling which they are.
+    hostname_sha256: tells machines apart without naming them.
     cpus:            logical processors that waymark may use (its affinity), ascending.
     memory_bytes:    physical memory, or the cgroup's limit where that is less.
     gpu_note:        why there is no card, a clause; '' where there is one.
@@ -58,9 +58,9 @@ class HostFacts(Frozen):
 
 
 class RecordedHost(HostFacts):
-    """The machine of a run, of which an old or copied record may not tell all.
+    """The machine of a run; an old record may lack some of the fields.
 
-    load, load_after: when it began, and when it ended (None where it was stopped hard).
+    load, load_after: when it began, and when it ended (None if it was killed).
     """
 
     hostname_sha256: str = ""

@@ -1,6 +1,6 @@
-"""job.json: what a worker may see of what it is asked; and the kinds of job that there are.
+"""job.json, which is what a worker may see; and the table of the kinds of job.
 
-A kind is one entry of JOB_KINDS and one file of that name in workers/jobs. Nothing else names a kind.
+A kind is one entry of JOB_KINDS and one file of that name in workers/jobs.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from orchestrator.trial import Device, Environment, EnvironmentKey, Frozen, Meas
 from workers import models, protocol
 
 CLASSES = 43
-"""Of GTSRB. Records of before 2026-11-25 do not say it: there were no other data."""
+"""Of GTSRB. Records of before 2026-11-25 do not hold the number, because all data sets had the same."""
 
 
 class Network(Frozen):
-    """Which network: the arguments of workers.models.build."""
+    """A network, as the arguments of workers.models.build."""
 
     model: str
     params: dict[str, int]
@@ -30,7 +30,7 @@ class Network(Frozen):
 
 
 class Job(Frozen):
-    """job.json. payload: what the job's kind takes. See workers/protocol.py for the rest of its folder."""
+    """job.json. payload: what only its kind of job needs. See workers/protocol.py for the rest of its folder."""
 
     v: int = protocol.VERSION
     kind: str
@@ -45,10 +45,7 @@ class Job(Frozen):
 
 
 class CheckRequest(Frozen):
-    """A selfcheck: does this environment compute `model` as numpy_ref does, when it trains by this rule?
-
-    optimiser, initialiser: as in Training.
-    """
+    """A selfcheck to run: one model in one environment, trained with this optimiser and initialiser."""
 
     framework: str
     variant: str
@@ -62,7 +59,7 @@ class CheckRequest(Frozen):
 
     @property
     def key(self) -> EnvironmentKey:
-        """What its environment is for."""
+        """Which environment it needs."""
         return EnvironmentKey(self.framework, self.variant, self.device)
 
     @property
@@ -80,8 +77,8 @@ class _TrainPayload(Frozen):
 class JobKind:
     """One kind of job.
 
-    missing: what an apparently finished job left out, a sentence, or ''.
-    payload: what the job is told of a trial. None for a job that is no trial: it reads no pictures and is not timed.
+    missing: what is missing in the events of a finished job, a sentence; '' if nothing is.
+    payload: the payload of a trial's job. None for a kind that is not a trial: it reads no pictures and is not timed.
     """
 
     missing: Callable[[Job, Sequence[Event]], str]
@@ -89,7 +86,7 @@ class JobKind:
 
 
 def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
-    """The job of a trial, of whatever kind. classes: of its data set."""
+    """The job of a trial of any kind. classes: of its data set."""
     payload = JOB_KINDS[trial.kind].payload
     if payload is None:
         raise ValueError(f"a job of the kind '{trial.kind}' is no trial")
@@ -107,7 +104,7 @@ def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
 
 
 def check_job(request: CheckRequest, environment: Environment) -> Job:
-    """The job of a selfcheck; the worker itself knows how it trains."""
+    """The job of a selfcheck."""
     return Job(
         kind="selfcheck",
         framework=request.framework,
@@ -122,7 +119,7 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
 
 
 def probe_job(environment: Environment) -> Job:
-    """The job that tries an environment: one training step of a small network on a few pictures."""
+    """The job that tries an environment with one training step of a small network on a few pictures."""
     return Job(
         kind="probe",
         framework=environment.framework,

@@ -1,8 +1,7 @@
-"""The folders that a run leaves: they are the record, and everything else can be made from them.
+"""The folders of a run. They are the record; store and report can be made again from them.
 
-A job folder holds record.json (what was asked of whom; ours), job.json (what the worker may see), events.jsonl,
-telemetry.jsonl (what the machine did meanwhile), exit.json and outcome.json; the store is an index over such folders
-and can be made again from them.
+A job folder holds record.json (the trial or check and its environment), job.json (what the worker may see),
+events.jsonl, telemetry.jsonl (samples of the machine during the job), exit.json and outcome.json.
 """
 
 import re
@@ -39,8 +38,8 @@ class DataFacts(Frozen):
 
     sha256:      over the arrays and the split; part of the trial's id.
     recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives.
-    split_note:  what a reader must know of the split ('frames of one sign are in both ...').
-    classes:     that the pictures show.
+    split_note:  what a reader must know about the split ('frames of one sign are in both ...').
+    classes:     how many the data set has.
     """
 
     sha256: str
@@ -85,7 +84,7 @@ class Skip(Frozen):
 
     @property
     def key(self) -> EnvironmentKey:
-        """What its environment would have been for."""
+        """Which environment it would have needed."""
         return EnvironmentKey(self.framework, self.variant, self.cell.device)
 
     @property
@@ -116,11 +115,10 @@ def _cell_of(label: str, device: Any) -> Cell:
 
 
 class RunFacts(Frozen):
-    """run.json: one sweep or check as it was asked for, on which machine, and what it leaves out.
+    """run.json: the spec and options of a sweep or check, its machine, and the cells that it skips.
 
-    compared: the two subjects that a sweep was made to compare; twice the same for an A/A control. Called `arms` until
-              0.1.
-    study:    the question that the spec asks, which has a section of its own in the report.
+    compared: the two subjects of an `invoke compare`; twice the same for an A/A control. Called `arms` until 0.1.
+    study:    the study of the spec, which gets its own section in the report.
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     """
 
@@ -139,7 +137,7 @@ class RunFacts(Frozen):
 
 
 class JobFolder:
-    """A job's folder, read or written file by file; every file but events.jsonl appears whole or not at all."""
+    """A job's folder. Its JSON files are written atomically; events.jsonl grows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -149,25 +147,25 @@ class JobFolder:
         write_atomically(self.path / name, value.model_dump_json(indent=1) + "\n")
 
     def record(self) -> Record:
-        """Raises ValidationError or OSError if record.json is not one of ours."""
+        """record.json. Raises ValidationError or OSError if it cannot be read."""
         return Record.model_validate_json((self.path / RECORD).read_text())
 
     def events(self) -> list[Event]:
-        """Events so far; empty if the worker never wrote."""
+        """Events so far; empty if the worker wrote none."""
         return list(Tail(self.path / EVENTS).read())
 
     def samples(self) -> tuple[Sample, ...]:
-        """What the machine did meanwhile; () if nobody watched."""
+        """Samples of the machine during the job; () if none were taken."""
         path = self.path / TELEMETRY
         return read_samples(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
 
     def exit(self) -> Exit | None:
-        """How the worker ended; None if the orchestrator died before it could write that down."""
+        """How the worker ended; None if the orchestrator ended before it could write this."""
         path = self.path / EXIT
         return Exit.model_validate_json(path.read_text()) if path.exists() else None
 
     def outcome(self) -> Outcome | None:
-        """What was decided; None if the orchestrator died first."""
+        """The outcome; None if the orchestrator ended before it could write this."""
         path = self.path / OUTCOME
         return Outcome.model_validate_json(path.read_text()) if path.exists() else None
 

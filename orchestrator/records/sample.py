@@ -8,9 +8,9 @@ from orchestrator.trial import Frozen
 
 
 class CardSample(Frozen):
-    """What a card did at one moment; None where it does not tell.
+    """What a card did at one moment; None where it does not report a value.
 
-    throttled: what held its clock down, in NVML's words. joules: taken since its driver was loaded.
+    throttled: why its clock was reduced, in NVML's words. joules: energy since its driver was loaded.
     """
 
     busy_percent: int | None = None
@@ -27,11 +27,11 @@ class Sample(Frozen):
     """One line of telemetry.jsonl: what the machine did at one moment of a trial.
 
     unix:          seconds since 1970.
-    cpu_percent:   of the time of the trial's processors since the sample before, spent on anything; None in the first.
-    steal_percent: likewise, taken by other guests of the same machine.
-    memory_bytes:  of the whole machine, not to be had without swapping.
-    cpu_joules:    taken by all processor packages since the first sample; None where the kernel does not tell.
-    card:          that of the trial, if it has one.
+    cpu_percent:   busy share of the trial's processors since the previous sample; None in the first.
+    steal_percent: share of their time that other guests of the same machine took.
+    memory_bytes:  in use on the whole machine: total less available.
+    cpu_joules:    energy of all processor packages since the first sample; None where it cannot be read.
+    card:          the trial's, if it has one.
     """
 
     unix: float
@@ -43,7 +43,7 @@ class Sample(Frozen):
 
 
 def read_samples(text: str) -> tuple[Sample, ...]:
-    """The samples of a telemetry.jsonl; a line that is none (torn, of another version) is left out."""
+    """The samples of a telemetry.jsonl; any other line (cut short, of another version) is left out."""
     samples = []
     for line in text.splitlines():
         with suppress(ValidationError):

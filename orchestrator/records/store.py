@@ -1,7 +1,7 @@
 """An index over run folders: a SQLite file by default, PostgreSQL by URL. The only user of SQLAlchemy and Alembic.
 
-The folders are the record: the store can be thrown away at any time and made again with `invoke ingest`. Events that
-serve the screen alone (progress) are not kept here.
+The folders are the record: the store can be deleted at any time and made again with `invoke ingest`. Events that are
+only for the screen (progress) are not kept here.
 """
 
 import itertools
@@ -28,7 +28,7 @@ LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this
 
 _JOB_NAME = re.compile(r"\d{4,}-")
 
-# What the newest revision of orchestrator/migrations has made; tests/contract/test_store.py holds the two together.
+# The columns of the newest revision of records/migrations; tests/contract/test_store.py compares the two.
 RUN_COLUMNS = ("run_id", "started_unix", "run_json")
 JOB_COLUMNS = (
     *("run_id", "ordinal", "kind", "id", "key", "framework", "variant", "model", "depth", "input_size", "device"),
@@ -44,7 +44,7 @@ _events = sa.table("events", *map(sa.column, EVENT_COLUMNS))
 
 @dataclass(frozen=True)
 class Ingested:
-    """How much was read from run folders, and one sentence for each thing that could not be."""
+    """How much was read from run folders, and one sentence for each file or folder that could not be read."""
 
     runs: int
     jobs: int
@@ -62,7 +62,7 @@ class Store:
         """The store at `url`, brought to the newest schema; its folder is made if it is missing.
 
         busy_seconds: how long to wait for another program that is writing to a SQLite file.
-        Raises StoreError if it is newer than this program, holds other tables than ours, is locked or cannot be had.
+        Raises StoreError if it is newer than this program, is not a store of waymark, is locked or cannot be opened.
         """
         database = Database(url, busy_seconds)
         try:
@@ -73,7 +73,7 @@ class Store:
         return cls(database)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -130,7 +130,7 @@ class Store:
                 connection.execute(sa.insert(_events), said)
 
     def ingest(self, folder: Path) -> Ingested:
-        """Add all that one run's folder holds; what is damaged is named and stops nothing else."""
+        """Add all jobs of one run's folder; damaged ones are reported and left out."""
         try:
             run = RunFacts.model_validate_json((folder / RUN).read_bytes())
         except (OSError, ValueError) as error:
@@ -147,7 +147,7 @@ class Store:
         return Ingested(1, jobs, tuple(damaged))
 
     def rebuild(self, runs: Path, say: Callable[[str], None]) -> Ingested:
-        """Ingest every folder below `runs`, oldest name first; runs that have no folder here stay as they are."""
+        """Ingest every folder below `runs`, oldest name first; runs without a folder here stay as they are."""
         total = Ingested(0, 0, ())
         for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
             one = self.ingest(folder)
@@ -162,19 +162,19 @@ class Store:
         self.add(record, job.exit(), job.outcome() or LOST, job.events(), job.samples())
 
     def ok_records(self, run_id: str) -> list[Record]:
-        """Records of the trials of this run that ended ok: what a resumed sweep need not do again."""
+        """Records of the trials of this run that ended ok, which a resumed sweep need not repeat."""
         ok = (_jobs.c.run_id == run_id) & (_jobs.c.kind == "trial") & (_jobs.c.status == "ok")
         with self._database.reading() as connection:
             texts = connection.execute(sa.select(_jobs.c.record_json).where(ok)).scalars().all()
         return [Record.model_validate_json(text) for text in texts]
 
     def passing_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
-        """The newest check of this, in whatever run, if it passed: a later one that failed takes a pass back."""
+        """The newest check of this in any run, if it passed; an older pass does not count after a failure."""
         newest = self.latest_check(environment_identity, worker_sha256, request)
         return newest if newest is not None and newest.passed else None
 
     def latest_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
-        """The newest check of this, however it ended, in whatever run."""
+        """The newest check of this in any run, passed or not."""
         subject = CheckSubject.of_request(environment_identity, worker_sha256, request)
         return self._newest_check(subject, request.input_size, must_have_passed=False)
 
@@ -189,7 +189,7 @@ class Store:
         return next((run for run in self.runs() if run.kind == "sweep"), None)
 
     def run(self, run_id: str) -> StoredRun:
-        """Everything known of one run. Raises StoreError, with the nearest name, if there is no such run."""
+        """One run with its trials and checks. Raises StoreError, with the nearest name, if there is no such run."""
         with self._database.reading() as connection:
             text = connection.execute(sa.select(_runs.c.run_json).where(_runs.c.run_id == run_id)).scalar()
             rows = _job_rows(connection, _jobs.c.run_id == run_id)
@@ -214,7 +214,7 @@ class Store:
     def _newest_check(
         self, subject: CheckSubject, input_size: int | None, must_have_passed: bool
     ) -> StoredCheck | None:
-        """input_size: None stands for any."""
+        """input_size: None means any."""
         matching = sa.and_(
             _jobs.c.kind == "check",
             _jobs.c.environment_identity == subject.environment_identity,
@@ -239,7 +239,7 @@ class Store:
 
 
 def _asked(record: Record) -> dict[str, Any]:
-    """The columns that say what was asked of the worker."""
+    """The columns that describe a trial or check."""
     trial, asked = record.trial, record.trial or record.check
     if asked is None:
         raise ValueError("its record asks for neither a trial nor a check")
@@ -258,7 +258,7 @@ def _asked(record: Record) -> dict[str, Any]:
 
 
 def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck]:
-    """Jobs with their events, in the order in which they were planned."""
+    """Jobs with their events, in planned order."""
     jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
     said = connection.execute(
         sa.select(_events.c.run_id, _events.c.ordinal, _events.c.event_json)

@@ -1,4 +1,4 @@
-"""What the store gives back: runs, their trials and selfchecks, as frozen records that know no database."""
+"""What the store returns: runs, their trials and selfchecks, as frozen records without a database behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,7 @@ from orchestrator.trial import Device, Environment, Exit, Model, Outcome, Trial
 
 
 class CheckSubject(NamedTuple):
-    """What a selfcheck is about, and what a trial needs to have checked, at whatever input size (the code is the same).
-
-    optimiser, initialiser: a check of one rule says nothing of another.
-    """
+    """What a selfcheck verifies, and what a trial needs verified, for all input sizes (the code is the same)."""
 
     environment_identity: str
     worker_sha256: str
@@ -67,7 +64,7 @@ def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:
 
 @dataclass(frozen=True)
 class StoredJob:
-    """What is known of one worker process; the base of trials and checks. samples: what the machine did meanwhile."""
+    """One worker process; the base of trials and checks. samples: of the machine during the job."""
 
     record: Record
     outcome: Outcome
@@ -77,7 +74,7 @@ class StoredJob:
 
     @cached_property
     def timeline(self) -> Timeline:
-        """Clocks, scores and figures, read off the events."""
+        """Clocks, scores and figures, read from the events."""
         return read_timeline(self.events)
 
     @property
@@ -92,7 +89,7 @@ class StoredTrial(StoredJob):
 
     @property
     def trial(self) -> Trial:
-        """The question."""
+        """What was asked."""
         assert self.record.trial is not None
         return self.record.trial
 
@@ -118,13 +115,13 @@ class StoredCheck(StoredJob):
         return has_passed(self.outcome, self.events)
 
     def covers(self, trial: StoredTrial) -> bool:
-        """It is about the environment, worker code, network and device of `trial`; sizes may differ (same code)."""
+        """Whether it verifies what `trial` needs; input sizes may differ (the code is the same)."""
         return CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One sweep. checks: its own, and for what it did not check itself the newest on record (one that passed first)."""
+    """One sweep. checks: its own, and for what it did not check the newest of other runs (passed ones first)."""
 
     facts: RunFacts
     trials: tuple[StoredTrial, ...]

@@ -1,4 +1,4 @@
-"""What one worker's events say: its clocks, its scores, its check. Events come from outside and are not trusted.
+"""Clocks, scores and check figures of one worker, read from its events, which are validated.
 
 All times are seconds on the worker's monotonic clock; `steady` steps are those after the warm-up.
 """
@@ -20,13 +20,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class EventPayload(BaseModel):
-    """The fields of one kind of event that we read; others may stand beside them."""
+    """The fields that we read of one kind of event; there may be others."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Hello(EventPayload):
-    """Who answers: the framework's own version and build facts."""
+    """The framework's version and build facts."""
 
     python: str
     framework: str
@@ -37,7 +37,7 @@ class Hello(EventPayload):
 
 
 class Built(EventPayload):
-    """The network stands: its size, the seconds of building it and of opening the arrays, and what is in force."""
+    """The network is built: its size, the seconds of building it and of opening the arrays, and settings in force."""
 
     weights: int
     multiply_adds: int
@@ -47,7 +47,7 @@ class Built(EventPayload):
 
 
 class Epoch(EventPayload):
-    """One epoch; with sync=block the blocks stand in place of the steps."""
+    """One epoch; with sync=block it has blocks in place of steps."""
 
     epoch: int
     step_seconds: tuple[Seconds, ...] = ()
@@ -66,7 +66,7 @@ class Epoch(EventPayload):
 
     @property
     def steady_steps(self) -> Array:
-        """Seconds per step (n,) after the warm-up; of a block that lies after it, its mean step, once."""
+        """Seconds per step (n,) after the warm-up; for each block after it, its mean step, once."""
         if not self.block_seconds:
             return np.array(self.step_seconds[self.warmup_steps :])
         steps: Array = np.array(self.block_steps, dtype=np.float64)
@@ -87,7 +87,7 @@ class Score(EventPayload):
 
 
 class Fingerprint(EventPayload):
-    """Hashes of what training came to after an epoch: weights by name, in the network's order; predictions by split."""
+    """Hashes after an epoch: of weights by name, in the network's order; of predictions by split."""
 
     epoch: int
     weights: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Placement(EventPayload):
 
 
 class Check(EventPayload):
-    """Largest differences to numpy_ref by name, and what each may be; a figure that is not finite is None."""
+    """Largest differences from numpy_ref by name, and their bounds; a figure that is not finite is None."""
 
     figures: dict[str, float | None]
     bounds: dict[str, float | None]
@@ -109,7 +109,7 @@ class Check(EventPayload):
 
 
 class Done(EventPayload):
-    """The worker ended as it should."""
+    """The worker finished its job."""
 
     weights_sha256: str | None = None
     total_seconds: Seconds
@@ -122,8 +122,8 @@ _Kind = TypeVar("_Kind", bound=EventPayload)
 class Timeline:
     """One worker from its first event to its last.
 
-    unread:     how many events were not what the protocol promises.
-    epoch_ends: when each of `epochs` was told of, which is right after its end, in seconds on the worker's clock.
+    unread:     how many events did not match the protocol.
+    epoch_ends: when each of `epochs` was reported, which is right after its end, in seconds on the worker's clock.
     """
 
     hello: Hello | None = None
@@ -150,7 +150,7 @@ class Timeline:
 
     @property
     def steady_epochs(self) -> Array:
-        """Seconds of each epoch after the first, which warms up; of the first if there is no other."""
+        """Seconds of each epoch after the first, which is warm-up; of the first if there is no other."""
         seconds = np.array([epoch.epoch_seconds for epoch in self.epochs])
         return seconds[1:] if seconds.size > 1 else seconds
 
@@ -162,7 +162,7 @@ class Timeline:
 
     @property
     def epoch_spans(self) -> tuple[tuple[float, float], ...]:
-        """Begin and end of each epoch in seconds since 1970; () if the worker never said when it began."""
+        """Start and end of each epoch in seconds since 1970; () if the worker's start is not known."""
         if self.hello is None or self.hello.started_unix is None:
             return ()
         ends = [self.hello.started_unix + end for end in self.epoch_ends]
@@ -179,7 +179,7 @@ class Timeline:
 
 
 def read_timeline(events: Iterable[Event]) -> Timeline:
-    """The timeline of one worker; what is not understood is counted and left out."""
+    """The timeline of one worker; events that do not match the protocol are counted and left out."""
     said: dict[str, list[Any]] = {}
     epoch_ends: list[float] = []
     unread = 0

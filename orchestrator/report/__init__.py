@@ -1,4 +1,4 @@
-"""A run as a page, tables and figures that anybody can open anywhere."""
+"""A run as a page, tables and figures, in files that need nothing else to be read."""
 
 from orchestrator.report.publish import Published, publish
 from orchestrator.report.studies import Section

@@ -1,4 +1,4 @@
-"""The answer of a sweep in a sentence: which framework trains a network fastest, by how much, and is it the same."""
+"""The answer of a sweep, one sentence per cell: which framework is fastest, by how much, and how far results agree."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,13 @@ from orchestrator.report.text import tiny
 from orchestrator.trial import ORACLE, Cell
 
 FEWEST_PAIRS = 2
-"""An interval needs two; a verdict needs more (stats.ENOUGH_REPEATS), which the sentence then says."""
+"""An interval needs two. A verdict needs more (stats.ENOUGH_REPEATS); the sentence says so if there are fewer."""
 
 
 def answers(stored: StoredRun) -> list[str]:
     """A sentence for each cell in which two frameworks or more were timed, ended ok and passed their selfcheck.
 
-    None for a run that asks something else: a study, pairs of builds, a comparison. The oracle does not compete.
+    None for a study, pairs of builds or a comparison, which ask something else. The oracle is left out.
     """
     facts = stored.facts
     if facts.compared or facts.study or facts.pairs:
@@ -50,7 +50,7 @@ def _sentence(cell: Cell, rows: Sequence[SummaryRow], stored: StoredRun) -> str:
 
 
 def _steps(stored: StoredRun, row: SummaryRow) -> Mapping[tuple[int, int], StoredTrial]:
-    """The trials of a row by seed and repeat: those of two rows with the same stood next to each other in time."""
+    """The trials of a row by seed and repeat; two rows' trials of the same seed and repeat ran next to each other."""
     return {
         (one.trial.seed, one.trial.repeat): one
         for one in stored.trials

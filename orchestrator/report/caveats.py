@@ -9,17 +9,17 @@ from orchestrator.records.stored import StoredRun
 from orchestrator.report.tables import SummaryRow
 
 THROTTLED_SHARE = 0.05
-"""Of the samples of a trial's card, above which a clock that was held down is felt in times."""
+"""If the card's clock was reduced in a larger share of a trial's samples, it is a caveat."""
 
 PICTURES = {
-    "sample": "a slice of {title} with a split of its own, so accuracies are not those of the official test set",
-    "synthetic": "drawn by waymark, so accuracies say nothing of real pictures",
-    "unknown": "from archives whose checksums are not those of {title}, so nobody can tell what the accuracies are of",
+    "sample": "a sample of {title} with a split of its own, so accuracies are not those of the official test set",
+    "synthetic": "drawn by waymark, so accuracies say nothing about real pictures",
+    "unknown": "from archives whose checksums are not those of {title}, so it is unknown what the accuracies refer to",
 }
 
 
 def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
-    """All that the run itself gives reason for. rows: its summary rows."""
+    """The caveats that the run's own data give reason for. rows: its summary rows."""
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
     return [*of_rows, *_of_pictures(stored), *_of_host(stored)]
 
@@ -37,7 +37,7 @@ def _of_proof(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
     for row in rows:
         if row.check in ("failed", "missing"):
             what = "failed its selfcheck" if row.check == "failed" else "has no selfcheck on record"
-            yield f"{row.name} {what}: nothing proves that it computes what the others compute."
+            yield f"{row.name} {what}, so it may compute something else than the others."
     unverified = sum(trial.record.is_unverified for trial in stored.trials)
     if unverified:
         yield f"{_many(unverified, 'trial')} ran with --unverified."
@@ -50,17 +50,17 @@ def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
         widest = max(wide, key=lambda row: row.spread or 0.0)
         yield (
             f"In {_many(len(wide), 'row')} of {len(timed)} the repeats lie over {_percent(stats.SPREAD_CAVEAT)} apart, "
-            f"most in {widest.name} ({_percent(widest.spread or 0.0)}); smaller differences between rows mean nothing."
+            f"most in {widest.name} ({_percent(widest.spread or 0.0)}); smaller differences between rows may be noise."
         )
     few = [row.ok for row in timed if row.ok < stats.ENOUGH_REPEATS]
     if few:
         yield (
             f"{_many(len(few), 'row')} of {len(timed)} have fewer than {stats.ENOUGH_REPEATS} repeats that ended ok "
-            f"(the fewest: {min(few)}), so no difference in speed is claimed to be more than chance."
+            f"(the fewest: {min(few)}), too few to show a difference in speed."
         )
     for row in timed:
         if row.medians.step_ms is None:
-            yield f"{row.name} reached no steady state: all of its steps fell into the warm-up."
+            yield f"{row.name} reached no steady state: all of its steps were warm-up."
 
 
 def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
         held = {reason: share for reason, share in row.throttled.items() if share > THROTTLED_SHARE}
         if held:
             reasons = ", ".join(f"{reason} {_percent(share)}" for reason, share in held.items())
-            yield f"{row.name}: the clock of its card was held down in part of the samples: {reasons}."
+            yield f"{row.name}: the clock of its card was reduced in part of the samples: {reasons}."
     for cell in dict.fromkeys(row.cell for row in rows):
         cards = {one.environment.card.name for one in stored.trials if one.trial.cell == cell and one.environment.card}
         if len(cards) > 1:
@@ -84,7 +84,7 @@ def _of_pictures(stored: StoredRun) -> Iterator[str]:
             yield f"The pictures are {PICTURES[recognised].format(title=datasets.title(name))}."
     unread = sum(job.timeline.unread for job in (*stored.trials, *stored.checks))
     if unread:
-        yield f"{_many(unread, 'event')} could not be read and left gaps."
+        yield f"{_many(unread, 'event')} could not be read, so data is missing."
     codes = {one.record.worker_sha256 for one in stored.trials}
     if len(codes) > 1:
         yield f"The trials ran with {len(codes)} versions of waymark's worker code: it was resumed after an upgrade."
@@ -95,7 +95,7 @@ def _of_host(stored: StoredRun) -> Iterator[str]:
     if host.load is not None:
         yield from load_warnings(host, host.load, " when the run began")
     if host.is_virtual and (host.load is None or host.load.steal_percent <= STEAL_PERCENT):
-        yield "The machine is virtual: neighbours that it cannot see may have slowed it."
+        yield "The machine is virtual: other guests of its host may have slowed it."
     before, ended = (load.throttle_count if load else None for load in (host.load, after))
     if before is not None and ended is not None and ended > before:
         yield f"Cores were slowed {ended - before} times during the run because they were hot."

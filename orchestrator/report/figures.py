@@ -1,4 +1,4 @@
-"""Charts as SVG, in greys that read on light and on dark pages. The only user of Altair and vl-convert."""
+"""Charts as SVG, with greys that are readable on light and dark pages. The only user of Altair and vl-convert."""
 
 import io
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.tables import trial_numbers
 
-# After Okabe and Ito 2008: told apart with every kind of colour vision; the blue lighter, to read on dark pages.
+# After Okabe and Ito 2008, for every kind of colour vision; the blue is lighter, to be readable on dark pages.
 COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
 INK = "#7d838c"
 LINE = "#7d838c40"
 WIDTH = 280
-CURVE_POINTS = 240  # of one line: what a panel of this width can show
+CURVE_POINTS = 240  # of one line: more than a panel of this width can show is not needed
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart. name: of its file, without .svg; alt: what it shows, for those who do not see it."""
+    """One chart. name: of its file, without .svg; alt: its content in words, for screen readers."""
 
     name: str
     title: str
@@ -29,11 +29,11 @@ class Figure:
 
 
 class FiguresMissingError(Exception):
-    """The extra that draws is not installed; the message says how to get it."""
+    """The extra for figures is not installed; the message says how to get it."""
 
 
 def draw(stored: StoredRun) -> list[Figure]:
-    """The run's charts; those without a point are left out.
+    """The run's charts; empty ones are left out.
 
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
@@ -96,7 +96,7 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
 
 
 def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
-    """What `series` did over the time of each trial, with a dot where an epoch ended."""
+    """`series` over the time of each trial, with a dot where an epoch ended."""
     lines, dots, drawn = [], [], []
     for one in trials:
         times, values = thinned(one.samples, series.read, CURVE_POINTS)

@@ -1,4 +1,4 @@
-"""A run as a folder: a page that needs no other file and no network; its tables as CSV and Markdown beside it."""
+"""Writes a run's report folder: a page that needs no other file and no network, with tables as CSV and Markdown."""
 
 import base64
 import html
@@ -37,11 +37,11 @@ SYNC = {
 FEED = {
     "host": "each batch is placed on the device inside the clock",
     "resident": "the epoch's batches are placed on the device before the clock starts",
-    "native": "the framework's own loader cuts the batches, in waymark's order; input is the wait for it",
+    "native": "the framework's own loader makes the batches, in waymark's order; input is the wait for it",
 }
 RECOGNISED = {
     "official": "the official archives, by checksum",
-    "sample": "a slice of the official archives, by checksum; not the official split",
+    "sample": "a sample of the official archives, by checksum; not the official split",
     "synthetic": "drawn by waymark",
     "unknown": "archives of unknown checksum",
 }
@@ -59,7 +59,7 @@ def render(
     floors: the noise floors of its machine, for a run that compares.
     studies: `study_sections` of the run, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
-    $WAYMARK_HOME and ~, so that a report can be given away.
+    $WAYMARK_HOME and ~, so that a report holds no personal paths.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = tables.summary_rows(stored)
@@ -104,7 +104,7 @@ def render(
         "results.md": results_markdown(stored, rows, caveats, sections),
         **{f"{table.name}.csv": tables.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
-        "index.html": page,  # the last, so that a page is never there without its tables
+        "index.html": page,  # last, so that a page always has its tables
     }
     for name, text in files.items():
         write_atomically(folder / name, _without_paths(text, home))
@@ -128,7 +128,7 @@ def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:
 
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
-    """Each prepared data set once, with the sizes it was read at."""
+    """Each prepared data set once, with the sizes that were read."""
     found: dict[str, dict[str, Any]] = {}
     for one in stored.trials:
         if one.data is not None:
@@ -138,7 +138,7 @@ def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
 
 
 def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:
-    """What each environment's framework said of itself, last of all with its network built; by identity."""
+    """What each environment's framework reported about itself, if possible after its network was built; by identity."""
     said: dict[str, dict[str, Any]] = {}
     for job in (*stored.checks, *stored.trials):
         hello, built = job.timeline.hello, job.timeline.built
@@ -153,7 +153,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None:
-    """The verdicts of a run that was made to compare, or why there are none."""
+    """The verdicts of an `invoke compare`, or why there are none."""
     if stored.facts.compared is None:
         return None
     noise = floors.words(stored.trials)
@@ -169,7 +169,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # all that strangers wrote
+        finalize=lambda value: printable(value) if type(value) is str else value,  # texts from outside
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -188,7 +188,7 @@ def _templates() -> jinja2.Environment:
 
 
 def printable(text: str) -> str:
-    """Text without tricks: no terminal colours, a mark for characters that control or change direction."""
+    """Text without terminal colours, and with a mark for characters that control output or change its direction."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "�" for char in plain
@@ -196,7 +196,7 @@ def printable(text: str) -> str:
 
 
 def _without_paths(text: str, home: Home | None) -> str:
-    """`text` in which neither this machine's waymark folder nor the user's own folder can be read."""
+    """`text` without the paths of this machine's waymark folder and of the user's own folder."""
     places = [(str(home.root), "$WAYMARK_HOME")] if home else []
     own = Path.home()
     places += [(str(own), "~")] if len(own.parts) > 1 else []

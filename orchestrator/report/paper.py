@@ -1,4 +1,4 @@
-"""The figures of the study of 2020, from paper.json beside this file: with its errata applied, and named."""
+"""The figures of the study of 2020, from paper.json beside this file, with its errata applied and named."""
 
 import functools
 from pathlib import Path
@@ -9,7 +9,7 @@ FIGURES = Path(__file__).resolve().with_name("paper.json")
 
 
 DATASET = "gtsrb"
-"""The data of the study: runs on others are not put beside it."""
+"""The data set of the study; runs on others are not compared with it."""
 
 
 class PaperCell(Frozen):
@@ -25,7 +25,7 @@ class PaperCell(Frozen):
 
 
 class Tuning(Frozen):
-    """A row of its tuning table (IDSIA at 48x48); pairs: ours that change the same thing, by subject."""
+    """A row of its tuning table (IDSIA at 48x48). pairs: our pairs of subjects that change the same setting."""
 
     framework: str
     device: Device
@@ -36,7 +36,7 @@ class Tuning(Frozen):
 
     @property
     def ratio(self) -> float:
-        """How many times as fast it became."""
+        """How many times as fast the setting made it."""
         return self.before_s_per_epoch / self.after_s_per_epoch
 
     @property
@@ -46,7 +46,7 @@ class Tuning(Frozen):
 
 
 class Paper(Frozen):
-    """All of it that we compare with. loader_workers_s_per_epoch: PyTorch's, on its GPU, by number of workers.
+    """The figures that we compare with. loader_workers_s_per_epoch: PyTorch's, on its GPU, by number of workers.
 
     deterministic_s_per_epoch: CNTK's, on its GPU, with deterministic algorithms 'off' and 'on'.
     """
@@ -63,7 +63,7 @@ class Paper(Frozen):
     deterministic_s_per_epoch: dict[str, float]
 
     def cell(self, framework: str, model: Model, input_size: int, device: Device) -> PaperCell | None:
-        """The cell of these; None if the paper has none (nothing at 64x64: erratum 2)."""
+        """The matching cell; None if the paper has none (nothing at 64x64: erratum 2)."""
         name = f"{model.name}{model.depth or ''}"
         asked = (framework, name, input_size, device)
         return next(
@@ -80,8 +80,8 @@ class Paper(Frozen):
 
     @property
     def caution(self) -> str:
-        """What stands beside each of its figures."""
-        return f"The study's machine was another ({self.machine}): its figures say what to expect, no more."
+        """The note that is printed with its figures."""
+        return f"The study used another machine ({self.machine}), so its figures are only a rough guide."
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The report of a run that is in the store, written to the folder of reports."""
+"""Writes the report of a run from the store into the folder of reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from orchestrator.report.studies import Section, study_sections
 
 @dataclass(frozen=True)
 class Published:
-    """A run with its report: the page, the sections of its studies, and its answers, a sentence for each cell."""
+    """A run with its report: the page, the sections of its studies, and its answers, one sentence per cell."""
 
     stored: StoredRun
     page: Path

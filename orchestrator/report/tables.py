@@ -1,6 +1,6 @@
 """A run as rows: one per subject and cell, one per trial, one per parity figure.
 
-Units stand in the names: _s seconds, _ms milliseconds; accuracies and `spread` are shares of 1. None is "not known".
+Names end with the unit: _s seconds, _ms milliseconds; accuracies and `spread` are shares of 1. None means not known.
 """
 
 import csv
@@ -24,11 +24,11 @@ FlatRow = dict[str, Any]
 
 
 class TrialNumbers(NamedTuple):
-    """Everything that is measured in one trial, or the medians of several; None where it did not get that far.
+    """Everything that is measured in one trial, or the medians of several; None where the trial ended before it.
 
     step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
-    evaluate_s: one pass over the validation pictures. start_s: from the engine's launch to the first line of ours.
-    place_ms: of one batch, alone, after the training.
+    evaluate_s: one pass over the validation pictures. start_s: from the launch to the start of the worker's code.
+    place_ms: placing one batch, timed separately after the training.
     """
 
     accuracy_test: float | None = None
@@ -67,7 +67,7 @@ class Group(NamedTuple):
 
     @property
     def ok(self) -> tuple[StoredTrial, ...]:
-        """The trials whose numbers count."""
+        """The trials that ended ok; only their numbers are used."""
         return tuple(trial for trial in self.trials if trial.outcome.status == "ok")
 
 
@@ -78,9 +78,9 @@ class SummaryRow:
     status:   'ok' if every trial is; else that of the first that is not, with its fault and reason; or 'skipped'.
     trials, ok: how many there are, and how many ended ok.
     check:    'passed', 'failed' or 'missing' selfcheck; '' for a skip.
-    spread:   of the median steps of the repeats, (high - low) / median; of their epochs where no step is steady.
-    throttled: what held the card's clock down, and in which share of all samples.
-    parity:   the check's figures, largest differences to numpy_ref.
+    spread:   of the median steps of the repeats, (high - low) / median; of their epochs where all steps are warm-up.
+    throttled: why the card's clock was reduced -> share of all samples.
+    parity:   the check's figures, largest differences from numpy_ref.
     """
 
     cell: Cell
@@ -106,7 +106,7 @@ class SummaryRow:
         return f"{self.subject} {self.cell.title}"
 
     def flat(self) -> FlatRow:
-        """The row as `--json` prints it, and as a table of the console takes it."""
+        """The row for `--json` and for tables on the console."""
         has_run = self.trials > 0
         return {
             "device": self.cell.device,
@@ -134,7 +134,7 @@ class SummaryRow:
 
 
 def groups(stored: StoredRun) -> list[Group]:
-    """Every cell of the run, skipped ones too, by device, cell and subject: an order that ranks nobody."""
+    """Every cell of the run, also skipped ones, by device, cell and subject; the order is no ranking."""
     found: dict[tuple[Cell, EnvironmentKey], list[StoredTrial]] = {}
     for one in stored.trials:
         found.setdefault((one.trial.cell, one.trial.environment_key), []).append(one)
@@ -182,7 +182,7 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
 
 
 def trial_rows(stored: StoredRun) -> list[FlatRow]:
-    """One row per trial, whatever became of it, then one per skipped cell."""
+    """One row per trial, also failed ones, then one per skipped cell."""
     rows: list[FlatRow] = []
     for one in stored.trials:
         trial, outcome = one.trial, one.outcome
@@ -228,9 +228,9 @@ def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
 
 
 def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> FlatRow:
-    """One line of the parity table: what was checked, how it ended, and every figure; a check beside its request.
+    """One line of the parity table: what was checked, how it ended, and every figure.
 
-    reason: why there is no check, if there is none.
+    found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
     row |= {"cell": f"{request.model.label}@{request.input_size}"}
@@ -242,7 +242,7 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
 
 
 def trial_numbers(one: StoredTrial) -> TrialNumbers:
-    """What was measured in one trial."""
+    """The measurements of one trial."""
     timeline = one.timeline
     step = stats.summarise(timeline.steady_steps)
     evaluations = [score.evaluate_seconds for score in timeline.scores if score.split == "valid"]
@@ -270,7 +270,7 @@ def trial_numbers(one: StoredTrial) -> TrialNumbers:
 
 
 def check_of(group: Group, stored: StoredRun) -> StoredCheck | None:
-    """The check that stands for all trials of the group: of the same size if there is one; the worst if several."""
+    """The check that covers all trials of the group: of the same input size if there is one, failed ones first."""
     size = group.trials[0].trial.input_size if group.trials else None
     covering = [check for check in stored.checks if any(check.covers(trial) for trial in group.trials)]
     if not all(any(check.covers(trial) for check in covering) for trial in group.trials):
@@ -280,7 +280,7 @@ def check_of(group: Group, stored: StoredRun) -> StoredCheck | None:
 
 
 def csv_text(rows: Sequence[FlatRow]) -> str:
-    """Rows as CSV with a header of every name that occurs; text that a spreadsheet would run gets a leading quote."""
+    """Rows as CSV with a header of all names; text that a spreadsheet would execute gets a leading quote."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
@@ -290,7 +290,7 @@ def csv_text(rows: Sequence[FlatRow]) -> str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of text as a Markdown table; the first row's names head it."""
+    """Rows of text as a Markdown table, with the names of the first row as its header."""
     if not rows:
         return ""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([one_cell(text) for text in row.values()] for row in rows)]
@@ -298,7 +298,7 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def one_cell(text: str) -> str:
-    """Text that stays in its cell, and in its line, of Markdown."""
+    """Text escaped for one cell of a Markdown table."""
     flat = " ".join(text.split())
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", flat)
 
@@ -322,6 +322,6 @@ def _middle(values: Any) -> float | None:
 
 
 def figure_names(stored: StoredRun) -> list[str]:
-    """What any of the run's checks measured."""
+    """The names of all figures of the run's checks."""
     said = [check.timeline.check for check in stored.checks]
     return list(dict.fromkeys(name for one in said if one is not None for name in one.figures))

@@ -1,4 +1,4 @@
-"""Numbers as people read them; tables and the page share these."""
+"""Formats numbers for tables and the page."""
 
 import math
 import re
@@ -11,7 +11,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def figures3(value: float | None) -> str:
-    """Three significant figures, thousands apart: '0.0123', '12.3', '12,345'."""
+    """Three significant figures, with a thousands separator: '0.0123', '12.3', '12,345'."""
     if value is None or not math.isfinite(value):
         return "–"
     digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
@@ -32,7 +32,7 @@ def words(name: str) -> str:
 
 
 def shown(value: Any, name: str = "") -> str:
-    """A fact of the machine for people: bytes as GiB, lists with commas, an en dash for nothing."""
+    """A fact of the machine as text: bytes as GiB, lists with commas, an en dash for none."""
     if value is None or value in ("", [], {}):
         return "–"
     if isinstance(value, bool):

@@ -313,7 +313,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(long_world):
     home, spec, environment = long_world
     code, said = stopped_by_ctrl_c(["sweep", f"--spec={spec}", "--engine=virtualenv"], environment)
     assert code == 130, said
-    assert "Go on with: invoke sweep --resume=" in said
+    assert "Continue with: invoke sweep --resume=" in said
     with Store.open(home.store_url) as store:
         stopped = store.run(store.latest_sweep().run_id)
     assert [trial.outcome.status for trial in stopped.trials] == ["cancelled"]
@@ -328,7 +328,7 @@ def test_ctrl_c_of_a_comparison_is_no_mistake_of_the_users(long_world):
     compared = ["numpy_ref:1.0", "numpy_ref:1.0"]
     code, said = stopped_by_ctrl_c(["compare", *compared, f"--spec={spec}", "--engine=virtualenv"], environment)
     assert (code, "nothing to compare" in said) == (130, False), said
-    assert "Go on with: invoke sweep --resume=" in said
+    assert "Continue with: invoke sweep --resume=" in said
 
 
 def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
@@ -356,7 +356,7 @@ def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogu
     monkeypatch.setattr(
         "orchestrator.execution.session.machine_warnings", lambda host, load, memory_bytes: ["The machine is busy."]
     )
-    with pytest.raises(EngineError, match=r"--strict refuses to time anything here\. The machine is busy\."):
+    with pytest.raises(EngineError, match=r"would not be reliable, and --strict is given\. The machine is busy\."):
         run(world, catalogue, is_strict=True)
     _, said = run(world, catalogue)
     assert "note: The machine is busy." in said

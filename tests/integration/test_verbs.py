@@ -27,7 +27,7 @@ def invoke(*arguments, home):
         (["sweep", "--variant=pytorch"], 2, "--variant is 'pytorch'; write framework=variant"),
         (["sweep", "--variant=pytorch=9.9"], 2, "has no variant '9.9'"),
         (["sweep", "--epochs=-1"], 2, "training.epochs is -1; it must be between 1 and 1000"),
-        (["sweep", "--resume", "--epochs=3"], 2, "--resume goes on with the spec that the run recorded"),
+        (["sweep", "--resume", "--epochs=3"], 2, "--resume uses the spec that the run recorded"),
         (["sweep", "--resume"], 4, "holds no run to resume"),
         (["sweep", "--engine=podman", "--spec=experiments/smoke.json"], 3, "No engine is called 'podman'"),
         (["sweep", "--image=mxnet"], 2, "--image is 'mxnet'; write framework=image"),

@@ -1,17 +1,17 @@
 """The frameworks: one folder each, found by listing; a folder's adapter.py defines VERSION and `class Adapter`.
 
-An adapter holds no loop and reads no clock. What it promises, with net of workers/net.py:
+An adapter holds no loop and reads no clock. Its interface, with net of workers/net.py:
 
 Adapter(net, weights, device, settings, options)
-               device is 'cpu' or 'gpu': never another in silence. weights: name -> float32 array, copied.
+               device is 'cpu' or 'gpu'; it must not fall back to the other. weights: name -> float32 array, copied.
                settings: Settings below. options: the variant's own (see own_options).
-               Raises Unsupported for an op, a device or an optimiser it does not have (see own_optimiser), BadJob for
-               an option it does not know.
-place(x, y)    a batch where the framework wants it; x float32 (n, 3, s, s), y int64 (n,), as numpy arrays or as its own
-               loader gives them. May transpose.
+               Raises Unsupported for an op, a device or an optimiser that it lacks (see own_optimiser), BadJob for an
+               unknown option.
+place(x, y)    the batch on the device; x float32 (n, 3, s, s), y int64 (n,), as numpy arrays or as its own loader gives
+               them. May transpose.
 load(batches, order, workers)
                an iterable over the (x, y) of each batch of `order`, in that order, bit for bit what batches.cut gives,
-               made by the framework's own loader with `workers` workers (0: none beside the training itself).
+               made by the framework's own loader with `workers` workers (0: in the training process).
                batches: as in workers/batches.py: pictures, labels, scale, and batches[number] for one picture.
                Called before the clock of an epoch starts and iterated once, inside it. Raises Unsupported("feed", why)
                if its loader cannot.
@@ -20,7 +20,7 @@ loss_value(h)  that loss as a float.
 predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
 sync()         returns when the device is idle.
 weights()      name -> float32 array in the network's own names, layouts and order.
-describe()     static: what the build can do and is set to at this moment; a flat dict of JSON values.
+describe()     static: features and current settings of the build; a flat dict of JSON values.
 """
 
 import os
@@ -32,7 +32,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Settings(NamedTuple):
-    """What every adapter is told: how to train, how many threads to start, and the seed of what it draws itself."""
+    """How to train, how many threads to start, and the seed of the framework's own random numbers."""
 
     training: Training
     threads: int
@@ -45,10 +45,10 @@ def names():
 
 
 def own_options(options, **allowed):
-    """The variant's own options, each as given or else the first of its allowed values.
+    """The variant's own options; one that is not given has the first of its allowed values.
 
     options: of the row. allowed: option name -> tuple of values, the default first.
-    Raises BadJob, naming what is known, for an option or value that the adapter does not know.
+    Raises BadJob, with the known ones, for an unknown option or value.
     """
     for name in sorted(set(options) - set(allowed)):
         raise BadJob(f"options.{name} is not known to this framework; known: {', '.join(sorted(allowed)) or 'none'}.")
@@ -61,9 +61,9 @@ def own_options(options, **allowed):
 
 
 def own_optimiser(training, known):
-    """What the adapter has for the optimiser that `training` names. known: optimiser name -> anything.
+    """The adapter's entry for the optimiser of `training`. known: optimiser name -> entry.
 
-    Raises Unsupported for one that the adapter does not have.
+    Raises Unsupported for one that the adapter lacks.
     """
     if training.optimiser not in known:
         raise Unsupported("optimiser", f"this adapter has no {training.optimiser!r}; it has {', '.join(sorted(known))}")

@@ -1,7 +1,7 @@
-"""Does this framework compute here at all?
+"""Tries whether a framework works here at all.
 
-One training step of a small network on the job's device, and a wait for its end. On a card this is what tells a build
-that imports and finds the card, but holds no code that the card runs.
+One training step of a small network on the job's device, and a wait for its end. On a card this finds builds that
+import and see the card, but hold no code for it.
 """
 
 import numpy

@@ -1,10 +1,11 @@
-"""Does this environment compute a network as numpy_ref does, with the optimiser and first weights of its trials?
+"""The selfcheck: compares this environment with numpy_ref, with the optimiser and initialiser of its trials.
 
 The adapter trains through the same loop and batches as a timed trial. The oracle does not: its order of batches, its
-epochs and its rate are written down here once more, so a loop that forgets to shuffle disagrees with it. Pictures are
-lopsided (not their own transpose, red unlike blue), so that a turned picture or swapped channel shows in the logits.
+epochs and its rate are written a second time here, so that a loop that does not shuffle is found. Pictures are
+asymmetric (not equal to their transpose, red unlike blue), so that a transposed picture or swapped channels change the
+logits.
 
-Figures are relative differences; a check that fails is a result, so the exit code is 0 either way.
+Figures are relative differences. The exit code is 0 also if the check fails: that is a result.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ MOMENTUM = 0.9
 
 
 class Regime(NamedTuple):
-    """One short training. pictures: how many, not a multiple of the batch: an incomplete one must be dropped."""
+    """One short training. pictures: how many; no multiple of the batch size, since an incomplete batch is dropped."""
 
     pictures: int
     epochs: int
@@ -64,14 +65,14 @@ BOUNDS = {
 
 
 # Beyond some 20 layers training is chaotic at 0.001 too: in ResNet-32 at 32 x 32 rounding alone makes 5e-3 after 20
-# updates (and 6e-3 after 5 of the study). At 0.0001 it is calm again (1e-4), so all other bounds hold as they are.
+# updates (and 6e-3 after 5 of the study). At 0.0001 it is stable again (1e-4), so all other bounds stay unchanged.
 CALM_LAYERS = 24
 DEEP_RATE = 0.0001
 DEEP_BOUNDS = dict(BOUNDS, study_loss_step_5=2e-2)
 
 
 class Trace(NamedTuple):
-    """What came of one regime: logits before, losses of every step, weights after (name -> array), logits after."""
+    """The result of one regime: logits before, losses of every step, weights after (name -> array), logits after."""
 
     start_logits: numpy.ndarray
     losses: numpy.ndarray
@@ -80,7 +81,7 @@ class Trace(NamedTuple):
 
 
 class Centred(object):
-    """An adapter that is given pictures less a constant."""
+    """An adapter whose pictures are reduced by a constant."""
 
     def __init__(self, adapter, centre):
         self._adapter, self._centre = adapter, numpy.float32(centre)
@@ -89,7 +90,7 @@ class Centred(object):
         return getattr(self._adapter, name)
 
     def place(self, x, y):
-        """The batch, centred, where the framework wants it."""
+        """The batch, centred, on the device."""
         return self._adapter.place(x - self._centre, y)
 
 
@@ -101,7 +102,7 @@ def regimes_and_bounds(net):
 
 
 def lopsided(size, classes, count):
-    """(uint8 (count, 3, size, size), int64 (count,)): noise over a slope, with a patch that tells the class."""
+    """(uint8 (count, 3, size, size), int64 (count,)): noise on an asymmetric gradient, with a pattern per class."""
     rng = numpy.random.RandomState(SEED)
     labels = rng.randint(0, classes, count).astype(numpy.int64)
     across = numpy.linspace(0, 70, size)[None, None, :] * numpy.array([0.3, 0.6, 1.0])[:, None, None]
@@ -114,7 +115,7 @@ def lopsided(size, classes, count):
 def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
     """Trace of an adapter, trained by workers/loop.py.
 
-    build: build(learning_rate) -> adapter with the first weights. make_batches: what cuts and orders the pictures.
+    build: build(learning_rate) -> adapter with the first weights. make_batches: makes and orders the batches.
     """
     adapter = Centred(build(regime.learning_rate), regime.centre)
     batches = make_batches(pictures[: regime.pictures], labels[: regime.pictures], BATCH)
@@ -126,13 +127,13 @@ def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
         losses.extend(fields["loss"] if kind == "epoch" else ())
 
     measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none")
-    with contextlib.suppress(protocol.NotFinite):  # the losses say so, and no bound holds
+    with contextlib.suppress(protocol.NotFinite):  # the losses are not finite, so the bounds fail
         loop.train(adapter, batches, None, loop.Asked(SEED, regime.epochs, measure), listen, clock)
     return Trace(start_logits, numpy.array(losses), adapter.weights(), adapter.predict(adapter.place(*probe)))
 
 
 def trace_oracle(net, rule, regime, pictures, labels):
-    """Trace of numpy_ref, with the order of batches drawn here and no loop but this one."""
+    """Trace of numpy_ref, with its own order of batches and its own loop."""
     oracle = build_with(Oracle, net, "cpu", rule)(regime.learning_rate)
 
     def place(numbers):
@@ -150,7 +151,7 @@ def trace_oracle(net, rule, regime, pictures, labels):
 
 
 class Rule(NamedTuple):
-    """By which rule the trials of this environment train: names of workers/optimisers.py and workers/net.py."""
+    """How the trials of this environment train: names of workers/optimisers.py and workers/net.py."""
 
     optimiser: str = "sgd"
     initialiser: str = "he_normal"
@@ -198,7 +199,7 @@ def _losses(seen, wanted, steps):
 def _off(names, seen, wanted, start):
     """Distance of the named arrays from the oracle's, as a share of how far the oracle moved them (both Euclidean).
 
-    What should hardly move (by 1e-3 of the farthest array) is measured by that, not by its own rounding.
+    For arrays that hardly move, the share is of 1e-3 of the largest movement instead, to ignore rounding.
     """
     moved = {name: float(numpy.linalg.norm(wanted.weights[name] - start[name])) for name in start}
     off = math.sqrt(sum(float(numpy.linalg.norm(seen.weights[name] - wanted.weights[name])) ** 2 for name in names))
@@ -206,7 +207,7 @@ def _off(names, seen, wanted, start):
 
 
 def save_reference(path, traces):
-    """Write the oracle's traces, so that the next environment need not wait for them."""
+    """Write the oracle's traces, to be reused by the next environment."""
     arrays = {}
     for regime, trace in traces.items():
         for field in ("start_logits", "losses", "end_logits"):
@@ -232,7 +233,7 @@ def load_reference(path, net):
 
 
 def work(trial):
-    """Emit what this environment computes beside what the oracle does. trial: Session."""
+    """Emit the differences between this environment and the oracle. trial: Session."""
     adapter_class = trial.import_adapter()
     began = clock()
     net = trial.build_net()
@@ -260,7 +261,7 @@ def work(trial):
         save_reference(path, traces)
     figures, bounds = compare(net, rule, seen, load_reference(path, net)), dict(bounds)
     if job["framework"] == "numpy_ref":
-        # Against itself the oracle can only show that the loop is right; reference_check vouches for its arithmetic.
+        # Compared with itself, the oracle shows only that the loop is right; reference_check tests its arithmetic.
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
         figures.update(reference_check.compare(net, net.start(SEED, rule.initialiser), x, y))
         bounds.update(reference_check.BOUNDS)

@@ -1,4 +1,4 @@
-"""A timed trial: train one network once, score it, leave its weights."""
+"""A timed trial: trains one network once, scores it, saves its weights."""
 
 import os
 
@@ -57,7 +57,7 @@ def work(trial):
 
 
 def first_weights(trial, net, initialiser):
-    """Those of start.npz in the job folder, or else drawn from the seed.
+    """The weights of start.npz in the job folder; without one, drawn from the seed.
 
     Raises BadJob if they are not this net's, or for an unknown initialiser.
     """
@@ -69,10 +69,10 @@ def first_weights(trial, net, initialiser):
 
 
 def settle_allocator():
-    """Free one large block, so that glibc's malloc keeps the blocks of a step and does not hand them back each time.
+    """Free one large block, so that glibc's malloc keeps the memory of a step and does not return it to the kernel.
 
-    It learns from the largest block freed so far (up to 32 MiB) which sizes it maps anew and how much it keeps. A plain
-    script teaches it by the way, as it drops the array it loaded; here it would depend on the size of the data set.
-    Seen: 809,682 page faults in three epochs without this, 106,238 with it, and steps up to 1.2 times as long.
+    Its thresholds follow the largest block freed so far (up to 32 MiB). An ordinary script frees one when it drops the
+    array that it loaded; here it would depend on the size of the data set.
+    Measured: 809,682 page faults in three epochs without this, 106,238 with it, and steps up to 1.2 times as long.
     """
     numpy.empty(31 * 2**20, numpy.uint8)

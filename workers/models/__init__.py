@@ -1,6 +1,6 @@
 """The model families: one file each, found by listing.
 
-A file defines `build(classes, size, **params) -> Net` and may define LABEL, the name that people know the family by.
+A file defines `build(classes, size, **params) -> Net` and may define LABEL, the family's usual name.
 """
 
 import importlib
@@ -14,7 +14,7 @@ def names():
 
 
 def label(name):
-    """'ResNet' for 'resnet': what people call the family; the name itself where there is no such family."""
+    """'ResNet' for 'resnet': the family's usual name; the given name if there is no such family."""
     if name not in names():
         return name
     return getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
@@ -23,7 +23,7 @@ def label(name):
 def build(name, classes, size, **params):
     """The network `name` for square BGR pictures of `size` pixels and `classes` logits.
 
-    Raises ValueError, in a sentence for the user, for an unknown family, a param it does not take or a size it cannot.
+    Raises ValueError, a sentence for the user, for an unknown family, a wrong param or an impossible size.
     """
     if name not in names():
         raise ValueError(f"there is no model {name!r}; known: {', '.join(names())}.")

@@ -35,5 +35,5 @@ def _block(net, x, channels, changes_shape):
 
 
 def _conv_norm(net, x, channels, kernel, stride):
-    # No bias: batch normalisation takes the mean away, and with it any constant.
+    # No bias: batch normalisation subtracts the mean, and with it any constant.
     return net.batchnorm(net.conv(x, channels, kernel, stride, padding=kernel // 2, bias=False))

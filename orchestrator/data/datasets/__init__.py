@@ -13,11 +13,11 @@ from orchestrator.trial import Dataset
 
 @dataclass(frozen=True)
 class DatasetKind:
-    """What waymark knows of one data set.
+    """One data set.
 
-    title:   what people call it, 'GTSRB'.
-    classes: that its pictures show.
-    origin:  where its pictures come from on this machine. Raises DataError if they are not here.
+    title:   its usual name, 'GTSRB'.
+    classes: how many it has.
+    origin:  where its pictures are on this machine. Raises DataError if they are not here.
     """
 
     title: str
@@ -39,5 +39,5 @@ def named(name: str) -> DatasetKind:
 
 
 def title(name: str) -> str:
-    """What people call it; the name itself of one that is not here any more (an old run may be of it)."""
+    """Its usual name; the given name for a data set that does not exist any more, as an old run may have."""
     return named(name).title if name in names() else name

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that orchestrator/store.py hands over; there is no alembic.ini to configure."""
+"""Runs migrations on the connection that records/database.py gives; there is no alembic.ini."""
 
 from alembic import context
 

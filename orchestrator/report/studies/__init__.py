@@ -1,4 +1,4 @@
-"""The questions that a spec can ask, each answered in a section of the report, on the console and in --json."""
+"""The studies that a spec can name, each answered in a section of the report, on the console and in --json."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,11 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "input-size": lambda stored, floors: levels.levels(levels.INPUT_SIZE, stored, floors),
     "loader-workers": loader_workers,
 }
-"""Of 'build-flags' the pairs are the answer."""
+"""'build-flags' has no entry: its pairs are its answer."""
 
 
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
-    """The section of the run's study, if it is one, and of its pairs, if it names any."""
+    """The section of the run's study, if it has one, and of its pairs, if it names any."""
     asked = stored.facts.study
     found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
     pairs = pairs_section(stored, floors)

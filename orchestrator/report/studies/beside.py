@@ -1,4 +1,4 @@
-"""A run beside the study of 2020: the cells that both have."""
+"""Compares a run with the study of 2020 in the cells that both have."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from orchestrator.report.tables import SummaryRow, summary_rows
 
 
 def beside_the_paper(stored: StoredRun) -> Section | None:
-    """Our cells beside the paper's, where the framework, network, size and device are the same; None if none is.
+    """Our cells and the paper's with the same framework, network, size and device; None if there are none.
 
-    Runs on drawn signs, without CLAHE or with another loader are other cells.
+    Runs on drawn signs, without CLAHE or with a native loader are left out.
     """
     rows = [row for found in summary_rows(stored) if (row := _row(found, stored)) is not None]
     if not rows:
@@ -23,7 +23,7 @@ def beside_the_paper(stored: StoredRun) -> Section | None:
             row["paper_times"] = fastest["paper"] / row["paper_images_per_second"]
     table = StudyTable(
         "paper",
-        "Training speed and test accuracy of the cells that both have; behind the fastest of the cell, in times.",
+        "Training speed and test accuracy of the cells that both have; slower than the fastest of the cell, in times.",
         {
             "cell": "cell",
             "subject": "subject",
@@ -42,9 +42,9 @@ def beside_the_paper(stored: StoredRun) -> Section | None:
         anchor="paper",
         title="Beside the paper",
         about=(
-            f"{paper().source}. Ours are batches over the median step; the paper's are "
-            f"{paper().epochs} epochs of {paper().training_pictures:,} pictures over its total time, so a part of its "
-            "figure is not the step's."
+            f"{paper().source}. Ours are the batch size over the median step; the paper's are "
+            f"{paper().epochs} epochs of {paper().training_pictures:,} pictures over its total time, which includes "
+            "more than steps."
         ),
         verdicts=orders,
         tables=(table,),

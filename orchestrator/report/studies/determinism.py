@@ -1,4 +1,4 @@
-"""How far runs of one seed are alike, and what the frameworks' deterministic switches make of it."""
+"""How far runs of one seed agree, with and without the frameworks' deterministic settings."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,14 @@ def determinism(stored: StoredRun) -> Section:
         about=(
             "Runs of one seed in fresh processes. bit-exact: every weight after every epoch, every loss and every "
             "predicted class are the same; loss-exact: every loss; prediction-exact: every predicted class; "
-            "statistically equal: test accuracies differ by no more than chance; divergent: by more. Weights are "
+            "statistically equal: test accuracies do not differ significantly; divergent: they do. Weights are "
             "compared after each epoch, losses at each step."
         ),
         verdicts=tuple(f"{row['subject']} in {row['cell']}, seed {row['seed']}: {row['words']}." for row in rows),
-        tables=(StudyTable("determinism", "Runs of one seed, and where they part.", headings, rows),),
+        tables=(StudyTable("determinism", "Runs of one seed, and where they first differ.", headings, rows),),
         notes=(
-            "The paper: with a fixed seed training on the CPU repeats, on the GPU it does not, in any framework; CNTK "
-            "alone repeats 20 to 30 epochs on the GPU with its deterministic algorithms forced, at "
+            "The paper: with a fixed seed training repeats exactly on the CPU, and on the GPU in no framework; only "
+            "CNTK repeats 20 to 30 epochs on the GPU with its deterministic algorithms forced, at "
             f"{on:g} s an epoch instead of {off:g}: {on / off:.2f}x as long.",
             paper().caution,
         ),
@@ -57,7 +57,7 @@ def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> S
 def _words(found: Grade) -> str:
     text = f"{found.level} over {found.runs} runs"
     if found.step is not None:
-        text += f"; losses part at step {found.step[1] + 1} of epoch {found.step[0] + 1}"
+        text += f"; losses first differ at step {found.step[1] + 1} of epoch {found.step[0] + 1}"
     if found.layer is not None:
-        text += f"; weights differ from {found.layer.name} on after epoch {found.layer.epoch + 1}"
+        text += f"; weights first differ in {found.layer.name} after epoch {found.layer.epoch + 1}"
     return text

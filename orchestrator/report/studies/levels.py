@@ -1,4 +1,4 @@
-"""What one property of the pictures or of the network changes: error rate over seeds, and time, level by level."""
+"""Studies of one property of the pictures or the network: error rate over seeds, and time, for each of its levels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ Turn = tuple[int, int]
 class LevelStudy:
     """One study of this kind.
 
-    level: what a trial stands for, in words. rank: levels in this order; the others are held against the first.
-    rest:  what all levels of one comparison share, beside subject and device.
+    level: the level of a trial, in words. rank: the order of levels; the others are compared with the first.
+    rest:  what all levels of one comparison share, besides subject and device.
     is_timed: whether a level can change the speed.
     """
 
@@ -47,8 +47,8 @@ CLAHE = LevelStudy(
     rest=lambda trial: trial.cell.network,
     is_timed=False,
     notes=(
-        "The paper equalised every picture, because lighting varies, and gives no figure without; the errors that "
-        "stand beside ours are its own with CLAHE. Its clip limit and tiles are not stated (here 2, and 4 by 4).",
+        "The paper equalised every picture, because lighting varies, and gives no figure without CLAHE; its errors "
+        "shown here are with CLAHE. It does not state its clip limit and tiles (here 2, and 4 by 4).",
     ),
 )
 
@@ -100,14 +100,14 @@ def levels(study: LevelStudy, stored: StoredRun, floors: NoiseFloors) -> Section
     headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if study.is_timed else {})
     about = (
         f"{study.about} Test error: one less the accuracy after the last epoch, median and range over the runs. "
-        "Errors of two levels are set side by side seed by seed (paired t-test; all of this run are one family)."
+        "Errors of two levels are compared seed by seed (paired t-test; all of this run are one family)."
     )
     return Section(
         anchor=study.name,
         title=study.title,
         about=about + (" Times: as for builds, by pairs of runs." if study.is_timed else ""),
         verdicts=tuple(_sentence(row, study) for row in rows if row["error_words"]),
-        tables=(StudyTable(study.name, "Error and time, level by level.", {**headings, "note": "note"}, rows),),
+        tables=(StudyTable(study.name, "Error and time of each level.", {**headings, "note": "note"}, rows),),
         notes=(*study.notes, paper().caution, paper().errata[0], paper().errata[3], paper().errata[4]),
     )
 
@@ -135,7 +135,7 @@ def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow
 
 
 def _error_words(by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[GroupKey, str], str]:
-    """By place and level, how its error differs from the first level's, over the seeds that both have."""
+    """How the error of each place and level differs from the first level's, over the seeds that both have."""
     found: dict[tuple[GroupKey, str], list[float]] = {}
     firsts: dict[tuple[GroupKey, str], str] = {}
     for place, members in by_level.items():
@@ -168,7 +168,7 @@ def _difference_words(differences: Sequence[float], first: str, p: float, is_sig
 def _time_words(
     by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]], floors: NoiseFloors
 ) -> dict[tuple[GroupKey, str], str]:
-    """By place and level, how many times as long a step takes as in the first level."""
+    """How many times as long a step takes, for each place and level, as in the first level."""
     ratios: dict[tuple[GroupKey, str], stats.Ratio] = {}
     for place, members in by_level.items():
         first, *others = members
@@ -185,7 +185,7 @@ def _time_words(
 
 
 def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
-    """The median test error of each seed: repeats of one seed are not seeds."""
+    """The median test error of each seed, because repeats of one seed are not independent seeds."""
     found: dict[int, list[float]] = {}
     for one in ok(trials):
         error = _error(one, "test")

@@ -1,4 +1,4 @@
-"""What a framework's own loader costs with more and fewer workers, the clocks of step and input apart."""
+"""The cost of a framework's own loader by number of workers, with separate clocks for step and input."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ GroupKey = tuple[str, str]
 
 
 def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
-    """A row for each subject, cell and number of workers; the fewest workers are what the others are held against."""
+    """A row for each subject, cell and number of workers; all are compared with the fewest workers."""
     native = [one for one in stored.trials if one.trial.measure.feed == "native"]
     places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.cell.network} {one.trial.device}"))
     levels = {
@@ -41,17 +41,17 @@ def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
         anchor="loader-workers",
         title="Loader workers",
         about=(
-            "Each framework's own loader (PyTorch's and MXNet's DataLoader, TensorFlow's tf.data) cuts the same "
+            "Each framework's own loader (PyTorch's and MXNet's DataLoader, TensorFlow's tf.data) makes the same "
             "batches in the same order. step: placing a batch, forward, backward, update. input: waiting for the "
             "loader, which starts inside the first input of each epoch. Medians over runs; epochs after the first, "
-            "where there are several. 0 workers: the training cuts its batches itself."
+            "where there are several. 0 workers: the training process makes the batches."
         ),
         verdicts=tuple(
             f"{row['subject']} in {row['cell']}: with {row['workers']} workers an epoch takes {row['words']}."
             for row in rows
             if row["words"]
         ),
-        tables=(StudyTable("loader-workers", "The clocks of step and input apart.", headings, rows),),
+        tables=(StudyTable("loader-workers", "Step and input, timed separately.", headings, rows),),
         notes=(
             "The paper: PyTorch on the GPU took "
             + ", ".join(f"{s:g} s an epoch with {n}" for n, s in paper().loader_workers_s_per_epoch.items())
@@ -62,7 +62,7 @@ def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
 
 
 def longer(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
-    """'1.08x as long [1.05, 1.11]', and what is to be thought of it where that is not plain."""
+    """'1.08x as long [1.05, 1.11]', with a note if no difference is shown."""
     text = f"{ratio.effect:.2f}x as long [{ratio.low:.2f}, {ratio.high:.2f}]"
     if verdict == "unclear":
         few = ratio.pairs < stats.ENOUGH_REPEATS
@@ -73,7 +73,7 @@ def longer(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
 
 
 def _ratios(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, stats.Ratio]:
-    """By number of workers, how many times as long an epoch takes as with the fewest; pairs share seed and repeat."""
+    """Number of workers -> how many times as long an epoch takes as with the fewest; pairs share seed and repeat."""
     by_turn = {
         workers: {(one.trial.seed, one.trial.repeat): one.timeline.steady_epochs for one in ok(trials)}
         for workers, trials in levels.items()

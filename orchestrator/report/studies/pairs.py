@@ -1,4 +1,4 @@
-"""What each setting bought: pairs of builds in one run, judged as one family, beside the paper's tuning table."""
+"""The effect of each setting: pairs of builds in one run, judged as one family, with the paper's tuning table."""
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.comparison import NoiseFloors
@@ -7,7 +7,7 @@ from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 
 TUNED_CELL = "IDSIA@48"
-"""Where the paper's tuning was timed."""
+"""The cell in which the paper's tuning was timed."""
 
 
 def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
@@ -21,11 +21,11 @@ def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
     noise = floors.words(stored.trials)
     return Section(
         anchor="pairs",
-        title="What each setting bought" if is_tuning else "Builds compared",
+        title="The effect of each setting" if is_tuning else "Builds compared",
         about=(
-            "Each build beside its baseline, in fresh processes next to each other in time: the median over pairs of "
+            "Each build and its baseline, in fresh processes one after the other: the median over pairs of "
             "the ratio of median steps, with its 95 % interval. All pairs and cells of this run are one family, "
-            f"the means another: together their verdicts are wrong in 5 % of cases at most. {noise}"
+            f"the means another: the verdicts of a family are wrong in 5 % of cases at most. {noise}"
         ),
         verdicts=_verdicts(rows) if is_tuning else (),
         tables=(StudyTable("pairs", "How many times as fast each candidate is as its baseline.", headings, rows),),
@@ -41,7 +41,7 @@ def _with_paper(row: StudyRow) -> StudyRow:
 
 
 def _verdicts(rows: list[StudyRow]) -> tuple[str, ...]:
-    """A sentence for each of the paper's settings: what it did here."""
+    """A sentence for each of the paper's settings, with its effect in this run."""
     said = []
     for one in paper().tuning:
         here = [row for row in rows if row["paper_ratio"] and (row["baseline"], row["candidate"]) in one.pairs]
@@ -54,7 +54,7 @@ def _verdicts(rows: list[StudyRow]) -> tuple[str, ...]:
 
 def _notes() -> tuple[str, ...]:
     return (
-        "The paper timed one epoch of IDSIA at 48x48 before and after, once; its figure stands beside that cell alone.",
+        "The paper timed one epoch of IDSIA at 48x48 before and after, once; its figure is shown for that cell only.",
         "Of CNTK and PyTorch on the CPU, and of all frameworks but PyTorch on the GPU, the paper says that there was "
         "nothing to tune.",
         paper().caution,

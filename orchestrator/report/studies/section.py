@@ -13,9 +13,9 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Rows of plain values, and what of them may be shown: key -> heading. name: of its CSV file, without .csv.
+    """Rows of plain values, and the columns to show: key -> heading. name: of its CSV file, without .csv.
 
-    Units stand in the keys: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
+    Keys name the unit: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
     """
 
     name: str
@@ -24,24 +24,24 @@ class StudyTable:
     rows: Sequence[StudyRow]
 
     def __post_init__(self) -> None:
-        """Raises ValueError if two keys have one heading: one would take the other's column."""
+        """Raises ValueError if two keys have the same heading: one column would be lost."""
         if len(set(self.headings.values())) < len(self.headings):
             raise ValueError(f"the table {self.name} has a heading twice: {', '.join(self.headings.values())}")
 
     @property
     def shown(self) -> dict[str, str]:
-        """The headings in use: a column of notes is left out where nothing had to be noted."""
+        """The headings in use: a column of notes is left out if it is empty."""
         is_noted = any(row.get("note") for row in self.rows)
         return {key: heading for key, heading in self.headings.items() if is_noted or key != "note"}
 
     @property
     def texts(self) -> list[dict[str, str]]:
-        """The rows as they are read: heading -> text."""
+        """The rows as text: heading -> text."""
         return [{heading: cell_text(key, row.get(key)) for key, heading in self.shown.items()} for row in self.rows]
 
     @property
     def numeric_headings(self) -> frozenset[str]:
-        """The headings above numbers."""
+        """The headings of numeric columns."""
         return frozenset(
             heading
             for key, heading in self.shown.items()
@@ -52,7 +52,7 @@ class StudyTable:
 @dataclass(frozen=True)
 class Section:
     """One study and its answer. anchor: its name in links; about: what was done; verdicts: the answer in words;
-    notes: what the study of 2020 found, and what to hold against the comparison."""
+    notes: what the study of 2020 found, and the limits of the comparison."""
 
     anchor: str
     title: str
@@ -82,10 +82,10 @@ def grouped(trials: Iterable[StoredTrial], key: Callable[[StoredTrial], Key]) ->
 
 
 def ok(trials: Iterable[StoredTrial]) -> list[StoredTrial]:
-    """Those whose numbers count."""
+    """Those that ended ok."""
     return [one for one in trials if one.outcome.status == "ok"]
 
 
 def note_of(trials: Sequence[StoredTrial]) -> str:
-    """Why the first that did not end ok did not; '' if all did."""
+    """Status and reason of the first that did not end ok; '' if all did."""
     return next((f"{one.outcome.status}: {one.outcome.reason}" for one in trials if one.outcome.status != "ok"), "")

@@ -124,7 +124,7 @@ def test_a_floor_that_is_borrowed_is_named_as_such():
     floors = NoiseFloors({("tensorflow", "cpu"): NoiseFloor(1.2, "control")})
     assert floors.words([timed(), timed(framework="tensorflow"), timed(device="gpu")]) == (
         "Noise floor of this machine: mxnet cpu 1.200x, from control, another framework's control; "
-        "mxnet gpu not known, for want of a control; tensorflow cpu 1.200x, from control."
+        "mxnet gpu not known (no control); tensorflow cpu 1.200x, from control."
     )
 
 

@@ -124,7 +124,7 @@ MALFORMED = {
     "a thing against itself": (paired(["mxnet:1.5", "mxnet:1.5"]), "invoke compare mxnet:1.5 mxnet:1.5"),
     "a pair twice": (paired(["mxnet:1.5", "mxnet:1.5-mkl"], ["mxnet:1.5", "mxnet:1.5-mkl"]), "pairs[1] repeats"),
     "not JSON": ('{"name": ', "line 1, column 10 is not JSON"),
-    "repeated key": ('{"name": "a", "name": "b"}', "the key 'name' stands twice"),
+    "repeated key": ('{"name": "a", "name": "b"}', "the key 'name' appears twice"),
     "a list": ("[]", "a spec is a JSON object"),
     "a null": (changed("training", None), "training is null"),
     "not a number": ('{"name": "x", "axes": {}, "training": {"learning_rate": NaN}}', "is not JSON"),

@@ -123,7 +123,7 @@ def test_every_status_is_on_the_page(page):
 
 
 def test_a_run_of_nothing_has_a_page(tmp_path):
-    assert "No trial got far enough to be drawn." in html.render(run(), tmp_path).read_text()
+    assert "No trial has data for a figure." in html.render(run(), tmp_path).read_text()
 
 
 def test_a_page_without_altair_says_how_to_get_figures(page):

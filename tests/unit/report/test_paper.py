@@ -49,7 +49,7 @@ def test_our_cells_stand_beside_the_papers():
 
 def test_the_machine_and_each_erratum_are_named():
     notes = beside_the_paper(run(timed(fake.trial()))).notes
-    assert "The study's machine was another" in notes[0]
+    assert "The study used another machine" in notes[0]
     assert [note.partition(":")[0] for note in notes[1:]] == [f"Erratum {number}" for number in (1, 2, 3, 4, 5)]
 
 

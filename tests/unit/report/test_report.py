@@ -149,7 +149,7 @@ def test_a_run_without_fault_raises_no_doubt():
         (run(skips=(skip(),)), "1 cell of the plan did not run here"),
         (run(timed(steps=10, warmup=10, epochs=1)), "reached no steady state"),
         (run(timed(record={"data": fake.data_facts(recognised="synthetic")})), "drawn by waymark"),
-        (run(timed(record={"data": fake.data_facts(recognised="sample")})), "a slice of GTSRB"),
+        (run(timed(record={"data": fake.data_facts(recognised="sample")})), "a sample of GTSRB"),
         (run(timed(record={"data": fake.data_facts(recognised="unknown")})), "whose checksums are not those of GTSRB"),
         (run(host=fake.host(load=fake.load(load_1min=1.5))), "load 1.5 on 2 processors"),
         (run(host=fake.host(is_virtual=True)), "The machine is virtual"),
@@ -169,7 +169,7 @@ def test_each_doubt_is_said(stored, says):
     ("stored", "says"),
     [
         (run(watched(busy=0)), "its card was idle while it trained; it may have computed elsewhere"),
-        (run(watched(throttled=("hardware thermal",))), "held down in part of the samples: hardware thermal 100 %"),
+        (run(watched(throttled=("hardware thermal",))), "reduced in part of the samples: hardware thermal 100 %"),
         (
             run(watched(), watched(2, name="Tesla T4", subject=("mxnet", "1.9"))),
             "its trials ran on different cards (NVIDIA H200, Tesla T4)",
@@ -201,7 +201,7 @@ def test_a_row_says_what_the_machine_did_while_it_trained():
 
 def test_events_that_could_not_be_read_are_a_doubt():
     broken = StoredTrial(fake.trial_record(), fake.OK, fake.ENDED, tuple(fake.events(("epoch", {"epoch": "first"}))))
-    assert "1 event could not be read and left gaps." in caveats_of(run(broken))
+    assert "1 event could not be read, so data is missing." in caveats_of(run(broken))
 
 
 @pytest.mark.parametrize(

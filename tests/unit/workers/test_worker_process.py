@@ -123,7 +123,7 @@ def test_one_seed_leaves_one_set_of_fingerprints(start):
         ({"device": "gpu"}, 66, "CPU only"),
         ({"learning_rate": 1e300}, 67, "the training loss became"),
         ({"expects": {"dtype": "float16"}}, 68, "its row expects dtype = 'float16'; in force is 'float64'."),
-        ({"expects": {"spin": 1}}, 68, "its row expects spin = 1, of which the worker can say nothing."),
+        ({"expects": {"spin": 1}}, 68, "its row expects spin = 1, which the worker does not report."),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's own, where the loss runs away

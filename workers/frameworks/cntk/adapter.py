@@ -14,7 +14,7 @@ from workers.protocol import NoFramework, Unsupported
 
 VERSION = cntk.__version__
 
-# CNTK says nothing of its MKL; this is the copy that it has loaded.
+# CNTK does not report on its MKL; this is the copy that it has loaded.
 _MKL = ctypes.CDLL("libmklml_intel.so")
 
 
@@ -42,7 +42,7 @@ class Adapter(object):
         if own["deterministic"]:
             cntk_py.force_deterministic_algorithms()
         if cntk_py.should_force_deterministic_algorithms() != own["deterministic"]:
-            raise NoFramework(f"CNTK does not obey deterministic = {own['deterministic']} in this process.")
+            raise NoFramework(f"CNTK ignores deterministic = {own['deterministic']} in this process.")
         self._graph = Graph(net, weights, settings.training.batch_size, self._device)
         self._logits = self._graph.logits
         self._labels = cntk.input_variable(net.shapes[net.output])
@@ -68,7 +68,7 @@ class Adapter(object):
         return self._trainer.previous_minibatch_loss_average
 
     def loss_value(self, handle):
-        """The float that it is."""
+        """The handle, which is the float."""
         return handle
 
     def predict(self, batch):
@@ -76,7 +76,7 @@ class Adapter(object):
         return self._logits.eval({self._graph.pictures: batch[0]}, device=self._device)
 
     def sync(self):
-        """Nothing is under way: the CPU works in step with Python, and a GPU was waited for to read the loss."""
+        """Nothing to wait for: the CPU is synchronous, and reading the loss has waited for a GPU."""
 
     def weights(self):
         """Copies in the network's own layouts."""
@@ -84,7 +84,7 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """What the build sees and has, and how many threads are in force (MKL takes no more than there are cores)."""
+        """Features of the build, and the number of threads (MKL uses at most one per core)."""
         mkl = ctypes.create_string_buffer(200)
         _MKL.MKL_Get_Version_String(mkl, len(mkl))
         return {
@@ -99,7 +99,7 @@ class Adapter(object):
 
 
 def _default_device(kind):
-    """The device of that kind, as the one that CNTK uses by default; left alone, CNTK would pick one itself."""
+    """The device of that kind, made CNTK's default; otherwise CNTK would choose one itself."""
     wanted = cntk.device.DeviceKind.GPU if kind == "gpu" else cntk.device.DeviceKind.CPU
     found = [device for device in cntk.device.all_devices() if device.type() == wanted]
     if not found:

@@ -7,12 +7,12 @@ import numpy
 
 from workers.protocol import Unsupported
 
-# Pictures that the running averages are said to stand for already: from 0, the first batch would replace them.
+# The number of pictures that the running averages start with; with 0, the first batch would replace them.
 _SEEN_BEFORE = 1e6
 
 
 class Graph(object):
-    """A Net as one function of CNTK, which trains or infers as it is called.
+    """A Net as one CNTK function, for training and inference.
 
     pictures: its input. logits: the function. batch_size: pictures in a training batch. Its weights are on `device`.
     """

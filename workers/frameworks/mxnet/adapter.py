@@ -1,6 +1,6 @@
 """MXNet: Gluon layers, hybridised into one static graph. One code for 1.5 and later.
 
-MXNet works behind Python's back even on a CPU: whatever looks at a value, or stops a clock, has to wait for it.
+MXNet is asynchronous even on a CPU: code that reads a value, or stops a clock, has to wait for it.
 """
 
 import os
@@ -25,7 +25,7 @@ OPTIMISERS = {"sgd": lambda training: ("sgd", {"learning_rate": training.learnin
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own options: none.
 
-    `threads` is not obeyed: how many there are is settled when MXNet is imported (see describe).
+    `threads` has no effect: their number is fixed when MXNet is imported (see describe).
     """
 
     def __init__(self, net, weights, device, settings, options):
@@ -50,7 +50,7 @@ class Adapter(object):
         )
 
     def place(self, x, y):
-        """Arrays of their own on the device, both float32, which is what MXNet makes of numpy's if it is not told."""
+        """New arrays on the device, both float32, MXNet's default for numpy arrays."""
         return mxnet.nd.array(x, self._context, "float32"), mxnet.nd.array(y, self._context, "float32")
 
     def load(self, batches, order, workers):
@@ -78,7 +78,7 @@ class Adapter(object):
         return self._network(batch[0]).asnumpy()
 
     def sync(self):
-        """Waits for all that was asked of the engine: after a loss is known its update may still be under way."""
+        """Waits for all queued work: the update may still be running when the loss is known."""
         mxnet.nd.waitall()
 
     def weights(self):
@@ -87,18 +87,18 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """What the build has and how many threads are in force.
+        """Features of the build, and the number of threads.
 
-        1.5 says that it has neither OpenMP nor a BLAS, though it uses both: `openmp` and `blas` are what it says.
+        1.5 reports neither OpenMP nor a BLAS, though it uses both: `openmp` and `blas` are as reported.
         """
         has = {feature.name: feature.enabled for feature in mxnet.runtime.feature_list()}
         blas = [name for name in sorted(has) if name.startswith("BLAS_") and has[name]]
-        # An OpenMP binds its threads, and MKL looks at the processor, when they first have something to do.
+        # OpenMP binds its threads, and MKL reads the processor type, at their first use.
         side = mxnet.nd.ones((64, 64))
         mxnet.nd.dot(side, side).wait_to_read()
         return {
             **native.describe(),
-            # Of whichever OpenMP this library is linked with; unset, MXNet takes half of the processors it may use.
+            # Of the OpenMP that this library is linked with; without the variable MXNet uses half of the processors.
             "omp_threads": mxnet.base._LIB.omp_get_max_threads(),
             "omp_num_threads_variable": os.environ.get("OMP_NUM_THREADS"),
             "openmp": has["OPENMP"],

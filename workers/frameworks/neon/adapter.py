@@ -1,4 +1,4 @@
-"""Neon 2.6: its Model, trained by hand; no iterator, because the loop that feeds it is not Neon's."""
+"""Neon 2.6: its Model, trained step by step and without Neon's iterators, because the loop is ours."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ ENGINE = "mklEngine.so"
 
 
 class Placed(NamedTuple):
-    """Pictures as tensors of the one size that Neon's buffers have, the last filled up with zeros; one-hot labels."""
+    """Pictures as tensors of the fixed size of Neon's buffers, the last filled up with zeros; one-hot labels."""
 
     pictures: list
     labels: object
@@ -36,8 +36,8 @@ OPTIMISERS = {"sgd": lambda training: GradientDescentMomentum(training.learning_
 class Adapter(object):
     """See workers/frameworks/__init__.py. Own option: backend, 'cpu', 'mkl' or 'gpu'.
 
-    Layers find their backend in a global, so an adapter puts its own there before it works: several can be alive.
-    How many threads there are is said by variables before Neon is imported; Neon has no call for it.
+    Layers read their backend from a global, so an adapter sets it before each use; several adapters can exist.
+    Variables set the number of threads before Neon is imported; Neon has no function for it.
     """
 
     def __init__(self, net, weights, device, settings, options):
@@ -56,19 +56,19 @@ class Adapter(object):
         self._logits = Sequential(self._lowering.layers[:-1])
         for layer in self._model.layers.layers_fprop():
             if layer.deltas is not None:
-                # Layers of one shape share a tensor for their errors, and in it what the MKL engine notes of a tensor's
-                # layout: of another layer's. So the memory stays shared, but not the tensor.
+                # Layers of one shape share a tensor for their errors, and with it the layout that the MKL engine stores
+                # in it, which may be another layer's. So the memory stays shared, but not the tensor.
                 layer.deltas = layer.deltas.share(layer.deltas.shape)
                 layer.deltas.fill(0)
             if layer.outputs is not None:
-                # Neon adds to what it scales by 0: memory that holds not-a-number from before would stay that.
+                # Neon multiplies old memory by 0 before adding; not-a-number would stay not-a-number.
                 layer.outputs.fill(0)
         self._lowering.set(weights)
         self._trained = self._model.layers_to_optimize
         self._optimiser = own_optimiser(settings.training, OPTIMISERS)(settings.training)
 
     def place(self, x, y):
-        """Tensors with the batch axis last, as Neon wants them."""
+        """Tensors with the batch axis last, as Neon requires."""
         count = len(x)
         if count % self._size:
             x = numpy.concatenate([x, numpy.zeros((-count % self._size,) + x.shape[1:], x.dtype)])
@@ -105,7 +105,7 @@ class Adapter(object):
         return numpy.ascontiguousarray(numpy.concatenate(logits, axis=1).T[: batch.count])
 
     def sync(self):
-        """The CPU's backends work in step with Python; a card is waited for."""
+        """The CPU's backends are synchronous; waits for a card."""
         if self._is_gpu:
             from pycuda import driver  # only the GPU build has it
 
@@ -117,7 +117,7 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """The backend in force, what it stands on, and how many threads MKL uses (OpenBLAS does not tell)."""
+        """The backend, its libraries, and the number of MKL's threads (OpenBLAS does not report its own)."""
         engine = getattr(NervanaObject.be, "mklEngine", None)
         engine_path = native.loaded().get(ENGINE)
         return {
@@ -133,31 +133,31 @@ class Adapter(object):
 
     def _tensor(self, columns):
         tensor = self._backend.iobuf(len(columns))
-        # A card's tensor takes its own layout alone, and copies byte for byte.
+        # A card's tensor accepts only its own layout, and copies byte for byte.
         tensor.set(numpy.ascontiguousarray(columns, numpy.float32) if self._is_gpu else columns)
         return tensor
 
 
 def _start(name, size, seed):
-    """A new backend, in force. Raises NoFramework if it does not start or is not the one asked for."""
+    """A new backend, in use. Raises NoFramework if it does not start or is not the requested one."""
     try:
         backend = gen_backend(name, batch_size=size, rng_seed=seed, datatype=numpy.float32)
         is_right = backend.backend_name == name and (name != "mkl" or _engine_works(backend))
-    except Exception as error:  # a missing library shows itself in many ways
+    except Exception as error:  # a missing library can raise anything
         raise NoFramework(f"Neon's {name} backend does not start: {type(error).__name__}: {error}") from error
     if not is_right:
         seen = f"{backend.backend_name}, engine {native.loaded().get(ENGINE)}"
-        raise NoFramework(f"Neon was asked for its {name} backend and started another, or one that miscounts: {seen}")
+        raise NoFramework(f"Neon was asked for its {name} backend and started another, or one that is wrong: {seen}")
     return backend
 
 
 def _engine_works(backend):
-    """Whether the MKL engine, as this process has it loaded, turns a matrix and sums; and has what layers will call."""
+    """Whether the loaded MKL engine transposes and sums correctly, and has the functions that layers call."""
     given, turned = backend.iobuf(2), backend.zeros((backend.bsz, 2))
     given.set(numpy.arange(given.size, dtype=numpy.float32).reshape(given.shape))
     backend.copy_transpose(given, turned)
     is_whole = hasattr(backend.mklEngine, "Conv_forward") and hasattr(backend.mathlib, "cmath_copy")
-    # MKL picks its kernels for this processor at the first call of one.
+    # MKL chooses its kernels for this processor at the first call.
     ones = numpy.ones(8, numpy.float32)
     backend.mklEngine.cblas_sasum.restype = ctypes.c_float
     is_whole = is_whole and backend.mklEngine.cblas_sasum(8, ones.ctypes.data_as(ctypes.c_void_p), 1) == 8
@@ -165,7 +165,7 @@ def _engine_works(backend):
 
 
 def _flags(engine_path):
-    """How the engine was compiled, as docker/neon/finish.sh noted beside it; None if it is not loaded, or of others."""
+    """The engine's compiler flags, from a file of docker/neon/finish.sh beside it; None without engine or file."""
     path = os.path.join(os.path.dirname(engine_path or ""), "flags")
     if engine_path is None or not os.path.exists(path):
         return None

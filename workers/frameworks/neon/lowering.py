@@ -1,7 +1,7 @@
-"""The ops of workers/net.py as Neon's layers: what follows in a list, what parts and rejoins in a MergeSum of lists.
+"""The ops of workers/net.py as Neon's layers: sequences as lists, branches that join as a MergeSum of lists.
 
-Neon's relu, dropout, bias and softmax write where they read. So wherever another layer still needs the value that was
-there, or the error, a SkipNode or Copy is put between.
+Neon's relu, dropout, bias and softmax work in place. So wherever another layer still needs the old value, or the error,
+a SkipNode or Copy is put in between.
 """
 
 import numpy
@@ -26,28 +26,28 @@ _ATTRIBUTES = {
 
 
 class Copy(SkipNode):
-    """A SkipNode that copies on the MKL backend, too, where one of Neon's hands on what it was given."""
+    """A SkipNode that also copies on the MKL backend, where Neon's own passes its input on."""
 
     def __init__(self):
         super(Copy, self).__init__()
         self.is_mklop = False  # so values and errors come in the plain layout
 
     def fprop(self, inputs=None, inference=False, beta=0):
-        """The same values, elsewhere."""
+        """A copy of the values."""
         self.outputs[:] = inputs
         return self.outputs
 
     def bprop(self, error, alpha=1.0, beta=0.0):
-        """The same error, elsewhere; none where nothing is in front of this layer."""
+        """A copy of the error; None for the first layer."""
         if self.deltas is not None:
             self.deltas[:] = error
         return self.deltas
 
 
 class PlainSum(MergeSum):
-    """A MergeSum in the layout that the CPU backend knows, for what the MKL engine's own sum cannot take.
+    """A MergeSum in the layout of the CPU backend, for values that the MKL engine's own sum does not support.
 
-    The engine sums where its values lie, in layouts that only its own layers set; vectors have none.
+    The engine sums in place, in layouts that only its own layers set; vectors have none.
     """
 
     def __init__(self, layers):
@@ -55,7 +55,7 @@ class PlainSum(MergeSum):
         self.is_mklop = False
 
     def fprop(self, inputs, inference=False):
-        """The sum of what the branches give."""
+        """The sum of the branches."""
         for number, branch in enumerate(self.layers):
             value = branch.fprop(inputs, inference)
             self.be.convert_data(value, False)
@@ -72,15 +72,15 @@ class PlainSum(MergeSum):
 
 
 class Lowering(object):
-    """A Net as layers for neon.models.Model. Make the backend first: Neon's layers ask for it."""
+    """A Net as layers for neon.models.Model. Make the backend first, because Neon's layers need it."""
 
     def __init__(self, net, backend):
         self._net = net
         self._is_mkl = backend.backend_name == "mkl"
         self._ops = {op.name: op for op in net.ops}
         self._readers = {op.name: [reader.kind for reader in net.ops if op.name in reader.inputs] for op in net.ops}
-        # Of each value those that every way to it passes, from the input to itself; the last but one is where the
-        # branches that an `add` joins part.
+        # For each value, the values that every path from the input to it passes; the last but one is where the
+        # branches that an `add` joins begin.
         self._passed = {}
         self._summed_by_engine = set()
         for op in net.ops:
@@ -116,7 +116,7 @@ class Lowering(object):
         return getattr(self._lowered[name][number], attribute)
 
     def _between(self, start, end):
-        """Layers that make the value `end` from the value `start`, which every way to `end` passes."""
+        """Layers that make the value `end` from the value `start`, which every path to `end` passes."""
         layers = []
         while end != start:
             op = self._ops[end]
@@ -141,7 +141,7 @@ class Lowering(object):
         return [container([_ended(layers, end) for layers in branches])]
 
     def _suits_engine(self, op):
-        """Whether the MKL engine's sum is sure to find the layouts of its own layers: around residual blocks."""
+        """Whether the inputs of a sum certainly have layouts of the MKL engine, as in residual blocks."""
         parted = self._passed[op.name][-2]
         for end in op.inputs:
             if end != parted:
@@ -156,14 +156,14 @@ class Lowering(object):
 
 
 def _begun(layers):
-    """A branch of a sum: with a first layer that leaves its input as it is, and can add its error to its sibling's."""
+    """A branch of a sum, whose first layer keeps its input unchanged and can add its error to its sibling's."""
     return layers if layers and isinstance(layers[0], Convolution) else [SkipNode(), *layers]
 
 
 def _ended(layers, end):
-    """That, with a last layer that leaves its error as it is, and can add its value to its sibling's: or else an `end`.
+    """A branch whose last layer keeps its error unchanged and can add its value to its sibling's; else with `end`.
 
-    A convolution with bias cannot: on the CPU backend it forgets its bias when it adds.
+    A convolution with bias cannot: on the CPU backend it drops its bias when it adds.
     """
     return layers if type(layers[-1]) in (Convolution, BatchNorm, SkipNode) else [*layers, end()]
 
@@ -177,7 +177,9 @@ def _from_neon(value, shape):
 def _conv(op):
     top, bottom, left, right = op.params["padding"]
     if (top, left) != (bottom, right):
-        raise Unsupported("conv", f"{op.name} pads its sides by {op.params['padding']}; Neon pads opposite sides alike")
+        raise Unsupported(
+            "conv", f"{op.name} pads its sides by {op.params['padding']}; Neon pads opposite sides equally"
+        )
     kernel = op.params["kernel"]
     common = {
         "fshape": (kernel, kernel, op.params["channels"]),
@@ -196,8 +198,8 @@ def _maxpool(op):
 
 def _dropout(op):
     layer = Dropout(keep=1 - op.params["rate"])
-    # Scales in training and is silent at inference; Neon's own way is the reverse. Its switch for all layers
-    # (compat_mode) would change the sizes of pooled maps, too.
+    # Scales in training and not in inference; Neon does the reverse. Its switch for all layers (compat_mode) would also
+    # change the sizes of pooled maps.
     layer.caffe_mode, layer._train_scaling = True, 1 / layer.keep
     return [layer]
 

@@ -45,7 +45,7 @@ class Adapter(object):
         return loss
 
     def gradients(self, batch):
-        """(loss, weight name -> gradient of it), in training mode: running averages move, weights do not."""
+        """(loss, weight name -> gradient), in training mode: running averages change, weights do not."""
         x, y = batch
         loss, gradient = softmax_cross_entropy(self._forward(x, training=True), y)
         waiting = {self._net.output: gradient}
@@ -74,7 +74,7 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """The precision inside; how many threads numpy uses it does not tell."""
+        """The precision inside; numpy does not report its number of threads."""
         return dict(native.describe(), dtype=Adapter.dtype.__name__)
 
     def _forward(self, x, training):

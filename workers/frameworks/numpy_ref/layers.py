@@ -1,19 +1,19 @@
 """The ops of workers/net.py in numpy, each with its gradient. Maps are (n, channels, height, width).
 
-A layer: forward(x..., training) gives the value and keeps what backward needs; backward(gradient) may overwrite what it
-is given, gives the gradients of its inputs, one each, and leaves those of its weights in `gradients`. `weights` is
+A layer: forward(x..., training) gives the value and keeps what backward needs; backward(gradient) may overwrite its
+argument, gives the gradients of its inputs, one each, and puts those of its weights into `gradients`. `weights` is
 shared with the adapter, by name.
 """
 
 import numpy
 from numpy.lib.stride_tricks import as_strided
 
-# Columns of one chunk of pictures: what fits a second-level cache or two is multiplied without going to memory.
+# Columns of one chunk of pictures; small enough for a second-level cache.
 CHUNK_VALUES = 1 << 20
 
 
 class Layer(object):
-    """What all layers have in common: the op, the network's weights and the gradients of this layer's own."""
+    """Base of all layers: the op, the network's weights and the gradients of this layer's weights."""
 
     def __init__(self, op, weights, rng):
         self.params = op.params
@@ -27,12 +27,12 @@ class Layer(object):
         return self.weights[f"{self.name}.{end}"]
 
     def learn(self, end, gradient):
-        """Note the gradient of the weight array `end`."""
+        """Store the gradient of the weight array `end`."""
         self.gradients[f"{self.name}.{end}"] = gradient
 
 
 class Conv(Layer):
-    """Cross-correlation by matrix products over columns of pixels; columns are made again in backward, not kept."""
+    """Cross-correlation by matrix products over columns of pixels; backward makes the columns again."""
 
     def forward(self, x, training):
         """(n, in, h, w) -> (n, out, oh, ow)."""
@@ -76,7 +76,7 @@ class Conv(Layer):
         return [slice(at, at + pictures) for at in range(0, len(self.x), pictures)]
 
     def _columns(self, chunk, rows, columns):
-        """(in * kh * kw, pictures * oh * ow): below every output pixel the inputs that it sums."""
+        """(in * kh * kw, pictures * oh * ow): one column of inputs for each output pixel."""
         x, kernel, stride = self.x[chunk], self.params["kernel"], self.params["stride"]
         by_picture, by_channel, by_row, by_column = x.strides
         windows = as_strided(
@@ -99,7 +99,7 @@ class BatchNorm(Layer):
     """Normalises each channel; the running variance takes the unbiased one of the batch, as most frameworks do."""
 
     def forward(self, x, training):
-        """(n, c, h, w) -> the same shape; in training moves the running mean and variance."""
+        """(n, c, h, w) -> the same shape; in training updates the running mean and variance."""
         mean, var = self.weight("mean"), self.weight("var")
         if training:
             kept, count = self.params["kept"], x[:, 0].size
@@ -137,7 +137,7 @@ class Relu(Layer):
 
 
 class MaxPool(Layer):
-    """Largest of each window; of equal ones the first, by rows, gets the gradient."""
+    """Largest of each window; if several are equal, the first, by rows, gets the gradient."""
 
     def forward(self, x, training):
         """(n, c, h, w) -> (n, c, oh, ow)."""
@@ -152,7 +152,7 @@ class MaxPool(Layer):
         return best
 
     def backward(self, gradient):
-        """Gradient at the winners."""
+        """Gradient at the largest values."""
         x_gradient = numpy.zeros(self.shape, gradient.dtype)
         for number, (_, window) in enumerate(self._windows(x_gradient)):
             window += gradient * (self.winner == number)
@@ -225,7 +225,7 @@ class Dense(Layer):
 
 
 class Dropout(Layer):
-    """Zeroes a share of the values in training; the masks are this framework's own draw."""
+    """Zeroes a share of the values in training; the masks are drawn by this framework."""
 
     def forward(self, x, training):
         """The same shape."""

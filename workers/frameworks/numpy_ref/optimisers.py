@@ -1,4 +1,4 @@
-"""The reference of each optimiser of workers/optimisers.py: the update as it stands in its table, in float64."""
+"""The reference of each optimiser of workers/optimisers.py: the update of its table, in float64."""
 
 import numpy
 

@@ -13,11 +13,11 @@ from workers.protocol import Unsupported
 
 VERSION = str(torch.__version__)
 
-# A process's first optimiser makes torch 2 import what is left of it (its compiler: 2.7 s more after 2.0 s, on two busy
-# cores). Making one here counts that as what it is, import, and not as building the network.
+# The first optimiser of a process makes torch 2 import its compiler (2.7 s more after 2.0 s, on two busy cores). Making
+# one here counts that time as import and not as building the network.
 torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
-# Ops whose own gradient does not need the value they made: a ReLU or sum that alone reads it may overwrite it.
+# Ops whose gradient does not need their output: if only a ReLU or sum reads it, that may overwrite it.
 _OVERWRITABLE = ("conv", "batchnorm", "dense", "add", "maxpool", "avgpool")
 _TORCH_NAMES = {
     "weight": "weight",
@@ -67,7 +67,7 @@ class Adapter(object):
         elsewhere = [name for name, tensor in self._tensors.items() if tensor.device.type != self._device.type]
         if elsewhere:
             raise Unsupported("device", f"{elsewhere[0]} is on {self._tensors[elsewhere[0]].device}")
-        # fullgraph: what it cannot compile is an error, not a part left eager in silence.
+        # fullgraph: an op that cannot be compiled is an error and does not silently stay eager.
         self._forward = torch.compile(self._network, fullgraph=True) if own["compile"] else self._network
         self._loss = nn.CrossEntropyLoss()
         make = own_optimiser(settings.training, OPTIMISERS)
@@ -114,7 +114,7 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """What the build has and how many threads are in force."""
+        """Features of the build, and the number of threads."""
         return {
             **native.describe(),
             "threads": torch.get_num_threads(),
@@ -130,20 +130,20 @@ class Adapter(object):
 
 
 def _set_deterministic(wanted):
-    """Deterministic algorithms alone, or as torch comes; 1.3 has a switch for cuDNN and none for the rest."""
+    """Deterministic algorithms only, or torch's defaults; 1.3 has a switch for cuDNN and none for the rest."""
     torch.backends.cudnn.deterministic = wanted
     if hasattr(torch, "use_deterministic_algorithms"):
         torch.use_deterministic_algorithms(wanted)
 
 
 def _allow_tf32(allowed):
-    """As torch comes, its convolutions use it and its matrix products do not; and float32 here means float32."""
+    """By default torch's convolutions use TF32 and its matrix products do not; here float32 means float32."""
     for backend in _with_tf32():
         backend.allow_tf32 = allowed
 
 
 def _with_tf32():
-    """What of torch has that switch; nothing in 1.3, whose CUDA is older than such cards."""
+    """The parts of torch with that switch; none in 1.3, whose CUDA is older than such cards."""
     backends = (torch.backends.cudnn, getattr(torch.backends.cuda, "matmul", None))
     return [backend for backend in backends if hasattr(backend, "allow_tf32")]
 
@@ -154,7 +154,7 @@ def _is_deterministic():
 
 
 class Network(nn.Module):
-    """The ops of a Net as modules, run in its order; values are let go after their last use."""
+    """The ops of a Net as modules, run in its order; values are released after their last use."""
 
     def __init__(self, net):
         super(Network, self).__init__()

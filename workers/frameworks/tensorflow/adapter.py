@@ -9,7 +9,7 @@ import os
 
 import numpy
 import tensorflow as tf
-from tensorflow.python.framework.config import is_op_determinism_enabled  # obeys the variable of 2.7, too
+from tensorflow.python.framework.config import is_op_determinism_enabled  # also reads the variable of 2.7
 
 from workers import native
 from workers.frameworks import own_optimiser, own_options
@@ -36,7 +36,7 @@ class Adapter(object):
     tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
-    _has_threads = False  # before an adapter has set how many there are, `describe` starts nothing that would
+    _has_threads = False  # until an adapter has set their number, `describe` must not start TensorFlow's threads
 
     def __init__(self, net, weights, device, settings, options):
         switch = (False, True)
@@ -45,7 +45,7 @@ class Adapter(object):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
         if own["deterministic"]:
             tf.config.experimental.enable_op_determinism()
-        # As TensorFlow comes it is allowed; and float32 here means float32.
+        # TensorFlow allows it by default; here float32 means float32.
         tf.config.experimental.enable_tensor_float_32_execution(own["tf32"])
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
         tf.random.set_seed(settings.seed)
@@ -74,7 +74,7 @@ class Adapter(object):
 
     def load(self, batches, order, workers):
         """A tf.data pipeline: batch by batch, `workers` at a time on TensorFlow's own threads (0: one, when asked)."""
-        if self._loaded is not batches:  # the pictures go over once, not once an epoch
+        if self._loaded is not batches:  # the pictures are copied once, not in each epoch
             with tf.device("/CPU:0"):
                 self._loaded, self._arrays = batches, (tf.constant(batches.pictures), tf.constant(batches.labels))
         pictures, labels = self._arrays
@@ -98,7 +98,7 @@ class Adapter(object):
         return self._predict(batch[0]).numpy()
 
     def sync(self):
-        """A CPU function is done when it returns; on a GPU a copy back waits for all that was queued before it."""
+        """A CPU function is done when it returns; on a GPU a copy back waits for everything queued before it."""
         if self._is_gpu:
             with tf.device(self._device):
                 (tf.constant(1.0) + 1.0).numpy()
@@ -109,7 +109,7 @@ class Adapter(object):
 
     @staticmethod
     def describe():
-        """What the build has and how many threads are in force (0: as many as TensorFlow likes)."""
+        """Features of the build, and the number of threads (0: TensorFlow decides)."""
         build = tf.sysconfig.get_build_info()
         return {
             **native.describe(),
@@ -137,9 +137,9 @@ class Adapter(object):
 
 
 def _convolves_on_onednn():
-    """Whether a convolution on the CPU becomes one of oneDNN's, as the graph shows that TensorFlow made of it.
+    """Whether a convolution on the CPU becomes one of oneDNN's, read from the graph that TensorFlow made.
 
-    What its build says of itself is of no use: 2.7 says that it has no oneDNN even where the variable put it to work.
+    Its build information is not reliable: 2.7 reports no oneDNN even where the variable turned it on.
     """
     v1 = tf.compat.v1
     config, seen = v1.ConfigProto(device_count={"GPU": 0}), v1.RunMetadata()

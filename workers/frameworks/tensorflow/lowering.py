@@ -30,7 +30,7 @@ class Graph(object):
         return self._variables[f"{op.name}.{end}"]
 
     def logits(self, x, training):
-        """Logits (n, classes); in training the running averages move."""
+        """Logits (n, classes); in training the running averages are updated."""
         values = {self._net.ops[0].name: x}
         for op in self._net.ops[1:]:
             inputs = [values[name] for name in op.inputs]
@@ -44,7 +44,7 @@ class Graph(object):
 
 
 class _Plain(object):
-    """Vectors are the same on both sides."""
+    """Vectors have the same layout in both."""
 
     def to_tensorflow(self, value):
         return value
@@ -65,7 +65,7 @@ class _Kernel(object):
 class _Matrix(object):
     """(out, in) here, (in, out) there; where `in` is a flattened map, its order is C,H,W here and H,W,C there.
 
-    Changing the rows once, when weights come and go, keeps a transpose out of every step.
+    The rows are reordered when weights are set or read, so that no step needs a transpose.
     """
 
     def __init__(self, map_shape=None):
@@ -85,7 +85,7 @@ class _Matrix(object):
 
 
 def _layouts(net):
-    """Weight name -> how its layout differs. Raises Unsupported where an op would mind a flattened map's order."""
+    """Weight name -> how its layout differs. Raises Unsupported where an op depends on a flattened map's order."""
     layouts = {weight.name: _Plain() for weight in net.weights}
     flattened = {}
     for op in net.ops[1:]:

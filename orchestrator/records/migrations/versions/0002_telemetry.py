@@ -8,10 +8,10 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """One more column; nobody watched the trials that are there."""
+    """Add the column; trials that are already there have no telemetry."""
     op.add_column("jobs", sa.Column("telemetry_jsonl", sa.Text))
 
 
 def downgrade() -> None:
-    """Forget the telemetry; the job folders keep it."""
+    """Drop the column; the job folders keep the telemetry."""
     op.drop_column("jobs", "telemetry_jsonl")

@@ -10,7 +10,7 @@ _jobs = sa.table("jobs", sa.column("status", sa.String))
 
 
 def upgrade() -> None:
-    """Rename it in the column; the texts of outcome.json stay as they were written, and are read by either name."""
+    """Rename it in the column; the texts of outcome.json stay as written, and are read by both names."""
     op.execute(sa.update(_jobs).where(_jobs.c.status == "environment").values(status="misconfigured"))
 
 
