@@ -7,7 +7,7 @@ taken for a new one.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
@@ -62,12 +62,28 @@ def _without_default(fields: dict[str, Any], name: str, default: object) -> dict
     return {key: value for key, value in fields.items() if key != name or value != default}
 
 
+class HasEnvironment(Protocol):
+    """Whatever names an environment by these three."""
+
+    @property
+    def framework(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def device(self) -> Device: ...
+
+
 class EnvironmentKey(NamedTuple):
     """Identifies an environment in a run: one variant of one framework on one device."""
 
     framework: str
     variant: str
     device: Device
+
+    @classmethod
+    def of(cls, asked: "HasEnvironment") -> "EnvironmentKey":
+        """The key of a row, a trial, a check or an environment."""
+        return cls(asked.framework, asked.variant, asked.device)
 
     @property
     def subject(self) -> str:
@@ -242,7 +258,7 @@ class Trial(Frozen):
     @property
     def environment_key(self) -> EnvironmentKey:
         """Which environment it needs."""
-        return EnvironmentKey(self.framework, self.variant, self.device)
+        return EnvironmentKey.of(self)
 
     @property
     def subject(self) -> str:
@@ -313,7 +329,7 @@ class Environment(Frozen):
     @property
     def key(self) -> EnvironmentKey:
         """Framework, variant and device."""
-        return EnvironmentKey(self.framework, self.variant, self.device)
+        return EnvironmentKey.of(self)
 
     def on(self, card: Card) -> "Environment":
         """The same with that card; its identity depends on the card's make and driver."""

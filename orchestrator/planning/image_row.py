@@ -122,7 +122,7 @@ class ImageRow:
     @property
     def key(self) -> EnvironmentKey:
         """What its environment is for."""
-        return EnvironmentKey(self.framework, self.variant, self.device)
+        return EnvironmentKey.of(self)
 
     @property
     def subject(self) -> str:

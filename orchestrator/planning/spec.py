@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from orchestrator.data import datasets
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.planning.spec_errors import sentence, shown
+from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.records.job import trial_kinds
 from orchestrator.trial import (
     Dataset,
@@ -126,11 +127,7 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
                 frameworks, and pairs of which a subject is missing, are dropped.
     Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
     """
-    raw = _read(path)
-    if changes and "axes.frameworks" in changes:
-        _keep_frameworks(raw, changes["axes.frameworks"])
-    for dotted, value in (changes or {}).items():
-        _replace(raw, dotted, value)
+    raw = changed(read_object(path), changes or {})
     try:
         spec = ExperimentSpec.model_validate_json(json.dumps(raw))
     except ValidationError as error:
@@ -153,68 +150,6 @@ def schema_text() -> str:
             schema["$defs"][part]["properties"][key]["enum"] = sorted(known[key])
     schema["properties"]["kind"]["enum"] = trial_kinds()
     return json.dumps(schema, indent=2) + "\n"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}). Specs are in experiments/.") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: byte {error.start} is not UTF-8; a spec is a UTF-8 JSON file.") from None
-    try:
-        raw = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise SpecError(f"{path}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}).") from None
-    except _RepeatedKeyError as error:
-        raise SpecError(f"{path}: the key '{error}' appears twice in one object; keep one of them.") from None
-    except _ConstantError as error:
-        raise SpecError(f"{path}: {error} is not JSON; write a number.") from None
-    except RecursionError:
-        raise SpecError(f"{path}: is nested too deeply to be a spec.") from None
-    if not isinstance(raw, dict):
-        raise SpecError(f"{path}: holds {shown(raw)}; a spec is a JSON object with 'name' and 'axes'.")
-    return raw
-
-
-class _RepeatedKeyError(Exception):
-    pass
-
-
-class _ConstantError(Exception):
-    pass
-
-
-def _no_constant(text: str) -> float:
-    raise _ConstantError(text)
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise _RepeatedKeyError(key)
-        seen[key] = value
-    return seen
-
-
-def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
-    parent, _, rest = dotted.partition(".")
-    if not rest:
-        raw[parent] = value
-        return
-    child = raw.setdefault(parent.removesuffix("[]"), {})
-    for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
-        if isinstance(one, dict):  # validation will report anything else
-            _replace(one, rest, value)
-
-
-def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:
-    """Drop the axes' entries of all other frameworks."""
-    axes = raw.get("axes")
-    for key in ("variants", "epochs"):
-        if isinstance(axes, dict) and isinstance(axes.get(key), dict):
-            axes[key] = {name: value for name, value in axes[key].items() if name in frameworks}
 
 
 def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:

@@ -60,7 +60,7 @@ class CheckRequest(Frozen):
     @property
     def key(self) -> EnvironmentKey:
         """Which environment it needs."""
-        return EnvironmentKey(self.framework, self.variant, self.device)
+        return EnvironmentKey.of(self)
 
     @property
     def label(self) -> str:

@@ -19,7 +19,7 @@ from orchestrator.errors import SpecError
 from orchestrator.home import Home
 from orchestrator.records.run_folder import write_atomically
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import tables
+from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats as caveats_of
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
 from orchestrator.report.markdown import results_markdown
@@ -99,10 +99,10 @@ def render(
         )
     )
     files = {
-        "results.csv": tables.csv_text(tables.trial_rows(stored)),
-        "parity.csv": tables.csv_text(tables.parity_rows(stored.checks)),
+        "results.csv": export.csv_text(tables.trial_rows(stored)),
+        "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
         "results.md": results_markdown(stored, rows, caveats, sections),
-        **{f"{table.name}.csv": tables.csv_text(table.rows) for section in sections for table in section.tables},
+        **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         "index.html": page,  # last, so that a page always has its tables
     }

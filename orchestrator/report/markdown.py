@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import tables
+from orchestrator.report import export, tables
 from orchestrator.report.studies import Section
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, tiny
@@ -33,13 +33,13 @@ def results_markdown(
     ]
     items = "".join(f"- {caveat}\n" for caveat in caveats) or "- none\n"
     answered = "".join(_section_markdown(section) for section in sections)
-    return f"# {stored.facts.run_id}\n\n{tables.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
+    return f"# {stored.facts.run_id}\n\n{export.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
 
 
 def _section_markdown(section: Section) -> str:
     verdicts, notes = (
-        "".join(f"- {tables.one_cell(item)}\n" for item in said) for said in (section.verdicts, section.notes)
+        "".join(f"- {export.one_cell(item)}\n" for item in said) for said in (section.verdicts, section.notes)
     )
-    shown = [tables.markdown_table(table.texts) for table in section.tables]
-    parts = [part for part in (tables.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
+    shown = [export.markdown_table(table.texts) for table in section.tables]
+    parts = [part for part in (export.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
     return f"## {section.title}\n\n" + "\n".join(parts) + "\n"

@@ -3,10 +3,8 @@
 Names end with the unit: _s seconds, _ms milliseconds; accuracies and `spread` are shares of 1. None means not known.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -277,34 +275,6 @@ def check_of(group: Group, stored: StoredRun) -> StoredCheck | None:
         return None
     nearest = [check for check in covering if check.request.input_size == size] or covering
     return min(nearest, key=lambda check: check.passed, default=None)
-
-
-def csv_text(rows: Sequence[FlatRow]) -> str:
-    """Rows as CSV with a header of all names; text that a spreadsheet would execute gets a leading quote."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
-    return file.getvalue()
-
-
-def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of text as a Markdown table, with the names of the first row as its header."""
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([one_cell(text) for text in row.values()] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def one_cell(text: str) -> str:
-    """Text escaped for one cell of a Markdown table."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", flat)
-
-
-def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:

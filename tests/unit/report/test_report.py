@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import report
 from orchestrator.records.stored import StoredCheck, StoredTrial
-from orchestrator.report import html, tables
+from orchestrator.report import export, html, tables
 from orchestrator.report.caveats import caveats
 from orchestrator.report.text import tiny
 from tests import fake_run as fake
@@ -110,12 +110,12 @@ def test_rows_are_json():
 
 def test_csv_has_a_row_for_every_trial_and_skip():
     stored = run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY), skips=(skip(),))
-    rows = list(csv.DictReader(io.StringIO(tables.csv_text(tables.trial_rows(stored)))))
+    rows = list(csv.DictReader(io.StringIO(export.csv_text(tables.trial_rows(stored)))))
     assert [row["status"] for row in rows] == ["ok", "out_of_memory", "skipped"]
 
 
 def test_csv_gives_a_spreadsheet_nothing_to_run():
-    text = tables.csv_text([{"reason": "=cmd()", "step_ms": -1.0}])
+    text = export.csv_text([{"reason": "=cmd()", "step_ms": -1.0}])
     assert next(csv.DictReader(io.StringIO(text))) == {"reason": "'=cmd()", "step_ms": "-1.0"}
 
 
@@ -130,7 +130,7 @@ def test_a_check_that_died_is_in_the_parity_table():
 
 
 def test_markdown_cells_stay_in_their_cell():
-    assert tables.markdown_table([{"a": "x | y\nz"}]) == "| a |\n| --- |\n| x \\| y z |\n"
+    assert export.markdown_table([{"a": "x | y\nz"}]) == "| a |\n| --- |\n| x \\| y z |\n"
 
 
 def test_a_run_without_fault_raises_no_doubt():
