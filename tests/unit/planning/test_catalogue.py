@@ -223,7 +223,7 @@ def test_a_mirror_replaces_the_index_of_rows_that_name_one(catalogue):
 @pytest.mark.parametrize(
     "text", ["pytorch", "pytorch=", "=https://mirror.test", "pytorch=mirror.test/whl", "pytorch=/srv"]
 )
-def test_a_mirror_that_is_miswritten_is_answered_with_an_example(text):
+def test_a_miswritten_mirror_is_answered_with_an_example(text):
     with pytest.raises(CatalogueError) as caught:
         index_mirrors([text])
     assert str(caught.value).startswith(f"WAYMARK_INDEX holds '{text}'; write framework=URL, for example pytorch=https")
