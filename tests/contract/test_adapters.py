@@ -78,7 +78,7 @@ class TestAdapter:
     def test_every_op_is_the_oracles(self, facts, row, count):
         assert facts(row)[f"logits_off_of_{count}"] < 1e-5  # float32, five layers, sums of 100 terms
 
-    def test_what_it_cannot_lower_is_a_padding_or_a_graph_and_says_why(self, facts, row):
+    def test_an_op_it_refuses_is_a_padding_or_a_graph_with_a_reason(self, facts, row):
         assert all(op in ("conv", "add") and len(why) > 20 for op, why in facts(row)["refused"])
 
     def test_a_strided_convolution_pads_where_it_is_told(self, facts, row):
@@ -105,7 +105,7 @@ class TestAdapter:
     def test_dropout_trains(self, facts, row):
         assert facts(row)["dropout_trains"]
 
-    def test_its_own_loader_gives_our_batches_in_our_order_or_says_why_not(self, facts, row):
+    def test_its_loader_gives_our_batches_in_order_or_says_why_not(self, facts, row):
         loads = facts(row)["loads"]
         assert loads == [[True, True]] * 3 or (loads[0] == "feed" and len(loads[1]) > 20)
 
@@ -131,7 +131,7 @@ def test_a_card_that_is_not_there_is_an_error_and_never_the_cpu(facts, row):
 
 @pytest.mark.rows(where=lambda row: row.options.get("deterministic"))
 @pytest.mark.frameworks
-def test_a_deterministic_row_is_deterministic_by_its_frameworks_own_word(trained, row):
+def test_a_deterministic_row_describes_itself_as_deterministic(trained, row):
     (built,) = [event for event in events_of(trained(row, 1)) if event["kind"] == "built"]
     assert built["describe"]["deterministic"] is True
 

@@ -101,7 +101,7 @@ def test_children_are_gone_when_the_worker_ended(stand, tmp_path):
 
 
 @every_engine
-def test_tick_is_called_five_times_a_second_while_the_worker_lives(stand):
+def test_tick_is_called_five_times_a_second_for_a_live_worker(stand):
     ticks = []
     stand.engine.run(stand.launch("time.sleep(2)"), lambda: ticks.append(1))
     assert len(ticks) >= 10
@@ -184,12 +184,12 @@ def test_a_silent_daemon_is_one_sentence_with_a_way_on(home, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["host:/nowhere/python", "host:/etc/passwd", "host:ls"])
-def test_a_host_python_that_is_none_is_one_sentence_with_a_way_on(name, home):
+def test_a_missing_host_python_is_one_sentence_with_a_remedy(name, home):
     with pytest.raises(EngineError, match=r"that is no Python that runs\. Name one: --engine=host:/path/of/python"):
         open_engine(name, home, read_host())
 
 
-def test_the_host_python_is_the_one_that_runs_waymark_unless_another_is_named(home, monkeypatch, tiny, tmp_path):
+def test_the_default_host_python_is_the_one_running_waymark(home, monkeypatch, tiny, tmp_path):
     monkeypatch.delenv("WAYMARK_HOST_PYTHON", raising=False)
     assert open_engine("host", home, read_host()).prepare(tiny, print).location == sys.executable
     (tmp_path / "python").symlink_to(sys.executable)
@@ -205,7 +205,7 @@ def test_a_host_environment_is_what_is_installed(prepared):
     assert environment.python == platform.python_version()
 
 
-def test_another_package_beside_it_makes_a_host_environment_another(home, tiny, tmp_path, monkeypatch):
+def test_another_package_changes_a_host_environments_identity(home, tiny, tmp_path, monkeypatch):
     engine = open_engine("host", home, read_host())
     before = engine.prepare(tiny, print)
     (tmp_path / "seal-1.0.dist-info").mkdir()

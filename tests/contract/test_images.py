@@ -136,7 +136,7 @@ def own_image(tmp_path_factory):
 
 @pytest.mark.docker
 @pytest.mark.slow
-def test_an_image_built_by_hand_is_checked_run_and_compared_by_its_digest(own_image, catalogue, tmp_path):
+def test_a_hand_built_image_is_run_and_compared_by_its_digest(own_image, catalogue, tmp_path):
     name, image_id = own_image
     console, home = Console(Terminal(file=io.StringIO())), Home(tmp_path / "home")
     catalogue, (row,) = images.with_images(catalogue, {"numpy_ref": name}, "cpu", console.say)

@@ -67,7 +67,7 @@ def test_again_checks_again(world):
     assert "passed before" not in world.run(again=True)[1]
 
 
-def test_an_environment_that_cannot_be_made_is_a_row_with_its_reason(world):
+def test_an_environment_that_fails_is_a_row_with_its_reason(world):
     absent = replace(world.row, variant="0.1", python="2.6")
     result, _ = world.run((world.row, absent))
     assert not result.has_passed

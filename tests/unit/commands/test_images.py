@@ -124,7 +124,7 @@ def test_progress_is_the_builders_steps_without_its_noise(rows, home, daemon):
     assert not any("--->" in line for line in said)
 
 
-def test_a_failed_build_names_its_row_and_log_and_quotes_the_end(rows, home, daemon):
+def test_a_failed_build_names_row_and_log_and_quotes_the_end(rows, home, daemon):
     daemon.why, daemon.output = "the build failed", ["Step 1/2 : RUN false", "it returned a non-zero code: 1"]
     with pytest.raises(EngineError) as caught:
         commands.build_images(rows[:1], home, print)
@@ -148,7 +148,7 @@ def test_another_failure_brings_no_hint(rows, home, daemon):
     assert HINT not in str(caught.value)
 
 
-def test_one_failed_row_does_not_keep_the_others_from_being_built(rows, home, daemon):
+def test_the_other_rows_are_built_when_one_fails(rows, home, daemon):
     broken = replace(rows[0], disk_mb=10**12)
     daemon.folder = rows[0].folder
     with pytest.raises(EngineError, match=r"alpha:1 cpu needs 1000000000\.0 GB free"):
@@ -197,7 +197,7 @@ def test_an_unproven_row_may_say_why(rows, daemon):
     assert listed["proof"] == "unproven: never built here; its archive could not be reached"
 
 
-def test_a_retired_row_is_listed_with_the_evidence_and_never_built(rows, home, daemon):
+def test_a_retired_row_is_listed_with_evidence_and_not_built(rows, home, daemon):
     row = replace(rows[0], retired="its wheel was deleted from the index in 2025")
     (listed,) = commands.outlook([row])
     assert listed["proof"] == "retired: its wheel was deleted from the index in 2025"

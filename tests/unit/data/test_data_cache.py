@@ -218,7 +218,7 @@ def test_drafts_of_living_preparers_are_kept(tmp_path):
     assert not folder.exists()
 
 
-def test_a_draft_that_another_sweeps_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+def test_a_draft_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
     made = []
 
     def mkdtemp(**where):

@@ -87,7 +87,7 @@ def test_the_seed_decides_the_weights(start):
     assert hashes[0] != hashes[2]
 
 
-def test_fingerprints_end_with_the_weights_that_were_saved_and_the_test_pictures(start):
+def test_fingerprints_end_with_saved_weights_and_test_pictures(start):
     _, events, folder = start(fingerprint="epoch")
     first, last, end = [event for event in events if event["kind"] == "fingerprint"]
     with numpy.load(str(folder / "weights.npz")) as weights:
@@ -198,7 +198,7 @@ def test_wrong_arguments_are_a_bad_job():
     assert (run.main([]), run.main(["a", "b", "c"])) == (64, 64)
 
 
-def test_a_selfcheck_of_the_oracle_passes_and_leaves_its_reference(tmp_path):
+def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(tmp_path):
     (tmp_path / "job.json").write_text(job_json(kind="selfcheck"))
     assert run.main([str(tmp_path)]) == 0
     kinds = [event["kind"] for event in read(tmp_path)]
