@@ -95,6 +95,7 @@ def test_same_seed_gives_the_same_interval():
     assert stats.paired_ratio(a, b, seed=7) == stats.paired_ratio(a, b, seed=7)
 
 
+@pytest.mark.slow
 def test_interval_holds_the_true_ratio_as_often_as_it_says():
     rng = np.random.default_rng(2)
     hits = 0
@@ -151,6 +152,7 @@ def verdict_of(a, b, floor=1.0, seed=0):
     return verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.02, 0.1])
 def test_a_build_differs_from_itself_in_at_most_five_percent(noise):
     rng = np.random.default_rng(4)
@@ -161,6 +163,7 @@ def test_a_build_differs_from_itself_in_at_most_five_percent(noise):
     assert wrong <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mood", [normal, moody])
 def test_six_pairs_without_a_control_are_no_looser(mood):
     rng = np.random.default_rng(6)
@@ -170,6 +173,7 @@ def test_six_pairs_without_a_control_are_no_looser(mood):
     assert sum(ratio.low <= 1 <= ratio.high for ratio in ratios) >= 190
 
 
+@pytest.mark.slow
 def test_ten_pairs_find_five_percent_at_two_percent_noise():
     rng = np.random.default_rng(5)
     found = 0

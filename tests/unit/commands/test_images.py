@@ -1,12 +1,14 @@
 """Building images: what is built, what is left alone, what is remembered, how a failure reads. A fake daemon builds."""
 
+import functools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.commands import images as commands
-from orchestrator.engines import images
+from orchestrator.engines import images, process
 from orchestrator.engines.images import ImageFacts
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import CatalogueError, EngineError
@@ -72,9 +74,16 @@ def rows(tmp_path):
     return Catalogue.load(tmp_path / "docker").rows()
 
 
+@functools.cache
+def listing_of_pip(argv):
+    """What `pip config list` prints here; it takes a third of a second, so it is asked once."""
+    return process.output(argv)
+
+
 @pytest.fixture
 def daemon(monkeypatch):
     fake = FakeDaemon()
+    monkeypatch.setattr(images, "process", SimpleNamespace(output=listing_of_pip))
     monkeypatch.setattr(commands, "open_builder", lambda: fake)
     return fake
 
