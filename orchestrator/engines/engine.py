@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 class Launch:
     """One worker process to run.
 
-    module:   'workers.run', 'workers.selfcheck', 'workers.probe' or 'workers.freeze'.
+    module:   'workers.run' or 'workers.freeze'.
     source:   folder that holds the package `workers` (a snapshot; read-only for the worker).
     job_dir:  the only folder the worker may write; holds job.json.
     data_dir: prepared arrays, read-only; None for a job that reads no pictures.

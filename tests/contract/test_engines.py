@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pytest
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.virtualenv import worker_env
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.host import read_host
+from orchestrator.planning.catalogue import Catalogue
 from orchestrator.trial import Card
 
 pytestmark = pytest.mark.timeout(120)
@@ -224,6 +226,19 @@ def test_a_workers_own_card_is_the_only_one_it_sees(prepared, tmp_path):
         assert worker_env(launch, "/")["CUDA_VISIBLE_DEVICES"] == ""
         on_card = replace(launch, environment=environment.on(card))
         assert worker_env(on_card, "/")["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_only_the_last_step_is_done_again_where_it_lacked(tiny, home, tmp_path):
+    folder, library = tmp_path / "docker" / "tiny", tmp_path / "library"
+    shutil.copytree(tiny.folder, folder)
+    (folder / "finish.sh").write_text(f"test -e {library} || {{ echo it needs a library >&2; exit 69; }}\n")
+    row, engine = Catalogue.load(folder.parent).resolve("tiny", "cpu"), open_engine("virtualenv", home, read_host())
+    with pytest.raises(AbsentError, match="it needs a library"):
+        engine.prepare(row, print)
+    library.touch()
+    said = []
+    assert engine.prepare(row, said.append).python.startswith("3.")
+    assert said == []
 
 
 def test_a_virtualenv_left_unfinished_is_made_again(prepared, tiny):
