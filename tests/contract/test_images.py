@@ -17,22 +17,16 @@ from orchestrator.errors import AbsentError
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
-from orchestrator.planning.catalogue import Catalogue
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Environment, Model
+from tests.contract.row_images import is_legacy
 
 SIZE_OF = """
 import os, sys
 names = [os.path.join(folder, name) for top in sys.argv[1:] for folder, _, names in os.walk(top) for name in names]
 print(sum(os.lstat(name).st_size for name in names))
 """
-
-
-def is_legacy(row):
-    """The default of a framework whose Python has had its last release."""
-    default = Catalogue.load(REPOSITORY / "docker").default(row.framework)
-    return row.variant == default and row.python in ("3.6", "3.7", "3.8", "3.9")
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def checked(tmp_path_factory):
             JobFolder(folder).write(JOB, check_job(request, environment))
             launch = Launch(
                 environment=environment,
-                module="workers.selfcheck",
+                module="workers.run",
                 source=snapshot(home).path,
                 job_dir=folder,
                 data_dir=None,

@@ -100,6 +100,6 @@ def test_nothing_that_is_shared_was_touched_by_all_this(followed, run):
 
 def test_the_tests_of_the_catalogue_accept_it(followed):
     copy, _ = followed
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_catalogue.py"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/planning/test_catalogue.py"]
     done = subprocess.run(argv, cwd=copy, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
