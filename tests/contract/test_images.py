@@ -21,6 +21,7 @@ from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Environment, Model
 from tests.contract.row_images import is_legacy
+from tests.offline import skip_offline
 
 SIZE_OF = """
 import os, sys
@@ -45,14 +46,14 @@ def checked(tmp_path_factory):
     def checked(row, capfd) -> Checked:
         if row.slug in known:
             return known[row.slug]
-        if row.source:
-            try:
-                upstream.checkout(row, home)
-            except AbsentError as error:
-                pytest.skip(str(error))
         engine = open_engine("docker", home, read_host())
         try:
-            environment = engine.prepare(row, lambda line: None)
+            try:
+                if row.source:
+                    upstream.checkout(row, home)
+                environment = engine.prepare(row, lambda line: None)
+            except AbsentError as error:
+                pytest.skip(str(error))
             folder = tmp_path_factory.mktemp("job")
             asked = {"framework": row.framework, "variant": row.variant, "device": "cpu", "threads": 2}
             request = CheckRequest(model=Model(name="resnet", depth=8), input_size=32, **asked)
@@ -122,7 +123,11 @@ def own_image(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     (folder / "Dockerfile").write_text(DOCKERFILE)
     client = docker.from_env()
-    image, _ = client.images.build(path=str(folder), tag="waymark-test/own:1", rm=True)
+    try:
+        image, _ = client.images.build(path=str(folder), tag="waymark-test/own:1", rm=True)
+    except docker.errors.BuildError as error:
+        skip_offline("".join(line.get("stream", "") for line in error.build_log))
+        raise
     yield "waymark-test/own:1", image.id
     client.images.remove("waymark-test/own:1", force=True)
     client.close()

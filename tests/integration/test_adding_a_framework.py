@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.home import REPOSITORY
+from tests.offline import skip_offline
 
 PAGE = REPOSITORY / "docs" / "adding-a-framework.md"
 FILE = re.compile(
@@ -62,6 +63,9 @@ def run(followed, tmp_path_factory):
         env = {**os.environ, "WAYMARK_HOME": str(home), "WAYMARK_REPORTS": str(home / "reports"), "NO_COLOR": "1"}
         argv = [sys.executable, "-m", program, *arguments, *more]
         done = subprocess.run(argv, cwd=copy, env=env, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            logs = "".join(path.read_text() for path in (home / "logs").glob("*.log"))
+            skip_offline(logs + done.stderr)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -25,8 +25,9 @@ SPEC = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, catalogue):
+def world(tmp_path_factory, catalogue, environment):
     """A home with the machine's own virtualenvs, numpy_ref's row, a spec; and `run(rows, again)` for a check there."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))  # or skip, with what is lacking
     folder = tmp_path_factory.mktemp("checked")
     home = Home(folder / "home")
     home.root.mkdir()

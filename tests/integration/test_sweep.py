@@ -44,8 +44,9 @@ INVOKE = [sys.executable, "-m", "invoke"]
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, catalogue):
+def swept(tmp_path_factory, catalogue, environment):
     """(world, result, what was said) of one real sweep: a home with the machine's own virtualenvs, a spec, reports."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))  # or skip, with what is lacking
     folder = tmp_path_factory.mktemp("swept")
     home = Home(folder / "home")
     home.root.mkdir()
@@ -67,8 +68,9 @@ def world(swept, tmp_path):
 
 
 @pytest.fixture
-def fresh(tmp_path):
+def fresh(tmp_path, catalogue, environment):
     """A home in which nothing ran yet, with the machine's own virtualenvs: for engines that compute nothing."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))
     home = Home(tmp_path / "home")
     home.root.mkdir()
     home.virtualenvs.symlink_to(Home.default().virtualenvs)
