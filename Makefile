@@ -2,13 +2,17 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check coverage clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks
-	$(BIN)/pytest
+test: check ## everything that CI asks; the unit tests share nothing, so two run at a time
+	$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest tests/contract tests/integration
+
+coverage: .venv/installed ## which lines and branches tests reach in this interpreter
+	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'
 
 check: .venv/installed
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import card, read_host
 from orchestrator.planning.catalogue import Catalogue
-from orchestrator.planning.image_row import ImageRow
+from orchestrator.planning.image_row import ImageRow, pins_sha256
 from orchestrator.trial import Environment
 from tests.fake_nvml import FakeNvml
 
@@ -71,23 +71,36 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def environment():
-    """environment(row) -> its virtualenv; a test that needs what this machine lacks is skipped, and says what.
+def virtualenv():
+    """virtualenv(row) -> its virtualenv, or an AbsentError that says what this machine lacks for it.
 
     Environments are content-addressed, so tests share those of the user's home: they are made once a machine, and
     making them is a test of the recipes.
     """
     engine = open_engine("virtualenv", Home.default(), read_host())
 
-    made: dict[str, Environment | AbsentError] = {}
+    made: dict[str, Environment] = {}
+    absent: dict[tuple[str, ...], AbsentError] = {}
 
-    def environment(row: ImageRow) -> Environment:
-        if row.slug not in made:
+    def virtualenv(row: ImageRow) -> Environment | AbsentError:
+        # Rows of the same pins and needs lack the same; making the pins' virtualenv to see that takes a minute.
+        recipe = (pins_sha256(row), *sorted(row.needs))
+        if row.slug not in made and recipe not in absent:
             try:
                 made[row.slug] = engine.prepare(row, print)
             except AbsentError as error:
-                made[row.slug] = error
-        found = made[row.slug]
+                absent[recipe] = error
+        return made[row.slug] if row.slug in made else absent[recipe]
+
+    return virtualenv
+
+
+@pytest.fixture(scope="session")
+def environment(virtualenv):
+    """environment(row) -> its virtualenv; a test that needs what this machine lacks is skipped, and says what."""
+
+    def environment(row: ImageRow) -> Environment:
+        found = virtualenv(row)
         if isinstance(found, AbsentError):
             pytest.skip(str(found))
         return found

@@ -26,6 +26,9 @@ from orchestrator.trial import Environment, Exit
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
 _COMPLETE = "waymark-complete"
 
+# Written where finish.sh found that the machine lacks something: all before it is there, and need not be made again.
+_UNFINISHED = "waymark-unfinished"
+
 # With this exit code a finish.sh says, in its last line, what this machine lacks. (EX_UNAVAILABLE of sysexits.h.)
 _ABSENT = 69
 
@@ -57,7 +60,9 @@ class VirtualenvEngine:
                 raise AbsentError(f"{row.label} needs {name}, and this machine has none. {remedy}")
         folder = self._home.virtualenvs / f"{row.framework}-{pins_sha256(row)[:12]}"
         with _alone(folder):
-            if not (folder / _COMPLETE).exists():
+            if (folder / _UNFINISHED).exists():
+                self._finish(row, folder, say)
+            elif not (folder / _COMPLETE).exists():
                 self._make(row, folder, say)
         bare = declared(self.name, row, self._cores, str(folder))
         bare = bare.model_copy(update={"location": str(folder / "bin" / "python")})
@@ -79,21 +84,32 @@ class VirtualenvEngine:
                 f"versions or known to uv. Get it with `pyenv install {row.python}`, or use --engine=docker."
             )
         need_room(row, folder)
-        log = self._home.logs / f"{row.slug}.virtualenv.log"
+        log = self._log(row)
         log.unlink(missing_ok=True)
         if folder.exists():
             say(f"{row.label}: {folder} was left unfinished; making it again")
             shutil.rmtree(folder)
         say(f"{row.label}: making {folder} with {python}")
-        source = upstream.checkout(row, self._home) if row.source else None
+        if row.source:
+            upstream.checkout(row, self._home)  # before what takes minutes
         self._step(row, "making a virtualenv", (python, "-m", "venv", str(folder)), {}, log, say)
         pip = (str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
         for requirements in filter(None, (row.pip_path, row.requirements_path)):
             install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(requirements))
             self._install(row, install, log, say)
+        self._finish(row, folder, say)
+
+    def _finish(self, row: ImageRow, folder: Path, say: Say) -> None:
+        """finish.sh, the last step."""
         if row.finish_path:
-            given = {**row.args, "ENVIRONMENT": str(folder), "SOURCE": str(source or "")}
-            self._step(row, FINISH, ("sh", str(row.finish_path)), given, log, say)
+            source = upstream.checkout(row, self._home) if row.source else ""
+            given = {**row.args, "ENVIRONMENT": str(folder), "SOURCE": str(source)}
+            try:
+                self._step(row, FINISH, ("sh", str(row.finish_path)), given, self._log(row), say)
+            except AbsentError:
+                (folder / _UNFINISHED).touch()
+                raise
+        (folder / _UNFINISHED).unlink(missing_ok=True)
         (folder / _COMPLETE).touch()
 
     def _install(self, row: ImageRow, install: tuple[str, ...], log: Path, say: Say) -> None:
@@ -112,6 +128,9 @@ class VirtualenvEngine:
             if shortage:
                 raise shortage
         _must_end_well(row, "pip", ended, log)
+
+    def _log(self, row: ImageRow) -> Path:
+        return self._home.logs / f"{row.slug}.virtualenv.log"
 
     def _step(
         self, row: ImageRow, what: str, argv: tuple[str, ...], given: dict[str, str], log: Path, say: Say

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.home import REPOSITORY
+from orchestrator.errors import AbsentError, EngineError
+from orchestrator.home import REPOSITORY, Home
 from tests.contract.adapter_facts import CARD
+from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
 from workers import models
 from workers.jobs import selfcheck
@@ -30,15 +32,42 @@ MUTANTS = [
     "summed loss",
 ]
 RESNET8 = {"model": "resnet", "params": {"depth": 8}, "input_size": 16, "classes": 43}
+pytestmark = pytest.mark.timeout(1800)  # the first test of a row may have to make its environment
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
 
 @pytest.fixture(scope="module")
-def start(environment):
-    """start(row, *arguments) -> stdout of that row's interpreter, with our workers on its path."""
+def in_image(catalogue):
+    """in_image(row, reason, arguments, job): as `start`, in the row's image; without one skipped for `reason`."""
+    opened = []
 
-    def start(row, *arguments: str | Path) -> str:
-        where = environment(row)
+    def in_image(row, reason: str, arguments: tuple[str | Path, ...], job: Path) -> str:
+        try:
+            if not opened:
+                opened.append(RowImages(catalogue, Home.default()))
+            opened[0].environment(row)
+        except EngineError as error:
+            if opened and not isinstance(error, AbsentError):
+                raise  # the engine answers, and the image does not build
+            pytest.skip(f"{reason} {error}")
+        return opened[0].run(row, arguments, job)
+
+    yield in_image
+    for images in opened:
+        images.close()
+
+
+@pytest.fixture(scope="module")
+def start(virtualenv, in_image, tmp_path_factory):
+    """start(row, *arguments, job) -> what that row's interpreter says, with our workers on its path.
+
+    Its virtualenv runs it; where that cannot be made, its image. job: the only folder that it may write in an image.
+    """
+
+    def start(row, *arguments: str | Path, job: Path | None = None) -> str:
+        where = virtualenv(row)
+        if isinstance(where, AbsentError):
+            return in_image(row, str(where), arguments, job or tmp_path_factory.mktemp("job"))
         env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
         command = [where.location, *map(str, arguments)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
@@ -46,6 +75,11 @@ def start(environment):
         return done.stdout
 
     return start
+
+
+def last_object(said: str) -> dict:
+    """The last line that holds a JSON object: CNTK talks on stdout, and a container's log holds both streams."""
+    return json.loads([line for line in said.splitlines() if line.startswith("{")][-1])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +90,7 @@ def facts(start):
     def facts(row):
         if row.slug not in known:
             said = start(row, HERE / "adapter_facts.py", row.framework, json.dumps(row.options))
-            known[row.slug] = json.loads(said.splitlines()[-1])  # CNTK talks on stdout
+            known[row.slug] = last_object(said)
         return known[row.slug]
 
     return facts
@@ -78,7 +112,7 @@ class TestAdapter:
     def test_every_op_is_the_oracles(self, facts, row, count):
         assert facts(row)[f"logits_off_of_{count}"] < 1e-5  # float32, five layers, sums of 100 terms
 
-    def test_what_it_cannot_lower_is_a_padding_or_a_graph_and_says_why(self, facts, row):
+    def test_an_op_it_refuses_is_a_padding_or_a_graph_with_a_reason(self, facts, row):
         assert all(op in ("conv", "add") and len(why) > 20 for op, why in facts(row)["refused"])
 
     def test_a_strided_convolution_pads_where_it_is_told(self, facts, row):
@@ -105,7 +139,7 @@ class TestAdapter:
     def test_dropout_trains(self, facts, row):
         assert facts(row)["dropout_trains"]
 
-    def test_its_own_loader_gives_our_batches_in_our_order_or_says_why_not(self, facts, row):
+    def test_its_loader_gives_our_batches_in_order_or_says_why_not(self, facts, row):
         loads = facts(row)["loads"]
         assert loads == [[True, True]] * 3 or (loads[0] == "feed" and len(loads[1]) > 20)
 
@@ -131,7 +165,7 @@ def test_a_card_that_is_not_there_is_an_error_and_never_the_cpu(facts, row):
 
 @pytest.mark.rows(where=lambda row: row.options.get("deterministic"))
 @pytest.mark.frameworks
-def test_a_deterministic_row_is_deterministic_by_its_frameworks_own_word(trained, row):
+def test_a_deterministic_row_describes_itself_as_deterministic(trained, row):
     (built,) = [event for event in events_of(trained(row, 1)) if event["kind"] == "built"]
     assert built["describe"]["deterministic"] is True
 
@@ -160,7 +194,7 @@ def trained(start, tmp_path_factory):
             rule = {"learning_rate": 0.001, "momentum": 0.9, "batch_size": 16, "epochs": 1}
             asked = {"framework": row.framework, **RESNET8, "seed": seed, "threads": 2, "options": row.options}
             (folder / "job.json").write_text(job_json(**asked, **rule, warmup_steps=20, warmup_seconds=3.0))
-            start(row, "-m", "workers.run", folder, data)
+            start(row, "-m", "workers.run", folder, data, job=folder)
             known[key] = folder
         return known[key]
 
@@ -216,7 +250,7 @@ class TestTraining:
         (tmp_path / "reference.npz").write_bytes(reference("resnet8", 16).read_bytes())
         asked = {"framework": row.framework, **RESNET8, "threads": 2, "options": row.options}
         (tmp_path / "job.json").write_text(job_json("selfcheck", **asked))
-        start(row, "-m", "workers.run", tmp_path)
+        start(row, "-m", "workers.run", tmp_path, job=tmp_path)
         check = next(event for event in events_of(tmp_path) if event["kind"] == "check")
         assert {name: value for name, value in check["figures"].items() if not value <= check["bounds"][name]} == {}
 
@@ -249,14 +283,13 @@ def broken(start, catalogue, reference):
     def broken(framework: str, model: str, size: int) -> dict[str, list[str]]:
         script = HERE / "adapter_mutants.py"
         row = catalogue.resolve(framework, "cpu")
-        return json.loads(start(row, script, framework, model, str(size), reference(model, size)))
+        return last_object(start(row, script, framework, model, str(size), reference(model, size)))
 
     return broken
 
 
 @pytest.mark.frameworks
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("framework", MUTATED)
 @pytest.mark.parametrize(("model", "size"), [("resnet20", 32), ("idsia", 48)])
 class TestSelfcheck:

@@ -164,8 +164,9 @@ def test_only_containers_of_dead_sweeps_are_swept(prepared):
 
 
 @pytest.fixture
-def recipe(tmp_path, tiny):
+def recipe(tmp_path, tiny, need_base):
     """A recipe with the given RUN line; its image is removed afterwards."""
+    need_base()
     daemon = Daemon()
 
     def make(command):

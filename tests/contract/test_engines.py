@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pytest
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.virtualenv import worker_env
-from orchestrator.errors import EngineError
+from orchestrator.errors import AbsentError, EngineError
 from orchestrator.host import read_host
+from orchestrator.planning.catalogue import Catalogue
 from orchestrator.trial import Card
 
 pytestmark = pytest.mark.timeout(120)
@@ -101,7 +103,7 @@ def test_children_are_gone_when_the_worker_ended(stand, tmp_path):
 
 
 @every_engine
-def test_tick_is_called_five_times_a_second_while_the_worker_lives(stand):
+def test_tick_is_called_five_times_a_second_for_a_live_worker(stand):
     ticks = []
     stand.engine.run(stand.launch("time.sleep(2)"), lambda: ticks.append(1))
     assert len(ticks) >= 10
@@ -184,12 +186,12 @@ def test_a_silent_daemon_is_one_sentence_with_a_way_on(home, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["host:/nowhere/python", "host:/etc/passwd", "host:ls"])
-def test_a_host_python_that_is_none_is_one_sentence_with_a_way_on(name, home):
+def test_a_missing_host_python_is_one_sentence_with_a_remedy(name, home):
     with pytest.raises(EngineError, match=r"that is no Python that runs\. Name one: --engine=host:/path/of/python"):
         open_engine(name, home, read_host())
 
 
-def test_the_host_python_is_the_one_that_runs_waymark_unless_another_is_named(home, monkeypatch, tiny, tmp_path):
+def test_the_default_host_python_is_the_one_running_waymark(home, monkeypatch, tiny, tmp_path):
     monkeypatch.delenv("WAYMARK_HOST_PYTHON", raising=False)
     assert open_engine("host", home, read_host()).prepare(tiny, print).location == sys.executable
     (tmp_path / "python").symlink_to(sys.executable)
@@ -205,7 +207,7 @@ def test_a_host_environment_is_what_is_installed(prepared):
     assert environment.python == platform.python_version()
 
 
-def test_another_package_beside_it_makes_a_host_environment_another(home, tiny, tmp_path, monkeypatch):
+def test_another_package_changes_a_host_environments_identity(home, tiny, tmp_path, monkeypatch):
     engine = open_engine("host", home, read_host())
     before = engine.prepare(tiny, print)
     (tmp_path / "seal-1.0.dist-info").mkdir()
@@ -224,6 +226,19 @@ def test_a_workers_own_card_is_the_only_one_it_sees(prepared, tmp_path):
         assert worker_env(launch, "/")["CUDA_VISIBLE_DEVICES"] == ""
         on_card = replace(launch, environment=environment.on(card))
         assert worker_env(on_card, "/")["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_only_the_last_step_is_done_again_where_it_lacked(tiny, home, tmp_path):
+    folder, library = tmp_path / "docker" / "tiny", tmp_path / "library"
+    shutil.copytree(tiny.folder, folder)
+    (folder / "finish.sh").write_text(f"test -e {library} || {{ echo it needs a library >&2; exit 69; }}\n")
+    row, engine = Catalogue.load(folder.parent).resolve("tiny", "cpu"), open_engine("virtualenv", home, read_host())
+    with pytest.raises(AbsentError, match="it needs a library"):
+        engine.prepare(row, print)
+    library.touch()
+    said = []
+    assert engine.prepare(row, said.append).python.startswith("3.")
+    assert said == []
 
 
 def test_a_virtualenv_left_unfinished_is_made_again(prepared, tiny):

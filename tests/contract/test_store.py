@@ -283,7 +283,7 @@ def test_a_password_never_reaches_a_message():
     assert "secret" not in str(error.value)
 
 
-def test_columns_that_the_store_reads_are_those_that_the_migrations_made(lite):
+def test_the_store_reads_the_columns_that_the_migrations_made(lite):
     connection = sqlite3.connect(lite)
     made = {
         table: tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))

@@ -25,8 +25,9 @@ SPEC = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, catalogue):
+def world(tmp_path_factory, catalogue, environment):
     """A home with the machine's own virtualenvs, numpy_ref's row, a spec; and `run(rows, again)` for a check there."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))  # or skip, with what is lacking
     folder = tmp_path_factory.mktemp("checked")
     home = Home(folder / "home")
     home.root.mkdir()
@@ -67,7 +68,7 @@ def test_again_checks_again(world):
     assert "passed before" not in world.run(again=True)[1]
 
 
-def test_an_environment_that_cannot_be_made_is_a_row_with_its_reason(world):
+def test_an_environment_that_fails_is_a_row_with_its_reason(world):
     absent = replace(world.row, variant="0.1", python="2.6")
     result, _ = world.run((world.row, absent))
     assert not result.has_passed

@@ -84,7 +84,7 @@ def test_its_own_version_is_in_the_record(swept):
     assert trial.timeline.hello.version.partition("+")[0] == frozen["torch"].partition("+")[0]
 
 
-def test_a_card_is_watched_while_it_trains_and_no_card_otherwise(swept):
+def test_a_card_is_watched_only_while_a_trial_trains_on_it(swept):
     device, result = swept
     (row,) = summary_rows(result.published.stored)
     seen = {name: bool(row.flat()[name]) for name in ("memory_gib", "card_gib", "card_watts", "card_mhz", "place_ms")}
@@ -99,7 +99,7 @@ def test_a_card_is_watched_while_it_trains_and_no_card_otherwise(swept):
 
 
 @pytest.mark.parametrize("device", ["cpu", ON_CARD])
-def test_a_trial_that_does_not_see_its_card_is_unsupported_and_never_falls_back(python, device, home, catalogue):
+def test_a_trial_that_does_not_see_its_card_is_unsupported(python, device, home, catalogue):
     home.root.mkdir()
     engine = open_engine(f"host:{python(device)}", home, read_host())
     environment = engine.prepare(catalogue.installed().resolve("pytorch", "gpu"), print)

@@ -32,7 +32,7 @@ def on_t4(nvml):
     return read_host().model_copy(update={"gpus": read_cards()[0]})
 
 
-def test_a_framework_that_the_host_has_not_is_left_out_in_the_words_of_its_import(home, catalogue, console):
+def test_a_missing_framework_is_left_out_with_its_import_error(home, catalogue, console):
     home.root.mkdir()
     rows = catalogue.installed().rows(frameworks=("cntk", "numpy_ref"), device="cpu")
     found = prepare(rows, open_engine("host", home, read_host()), read_host(), home, console)
@@ -55,7 +55,7 @@ class Mute(HostEngine):
         return self._ended
 
 
-def test_a_build_without_code_for_the_card_is_left_out_and_is_nobodys_fault(home, catalogue, console, on_t4):
+def test_a_build_without_code_for_the_card_is_no_fault(home, catalogue, console, on_t4):
     home.root.mkdir()
     rows = catalogue.installed().rows(frameworks=("pytorch",), device="gpu")
     engine = Mute(home, Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=NO_KERNEL))
@@ -67,7 +67,7 @@ def test_a_build_without_code_for_the_card_is_left_out_and_is_nobodys_fault(home
     assert (kind, probe.environment.device, probe.environment.card.name) == ("probe", "gpu", "Tesla T4")
 
 
-def test_nothing_is_made_for_a_card_that_its_row_was_not_built_for(home, catalogue, console, on_t4):
+def test_nothing_is_made_for_a_card_that_its_row_excludes(home, catalogue, console, on_t4):
     home.root.mkdir()
     (row,) = catalogue.rows(frameworks=("neon",), device="gpu", variant="2.6")
     engine = Mute(home, None)

@@ -44,8 +44,9 @@ INVOKE = [sys.executable, "-m", "invoke"]
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, catalogue):
+def swept(tmp_path_factory, catalogue, environment):
     """(world, result, what was said) of one real sweep: a home with the machine's own virtualenvs, a spec, reports."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))  # or skip, with what is lacking
     folder = tmp_path_factory.mktemp("swept")
     home = Home(folder / "home")
     home.root.mkdir()
@@ -67,8 +68,9 @@ def world(swept, tmp_path):
 
 
 @pytest.fixture
-def fresh(tmp_path):
+def fresh(tmp_path, catalogue, environment):
     """A home in which nothing ran yet, with the machine's own virtualenvs: for engines that compute nothing."""
+    environment(catalogue.resolve("numpy_ref", "cpu"))
     home = Home(tmp_path / "home")
     home.root.mkdir()
     home.virtualenvs.symlink_to(Home.default().virtualenvs)
@@ -121,7 +123,7 @@ def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
     assert said.count("already done") == 2
 
 
-def test_a_second_sweep_does_not_repeat_a_passed_selfcheck_and_gets_the_same_weights(swept, world, catalogue):
+def test_a_second_sweep_reuses_the_selfcheck(swept, world, catalogue):
     again, said = run(world, catalogue)
     assert "passed before" in said
     assert (
@@ -186,7 +188,7 @@ class Refusing(VirtualenvEngine):
         return Exit(code=66, launched_unix=time.time(), wall_seconds=1.0)
 
 
-def test_what_a_selfcheck_finds_unsupported_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
+def test_an_unsupported_selfcheck_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
     monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Refusing(home, host))
     result, said = run(fresh, catalogue, allow_unverified=True)
     outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.published.stored.trials]
@@ -210,7 +212,7 @@ class OnCard(Refusing):
         return Exit(code=None, signal=6, launched_unix=time.time(), wall_seconds=1.0, log_tail=said)
 
 
-def test_a_build_that_holds_no_code_for_the_card_is_a_skip_and_no_fault_of_ours(fresh, catalogue, monkeypatch, nvml):
+def test_a_build_without_code_for_the_card_is_a_skip(fresh, catalogue, monkeypatch, nvml):
     nvml("t4")
     cards, _ = read_cards()
     monkeypatch.setattr("orchestrator.execution.locks.LEASES", fresh[0].root)
@@ -269,7 +271,7 @@ def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monk
     assert ends == [("no_protocol", "environment")] * 3
 
 
-def test_an_environment_that_cannot_be_made_costs_its_own_cells_only(world, catalogue, monkeypatch):
+def test_an_environment_that_fails_costs_its_own_cells_only(world, catalogue, monkeypatch):
     class Partial(VirtualenvEngine):
         def prepare(self, row, say):
             if row.framework == "pytorch":
@@ -352,7 +354,7 @@ def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     assert {trial.environment.engine for trial in in_docker.published.stored.trials} == {"docker"}
 
 
-def test_strict_refuses_a_machine_that_others_are_only_warned_of(world, catalogue, monkeypatch):
+def test_strict_refuses_a_machine_that_others_are_warned_of(world, catalogue, monkeypatch):
     monkeypatch.setattr(
         "orchestrator.execution.session.machine_warnings", lambda host, load, memory_bytes: ["The machine is busy."]
     )

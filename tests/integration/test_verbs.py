@@ -56,13 +56,13 @@ def test_a_mistake_gives_one_sentence_and_its_exit_code(arguments, code, said, h
     assert ended.returncode == code
 
 
-def test_a_dry_run_lists_trials_and_skips_as_json_and_writes_nothing(home):
+def test_a_dry_run_lists_trials_as_json_and_writes_nothing(home):
     ended = invoke("sweep", "--spec=experiments/paper.json", "--dry-run", "--json", home=home)
     assert len(json.loads(ended.stdout)) == 70
     assert not home.root.exists()
 
 
-def test_a_dry_run_of_the_gpu_images_names_each_rows_cuda_and_where_it_is_from(home):
+def test_a_dry_run_on_gpu_names_each_rows_cuda_and_its_source(home):
     ended = invoke("build-images", "--device=gpu", "--dry-run", "--json", home=home)
     cuda = {row["row"]: row["cuda"] for row in json.loads(ended.stdout)}
     frameworks = {row.partition(":")[0] for row in cuda}
@@ -72,7 +72,7 @@ def test_a_dry_run_of_the_gpu_images_names_each_rows_cuda_and_where_it_is_from(h
 
 
 @pytest.mark.skipif(bool(read_host().gpus), reason="this machine has a card")
-def test_without_a_card_doctor_and_dry_run_say_why_gpu_cells_are_skipped(home):
+def test_without_a_card_the_reason_for_gpu_skips_is_told(home):
     no_driver = "no NVIDIA driver: GPU cells will be skipped"
     findings = json.loads(invoke("doctor", "--json", home=home).stdout)
     assert [finding["seen"] for finding in findings if finding["check"] == "card"] == [no_driver]
@@ -82,7 +82,7 @@ def test_without_a_card_doctor_and_dry_run_say_why_gpu_cells_are_skipped(home):
     assert named == rows
 
 
-def test_the_host_engine_plans_the_one_variant_that_is_installed(home):
+def test_the_host_engine_plans_only_the_installed_variant(home):
     ended = invoke("sweep", "--spec=experiments/paper.json", "--engine=host", "--dry-run", "--json", home=home)
     cells = [row["cell"] for row in json.loads(ended.stdout)]
     assert len(cells) == 70

@@ -47,7 +47,7 @@ def test_only_steps_after_the_warm_up_count():
     assert len(baseline[0]) == 10  # of 30, 20 of them warm-up
 
 
-def test_an_a_a_control_pairs_each_repeat_with_the_next_and_changes_sides_each_time():
+def test_an_a_a_control_pairs_neighbours_and_alternates_sides():
     stored = run(*(timed("1.5", 0.1 * (repeat + 1), repeat=repeat) for repeat in range(4)))
     ((first, second),) = comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.5").values()
     assert [steps[0] for steps in first] == pytest.approx([0.1, 0.4])
@@ -108,7 +108,7 @@ def test_a_noisy_machine_gives_no_verdict_on_small_differences():
     assert rows_of(0.09, NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")}))["verdict"] == "unclear"
 
 
-def test_the_noise_of_another_framework_counts_where_a_framework_has_no_control_of_its_own():
+def test_without_a_control_another_frameworks_noise_counts():
     noisy, steady = NoiseFloor(1.2, "noisy"), NoiseFloor(1.01, "steady")
     borrowed = NoiseFloors({("tensorflow", "cpu"): noisy, ("neon", "cpu"): steady})
     assert (rows_of(0.09, borrowed)["verdict"], borrowed.of("mxnet", "cpu")) == ("unclear", noisy)
@@ -147,7 +147,7 @@ class Recorded:
         return self._runs[run_id]
 
 
-def test_the_floor_is_of_the_newest_control_of_each_framework_on_this_machine_with_six_pairs():
+def test_the_floor_is_of_each_frameworks_newest_control():
     calm, wild = [0.1] * 12, [0.1, 0.11, 0.12, 0.09] * 3
     floors = comparison.noise_floors(
         Recorded(
@@ -214,12 +214,12 @@ def test_cells_are_chosen_by_name(catalogue, host):
     assert {trial.cell.label for trial in plan_of(request, catalogue, host).trials} == {"IDSIA@48"}
 
 
-def test_a_cell_that_the_spec_lacks_is_answered_with_those_it_has(catalogue):
+def test_a_cell_that_the_spec_lacks_is_told_those_it_has(catalogue):
     with pytest.raises(SpecError, match=r"--cells names 'IDSIA@32'; compare has ResNet-20@32, IDSIA@48\."):
         sweep_of("mxnet:1.5", "mxnet:1.9", cells="IDSIA@32", catalogue=catalogue)
 
 
-def test_a_variant_that_is_not_there_is_refused_before_anything_runs(catalogue):
+def test_an_unknown_variant_is_refused_before_anything_runs(catalogue):
     with pytest.raises(CatalogueError, match=r"has no variant '1\.6' for cpu"):
         sweep_of("mxnet:1.5", "mxnet:1.6", catalogue=catalogue)
 

@@ -24,13 +24,13 @@ def test_runs_that_agree_in_everything_are_bit_exact():
     assert (found.level, found.runs, found.step, found.layer) == ("bit-exact", 3, None, None)
 
 
-def test_other_weights_under_the_same_losses_are_loss_exact_and_the_first_layer_is_named():
+def test_other_weights_alone_are_loss_exact_and_name_the_layer():
     found = grade([run(), run(weights=(("a", "b"), ("c", "x")))])
     assert (found.level, found.step) == ("loss-exact", None)
     assert found.layer == Layer(epoch=1, name="dense1.weight", apart=1, count=2)
 
 
-def test_other_losses_under_the_same_predictions_are_prediction_exact_and_the_first_step_is_named():
+def test_other_losses_are_prediction_exact_and_name_the_step():
     found = grade([run(), run(), run(losses=((3.0, 2.0), (1.5, 1.0000001)), weights=(("a", "y"), ("z", "z")))])
     assert (found.level, found.step) == ("prediction-exact", (1, 1))
     assert found.layer == Layer(epoch=0, name="dense1.weight", apart=1, count=2)

@@ -24,7 +24,7 @@ def test_mad_is_the_median_distance_from_the_median():
     assert stats.summarise([1.0, 1.0, 2.0, 4.0, 9.0]).mad == 1.0  # distances 1 1 0 2 7
 
 
-def test_outliers_lie_beyond_three_and_a_half_mads_and_stay_in_the_count():
+def test_outliers_lie_beyond_three_and_a_half_mads_and_count():
     # median 3, distances 2 1 0 1 97: MAD 1, so the bounds are -0.5 and 6.5
     summary = stats.summarise([1.0, 2.0, 3.0, 4.0, 100.0])
     assert (summary.outliers, summary.count) == (1, 5)
@@ -95,6 +95,7 @@ def test_same_seed_gives_the_same_interval():
     assert stats.paired_ratio(a, b, seed=7) == stats.paired_ratio(a, b, seed=7)
 
 
+@pytest.mark.slow
 def test_interval_holds_the_true_ratio_as_often_as_it_says():
     rng = np.random.default_rng(2)
     hits = 0
@@ -108,7 +109,7 @@ def test_interval_holds_the_true_ratio_as_often_as_it_says():
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-def test_resampled_medians_are_distributed_like_medians_of_resamples(size):
+def test_resampled_medians_are_spread_like_medians_of_resamples(size):
     rng = np.random.default_rng(3)
     steps = np.exp(rng.normal(size=size))
     direct = np.median(rng.choice(steps, size=(40_000, size)), axis=1)
@@ -151,8 +152,9 @@ def verdict_of(a, b, floor=1.0, seed=0):
     return verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.02, 0.1])
-def test_a_build_against_itself_is_called_another_in_five_percent_of_cases_at_most(noise):
+def test_a_build_differs_from_itself_in_at_most_five_percent(noise):
     rng = np.random.default_rng(4)
     wrong = 0
     for trial in range(100):
@@ -161,8 +163,9 @@ def test_a_build_against_itself_is_called_another_in_five_percent_of_cases_at_mo
     assert wrong <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mood", [normal, moody])
-def test_six_pairs_of_a_build_with_itself_are_no_looser_without_any_control(mood):
+def test_six_pairs_without_a_control_are_no_looser(mood):
     rng = np.random.default_rng(6)
     ratios = [stats.paired_ratio(*paired_runs(rng, 1.0, 0.05, 6, mood=mood), seed=trial) for trial in range(200)]
     wrong = sum(stats.verdicts([ratio]) in (["faster"], ["slower"]) for ratio in ratios)
@@ -170,7 +173,8 @@ def test_six_pairs_of_a_build_with_itself_are_no_looser_without_any_control(mood
     assert sum(ratio.low <= 1 <= ratio.high for ratio in ratios) >= 190
 
 
-def test_five_percent_slower_at_two_percent_noise_is_found_with_ten_pairs():
+@pytest.mark.slow
+def test_ten_pairs_find_five_percent_at_two_percent_noise():
     rng = np.random.default_rng(5)
     found = 0
     for trial in range(100):
@@ -219,12 +223,12 @@ def test_p_of_two_cells_is_welchs():
 
 
 @pytest.mark.parametrize(("b", "p"), [([[2.0]], 1.0), ([[1.0]] * 6, 1.0), ([[2.0]] * 6, 0.0)])
-def test_without_any_scatter_p_is_all_or_nothing_and_one_pair_proves_nothing(b, p):
+def test_without_scatter_p_is_0_or_1_and_1_for_one_pair(b, p):
     assert stats.paired_ratio([[1.0]] * len(b), b).p == p
 
 
 @pytest.mark.parametrize(("differences", "p"), [([1, -1, 1, -1], 1.0), ([0, 0], 1.0), ([0.3], 1.0), ([-1] * 5, 0.0)])
-def test_differences_of_seeds_that_cancel_or_never_vary_need_no_table(differences, p):
+def test_seed_differences_that_cancel_or_never_vary_have_a_p(differences, p):
     assert stats.t_test(differences) == p
 
 
@@ -234,7 +238,7 @@ def test_differences_of_seeds_are_judged_by_the_textbook():
 
 
 @pytest.mark.parametrize("tails", [3, 30], ids=["long tails", "short tails"])
-def test_levels_that_are_alike_are_told_apart_by_six_seeds_in_five_percent_of_cases(tails):
+def test_six_seeds_part_equal_levels_in_five_percent_of_cases(tails):
     rng = np.random.default_rng(11)
     wrong = sum(stats.t_test(seeds) < 0.05 for seeds in rng.standard_t(tails, (2000, 6)))
     assert wrong / 2000 < 0.06  # 0.05 and twice its standard error

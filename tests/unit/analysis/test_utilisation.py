@@ -52,7 +52,7 @@ def test_a_share_of_time_is_between_nothing_and_all(busy, percent, monkeypatch):
     assert sampler.read().cpu_percent == percent
 
 
-def test_energy_is_counted_on_when_the_kernels_counter_goes_round(package):
+def test_energy_is_right_when_the_kernels_counter_wraps(package):
     sampler = Sampler((), None)
     read = []
     for microjoules in (900_000, 950_000, 50_000):
@@ -98,7 +98,7 @@ def test_the_library_of_the_card_is_closed_after_the_trial(nvml, tmp_path):
     assert fake.opened == 0
 
 
-def test_a_file_that_the_worker_puts_in_its_place_is_not_written(tmp_path):
+def test_a_file_that_the_worker_puts_in_place_is_not_written(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine")
     path = tmp_path / "telemetry.jsonl"
@@ -109,7 +109,7 @@ def test_a_file_that_the_worker_puts_in_its_place_is_not_written(tmp_path):
     assert precious.read_text() == "mine"
 
 
-def test_samples_come_back_as_they_were_written_and_torn_lines_are_left_out():
+def test_samples_are_read_as_written_and_torn_lines_left_out():
     whole = Sample(unix=1.5, cpu_percent=50.0, memory_bytes=7, card=CardSample(watts=70.0, throttled=("sync boost",)))
     text = whole.model_dump_json() + '\n{"unix": 2.5, "mem\nstray\n{"unix": 3.5}\n'
     assert read_samples(text) == (whole,)
@@ -156,11 +156,11 @@ def test_a_card_without_counter_has_its_power_summed_up():
     assert utilisation(samples(watts=150.0, counter=False), timeline()).card_joules == pytest.approx(1500.0)
 
 
-def test_energy_of_epochs_that_end_between_two_samples_is_interpolated():
+def test_the_energy_of_an_epoch_is_interpolated_between_samples():
     assert utilisation(samples(watts=80.0), timeline(seconds=3.25, pause=0.5)).card_joules == pytest.approx(260.0)
 
 
-def test_the_first_epoch_warms_up_and_does_not_count_where_there_is_another():
+def test_the_first_epoch_does_not_count_where_there_is_another():
     def watts(second):
         return 400.0 if 20 <= second <= 30 else 100.0
 
@@ -190,7 +190,7 @@ def test_nothing_watched_is_nothing_known():
     assert utilisation((), timeline()) == Utilisation()
 
 
-def test_a_worker_that_never_said_when_it_began_gives_no_numbers():
+def test_a_worker_without_a_begin_event_gives_no_numbers():
     assert utilisation(samples(), read_timeline(fake.training())) == Utilisation()
 
 

@@ -24,12 +24,12 @@ def found(nvml, catalogue):
     return of
 
 
-def test_a_machine_without_a_card_says_what_becomes_of_gpu_cells(found):
+def test_without_a_card_doctor_says_what_becomes_of_gpu_cells(found):
     (finding,) = found("none")
     assert (finding.state, finding.seen) == ("note", "no NVIDIA driver: GPU cells will be skipped")
 
 
-def test_a_card_says_which_rows_run_on_it_and_why_the_others_do_not(found, catalogue):
+def test_a_card_lists_the_rows_it_runs_and_why_not_the_others(found, catalogue):
     (finding,) = found("h100")
     assert finding.state == "ok"
     assert finding.seen.startswith("GPU 0 (NVIDIA H100 80GB HBM3), 80 GiB, capability 9.0, driver 580.159.04; ")

@@ -13,6 +13,8 @@ from orchestrator.data.draft import draft_folder, sweep
 from orchestrator.errors import DataError
 from orchestrator.trial import Dataset, Synthetic
 
+SMALLEST = Synthetic(tracks_per_class=2, frames_per_track=1, test_tracks_per_class=1)
+
 
 def silent(done, total):
     """No progress."""
@@ -73,9 +75,7 @@ def test_size_is_the_same_alone_and_with_others(registered, prepare, home):
     assert prepare(48)[48].sha256 == together
 
 
-@pytest.mark.parametrize(
-    "change", [{"clahe": False}, {"name": "synthetic", "synthetic": Synthetic(tracks_per_class=2)}]
-)
+@pytest.mark.parametrize("change", [{"clahe": False}, {"name": "synthetic", "synthetic": SMALLEST}])
 def test_other_preparation_is_another_entry(registered, prepare, change):
     assert prepare(32)[32].path != prepare(32, dataset=Dataset(**change))[32].path
 
@@ -218,7 +218,7 @@ def test_drafts_of_living_preparers_are_kept(tmp_path):
     assert not folder.exists()
 
 
-def test_a_draft_that_another_sweeps_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+def test_a_draft_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
     made = []
 
     def mkdtemp(**where):

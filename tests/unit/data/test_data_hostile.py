@@ -64,7 +64,7 @@ def test_archive_that_unpacks_to_many_times_its_size_is_refused(world, refused):
     assert re.search(r"Training_Images.zip .* declares to unpack to 200\d+", refused(world.write()))
 
 
-def test_member_that_unpacks_to_more_than_it_declares_is_refused(world, refused):
+def test_member_that_unpacks_to_more_than_declared_is_refused(world, refused):
     world.training[FIRST] = b"\0" * 1_000_000
     world.write()
     patch_directory(world.training_zip, FIRST, offset=24, value=1000)

@@ -86,7 +86,7 @@ def test_a_device_request_is_what_the_sdk_makes_of_one():
     assert request == DeviceRequest(driver="nvidia", device_ids=["GPU-2"], capabilities=[["gpu", "compute", "utility"]])
 
 
-def test_a_trial_without_a_card_sees_none_even_under_a_runtime_that_gives_all():
+def test_a_cpu_trial_sees_no_card_even_under_an_nvidia_runtime():
     assert options()["device_requests"] == []
     assert options()["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert "NVIDIA_VISIBLE_DEVICES" not in options(environment=ENVIRONMENT.on(CARD))["environment"]

@@ -55,7 +55,7 @@ def row(folder, clone):
     return Catalogue.load(folder).with_sources({"oldie": clone}).resolve("oldie", "cpu")
 
 
-def test_a_local_clone_gives_the_commit_and_not_what_lies_in_its_folder(row, home):
+def test_a_local_clone_gives_the_commit_not_its_working_files(row, home):
     assert (upstream.checkout(row, home) / "code.py").read_text() == "as released"
 
 
@@ -65,7 +65,7 @@ def test_a_source_is_unpacked_once(row, home, clone):
     assert upstream.checkout(row, home) == first
 
 
-def test_a_clone_without_the_commit_is_named_with_what_is_wanted(row, home):
+def test_a_clone_without_the_commit_is_named_with_the_commit(row, home):
     other = replace(row, source=UpstreamSource(repository=NOWHERE, commit="0" * 40, local=row.source.local))
     with pytest.raises(EngineError, match=f"is not a git repository that holds commit {'0' * 40}"):
         upstream.checkout(other, home)
@@ -84,7 +84,7 @@ def test_a_framework_without_a_source_cannot_be_given_one(folder, tmp_path):
         Catalogue.load(folder).with_sources({"oldie": tmp_path})
 
 
-def test_an_images_context_holds_the_local_source_beside_the_dockerfile(row, home):
+def test_an_images_context_holds_source_beside_the_dockerfile(row, home):
     seen = {}
 
     class Builder:

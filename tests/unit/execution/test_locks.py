@@ -20,7 +20,7 @@ def leases(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_card_that_is_leased_is_refused_in_one_sentence_with_a_way_on():
+def test_a_leased_card_is_refused_in_one_sentence_with_a_remedy():
     with locks.lease([FIRST]), pytest.raises(EngineError) as caught, locks.lease([SECOND, FIRST]):
         pass
     assert str(caught.value) == (

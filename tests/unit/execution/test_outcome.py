@@ -35,7 +35,7 @@ def fingerprinted(count):
 
 
 @pytest.mark.parametrize(("count", "status"), [(3, "ok"), (2, "no_protocol")])
-def test_a_job_that_promises_fingerprints_leaves_one_for_each_epoch_and_the_test(count, status):
+def test_promised_fingerprints_are_one_per_epoch_and_the_test(count, status):
     trial = TRIAL.model_copy(update={"measure": Measure(fingerprint="epoch")})
     job = trial_job(trial, fake.environment("numpy_ref", "1.0"), classes=43)
     assert decide(job, fingerprinted(count), exit_()).status == status
@@ -88,7 +88,7 @@ CUDA_SAID = [
 
 @pytest.mark.parametrize("said", CUDA_SAID)
 @pytest.mark.parametrize("kind", ["train", "selfcheck", "probe"])
-def test_a_build_without_code_for_the_card_is_unsupported_however_it_dies(said, kind):
+def test_a_build_without_code_for_the_card_is_unsupported(said, kind):
     job = JOB.model_copy(update={"device": "gpu", "kind": kind})
     told = decide(job, failing(protocol.BUG, said), exit_(code=70))
     died = decide(job, events(STORY[:2]), exit_(code=None, signal=6, log_tail=f"terminate called\n{said}\naborted"))
@@ -96,7 +96,7 @@ def test_a_build_without_code_for_the_card_is_unsupported_however_it_dies(said, 
     assert told.reason == f"built without code for this card: {said}"
 
 
-def test_the_same_words_mean_nothing_of_a_trial_on_the_processor():
+def test_the_same_words_mean_nothing_for_a_cpu_trial():
     assert decide(JOB, failing(protocol.BUG, CUDA_SAID[0]), exit_(code=70)).status == "crashed"
 
 

@@ -28,7 +28,7 @@ def test_cards_are_known_by_number_name_capability_and_driver(nvml, machine, see
     assert note == ""
 
 
-def test_a_divided_card_is_known_and_one_that_cannot_be_divided_is_whole(nvml):
+def test_a_card_is_mig_only_where_mig_is_on(nvml):
     divided = {}
     for machine in ("mig", "a100", "v100"):
         nvml(machine)
@@ -93,7 +93,7 @@ def test_a_card_that_is_lost_during_a_trial_gives_empty_samples(nvml):
     assert meter.read().model_dump(exclude_defaults=True) == {}
 
 
-def test_a_card_that_is_gone_has_no_meter_and_leaves_the_library_closed(nvml):
+def test_a_card_that_is_gone_has_no_meter_and_nvml_is_closed(nvml):
     fake = nvml("t4")
     assert open_meter(SILENT) is None
     assert fake.opened == 0

@@ -56,7 +56,7 @@ def test_each_cause_is_one_sentence_with_its_number(facts, load, said):
     assert said in worry
 
 
-def test_a_busy_card_is_a_worry_of_those_who_would_compute_on_it(nvml):
+def test_a_busy_card_is_a_warning_for_gpu_runs_only(nvml):
     nvml("busy")
     cards, _ = read_cards()
     asked, unasked = read_load(cards), read_load()

@@ -171,7 +171,7 @@ def test_a_variable_may_name_a_folder_of_the_environment(folder):
 
 
 @pytest.mark.parametrize("changed", ["Dockerfile", "requirements/pins.txt"])
-def test_one_byte_of_what_an_image_is_built_from_changes_its_recipe(folder, changed):
+def test_one_byte_of_an_images_inputs_changes_its_recipe(folder, changed):
     before = recipe_sha256(Catalogue.load(folder).resolve("mxnet", "cpu"))
     with (folder / "mxnet" / changed).open("a") as file:
         file.write("#")
@@ -269,7 +269,7 @@ def test_what_was_asked_for_is_what_was_pinned(row):
 
 
 @pytest.mark.parametrize("row", Catalogue.load(REPOSITORY / "docker").rows(), ids=lambda row: row.slug)
-def test_every_recipe_builds_with_both_builders_and_ends_unprivileged(row):
+def test_every_recipe_suits_both_builders_and_is_unprivileged(row):
     lines = (row.folder / "Dockerfile").read_text().splitlines(keepends=True)
     dockerfile = "".join(line for line in lines if not line.startswith("#"))
     assert not any(word in dockerfile for word in ("--mount", "<<", ":latest"))

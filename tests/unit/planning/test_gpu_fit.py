@@ -67,7 +67,7 @@ def host(nvml):
         ("of today", "none", "no NVIDIA driver: GPU cells will be skipped"),
     ],
 )
-def test_a_build_runs_where_it_was_built_for_and_the_driver_is_new_enough(host, build, name, reason):
+def test_a_build_needs_a_fitting_card_and_a_new_enough_driver(host, build, name, reason):
     here = host(name)
     faults = [unfit(BUILDS[build], card) for card in here.gpus] or [here.gpu_note]
     assert faults == [reason]
@@ -112,16 +112,16 @@ def test_the_cards_that_were_named_are_the_only_ones(host, rows):
     assert why_not(rows("3.0", "7.5"), only) == "unsupported: built for sm_30-sm_75, this card is sm_80"
 
 
-def test_the_order_in_which_cards_are_named_is_that_in_which_they_are_tried(host, rows):
+def test_cards_are_tried_in_the_order_they_are_named(host, rows):
     assert card_for(rows("7.0", "8.0"), narrowed(host("two"), (1, 0))).index == 1
 
 
-def test_a_card_that_is_not_there_is_answered_with_those_that_are(host):
+def test_an_unknown_card_is_answered_with_those_there_are(host):
     with pytest.raises(SpecError, match=r"--gpus names card 3; this machine has 0 \(Tesla V100-SXM2-16GB\), 1 \("):
         narrowed(host("two"), (0, 3))
 
 
-def test_naming_cards_on_a_machine_without_any_leaves_its_reason(host, rows):
+def test_naming_cards_where_there_are_none_keeps_the_reason(host, rows):
     assert why_not(rows("7.0", "8.0"), narrowed(host("none"), (0,))) == "no NVIDIA driver: GPU cells will be skipped"
 
 
@@ -154,7 +154,7 @@ REASON = re.compile(
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_each_row_of_the_catalogue_runs_on_a_card_or_says_why_not(host, catalogue, name):
+def test_each_row_runs_on_a_card_or_says_why_not(host, catalogue, name):
     named, here = set().union(*RUNS.values()), host(name)
     reasons = {row.subject: why_not(row, here) for row in catalogue.rows(device="gpu") if row.subject in named}
     assert {subject for subject, reason in reasons.items() if not reason} == RUNS[name]

@@ -81,7 +81,7 @@ def test_the_paper_asks_a_card_for_rows_that_are_built_for_one(catalogue, host):
     assert asked <= {(row.framework, row.variant) for row in catalogue.rows(device="gpu")}
 
 
-def test_fewer_frameworks_leave_the_variants_of_the_others_behind(catalogue, host):
+def test_fewer_frameworks_drop_the_variants_of_the_others(catalogue, host):
     plan = expand(shipped("paper", {"axes.frameworks": ["mxnet"], "axes.devices": ["cpu"]}), catalogue, host)
     assert {trial.subject for trial in plan.trials} == {"mxnet:1.5"}
 
@@ -113,7 +113,7 @@ def test_more_threads_than_processors_are_refused(catalogue, host):
         expand(shipped("quick", {"threads": 9}), catalogue, host)
 
 
-def test_an_undeclared_variant_is_answered_with_its_place_in_the_spec(catalogue, host):
+def test_an_undeclared_variant_is_refused_with_its_place(catalogue, host):
     with pytest.raises(
         SpecError, match=r"^axes\.variants\.pytorch: docker/pytorch/images\.toml has no variant '2\.31'"
     ):
@@ -134,7 +134,7 @@ def test_as_many_threads_as_processors_is_no_worry(catalogue, host):
     assert oversubscribed(expand(omp(threads=2), catalogue, host), host) == []
 
 
-def test_clahe_and_loader_workers_are_axes_of_which_each_cell_says_its_own(catalogue, host):
+def test_clahe_and_loader_workers_are_axes_named_in_each_cell(catalogue, host):
     changes = {"axes.frameworks": ["pytorch"], "axes.clahe": [True, False], "axes.loader_workers": [0, 4]}
     plan = expand(shipped("compare", changes), catalogue, host)
     assert {trial.cell.label for trial in plan.trials if trial.model.name == "idsia"} == {
@@ -211,12 +211,12 @@ def test_a_cell_whose_row_was_built_for_the_card_is_a_trial(one_row, host):
         ({"driver": "390.48"}, "needs driver >= 418.39, here 390.48"),
     ],
 )
-def test_a_cell_whose_row_does_not_fit_the_card_is_a_skip_that_says_why(one_row, host, card, reason):
+def test_a_cell_that_does_not_fit_the_card_is_a_skip(one_row, host, card, reason):
     plan = expand(gpu(), one_row, on(host, **card))
     assert (plan.trials, [skip.reason for skip in plan.skips]) == ((), [reason])
 
 
-def test_a_variant_of_the_processors_alone_is_a_skip_on_the_card(one_row, host):
+def test_a_cpu_only_variant_is_a_skip_on_the_card(one_row, host):
     plan = expand(gpu("cpu-only"), one_row, on(host))
     assert [skip.reason for skip in plan.skips] == ["docker/pytorch/images.toml declares cpu-only for the cpu only"]
 

@@ -79,7 +79,7 @@ def test_unknown_events_and_fields_are_no_fault():
     ],
     ids=str,
 )
-def test_an_event_that_breaks_the_protocol_is_counted_and_left_out(fields):
+def test_an_invalid_event_is_counted_and_left_out(fields):
     timeline = read_timeline(fake.events(epoch(**fields)))
     assert (timeline.unread, timeline.epochs) == (1, ())
 

@@ -68,15 +68,21 @@ def test_a_page_with_telemetry_is_well_formed(page):
     assert (parser.open, parser.stray) == ([], [])
 
 
-def test_each_quantity_that_was_watched_is_a_figure(tmp_path):
-    html.render(run(watched()), tmp_path)
-    drawn = {path.stem for path in tmp_path.glob("*.svg")} - {"accuracy", "epochs"}
-    assert drawn == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Folder of the report of a run that was watched, with its figures."""
+    folder = tmp_path_factory.mktemp("drawn")
+    html.render(run(watched()), folder)
+    return folder
 
 
-def test_each_epochs_end_is_a_dot_on_the_course(tmp_path):
-    html.render(run(watched()), tmp_path)
-    marks = ET.parse(tmp_path / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
+def test_each_quantity_that_was_watched_is_a_figure(drawn):
+    figures = {path.stem for path in drawn.glob("*.svg")} - {"accuracy", "epochs"}
+    assert figures == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
+
+
+def test_each_epochs_end_is_a_dot_on_the_course(drawn):
+    marks = ET.parse(drawn / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
     dots = [mark for mark in marks if mark.get("aria-roledescription") == "point"]
     assert len(dots) == 2
 
@@ -135,13 +141,12 @@ def test_a_report_without_altair_has_no_figures(tmp_path, no_altair):
     assert list(tmp_path.glob("*.svg")) == []
 
 
-def test_figures_are_svg(tmp_path):
-    html.render(run(timed()), tmp_path)
-    tags = {ET.parse(path).getroot().tag for path in tmp_path.glob("*.svg")}
+def test_figures_are_svg(drawn):
+    tags = {ET.parse(path).getroot().tag for path in drawn.glob("*.svg")}
     assert tags == {"{http://www.w3.org/2000/svg}svg"}
 
 
-def test_a_report_names_no_folder_of_this_machine(tmp_path, monkeypatch):
+def test_a_report_names_no_folder_of_this_machine(tmp_path, no_altair, monkeypatch):
     monkeypatch.setenv("HOME", "/users/ada")
     home = Home(Path("/big/waymark"))
     record = {"environment": fake.environment(location="/big/waymark/virtualenvs/1/bin/python")}
@@ -165,21 +170,20 @@ def compared(*outcomes):
     return StoredRun(fake.run_facts(compared=("pytorch:2.13", "pytorch:1.3")), tuple(pairs), ())
 
 
-def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path):
+def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path, no_altair):
     floors = NoiseFloors({("pytorch", "cpu"): NoiseFloor(1.03, "control")})
     text = html.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
     assert "2.00x slower [2.00, 2.00]" in text
     assert "Noise floor of this machine: pytorch cpu 1.030x, from control." in text
 
 
-def test_a_comparison_without_a_control_says_so(tmp_path):
-    assert "No A/A control of this machine" in html.render(compared(*[fake.OK] * 6), tmp_path).read_text()
+def test_a_comparison_without_a_control_says_so(page):
+    assert "No A/A control of this machine" in page(compared(*[fake.OK] * 6))
 
 
-def test_a_comparison_that_failed_says_why(tmp_path):
-    text = html.render(compared(fake.OK, NO_MEMORY), tmp_path).read_text()
-    assert "ended out_of_memory" in text
+def test_a_comparison_that_failed_says_why(page):
+    assert "ended out_of_memory" in page(compared(fake.OK, NO_MEMORY))
 
 
-def test_a_run_that_compares_nothing_has_no_such_section(tmp_path):
-    assert 'id="comparison"' not in html.render(run(timed()), tmp_path).read_text()
+def test_a_run_that_compares_nothing_has_no_such_section(page):
+    assert 'id="comparison"' not in page(run(timed()))

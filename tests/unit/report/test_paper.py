@@ -69,7 +69,7 @@ def test_a_cell_that_the_paper_does_not_have_is_not_beside_it(asked):
     assert beside_the_paper(run(timed(asked))) is None
 
 
-def test_notes_stand_below_the_table_where_there_is_no_order_to_tell(tmp_path, monkeypatch):
+def test_notes_stand_below_the_table_where_there_is_no_order(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "altair", None)
     html.render(run(timed(fake.trial())), tmp_path)
     _, _, beside = (tmp_path / "results.md").read_text().partition("## Beside the paper")

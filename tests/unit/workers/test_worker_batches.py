@@ -15,7 +15,7 @@ def numbered(count, size=4):
     return Batches(pictures, numpy.arange(count), size)
 
 
-def test_a_training_epoch_is_the_permutation_of_its_seed_and_number():
+def test_an_epochs_order_is_a_permutation_of_seed_and_number():
     order = numpy.concatenate(numbered(10, 5).shuffled(3, 2))
     assert numpy.array_equal(order, numpy.random.RandomState([3, 2]).permutation(10))
 

@@ -81,7 +81,7 @@ def near(seconds):
     return pytest.approx(seconds, abs=1e-9)
 
 
-def test_a_step_is_place_forward_backward_update_and_an_idle_device():
+def test_a_step_is_place_forward_backward_update_and_wait():
     assert World().train()["step_seconds"] == near([PLACE + STEP + SYNC] * 4)
 
 
@@ -129,7 +129,7 @@ def test_training_is_said_right_before_the_first_step():
     assert len(world.events("training")) == 1
 
 
-def test_progress_is_told_at_most_once_a_second_and_after_a_step():
+def test_progress_is_told_after_steps_at_most_once_a_second():
     world = World(pictures=400)
     world.train()
     told = [fields["step"] for fields in world.events("progress")]
@@ -137,7 +137,7 @@ def test_progress_is_told_at_most_once_a_second_and_after_a_step():
     assert {world.calls[at - 1] for at, call in enumerate(world.calls) if call == "progress"} == {"sync"}
 
 
-def test_the_garbage_collector_sleeps_during_steps_and_wakes_after():
+def test_the_garbage_collector_is_off_during_steps_only():
     world = World()
     world.train()
     assert (world.is_collecting, gc.isenabled()) == (False, True)
@@ -147,7 +147,7 @@ def test_the_garbage_collector_sleeps_during_steps_and_wakes_after():
     ("steps", "seconds", "flagged"),
     [(0, 0.0, 0), (2, 0.0, 2), (0, 0.02, 2), (3, 0.02, 3), (1, 0.02, 2), (99, 0.0, 4), (0, 99.0, 4)],
 )
-def test_warm_up_is_the_later_of_steps_and_seconds_within_the_first_epoch(steps, seconds, flagged):
+def test_warm_up_is_the_later_of_steps_and_seconds_in_epoch_one(steps, seconds, flagged):
     assert World().train(warmup_steps=steps, warmup_seconds=seconds)["warmup_steps"] == flagged
 
 
@@ -185,7 +185,7 @@ def test_a_score_is_accuracy_and_mean_cross_entropy():
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_training_after_its_epoch_is_told(loss):
+def test_a_loss_that_is_not_finite_ends_training_after_epoch(loss):
     world = World(losses={5: loss})
     with pytest.raises(NotFinite, match="step 1 of epoch 1"):
         world.train(epochs=3)
@@ -223,21 +223,21 @@ class NativeWorld(World):
         return run()
 
 
-def test_a_native_step_places_what_the_loader_gives_and_input_is_the_wait_for_it():
+def test_a_native_step_places_a_loaded_batch_and_waits_as_input():
     epoch = NativeWorld().train(feed="native", loader_workers=4)
     assert epoch["step_seconds"] == near([PLACE + STEP + SYNC] * 4)
     wait, start = NativeWorld.WAIT, NativeWorld.START
     assert epoch["input_seconds"] == near([start + wait, wait, wait, wait])
 
 
-def test_a_native_loader_is_made_before_the_clock_and_starts_inside_it():
+def test_a_native_loader_is_made_before_it_is_timed():
     world = NativeWorld()
     epoch = world.train(feed="native", loader_workers=4)
     assert world.calls[:2] == ["load", "training"]
     assert epoch["epoch_seconds"] == near(sum(epoch["step_seconds"]) + sum(epoch["input_seconds"]))
 
 
-def test_a_native_loader_is_told_its_workers_and_released_after_each_epoch():
+def test_a_native_loader_gets_its_workers_and_ends_each_epoch():
     world = NativeWorld()
     world.train(feed="native", loader_workers=16, epochs=2)
     assert (world.workers, world.calls.count("load"), world.loaded, world.is_released) == (16, 2, 8, True)
@@ -258,7 +258,7 @@ class WeighedWorld(World):
         return {"a": numpy.full(2, self.calls.count("step"), numpy.float32), "b": numpy.zeros(3, numpy.float32)}
 
 
-def test_a_fingerprint_names_every_weight_in_order_and_the_classes_seen():
+def test_a_fingerprint_names_all_weights_and_the_classes_seen():
     world = WeighedWorld()
     world.train(fingerprint="epoch", epochs=2)
     first, second = world.events("fingerprint")
@@ -284,7 +284,7 @@ def test_nothing_is_fingerprinted_that_was_not_asked_for():
     assert world.events("fingerprint") == []
 
 
-def test_placing_alone_is_timed_with_the_wait_after_it_and_trains_nothing():
+def test_placing_is_timed_with_its_wait_and_trains_nothing():
     world = World(pictures=8)
     assert loop.place_alone(world, world.batches, 0, world.clock) == near([PLACE + SYNC] * 4)
     assert world.calls == ["sync", "place", "sync"] * 4

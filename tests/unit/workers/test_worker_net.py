@@ -7,7 +7,7 @@ from workers import models
 from workers.net import Net, NetBuilder, Op
 
 
-def test_idsia_at_48_has_the_weights_and_multiply_adds_of_the_paper():
+def test_idsia_at_48_has_the_papers_weights_and_multiply_adds():
     net = models.build("idsia", 43, 48)
     assert (net.weight_count, net.multiply_adds) == (1510863, 124243090)
 
@@ -23,7 +23,7 @@ def test_resnet_32_has_about_0_46_million_weights():
 
 
 @pytest.mark.parametrize("depth", [8, 20, 32])
-def test_resnet_has_as_many_layers_as_its_depth_and_two_projections(depth):
+def test_resnet_has_depth_many_layers_and_two_projections(depth):
     kinds = [op.kind for op in models.build("resnet", 43, 32, depth=depth).ops]
     assert kinds.count("conv") + kinds.count("dense") == depth + 2
 

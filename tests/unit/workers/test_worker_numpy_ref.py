@@ -72,7 +72,7 @@ def test_dropout_keeps_the_expected_value_in_training():
     assert abs(kept.mean() - 1) < 0.03  # 10,000 draws: five standard errors
 
 
-def test_cross_entropy_of_equal_logits_is_the_logarithm_of_their_number():
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_count():
     loss, gradient = softmax_cross_entropy(numpy.zeros((2, 4)), numpy.array([0, 3]))
     assert loss == pytest.approx(numpy.log(4))
     assert (gradient * 2).tolist() == [[-0.75, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, -0.75]]
@@ -92,7 +92,7 @@ def test_two_updates_of_sgd_with_momentum():
     assert adapter.weights()["dense1.weight"][0, 0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_running_averages_keep_nine_tenths_and_take_the_unbiased_variance():
+def test_running_averages_keep_0_9_and_use_unbiased_variance():
     builder = NetBuilder((1, 3, 3))
     builder.flatten(builder.batchnorm(builder.input))
     net = builder.net()

@@ -87,7 +87,7 @@ def test_the_seed_decides_the_weights(start):
     assert hashes[0] != hashes[2]
 
 
-def test_fingerprints_end_with_the_weights_that_were_saved_and_the_test_pictures(start):
+def test_fingerprints_end_with_saved_weights_and_test_pictures(start):
     _, events, folder = start(fingerprint="epoch")
     first, last, end = [event for event in events if event["kind"] == "fingerprint"]
     with numpy.load(str(folder / "weights.npz")) as weights:
@@ -198,17 +198,31 @@ def test_wrong_arguments_are_a_bad_job():
     assert (run.main([]), run.main(["a", "b", "c"])) == (64, 64)
 
 
-def test_a_selfcheck_of_the_oracle_passes_and_leaves_its_reference(tmp_path):
-    (tmp_path / "job.json").write_text(job_json(kind="selfcheck"))
-    assert run.main([str(tmp_path)]) == 0
-    kinds = [event["kind"] for event in read(tmp_path)]
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """(exit code, folder) of a selfcheck of the oracle."""
+    folder = tmp_path_factory.mktemp("checked")
+    (folder / "job.json").write_text(job_json(kind="selfcheck"))
+    before = signal.getsignal(signal.SIGTERM)
+    code = run.main([str(folder)])
+    signal.signal(signal.SIGTERM, before)
+    return code, folder
+
+
+@pytest.mark.slow
+def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(checked):
+    code, folder = checked
+    assert code == 0
+    kinds = [event["kind"] for event in read(folder)]
     assert kinds == ["hello", "built", "check", "done"]
-    assert read(tmp_path)[2]["passed"] is True
-    assert (tmp_path / "reference.npz").exists()
+    assert read(folder)[2]["passed"] is True
+    assert (folder / "reference.npz").exists()
 
 
-def test_a_selfcheck_that_fails_is_a_result(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_selfcheck_that_fails_is_a_result(checked, tmp_path, monkeypatch):
     (tmp_path / "job.json").write_text(job_json(kind="selfcheck"))
+    (tmp_path / "reference.npz").write_bytes((checked[1] / "reference.npz").read_bytes())
     monkeypatch.setattr(Batches, "shuffled", lambda self, seed, epoch: self.in_order()[:-1])
     assert run.main([str(tmp_path)]) == 0
     assert read(tmp_path)[2]["passed"] is False

@@ -155,7 +155,7 @@ def test_a_decayed_rate_shows_in_the_loss_but_not_at_once(mutant):
     assert "clean_loss_step_1" not in seen
 
 
-def test_another_momentum_of_batch_normalisation_shows_in_the_running_averages():
+def test_another_bn_momentum_shows_in_the_running_averages():
     assert {"update_step_1", "averages_step_20"} <= broken(OtherMomentum)
 
 
