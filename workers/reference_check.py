@@ -67,7 +67,7 @@ def forward(net, weights, x, training):
         elif op.kind == "add":
             value = inputs[0] + inputs[1]
         else:
-            raise ValueError(f"{op.name} ({op.kind}) is random, so two computations cannot be compared.")
+            raise ValueError(f"{op.name} ({op.kind}) is random or not defined here, so it cannot be checked.")
         values[op.name] = value
     return values[net.output], moments
 
