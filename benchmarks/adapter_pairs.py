@@ -24,17 +24,17 @@ import numpy as np
 
 from orchestrator import data
 from orchestrator.analysis.stats import paired_ratio
-from orchestrator.engines import open_engine
+from orchestrator.commands.images import catalogue_with
+from orchestrator.data import datasets
+from orchestrator.engines import open_engine, rows_of
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import DataError
-from orchestrator.execution.session import as_installed
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
-from orchestrator.planning.catalogue import Catalogue, local_clones
 from orchestrator.planning.gpu_fit import card_for, why_not
-from orchestrator.records.job import train_job
+from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Dataset, Measure, Model, Training, Trial
 
@@ -71,9 +71,7 @@ def main() -> None:
 
     home, host = Home.default(), read_host()
     framework, _, variant = args.subject.partition(":")
-    clones = local_clones(os.environ.get("WAYMARK_SOURCE", "").split())
-    catalogue, _ = as_installed(args.engine, Catalogue.load(REPOSITORY / "docker").with_sources(clones), {})
-    row = catalogue.resolve(framework, args.device, variant or None)
+    row = rows_of(args.engine, catalogue_with()).resolve(framework, args.device, variant or None)
     environment = open_engine(args.engine, home, host).prepare(row, print)
     card = card_for(row, host)
     if args.device == "gpu" and card is None:
@@ -101,7 +99,7 @@ def main() -> None:
     def job_folder(folder: Path) -> Path:
         np.save(folder / "train.npy", split.train[: args.steps and args.steps * trial.training.batch_size])
         np.save(folder / "valid.npy", split.valid)
-        JobFolder(folder).write(JOB, train_job(trial, environment))
+        JobFolder(folder).write(JOB, trial_job(trial, environment, datasets.named(dataset.name).classes))
         return folder
 
     def adapter(folder: Path) -> list[float]:
