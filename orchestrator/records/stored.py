@@ -27,33 +27,19 @@ class CheckSubject(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> "CheckSubject":
         """The subject of a trial's or a check's record. Raises ValueError if the record is neither."""
+        where = (record.environment.identity, record.worker_sha256)
         if record.check is not None:
-            return cls.of_request(record.environment.identity, record.worker_sha256, record.check)
+            return cls.of_request(*where, record.check)
         if record.trial is None:
             raise ValueError("its record asks for neither a trial nor a check")
         trial, classes = record.trial, record.data.classes if record.data else CLASSES
-        return cls(
-            record.environment.identity,
-            record.worker_sha256,
-            trial.device,
-            trial.model,
-            classes,
-            trial.training.optimiser,
-            trial.training.initialiser,
-        )
+        return cls(*where, trial.device, trial.model, classes, trial.training.optimiser, trial.training.initialiser)
 
     @classmethod
     def of_request(cls, environment_identity: str, worker_sha256: str, request: CheckRequest) -> "CheckSubject":
         """The subject of a check that is asked for."""
-        return cls(
-            environment_identity,
-            worker_sha256,
-            request.device,
-            request.model,
-            request.classes,
-            request.optimiser,
-            request.initialiser,
-        )
+        where, rule = (environment_identity, worker_sha256), (request.optimiser, request.initialiser)
+        return cls(*where, request.device, request.model, request.classes, *rule)
 
 
 def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:
