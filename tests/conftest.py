@@ -11,12 +11,12 @@ import pytest
 
 from orchestrator.commands.images import catalogue_with
 from orchestrator.engines import open_engine
+from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import card, read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, pins_sha256
-from orchestrator.trial import Environment
 from tests.fake_nvml import FakeNvml
 
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from orchestrator.environment import Environment
 from orchestrator.records.event import Event
 from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts, write_atomically
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.trial import Dataset, Environment, Exit, Measure, Model, Outcome, Training, Trial
+from orchestrator.trial import Dataset, Exit, Measure, Model, Outcome, Training, Trial
 
 OK = Outcome(status="ok", fault="none")
 ENDED = Exit(code=0, launched_unix=1_700_000_000.0, wall_seconds=62.0, started_seconds=0.4, log_tail="")

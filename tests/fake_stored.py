@@ -1,9 +1,10 @@
 """Trials, checks and runs as the store gives them back, of a run that never ran."""
 
+from orchestrator.environment import Card
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.sample import CardSample, Sample
 from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
-from orchestrator.trial import Card, Outcome
+from orchestrator.trial import Outcome
 from tests import fake_run as fake
 
 NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.analysis import stats
+from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.trial import Cell, Device, SubjectPair, Trial
+from orchestrator.trial import Cell, SubjectPair, Trial
 
 PairedSteps = tuple[list[stats.Array], list[stats.Array]]
 """Steady steps of the baseline's and of the candidate's runs, pair by pair, in seconds."""

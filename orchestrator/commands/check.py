@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator import report
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
+from orchestrator.environment import Environment, EnvironmentKey
 from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.home import Home
@@ -15,7 +16,6 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec, load_spec
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.stored import StoredCheck
-from orchestrator.trial import Environment, EnvironmentKey
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from orchestrator.analysis.comparison import CellKey, PairedSteps
 from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
+from orchestrator.environment import Device
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
-from orchestrator.trial import Device, SubjectPair
+from orchestrator.trial import SubjectPair
 
 
 @dataclass(frozen=True)

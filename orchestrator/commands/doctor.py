@@ -5,6 +5,7 @@ from typing import Literal
 
 from orchestrator import data
 from orchestrator.engines import find_python, open_engine, package_index
+from orchestrator.environment import Frozen
 from orchestrator.errors import DataError, EngineError
 from orchestrator.home import Home
 from orchestrator.host import GIB, free_disk_bytes, load_warnings, read_host, read_load
@@ -12,7 +13,6 @@ from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import unfit
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.trial import Frozen
 
 NEEDED_DISK_GIB = 10  # the images or virtualenvs of PyTorch and TensorFlow with their layers
 FAST_FLAGS = ("avx2", "fma", "avx512f")

@@ -11,11 +11,11 @@ from orchestrator.engines import images, open_builder, rows_of
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.engines.images import Image
+from orchestrator.environment import Device
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.planning.catalogue import Catalogue, chosen, index_mirrors, local_clones
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.trial import Device
 
 
 def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
-from orchestrator.trial import Device, SubjectPair
+from orchestrator.trial import SubjectPair
 
 
 def device(text: str) -> Device:

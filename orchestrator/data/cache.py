@@ -16,9 +16,10 @@ from orchestrator.data import datasets, pixels
 from orchestrator.data.draft import draft_folder, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
 from orchestrator.data.pictures import Origin, Recognised
+from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
-from orchestrator.trial import Dataset, Frozen, Name, digest
+from orchestrator.trial import Dataset
 
 MANIFEST = "manifest.json"
 

@@ -14,7 +14,7 @@ import numpy as np
 from orchestrator.data.pictures import Pictures, PictureSets
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
-from orchestrator.trial import Frozen
+from orchestrator.environment import Frozen
 
 BLOCK = 32  # pictures a thread prepares at a time
 

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from orchestrator.data.archive import MAX_FILES, Files, FolderFiles, ZipFiles
 from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
 from orchestrator.data.pictures import PictureSets
+from orchestrator.environment import Frozen, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
-from orchestrator.trial import Frozen, digest
 
 TRAINING_ZIP = "GTSRB_Final_Training_Images.zip"
 TEST_ZIP = "GTSRB_Final_Test_Images.zip"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import SIDE, drawn_sign
-from orchestrator.trial import Synthetic, digest
+from orchestrator.environment import digest
+from orchestrator.trial import Synthetic
 
 CLASSES = 43
 """The signs of GTSRB."""

@@ -11,9 +11,10 @@ from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
+from orchestrator.environment import Card, Environment
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
-from orchestrator.trial import Card, Environment, Exit
+from orchestrator.trial import Exit
 
 ENVIRONMENT = "/environment"
 """The environment's folder in all of our Dockerfiles."""

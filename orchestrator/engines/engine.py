@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from orchestrator.environment import Environment
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.trial import Environment, Exit
+from orchestrator.trial import Exit
 
 Say = Callable[[str], None]
 """Receives one line of progress."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
+from orchestrator.environment import Environment, digest
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow, resolve_env, resolve_expects
-from orchestrator.trial import Environment, Exit, digest
+from orchestrator.trial import Exit
 
 LIMIT_SECONDS = 3600.0
 """How long making one environment may take."""

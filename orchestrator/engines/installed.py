@@ -15,10 +15,11 @@ from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import run_worker
+from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
-from orchestrator.trial import Environment, Exit
+from orchestrator.trial import Exit
 
 VARIABLE = "WAYMARK_HOST_PYTHON"
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from orchestrator.engines.engine import Launch, Say
+from orchestrator.environment import Environment, digest
 from orchestrator.errors import EngineError
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.records import run_folder
 from orchestrator.records.run_folder import JobFolder, Record
-from orchestrator.trial import Environment, Exit, digest
+from orchestrator.trial import Exit
 
 
 class ReplayEngine:

@@ -18,10 +18,11 @@ from orchestrator.engines import package_index, process, upstream
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, failure, frozen, need_room, need_source
 from orchestrator.engines.source import snapshot
+from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
-from orchestrator.trial import Environment, Exit
+from orchestrator.trial import Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
 _COMPLETE = "waymark-complete"

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.console.progress import Console
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.engines.source import snapshot
+from orchestrator.environment import Environment, EnvironmentKey
 from orchestrator.errors import EngineError
 from orchestrator.execution.outcome import decide
 from orchestrator.home import Home
@@ -18,7 +19,7 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import probe_job
 from orchestrator.records.run_folder import JOB, JobFolder
-from orchestrator.trial import Environment, EnvironmentKey, Outcome
+from orchestrator.trial import Outcome
 
 PROBE_SECONDS = 900.0
 """Long, because a driver may first compile all of a framework's code for its card."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from orchestrator.environment import Card
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
-from orchestrator.trial import Card
 
 LEASES = Path("/tmp")  # noqa: S108 - the one folder that all users of a machine share; see _lock_of
 

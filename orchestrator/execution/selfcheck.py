@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.environment import Environment, EnvironmentKey
 from orchestrator.execution.job_runner import JobContext, run_job
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
-from orchestrator.trial import Environment, EnvironmentKey, Model, Outcome, Trial
+from orchestrator.trial import Model, Outcome, Trial
 
 
 class CheckKey(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, record_unstarted, run_job
 from orchestrator.execution.selfcheck import CheckKey, SelfcheckRunner, key_of, request_of, smallest_of
@@ -12,7 +13,7 @@ from orchestrator.execution.session import Run
 from orchestrator.planning.plan import Plan
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import Record
-from orchestrator.trial import Dataset, Environment, Outcome, Trial, trial_id
+from orchestrator.trial import Dataset, Outcome, Trial, trial_id
 
 BROKEN_AFTER = 3  # so many environment faults in a row mean that the machine is broken
 

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from orchestrator.environment import Card
 from orchestrator.records.host_facts import CardLoad
 from orchestrator.records.sample import CardSample
-from orchestrator.trial import Card
 
 GIB = 2**30
 

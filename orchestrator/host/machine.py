@@ -10,9 +10,9 @@ from pathlib import Path
 import cpuinfo
 import psutil
 
+from orchestrator.environment import Card
 from orchestrator.host.card import GIB, card_warning, read_card_loads, read_cards
 from orchestrator.records.host_facts import HostFacts, Load
-from orchestrator.trial import Card
 
 BUSY = 0.25  # load, as a share of the processors, above which other work affects times
 STEAL_PERCENT = 1.0

@@ -11,9 +11,9 @@ from typing import Self
 
 import psutil
 
+from orchestrator.environment import Card
 from orchestrator.host.card import open_meter
 from orchestrator.records.sample import Sample
-from orchestrator.trial import Card
 
 PERIOD_SECONDS = 1.0
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import CatalogueError, did_you_mean
 from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
-from orchestrator.trial import Device, Frozen, Name, Tag
 
 TABLE = "images.toml"
 

@@ -5,10 +5,10 @@ A row that fits is also tried: execution/environments.py takes one training step
 
 from collections.abc import Collection, Iterable
 
+from orchestrator.environment import Card
 from orchestrator.errors import SpecError
 from orchestrator.planning.image_row import Cuda, ImageRow, version_numbers
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.trial import Card
 
 
 def why_not(row: ImageRow, host: HostFacts) -> str:

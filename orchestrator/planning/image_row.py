@@ -8,8 +8,8 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import Field, model_validator
 
+from orchestrator.environment import Device, EnvironmentKey, Frozen, digest
 from orchestrator.errors import CatalogueError
-from orchestrator.trial import Device, EnvironmentKey, Frozen, digest
 
 DOCKERFILE, REQUIREMENTS = "Dockerfile", "requirements"
 PIP, FINISH = "requirements/pip.txt", "finish.sh"

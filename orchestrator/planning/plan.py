@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from orchestrator.environment import Device, EnvironmentKey
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.planning import gpu_fit
 from orchestrator.planning.catalogue import Catalogue
@@ -15,7 +16,7 @@ from orchestrator.planning.image_row import ImageRow, resolve_env
 from orchestrator.planning.spec import ExperimentSpec, ModelAxis
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import Cell, Dataset, Device, EnvironmentKey, Measure, Training, Trial
+from orchestrator.trial import Cell, Dataset, Measure, Training, Trial
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
     trials: list[Trial] = []
     rows: dict[EnvironmentKey, ImageRow] = {}
     skips: dict[tuple[EnvironmentKey, Cell], Skip] = {}
-    for repeat in range(spec.axes.repeats):
+    for repeat in range(max(map(spec.axes.repeats_of, spec.axes.frameworks))):
         turn: list[Trial] = []
         for trial in _cells(spec, catalogue, threads, repeat):
             reason = _why_not(trial, catalogue, host)
@@ -79,7 +80,8 @@ def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
 
 def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int) -> Iterator[Trial]:
     axes = spec.axes
-    for framework, device, seed in product(axes.frameworks, axes.devices, axes.seeds):
+    repeated = [framework for framework in axes.frameworks if repeat < axes.repeats_of(framework)]
+    for framework, device, seed in product(repeated, axes.devices, axes.seeds):
         for variant, entry in product(axes.variants_of(framework), axes.models):
             sizes = entry.input_sizes or axes.input_sizes
             for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):

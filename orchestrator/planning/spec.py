@@ -8,29 +8,19 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.data import datasets
+from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import (
-    Dataset,
-    Device,
-    Frozen,
-    InputSize,
-    LoaderWorkers,
-    Measure,
-    Model,
-    Name,
-    Study,
-    Tag,
-    Training,
-)
+from orchestrator.trial import Dataset, InputSize, LoaderWorkers, Measure, Model, Study, Training
 from workers import models, optimisers
 from workers.net import INITIALISERS
 
 STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
 
 Epochs = Annotated[int, Field(ge=1, le=1000)]
+Repeats = Annotated[int, Field(ge=1, le=1000)]
 Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
 _SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Variants = Annotated[tuple[Tag, ...], Field(min_length=1)]
@@ -58,6 +48,7 @@ class Axes(Frozen):
     """The sweep is the product of these. A framework without an entry in `variants` runs its default variant.
 
     epochs: by framework; they replace those of the models and of the training.
+    repeats: of every cell; or by framework, where one that is not named runs once.
     clahe, loader_workers: they replace dataset.clahe, and measure.loader_workers with the native feed.
     """
 
@@ -70,7 +61,7 @@ class Axes(Frozen):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
     clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
     loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
-    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    repeats: Repeats | dict[Name, Repeats] = 1
 
     def variants_of(self, framework: str) -> tuple[str | None, ...]:
         """The variants of the spec; (None,) means the catalogue's default."""
@@ -78,6 +69,10 @@ class Axes(Frozen):
         if asked is None:
             return (None,)
         return (asked,) if isinstance(asked, str) else asked
+
+    def repeats_of(self, framework: str) -> int:
+        """How often each cell of `framework` runs."""
+        return self.repeats if isinstance(self.repeats, int) else self.repeats.get(framework, 1)
 
     @property
     def subjects(self) -> set[str]:
@@ -164,7 +159,8 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
         if name not in known:
             return f"{where} is '{name}'; allowed: {', '.join(sorted(known))}.{did_you_mean(name, known)}"
     named = [(f"axes.frameworks[{at}]", name) for at, name in enumerate(axes.frameworks)]
-    named += [(f"axes.{key}", name) for key in ("variants", "epochs") for name in getattr(axes, key)]
+    by_framework = {"variants": axes.variants, "epochs": axes.epochs, "repeats": axes.repeats}
+    named += [(f"axes.{key}", name) for key, value in by_framework.items() if isinstance(value, dict) for name in value]
     for where, name in named:
         if name not in frameworks:
             listed = ", ".join(sorted(frameworks))

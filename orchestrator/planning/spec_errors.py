@@ -11,8 +11,10 @@ from orchestrator.errors import did_you_mean
 def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str:
     """The first of pydantic's errors as one sentence. raw: the JSON that is not a valid `model`."""
     schema, found = model.model_json_schema(), error.errors(include_url=False)
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    where = _path(first["loc"], raw)
+    # Of a union's alternatives, the one that fits the JSON best is the one that was meant.
+    deepest = max(found, key=lambda one: len(_steps(one["loc"], raw)))
+    first = next((one for one in found if one["type"] == "extra_forbidden"), deepest)
+    where = _path(first["loc"], raw, is_absent=first["type"] == "missing")
     kind, context, seen = first["type"], first.get("ctx", {}), shown(first["input"])
     if kind == "missing":
         return f"{where} is missing; it is required."
@@ -36,17 +38,22 @@ def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str
     return f"{where} is {seen}; {first['msg']}."
 
 
-def _path(loc: tuple[int | str, ...], raw: object) -> str:
-    """'axes.models[1].depth'; parts that pydantic adds for unions are left out because the JSON has no such key."""
-    text = ""
-    for at, part in enumerate(loc):
-        if isinstance(part, int):
-            text += f"[{part}]"
-            raw = raw[part] if isinstance(raw, list) and part < len(raw) else None
-        elif (isinstance(raw, dict) and part in raw) or (at == len(loc) - 1 and isinstance(raw, dict)):
-            text += f".{part}" if text else part
-            raw = raw.get(part)
-    return text or "the spec"
+def _path(loc: tuple[int | str, ...], raw: object, is_absent: bool) -> str:
+    """'axes.models[1].depth'. is_absent: the last part is a key that the JSON lacks."""
+    steps = [*_steps(loc, raw), *(loc[-1:] if is_absent else ())]
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".") or "the spec"
+
+
+def _steps(loc: tuple[int | str, ...], raw: object) -> list[int | str]:
+    """The parts of `loc` that are keys or positions of the JSON; pydantic adds others for unions."""
+    steps: list[int | str] = []
+    for part in loc:
+        is_position = isinstance(raw, list) and isinstance(part, int) and part < len(raw)
+        if is_position or (isinstance(raw, dict) and part in raw):
+            raw = raw[part]  # type: ignore[index]
+            steps.append(part)
+    return steps
 
 
 def _schema_at(loc: tuple[int | str, ...], schema: dict[str, Any]) -> dict[str, Any]:

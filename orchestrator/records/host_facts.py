@@ -1,6 +1,6 @@
 """What a run records about its machine: its properties, and its load when the run began and ended."""
 
-from orchestrator.trial import Card, Frozen
+from orchestrator.environment import Card, Frozen
 
 
 class CardLoad(Frozen):

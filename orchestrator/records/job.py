@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen
 from orchestrator.records.event import Event
-from orchestrator.trial import Device, Environment, EnvironmentKey, Frozen, Measure, Model, Training, Trial
+from orchestrator.trial import Measure, Model, Training, Trial
 from workers import models, protocol
 
 CLASSES = 43

@@ -10,22 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
+from orchestrator.environment import Environment, EnvironmentKey, Frozen
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES, CheckRequest
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import (
-    Cell,
-    Environment,
-    EnvironmentKey,
-    Exit,
-    Frozen,
-    Model,
-    Outcome,
-    Study,
-    SubjectPair,
-    Trial,
-)
+from orchestrator.trial import Cell, Exit, Model, Outcome, Study, SubjectPair, Trial
 from workers import models
 
 RUN = "run.json"

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from orchestrator.trial import Frozen
+from orchestrator.environment import Frozen
 
 
 class CardSample(Frozen):

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from orchestrator.environment import Device, Environment
 from orchestrator.records.event import Event
 from orchestrator.records.job import CLASSES, CheckRequest
 from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import Timeline, read_timeline
-from orchestrator.trial import Device, Environment, Exit, Model, Outcome, Trial
+from orchestrator.trial import Exit, Model, Outcome, Trial
 
 
 class CheckSubject(NamedTuple):

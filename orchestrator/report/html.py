@@ -15,6 +15,7 @@ import jinja2
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.environment import digest
 from orchestrator.errors import SpecError
 from orchestrator.home import Home
 from orchestrator.records.run_folder import write_atomically
@@ -26,7 +27,6 @@ from orchestrator.report.markdown import results_markdown
 from orchestrator.report.studies import Section, beside_the_paper, study_sections
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, words
-from orchestrator.trial import digest
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 

@@ -3,7 +3,8 @@
 import functools
 from pathlib import Path
 
-from orchestrator.trial import Device, Frozen, Model, SubjectPair
+from orchestrator.environment import Device, Frozen
+from orchestrator.trial import Model, SubjectPair
 
 FIGURES = Path(__file__).resolve().with_name("paper.json")
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.utilisation import Utilisation, throttled, utilisation
+from orchestrator.environment import EnvironmentKey
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
-from orchestrator.trial import Cell, EnvironmentKey
+from orchestrator.trial import Cell
 
 FlatRow = dict[str, Any]
 """One line of a CSV file: values by the name of their column."""

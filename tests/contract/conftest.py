@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator.engines import images, open_engine
 from orchestrator.engines.engine import Engine, Launch
+from orchestrator.environment import Environment
 from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
-from orchestrator.trial import Environment
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = f"python:{PYTHON}-slim-bookworm"

@@ -6,12 +6,12 @@ from pathlib import Path
 from orchestrator.engines import images, open_builder, open_engine, upstream
 from orchestrator.engines.container import container_options, worker_user
 from orchestrator.engines.engine import Launch
+from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, recipe_sha256
-from orchestrator.trial import Environment
 
 SCRIPTS = Path(__file__).parent
 

@@ -13,10 +13,10 @@ import pytest
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.virtualenv import worker_env
+from orchestrator.environment import Card
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
-from orchestrator.trial import Card
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,13 +13,14 @@ from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine, upstream
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
+from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
-from orchestrator.trial import Environment, Model
+from orchestrator.trial import Model
 from tests.contract.row_images import is_legacy
 from tests.offline import skip_offline
 
@@ -149,4 +150,4 @@ def test_a_hand_built_image_is_run_and_compared_by_its_digest(own_image, catalog
     assert "numpy==2.4.6" in result.published.stored.trials[0].environment.freeze
     (verdict,) = compare.verdicts_of(home, result.published.stored)
     assert verdict["pairs"] == 1
-    assert f"numpy_ref:image-{image_id[7:19]}" in result.report.read_text()
+    assert f"numpy_ref:image-{image_id[7:19]}" in result.published.page.read_text()

@@ -14,12 +14,12 @@ from rich.console import Console as Terminal
 from orchestrator.commands import sweep
 from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine, process
+from orchestrator.environment import Card
 from orchestrator.execution import environments
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.report import summary_rows
-from orchestrator.trial import Card
 
 SPEC = {
     "name": "installed",

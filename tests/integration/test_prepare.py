@@ -9,11 +9,12 @@ from rich.console import Console as Terminal
 from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine
 from orchestrator.engines.installed import HostEngine
+from orchestrator.environment import EnvironmentKey
 from orchestrator.errors import EngineError
 from orchestrator.execution.environments import prepare
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
-from orchestrator.trial import EnvironmentKey, Exit, Outcome
+from orchestrator.trial import Exit, Outcome
 from tests.fake_job import kind_of
 
 CNTK, ORACLE = EnvironmentKey("cntk", "host", "cpu"), EnvironmentKey("numpy_ref", "host", "cpu")

@@ -7,7 +7,7 @@ from docker.types import DeviceRequest
 
 from orchestrator.engines.container import NOBODY, container_options, worker_user
 from orchestrator.engines.engine import Launch
-from orchestrator.trial import Card, Environment
+from orchestrator.environment import Card, Environment
 
 ENVIRONMENT = Environment(
     engine="docker",

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from orchestrator.environment import Card
 from orchestrator.errors import EngineError
 from orchestrator.execution import locks
-from orchestrator.trial import Card
 
 FIRST, SECOND = (
     Card(index=at, uuid=f"GPU-{at}", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")

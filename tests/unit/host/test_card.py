@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from orchestrator.environment import Card, Environment
 from orchestrator.host.card import Meter, card_warning, open_meter, read_card_loads, read_cards
-from orchestrator.trial import Card, Environment
 
 BARE = Environment(
     engine="docker", framework="pytorch", variant="2.13", device="gpu", identity="0", location="", python="", freeze=()

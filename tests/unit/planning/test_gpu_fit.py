@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.environment import Card
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import card_for, cards_for, narrowed, unfit, why_not
 from orchestrator.planning.image_row import Cuda
-from orchestrator.trial import Card
 from tests.unit.host.test_machine import machine
 
 DIVIDED = (

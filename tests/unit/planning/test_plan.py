@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.environment import Card
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.catalogue import Catalogue
@@ -13,7 +14,6 @@ from orchestrator.planning.plan import expand, oversubscribed
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import trial_job
-from orchestrator.trial import Card
 from tests import fake_run as fake
 
 FRAMEWORKS = ("numpy_ref", "pytorch", "tensorflow")
@@ -153,6 +153,13 @@ def test_what_differs_in_its_feed_alone_stands_side_by_side(catalogue, host):
     trials = expand(shipped("compare", changes), catalogue, host).trials
     for at in range(0, len(trials), 6):
         assert len({(trial.cell.network, trial.repeat) for trial in trials[at : at + 6]}) == 1
+
+
+def test_repeats_can_differ_by_framework(catalogue, host):
+    trials = expand(shipped("quick", {"axes.repeats": {"pytorch": 3}}), catalogue, host).trials
+    counts = Counter((trial.framework, trial.cell) for trial in trials)
+    assert {count for (framework, _), count in counts.items() if framework == "pytorch"} == {3}
+    assert {count for (framework, _), count in counts.items() if framework != "pytorch"} == {1}
 
 
 def test_a_repeat_asks_its_worker_for_the_same(catalogue, host):

@@ -70,6 +70,10 @@ MALFORMED = {
         "training.batch_size is 5000; it must be between 1 and 4096",
     ),
     "duplicate axis": (changed("axes/frameworks", ["pytorch", "pytorch"]), "axes.frameworks[1] repeats 'pytorch'"),
+    "repeats of no framework": (changed("axes/repeats", {"neno": 2}), "axes.repeats is 'neno', which is no framework"),
+    "zero repeats": (changed("axes/repeats", 0), "axes.repeats is 0; it must be"),
+    "zero repeats of one": (changed("axes/repeats", {"pytorch": 0}), "axes.repeats.pytorch is 0; it must be"),
+    "repeats as words": (changed("axes/repeats", "two"), "axes.repeats is 'two'; "),
     "duplicate model": (
         changed("axes/models", [{"name": "idsia", "input_sizes": [48]}] * 2),
         "axes.models[1] repeats 'IDSIA'",
