@@ -151,7 +151,7 @@ def sweep_(
     device: str = "",
     frameworks: str = "",
     variant: Texts = None,
-    epochs: int = 0,
+    epochs: str = "",
     image: Texts = None,
     source: Texts = None,
     engine: str = "",
@@ -168,18 +168,19 @@ def sweep_(
     from orchestrator.execution.session import RunOptions
 
     given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
-    if resume and any(given.values()):
+    resumed = flags.resumed(resume)
+    if resumed and any(given.values()):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
     request = sweep.SweepRequest(
         spec_path=Path(spec or EXPERIMENTS / "quick.json"),
         changes=flags.changes(device, frameworks, [*(variant or ()), *map(flags.variant_of, own)], epochs),
-        resume="latest" if resume is True else resume or None,
+        resume=resumed,
         options=RunOptions(engine or None, flags.gpus(gpus), strict, unverified, ARGV),
     )
     if dry_run:
-        show(*sweep.outline(request, catalogue), json_)
+        show(*sweep.outline(request, catalogue, Home.default()), json_)
         return 0
     result = sweep.sweep(request, catalogue, Home.default(), REPORTS, console)
     show_run(result.published, json_, console)
@@ -207,7 +208,7 @@ def compare_(
     _: Context,
     baseline: str,
     candidate: str,
-    pairs: int = 10,
+    pairs: str = "10",
     cells: str = "",
     spec: str = "",
     device: str = "cpu",
@@ -231,7 +232,7 @@ def compare_(
         asked = compare.CompareRequest(
             spec_path=Path(spec or EXPERIMENTS / "compare.json"),
             compared=(baseline, candidate),
-            pairs=pairs,
+            pairs=flags.number("--pairs", pairs) or 10,
             cells=cells,
             device=flags.device(device),
             options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),
@@ -258,6 +259,15 @@ def ingest(_: Context) -> int:
     from orchestrator.commands import records
 
     return records.ingest(Home.default(), Console())
+
+
+@task(auto_shortflags=False)
+@verb
+def reap(_: Context) -> int:
+    """End workers, containers and drafts that runs of this home left behind when they were killed."""
+    from orchestrator.commands import reap
+
+    return reap.reap(Home.default(), Console())
 
 
 @task(name="doctor", auto_shortflags=False, help=JSON)

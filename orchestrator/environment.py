@@ -9,6 +9,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 Device = Literal["cpu", "gpu"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
+"""Names a folder below runs/ and reports/, so it can be no path that leads elsewhere."""
+Token = Annotated[str, Field(pattern=r"^[!-~]{0,200}$")]
+"""A hash or another short name without spaces."""
+Bytes = Annotated[int, Field(ge=0, le=2**60)]
+UnixSeconds = Annotated[float, Field(ge=0, le=253_402_300_799)]
+"""Seconds since 1970, up to the year 9999."""
 
 
 class Frozen(BaseModel):
@@ -69,7 +76,7 @@ class Card(Frozen):
     index: int
     uuid: Annotated[str, Field(exclude=True)] = ""
     name: str
-    memory_bytes: int
+    memory_bytes: Bytes
     capability: str
     driver: str
     is_mig: Annotated[bool, Field(validation_alias=AliasChoices("is_mig", "is_divided"))] = False
@@ -97,7 +104,7 @@ class Environment(Frozen):
     framework: Name
     variant: Tag
     device: Device
-    identity: str
+    identity: Token
     location: str
     python: str
     freeze: tuple[str, ...]

@@ -53,6 +53,16 @@ class StoreError(WaymarkError):
     exit_code = 4
 
 
+def shortened(text: str, limit: int = 60) -> str:
+    """At most `limit` characters of a text that may be of any length, for a message."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, shortened: pydantic's go on with an address and the whole input."""
+    return shortened((str(error).splitlines() or [type(error).__name__])[0], 160)
+
+
 def did_you_mean(seen: str, known: Iterable[str]) -> str:
     """' Did you mean 'x'?' for the nearest known name, or '' when none is near."""
     nearest = difflib.get_close_matches(seen, sorted(known), n=1, cutoff=0.6)

@@ -46,6 +46,11 @@ class Home:
         return self.root / "workers"
 
     @property
+    def references(self) -> Path:
+        """The oracle's traces, by the worker code that made them: `references/<hash>/<network>.npz`."""
+        return self.root / "references"
+
+    @property
     def runs(self) -> Path:
         """`runs/<run>/<job>/`: the record; not changed once a job has ended."""
         return self.root / "runs"

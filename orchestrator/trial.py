@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, Tag, digest
+from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, Tag, Token, UnixSeconds, digest
 from workers import models
 
 InputSize = Literal[32, 48, 64]
@@ -28,6 +28,7 @@ Status = Literal[
     "lost",
     "cancelled",
     "misconfigured",
+    "disturbed",
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
@@ -187,7 +188,7 @@ class Trial(Frozen):
     input_size: InputSize
     device: Device
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
-    repeat: Annotated[int, Field(ge=0)]
+    repeat: Annotated[int, Field(ge=0, le=99_999)]
     dataset: Dataset
     training: Training
     measure: Measure
@@ -235,6 +236,7 @@ class Exit(Frozen):
     launched_unix:   seconds since 1970 when the engine was asked to start it.
     wall_seconds:    from that moment until it had ended.
     started_seconds: from that moment until its process ran; None if the engine does not know.
+    events_sha256:   of events.jsonl when it had ended; None in records of before 0.3.
     """
 
     code: int | None
@@ -243,9 +245,10 @@ class Exit(Frozen):
     is_out_of_memory: bool = False
     is_cancelled: bool = False
     log_tail: str = ""
-    launched_unix: float
-    wall_seconds: float
-    started_seconds: float | None = None
+    launched_unix: UnixSeconds
+    wall_seconds: Annotated[float, Field(ge=0, le=1e9)]
+    started_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    events_sha256: Token | None = None
 
 
 class Outcome(Frozen):

@@ -2,10 +2,14 @@
 
 import functools
 import os
+import tempfile
 
 # Before numpy is imported anywhere: its threads only wait for each other on the small arrays of a test.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# The lock of this machine is that of real runs: tests have their own, so that neither waits for the other.
+os.environ.setdefault("WAYMARK_LOCKS", tempfile.mkdtemp(prefix="waymark-locks-"))
 
 import pytest
 

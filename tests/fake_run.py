@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from orchestrator.environment import Environment
+from orchestrator.files import write_atomically
 from orchestrator.records.event import Event
 from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
-from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts, write_atomically
+from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts
 from orchestrator.records.sample import CardSample, Sample
 from orchestrator.trial import Dataset, Exit, Measure, Model, Outcome, Training, Trial
 

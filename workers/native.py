@@ -60,7 +60,7 @@ def one_blas_thread():
 def loaded():
     """Name -> path of the shared libraries of this process; {} where the kernel does not list them."""
     try:
-        with open("/proc/self/maps") as maps:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = [line.split(None, 5)[-1].rstrip("\n") for line in maps if ".so" in line]
     except OSError:
         return {}

@@ -109,13 +109,16 @@ def main(folder, data_folder, work):
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(os, "register_at_fork"):  # CPython 3.7+; no framework with loader processes needs an older one
         os.register_at_fork(after_in_child=_end_at_once)  # novermin
+    # From now on by its descriptor: if the folder is renamed while we run, we do not write into its successor.
+    data_folder = data_folder and os.path.abspath(data_folder)
     try:
-        emitter = Emitter(os.path.join(folder, "events.jsonl"), clock)
+        os.chdir(folder)
+        emitter = Emitter("events.jsonl", clock)
     except OSError as error:
         sys.stderr.write(f"the events of this job cannot be written to {folder}: {error}.\n")
         return protocol.BAD_JOB
     try:
-        work(Session(folder, data_folder, emitter.emit))
+        work(Session(".", data_folder, emitter.emit))
         return protocol.OK
     except Exception as error:  # noqa: BLE001 - the top level: every error is reported
         code = _exit_code(error)

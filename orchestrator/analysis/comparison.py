@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.analysis import stats
 from orchestrator.environment import Device
-from orchestrator.errors import SpecError
+from orchestrator.errors import SpecError, StoreError
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -237,7 +237,7 @@ def noise_floors(store: Store, host: RecordedHost) -> NoiseFloors:
             continue
         try:
             cells = variants_of(store.run(run.run_id), *run.compared)
-        except SpecError:  # it was stopped or failed, so it is no control
+        except (SpecError, StoreError):  # it was stopped, failed or is damaged, so it is no control
             continue
         first = next(iter(cells))
         framework, device = first.framework, first.cell.device

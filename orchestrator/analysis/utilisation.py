@@ -6,6 +6,7 @@ Powers and energies are those of whole devices: of all processor packages of the
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ class Utilisation(NamedTuple):
 
     cpu_percent: float | None = None
     steal_percent: float | None = None
+    foreign_percent: float | None = None
     memory_gib: float | None = None
     cpu_joules: float | None = None
     card_percent: float | None = None
@@ -55,6 +57,29 @@ class Utilisation(NamedTuple):
     card_watts: float | None = None
     card_celsius: float | None = None
     card_joules: float | None = None
+
+
+FOREIGN_CAVEAT_PERCENT = 2.0
+"""If other processes used a larger share of a trial's processors, its report says so."""
+
+_FOREIGN_SECONDS = 3.0  # of samples, below which the kernel's clock ticks are too coarse for a share
+
+
+def foreign_percent(samples: Sequence[Sample], timeline: Timeline) -> float | None:
+    """Share of its processors' time, in percent, that other processes used from a trial's first epoch to its last.
+
+    None where it was not measured, or for less than 3 s. What other guests of the machine took (steal) is not in it.
+    """
+    spans = timeline.epoch_spans
+    if not spans:
+        return None
+    during = [sample for sample in samples if spans[0][0] <= sample.unix <= spans[-1][1]]
+    seconds, foreign = 0.0, 0.0
+    for before, sample in pairwise(during):
+        if sample.cpu_percent is not None and sample.own_percent is not None:
+            seconds += sample.unix - before.unix
+            foreign += (sample.unix - before.unix) * (sample.cpu_percent - sample.own_percent)
+    return max(0.0, foreign / seconds) if seconds >= _FOREIGN_SECONDS else None
 
 
 def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
@@ -81,6 +106,7 @@ def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
     return Utilisation(
         cpu_percent=middle(read["cpu_percent"]),
         steal_percent=middle(lambda sample: sample.steal_percent),
+        foreign_percent=foreign_percent(samples, timeline),
         memory_gib=highest(read["memory_gib"]),
         cpu_joules=epoch_joules(samples, timeline, lambda sample: sample.cpu_joules),
         card_percent=middle(read["card_percent"]),

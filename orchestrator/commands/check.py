@@ -54,14 +54,14 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
         session.claim(request.rows, spec.limits)
         facts = {"kind": "check", "spec": spec.model_dump(mode="json")}
         run = session.begin(request.rows, RunPlan("check", threads, spec.limits, facts))
-        checks = SelfcheckRunner(run.facts.run_id, run.context, run.source.sha256, 0, console)
+        checks = SelfcheckRunner(run.facts.run_id, run.context, 0, console)
         made = run.environments.made
         for one in wanted:
             environment = made.get(one.key)
             if environment and (again or not checks.has_passed(one, environment)):
                 checks.check(one, environment)
         session.end(run)
-        found = [_newest(session, one, made, run.source.sha256) for one in wanted]
+        found = [_newest(session, one, made, run.context.source.sha256) for one in wanted]
     failed = run.environments.failed
     reasons = [failed[one.key].reason if one.key in failed else "" for one in wanted]
     table = [report.check_row(*row) for row in zip(wanted, found, reasons, strict=True)]

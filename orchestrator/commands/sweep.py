@@ -1,6 +1,6 @@
 """`invoke sweep`: from the spec to the report; also resuming, Ctrl-C and the exit code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.plan import Plan, expand, oversubscribed, skip_of
-from orchestrator.planning.spec import ExperimentSpec, load_spec
+from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
 from orchestrator.records.run_folder import RunFacts, Skip
-from orchestrator.report import Published, publish
+from orchestrator.report import Published, publish, require_writable
 from orchestrator.trial import Dataset, SubjectPair
 
 INTERRUPTED = 130
@@ -51,9 +51,10 @@ class SweepResult:
     exit_code: int
 
 
-def outline(request: SweepRequest, catalogue: Catalogue) -> tuple[str, list[dict[str, object]]]:
+def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[str, list[dict[str, object]]]:
     """A title and a row per trial and per skip, for `--dry-run`: nothing is started, made or written."""
-    spec, rows_here = _asked(request, catalogue)
+    request, recorded = _resumed(request, home, lambda line: None)
+    spec, rows_here = _asked(request, catalogue, recorded)
     plan = expand(spec, rows_here, narrowed(read_host(), request.options.gpus))
     rows: list[dict[str, object]] = [
         {"cell": trial.label, "plan": "run", "epochs": trial.training.epochs, "threads": trial.threads, "reason": ""}
@@ -71,9 +72,8 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
 
     Raises WaymarkError for what stops the whole sweep; a trial that fails is a row.
     """
-    recorded = recorded_run(request.resume, home) if request.resume else None
-    if recorded:
-        request = replace(request, options=replace(request.options, engine=recorded.engine))
+    request, recorded = _resumed(request, home, console.say)
+    require_writable(reports)
     spec, rows_here = _asked(request, catalogue, recorded)
     with open_session(request.options, home, console) as session:
         plan = expand(spec, rows_here, session.host)
@@ -92,13 +92,21 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         return _ended(session, run.facts, run.environments, is_interrupted, reports)
 
 
+def _resumed(request: SweepRequest, home: Home, say: Callable[[str], None]) -> tuple[SweepRequest, RunFacts | None]:
+    """The request with the recorded engine, and the run that it resumes; the request as it is for a new run."""
+    if not request.resume:
+        return request, None
+    recorded = recorded_run(request.resume, home, say)
+    return replace(request, options=replace(request.options, engine=recorded.engine)), recorded
+
+
 def _asked(
     request: SweepRequest, catalogue: Catalogue, recorded: RunFacts | None = None
 ) -> tuple[ExperimentSpec, Catalogue]:
     """The spec, from its file or from a recorded run, and the rows of the catalogue that the engine knows."""
     rows_here, changes = rows_of(request.options.engine, catalogue), request.changes
     if recorded:
-        return ExperimentSpec.model_validate(recorded.spec, strict=False), rows_here
+        return recorded_spec(recorded.spec, f"the spec in run.json of {recorded.run_id}"), rows_here
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.environment import Device
-from orchestrator.errors import SpecError
+from orchestrator.errors import SpecError, shortened
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.trial import SubjectPair
@@ -21,7 +21,9 @@ def device(text: str) -> Device:
 def gpus(text: str) -> tuple[int, ...]:
     """Cards by their number: '0,1' -> (0, 1)."""
     given = names(text)
-    if not all(part.isdecimal() for part in given) or len(set(given)) < len(given):
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 4 for part in given) or len(set(given)) < len(
+        given
+    ):
         raise SpecError(f"--gpus is '{text}'; it takes the numbers of cards as nvidia-smi prints them, such as 0,1.")
     return tuple(map(int, given))
 
@@ -113,8 +115,24 @@ def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:
     return [entries[cell] for cell in names(text) or entries]
 
 
-def changes(device_: str, frameworks: str, given: Sequence[str], epochs: int) -> dict[str, Any]:
-    """The changes that the flags of a sweep make to its spec: dotted path -> value. '' and 0 change nothing."""
+def number(flag: str, text: str) -> int | None:
+    """A whole number of at least 1; None for ''."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) > 0):
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes a whole number of at least 1.")
+    return int(text)
+
+
+def resumed(given: str | bool | None) -> str | None:
+    """'latest' for a bare --resume, else the run that it names; None without it."""
+    if given == "":
+        raise SpecError("--resume= names no run. Write --resume for the newest, or --resume=RUN.")
+    return "latest" if given is True else given or None
+
+
+def changes(device_: str, frameworks: str, given: Sequence[str], epochs: str) -> dict[str, Any]:
+    """The changes that the flags of a sweep make to its spec: dotted path -> value. '' changes nothing."""
     found: dict[str, Any] = {}
     if device_:
         found["axes.devices"] = [device(device_)]
@@ -123,7 +141,7 @@ def changes(device_: str, frameworks: str, given: Sequence[str], epochs: int) ->
     for framework, tags in variants(given).items():
         found[f"axes.variants.{framework}"] = tags
     if epochs:
-        found["training.epochs"] = epochs
+        found["training.epochs"] = number("--epochs", epochs)
         found["axes.models[].epochs"] = None
         found["axes.epochs"] = {}
     return found

@@ -1,5 +1,6 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestrator.records.event import Event
+from orchestrator.records.timeline import Epoch, Position, Score, payload_of
 from orchestrator.trial import Outcome
 
 PLAIN_SECONDS = 10.0  # between two plain lines of one trial
@@ -30,24 +32,21 @@ class TrialProgress:
 
     def take(self, event: Event) -> None:
         """Update from one event."""
-        said = event.fields
         if event.kind == "training":
             self._began = event.t
-        elif event.kind == "progress":
-            self.epoch = int(said["epoch"])
-            self.share = (said["epoch"] + said["step"] / max(1, said["steps"])) / max(1, self.epochs)
-        elif event.kind == "epoch":
-            self.epoch = int(said["epoch"]) + 1
-            self.share = self.epoch / max(1, self.epochs)
-            losses = [loss for loss in said.get("loss", []) if loss is not None]
-            self.loss = losses[-1] if losses else None
-            seconds = said.get("epoch_seconds")
-            if seconds:
-                self.images_per_second = len(said.get("loss", [])) * self.batch_size / seconds
-        elif event.kind == "score" and said.get("split") == "test":
-            self.test_accuracy = said.get("accuracy")
-        elif event.kind == "score":
-            self.accuracy = said.get("accuracy")
+        match payload_of(event):
+            case Position(epoch=epoch, step=step, steps=steps):
+                self.epoch = epoch
+                self.share = min(1.0, (epoch + step / steps) / max(1, self.epochs))
+            case Epoch(epoch=epoch, loss=losses, epoch_seconds=seconds):
+                self.epoch = epoch + 1
+                self.share = min(1.0, self.epoch / max(1, self.epochs))
+                self.loss = next((loss for loss in reversed(losses) if loss is not None), None)
+                self.images_per_second = len(losses) * self.batch_size / seconds
+            case Score(split="test", accuracy=accuracy):
+                self.test_accuracy = accuracy
+            case Score(accuracy=accuracy):
+                self.accuracy = accuracy
 
     def seconds_left(self, t: float) -> float | None:
         """Seconds left of this trial at its own time `t`; None before 2 % of it are done."""
@@ -82,8 +81,11 @@ class Console:
         return self.terminal.is_terminal
 
     def say(self, line: str) -> None:
-        """Print one line that is not redrawn."""
-        self.terminal.print(line, markup=False, soft_wrap=True)
+        """Print one line that is not redrawn; to nobody, once a pipe that read us was closed: the run goes on."""
+        try:
+            self.terminal.print(line, markup=False, soft_wrap=True)
+        except BrokenPipeError:
+            self.terminal = Terminal(file=io.StringIO())
 
     @contextmanager
     def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:

@@ -1,6 +1,10 @@
 """Shared by all verbs of tasks.py: help texts of common flags, and the exit code of an error."""
 
+import errno
 import functools
+import io
+import os
+import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -22,17 +26,48 @@ STRICT = {"strict": "refuse a machine that is busy, shared, short of memory or e
 ENGINE = {"engine": f"{engine_forms()} (default docker, or virtualenv where no Docker answers)"}
 
 
+_OF_THE_MACHINE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+    *(errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG),
+)
+"""Errors that no code of ours can avoid: a full, read-only or broken disk, folders that the user may not write."""
+
+
+def _prepare_streams() -> None:
+    """Print in any locale, and where the streams were closed (`>&-`) to nowhere: a file must not become our output."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def verb(body: Callable[P, int | None]) -> Callable[P, None]:
-    """Wrap a verb: WaymarkError becomes one sentence and an exit code, and Ctrl-C gives no traceback."""
+    """Wrap a verb: WaymarkError, a full disk, Ctrl-C and a closed pipe become one sentence and an exit code."""
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _prepare_streams()
         try:
             code = body(*args, **kwargs)
+            sys.stdout.flush()
         except WaymarkError as error:
             raise Exit(str(error), error.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("stopped", 130) from None
+        except BrokenPipeError:  # who reads us has enough, as in `| head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise Exit(code=141) from None
+        except OSError as error:
+            if error.errno not in _OF_THE_MACHINE:
+                raise
+            where = error.filename or "The disk"
+            raise Exit(f"{where} cannot be used ({error.strerror}). What had been done is kept.", 3) from None
         if code:
             raise Exit(code=code)
 

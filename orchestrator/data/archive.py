@@ -6,6 +6,7 @@ members) and far below what would exhaust a machine.
 
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -103,7 +104,7 @@ def _checked_directory(path: Path) -> list[zipfile.ZipInfo]:
         raise DataError(f"{path} holds {len(members)} files; at most {MAX_FILES} are read.")
     seen: set[str] = set()
     for member in members:
-        _check_member(path, member)
+        _check_member(path, member, packed)
         if member.filename in seen:
             raise DataError(f"{path}: {member.filename} is there twice; an official archive has it once.")
         seen.add(member.filename)
@@ -118,7 +119,9 @@ def _checked_directory(path: Path) -> list[zipfile.ZipInfo]:
     return members
 
 
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+def _check_member(path: Path, member: zipfile.ZipInfo, packed: int) -> None:
+    if not 0 <= member.header_offset < packed:
+        raise DataError(f"{path}: {member.filename} lies outside of the archive; it is damaged, fetch it again.")
     if _HOSTILE_NAME.search(member.orig_filename):
         raise DataError(f"{path}: the name {member.orig_filename!r} leads out of the archive; do not trust this file.")
     if member.flag_bits & _ENCRYPTED:
@@ -144,8 +147,14 @@ class FolderFiles:
         return str(self.path / name)
 
     def read(self, name: str) -> bytes:
-        with (self.path / name).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        try:
+            # A FIFO would block; links are allowed, as the user may keep pictures elsewhere.
+            with open(os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise DataError(f"{self.where(name)} is no regular file.")
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise DataError(f"{self.where(name)} cannot be read ({error.strerror}).") from None
         if len(content) > MAX_FILE_BYTES:
             raise DataError(f"{self.where(name)} is larger than the {MAX_FILE_BYTES} bytes a file may have.")
         return content

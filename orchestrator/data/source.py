@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from orchestrator import files
 from orchestrator.data.archive import MAX_FILES, Files, FolderFiles, ZipFiles
 from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
 from orchestrator.data.pictures import PictureSets
@@ -79,7 +81,7 @@ def register(path: Path, home: Home) -> Source:
     with opened(source):
         pass
     home.data.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=home.data, prefix=".sources-", delete=False) as draft:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=home.data, prefix=".sources-", delete=False) as draft:
         draft.write(_Sources(gtsrb=source).model_dump_json(indent=1) + "\n")
     Path(draft.name).replace(_register_file(home))
     return source
@@ -88,14 +90,16 @@ def register(path: Path, home: Home) -> Source:
 def registered(home: Home) -> Source:
     """The source registered last; read again if its files changed, unchanged if they are gone (the cache may stay)."""
     try:
-        text = _register_file(home).read_text(encoding="utf-8")
+        content = files.read_bytes(_register_file(home))
     except FileNotFoundError as error:
         raise DataError(
             "No GTSRB pictures are known on this machine. Run `invoke data --from PATH` with the folder of the three "
             "archives, or `invoke data --download`."
         ) from error
+    except OSError as error:
+        raise DataError(f"{_register_file(home)} cannot be read ({error.strerror}).") from error
     try:
-        source = _Sources.model_validate_json(text).gtsrb
+        source = _Sources.model_validate_json(content).gtsrb
     except ValueError as error:
         raise DataError(f"{_register_file(home)} does not read; run `invoke data --from PATH` again.") from error
     try:
@@ -112,13 +116,13 @@ def opened(source: Source) -> Iterator[PictureSets]:
     kind, names = _located(path)
     with contextlib.ExitStack() as stack:
 
-        def files(zip_name: str) -> Files:
+        def members(zip_name: str) -> Files:
             found = FolderFiles(path, names) if kind == "folder" else ZipFiles(path / zip_name)
             stack.callback(found.close)
             return found
 
-        training, test = files(TRAINING_ZIP), files(TEST_ZIP)
-        sets = PictureSets(pictures_to_train(training), pictures_to_test(test, files(TRUTH_ZIP)))
+        training, test = members(TRAINING_ZIP), members(TEST_ZIP)
+        sets = PictureSets(pictures_to_train(training), pictures_to_test(test, members(TRUTH_ZIP)))
         for pictures, where in ((sets.train, training.where("")), (sets.test, test.where(""))):
             if len(pictures.labels) == 0:
                 raise DataError(f"{where} holds no picture in the layout of GTSRB.")
@@ -159,18 +163,26 @@ def _located(path: Path) -> tuple[Literal["archives", "folder"], tuple[str, ...]
 
 def _files_below(path: Path) -> list[str]:
     names: list[str] = []
-    for folder, folders, files in os.walk(path):
+    for folder, folders, here in os.walk(path):
         folders.sort()
         within = Path(folder).relative_to(path)
-        names += [(within / file).as_posix() for file in sorted(files) if file.endswith((".ppm", ".csv"))]
+        names += [(within / file).as_posix() for file in sorted(here) if file.endswith((".ppm", ".csv"))]
         if len(names) > MAX_FILES:
             raise DataError(f"{path} holds more than {MAX_FILES} files; give a folder that holds only GTSRB.")
     return names
 
 
 def _fingerprint(path: Path, names: tuple[str, ...]) -> str:
-    stats = [(name, (path / name).stat()) for name in names]
-    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    found = []
+    for name in names:
+        try:
+            seen = (path / name).stat()
+        except OSError as error:
+            raise DataError(f"{path / name} cannot be read ({error.strerror}): a link that leads nowhere?") from None
+        if not stat.S_ISREG(seen.st_mode):
+            raise DataError(f"{path / name} is no regular file.")
+        found.append([name, seen.st_size, seen.st_mtime_ns])
+    return digest(found)
 
 
 def _recognised(path: Path, sha256s: dict[str, str]) -> Recognised:

@@ -55,7 +55,8 @@ class DockerEngine:
         caller = (os.geteuid(), os.getegid())
         user = worker_user(caller, self._daemon.is_rootless)
         with _lent(launch.job_dir, user, caller):
-            ended = self._daemon.run(container_options(launch, user), log, launch.timeout_seconds, tick)
+            options = container_options(launch, user)
+            ended = self._daemon.run(options, log, launch.timeout_seconds, tick, launch.on_start)
         return exit_of(ended, log)
 
     def close(self) -> None:

@@ -20,7 +20,10 @@ import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
+from orchestrator import files
 from orchestrator.engines import process
+from orchestrator.engines.cgroup import cgroup_seconds
+from orchestrator.engines.guard import CONTAINER, Guard, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError
 
@@ -127,16 +130,36 @@ class Daemon:
             self._client.images.prune(filters={"dangling": True, "label": STAGE})
 
     def run(
-        self, options: dict[str, Any], log: Path, timeout_seconds: float, tick: Callable[[], None]
+        self,
+        options: dict[str, Any],
+        log: Path,
+        timeout_seconds: float,
+        tick: Callable[[], None],
+        on_start: Callable[[process.ReadSeconds], None] | None = None,
     ) -> process.Ended:
         """Run a container to its end and remove it; see process.run. `options` are those of the SDK's create."""
+        with guarded(CONTAINER) as guard:
+            return self._run(guard, options, log, timeout_seconds, tick, on_start)
+
+    def _run(
+        self,
+        guard: Guard,
+        options: dict[str, Any],
+        log: Path,
+        timeout_seconds: float,
+        tick: Callable[[], None],
+        on_start: Callable[[process.ReadSeconds], None] | None,
+    ) -> process.Ended:
         labels = {**options.get("labels", {}), OWNER: _owner()}
         launched_unix, launched = time.time(), time.monotonic()
         with self._asking("to create a container"):
             container = self._client.containers.create(**{**options, "labels": labels})
+        guard(str(container.id))
         try:
             with self._asking("to start a container"):
                 container.start()
+                if on_start is not None:
+                    on_start(self._processor_seconds(container))
             is_timeout = _wait(container, launched + timeout_seconds, tick)
             wall_seconds = time.monotonic() - launched
             state = self._state(container, log)
@@ -173,15 +196,21 @@ class Daemon:
 
     def _state(self, container: Container, log: Path) -> dict[str, Any]:
         """How the container ended, {} if the daemon stopped; its output goes to `log`."""
-        try:
-            with log.open("wb") as file:
+        # The worker may have left a link of that name: a new file takes its place.
+        with files.create(log) as file:
+            try:
                 for chunk in container.logs(stream=True):
                     file.write(chunk)
-            state: dict[str, Any] = self._client.api.inspect_container(str(container.id))["State"]
-        except _GONE as error:
-            log.write_text(f"Docker went away while this ran: {error}\n")
-            return {}
+                state: dict[str, Any] = self._client.api.inspect_container(str(container.id))["State"]
+            except _GONE as error:
+                file.write(f"Docker went away while this ran: {error}\n".encode())
+                return {}
         return state
+
+    def _processor_seconds(self, container: Container) -> process.ReadSeconds:
+        """Gives what the container has used; None if its daemon is not on this machine."""
+        pid = self._client.api.inspect_container(str(container.id))["State"].get("Pid", 0)
+        return cgroup_seconds(pid) if self.folder is not None and pid else lambda: None
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:

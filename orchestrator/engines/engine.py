@@ -24,6 +24,8 @@ class Launch:
     cpus:     logical processors it may use; empty means no pinning.
     memory_bytes, timeout_seconds: limits; the kernel enforces the first, the engine the second.
     labels:   of a container ('run', 'job').
+    on_start: receives, once the worker runs, a function that gives the processor seconds that it and its children
+              have used; not called where the engine cannot know.
     """
 
     environment: Environment
@@ -35,6 +37,7 @@ class Launch:
     memory_bytes: int
     timeout_seconds: float
     labels: dict[str, str] = field(default_factory=dict)
+    on_start: Callable[[Callable[[], float | None]], None] | None = None
 
 
 class Engine(Protocol):
@@ -42,7 +45,7 @@ class Engine(Protocol):
 
     Promises: `run` returns for every way in which a worker can end, and raises EngineError only when nothing could be
     started; it calls `tick` at least five times a second while the worker runs; if `tick` raises (Ctrl-C), the worker
-    and its children have ended before the exception leaves `run`; no process outlives `run`.
+    and its children have ended before the exception leaves `run`; no process outlives `run`, or this process.
     """
 
     name: str

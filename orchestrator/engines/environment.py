@@ -1,15 +1,15 @@
 """What the engines share in making an environment: room for it, the words when it fails, and its identity."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator import files
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
-from orchestrator.environment import Environment, digest
+from orchestrator.environment import Environment, Frozen, digest
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow, resolve_env, resolve_expects
@@ -89,12 +89,25 @@ def frozen(
                 f"{environment.framework}:{environment.variant} at {environment.location} cannot list its packages: "
                 f"exit code {ended.code}, signal {ended.signal}.\n{ended.log_tail}"
             )
-        seen = json.loads((Path(folder) / "freeze.json").read_text())
-    packages = tuple(sorted(seen["freeze"]))
+        try:
+            seen = _Freeze.model_validate_json(files.read_bytes(Path(folder) / "freeze.json"))
+        except (OSError, ValueError):
+            raise EngineError(
+                f"{environment.framework}:{environment.variant} at {environment.location} did not list its packages "
+                "as a Python environment does; it cannot be used."
+            ) from None
+    packages = tuple(sorted(seen.freeze))
     identity = digest(
-        [environment.engine, environment.identity, seen["python"], packages, environment.env, environment.options]
+        [environment.engine, environment.identity, seen.python, packages, environment.env, environment.options]
     )
-    return environment.model_copy(update={"python": seen["python"], "freeze": packages, "identity": identity})
+    return environment.model_copy(update={"python": seen.python, "freeze": packages, "identity": identity})
+
+
+class _Freeze(Frozen):
+    """freeze.json, as workers/freeze.py writes it."""
+
+    python: str
+    freeze: tuple[str, ...]
 
 
 def exit_of(ended: process.Ended, log: Path) -> Exit:

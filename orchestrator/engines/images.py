@@ -19,9 +19,9 @@ from orchestrator.engines import package_index, process, upstream
 from orchestrator.engines.engine import Say
 from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, need_source
 from orchestrator.errors import EngineError
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.planning.image_row import ImageRow, recipe_sha256
-from orchestrator.records.run_folder import write_atomically
 
 RECIPE = "waymark.recipe"
 STAGE = "waymark.stage"
@@ -65,6 +65,7 @@ class ImageBuilder(Protocol):
     def share(self, label: str, reference: str) -> bool: ...
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
     def prune_stages(self) -> None: ...
+    def sweep(self) -> int: ...
     def close(self) -> None: ...
 
 
@@ -153,11 +154,14 @@ def ensure(
             },
             labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
         )
-        why = builder.build(recipe, log, limit_seconds, follow)
+        try:
+            why = builder.build(recipe, log, limit_seconds, follow)
+        finally:
+            # What a failed build leaves holds its ARGs, and in them the credentials of the user's package indexes.
+            builder.prune_stages()
     if why:
         lacking = package_index.missing(log)
         raise (package_index.shortage(row, lacking, log) if lacking else None) or failure(row, why, log)
-    builder.prune_stages()
     facts = _recorded(builder, row)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
     return facts

@@ -73,7 +73,8 @@ def _searched() -> dict[str, str]:
     LD_LIBRARY_PATH as at the start of this process, because opencv changes it when it is imported.
     """
     try:
-        started = dict(line.partition("=")[::2] for line in Path("/proc/self/environ").read_text().split("\0") if line)
+        lines = os.fsdecode(Path("/proc/self/environ").read_bytes()).split("\0")
+        started = dict(line.partition("=")[::2] for line in lines if line)
     except OSError:
         started = dict(os.environ)
     found = {"LD_LIBRARY_PATH": started.get("LD_LIBRARY_PATH"), "PYTHONPATH": os.environ.get("PYTHONPATH")}

@@ -1,4 +1,4 @@
-"""Runs a command to its end, with a log file and limits, and ends its children. The only user of subprocess."""
+"""Runs a command to its end, with a log file and limits, and ends its children. One of two users of subprocess."""
 
 import os
 import signal
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import files
+from orchestrator.engines.guard import GROUP, Guard, guarded
 from orchestrator.errors import EngineError
 
 GRACE_SECONDS = 2.0
@@ -16,6 +18,10 @@ GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 _TICK_SECONDS = 0.1
 _MEMORY_SECONDS = 0.25
+
+
+ReadSeconds = Callable[[], float | None]
+"""Gives the processor seconds that something has used so far; None once that is not known any more."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Command:
     timeout_seconds: after this its process group is ended.
     memory_bytes:    its group is killed at more resident memory than this, measured four times a second; None means
                      no limit. (RLIMIT_AS would count the large maps that frameworks reserve and never use.)
+    on_start:        receives, once it runs, a function that gives the processor seconds that its group has used.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +44,7 @@ class Command:
     timeout_seconds: float
     cpus: tuple[int, ...] = ()
     memory_bytes: int | None = None
+    on_start: Callable[[ReadSeconds], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,15 @@ class Ended:
 def run(command: Command, tick: Callable[[], None]) -> Ended:
     """Run `command` in its own session, calling `tick` ten times a second; all of its session has ended on return.
 
-    Raises EngineError if it cannot be started. If `tick` raises, the group is ended and the exception raised again.
+    Raises EngineError if it cannot be started. If `tick` raises, the group is ended and the exception raised again; if
+    this process is killed, a guard ends the group.
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
+    with guarded(GROUP) as guard:
+        return _run(command, tick, guard)
+
+
+def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
     launched_unix, launched = time.time(), time.monotonic()
     with command.log.open("ab") as log:
         try:
@@ -75,10 +89,13 @@ def run(command: Command, tick: Callable[[], None]) -> Ended:
             )
         except OSError as error:
             raise EngineError(f"{command.argv[0]} does not start: {error.strerror}.") from None
+    guard(str(process.pid))
     started_seconds = time.monotonic() - launched
     is_timeout = is_over_memory = False
     try:
         _pin(process.pid, command.cpus)
+        if command.on_start is not None:
+            command.on_start(lambda: _group_seconds(process.pid))
         next_tick = next_look = launched
         while not _has_ended(process.pid):
             now = time.monotonic()
@@ -112,11 +129,11 @@ def output(argv: tuple[str, ...], timeout_seconds: float = 20.0) -> str | None:
     """What a small command prints, stripped; None if it does not exist, fails or takes too long."""
     try:
         finished = subprocess.run(  # noqa: S603 - as above
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_seconds, check=True
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_seconds, check=True
         )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return finished.stdout.strip()
+    return finished.stdout.decode("utf-8", "replace").strip()
 
 
 def has_library(name: str) -> bool:
@@ -128,10 +145,10 @@ def has_library(name: str) -> bool:
 def tail(log: Path, lines: int = 40) -> str:
     """The last lines of a log, '' if it does not exist; at most 16 KiB."""
     try:
-        with log.open("rb") as file:
+        with files.opened(log) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
             text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
+    except OSError:  # it does not exist, or the worker left something else there
         return ""
     return "\n".join(text.splitlines()[-lines:])
 
@@ -193,20 +210,28 @@ def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 def _group_memory(group: int) -> int:
     """Resident bytes of all processes of a group; shared pages count for each."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
+    return sum(int(fields[21]) for fields in _group(group)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _group_seconds(group: int) -> float:
+    """Processor seconds of all processes of a group, with those of children that have ended."""
+    ticks = sum(sum(map(int, fields[11:15])) for fields in _group(group))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _group(group: int) -> Iterator[list[str]]:
+    """The fields of `_stat` of each process of a group."""
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             fields = _stat(int(entry.name))
             if fields is not None and int(fields[2]) == group:
-                total += int(fields[21]) * page
-    return total
+                yield fields
 
 
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/<pid>/stat from the third (state) on; None if the process is gone. Source: proc(5)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return text.rpartition(")")[2].split()

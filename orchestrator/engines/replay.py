@@ -3,20 +3,22 @@
 A recording is a job folder, as run_folder.py describes it, with at least record.json, events.jsonl and exit.json.
 """
 
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from orchestrator import files
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.environment import Environment, digest
 from orchestrator.errors import EngineError
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.records import run_folder
-from orchestrator.records.run_folder import JobFolder, Record
+from orchestrator.records.event import LIMIT_BYTES
+from orchestrator.records.run_folder import JobFolder, Record, damage
 from orchestrator.trial import Exit
+
+_WRITTEN_ANEW = (run_folder.RECORD, run_folder.JOB, run_folder.EVENTS, run_folder.EXIT, run_folder.OUTCOME)
 
 
 class ReplayEngine:
@@ -54,22 +56,25 @@ class ReplayEngine:
         launched_unix = time.time()
         recording = self._next(launch)
         for path in recording.iterdir():
-            if path.is_file() and path.name not in (
-                run_folder.RECORD,
-                run_folder.JOB,
-                run_folder.EVENTS,
-                run_folder.EXIT,
-                run_folder.OUTCOME,
-            ):
-                shutil.copyfile(path, launch.job_dir / path.name)
-        events = recording / run_folder.EVENTS
+            if path.name not in _WRITTEN_ANEW:
+                with suppress(files.UnsafeFileError):  # a recording may be somebody else's: no link is followed
+                    files.copy(path, launch.job_dir / path.name, LIMIT_BYTES)
         tick()
-        if events.exists():
-            with (launch.job_dir / run_folder.EVENTS).open("wb", buffering=0) as file:
-                for line in events.read_bytes().splitlines(keepends=True):
+        try:
+            lines = files.read_bytes(recording / run_folder.EVENTS, LIMIT_BYTES).splitlines(keepends=True)
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            raise EngineError(f"{recording / run_folder.EVENTS} cannot be read ({error.strerror}).") from None
+        if lines:
+            with files.create(launch.job_dir / run_folder.EVENTS) as file:
+                for line in lines:
                     file.write(line)
                     tick()
-        recorded = JobFolder(recording).exit()
+        try:
+            recorded = JobFolder(recording).exit()
+        except (OSError, ValueError) as error:
+            raise EngineError(damage(recording / run_folder.EXIT, error)) from None
         if recorded is None:
             raise EngineError(f"{recording / run_folder.EXIT} does not exist any more.")
         return recorded.model_copy(update={"launched_unix": launched_unix})
@@ -95,5 +100,5 @@ class ReplayEngine:
 def _record(folder: Path) -> Record:
     try:
         return JobFolder(folder).record()
-    except (OSError, ValidationError) as error:
-        raise EngineError(f"{folder / run_folder.RECORD} is not a record of this version: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise EngineError(damage(folder / run_folder.RECORD, error)) from None

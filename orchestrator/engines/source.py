@@ -3,10 +3,12 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import workers
+from orchestrator.errors import EngineError
 from orchestrator.home import Home
 
 
@@ -17,28 +19,57 @@ class WorkerSource:
     path: Path
     sha256: str
 
+    def verify(self) -> None:
+        """Raises EngineError if a file of the snapshot was changed, added or removed: what runs is what is recorded."""
+        if _sha256(_files(self.path)) != self.sha256:
+            raise EngineError(
+                f"{self.path}, the snapshot of the worker's code, was changed after it was made; what ran from it is "
+                "not what the records say. Remove that folder: the next run makes it anew."
+            )
+
 
 def snapshot(home: Home) -> WorkerSource:
-    """Copy the package `workers` to home.workers/<first 12 of its hash>/, unless that exists."""
+    """Copy the package `workers` to home.workers/<first 12 of its hash>/, unless that exists; it is read-only.
+
+    Raises EngineError if it exists and was changed.
+    """
     package = Path(workers.__file__).parent
-    files = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
-    total = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        total.update(f"{name}\0{len(content)}\0".encode() + content)
-    source = WorkerSource(home.workers / total.hexdigest()[:12], total.hexdigest())
+    files = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+    sha256 = _sha256(files)
+    source = WorkerSource(home.workers / sha256[:12], sha256)
     if not source.path.exists():
         _write(source.path, files)
+    source.verify()
     return source
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def _files(folder: Path) -> dict[str, bytes]:
+    """Path below `folder` -> content, of all that is there; a link is named and not followed."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = b"link"
+        elif path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def _sha256(files: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Fill a draft beside `folder` and rename it; if another process was faster, it has written the same."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
         draft.chmod(0o755)  # a container's user may be another
         for name, content in files.items():
-            path = draft / "workers" / name
+            path = draft / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.parent.chmod(0o755)
             path.write_bytes(content)

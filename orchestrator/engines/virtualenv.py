@@ -188,6 +188,7 @@ def run_worker(launch: Launch, variables: dict[str, str], tick: Callable[[], Non
             timeout_seconds=launch.timeout_seconds,
             cpus=launch.cpus,
             memory_bytes=launch.memory_bytes,
+            on_start=launch.on_start,
         )
         ended = process.run(command, tick)
     return exit_of(ended, log)

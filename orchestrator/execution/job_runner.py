@@ -1,26 +1,30 @@
 """Run one job: write its folder, launch it, follow its events, decide its outcome, store it."""
 
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from orchestrator import files
 from orchestrator.data import Split
 from orchestrator.engines.engine import Engine, Launch
-from orchestrator.execution.outcome import decide
+from orchestrator.engines.source import WorkerSource
+from orchestrator.execution.outcome import decide, judge_load
 from orchestrator.host import Telemetry
 from orchestrator.records import run_folder
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.job import Job
 from orchestrator.records.run_folder import DataFacts, JobFolder, Record
 from orchestrator.records.store import Store
+from orchestrator.records.stored import has_passed
 from orchestrator.trial import Exit, Outcome
 
 REFERENCE = "reference.npz"
+
+_REFERENCE_LIMIT_BYTES = 2**30
 
 OnEvent = Callable[[Event], None]
 
@@ -29,17 +33,20 @@ OnEvent = Callable[[Event], None]
 class JobContext:
     """Shared by all jobs of a run.
 
-    source:       folder that holds the worker snapshot.
-    cpus, memory_bytes, timeout_seconds: limits of one job.
+    source:       the worker snapshot.
+    references:   folder of the oracle's traces, which selfchecks of that snapshot share.
+    cpus, memory_bytes, timeout_seconds, foreign_percent: limits of one job.
     """
 
     engine: Engine
     store: Store
     run_dir: Path
-    source: Path
+    source: WorkerSource
+    references: Path
     cpus: tuple[int, ...]
     memory_bytes: int
     timeout_seconds: float
+    foreign_percent: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,10 @@ class TrialData:
 def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:
     """Run `job` to its end and store its outcome; its folder is the record, the store's row an index entry.
 
-    Raises EngineError if nothing could be started. On Ctrl-C the worker is stopped, the job is stored as cancelled,
-    and KeyboardInterrupt is raised again.
+    Raises EngineError if nothing could be started, or the worker snapshot is not what it was. On Ctrl-C the worker is
+    stopped, the job is stored as cancelled, and KeyboardInterrupt is raised again.
     """
+    context.source.verify()
     folder = _open_folder(context, record)
     folder.write(run_folder.RECORD, record)
     folder.write(run_folder.JOB, job)
@@ -65,48 +73,59 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
         np.save(folder.path / "valid.npy", data.split.valid)
     reference = _reference(context, job) if record.check is not None else None
     if reference is not None and reference.exists():
-        shutil.copyfile(reference, folder.path / REFERENCE)
+        files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
     tail = Tail(folder.path / run_folder.EVENTS)
+    telemetry = _telemetry(context, folder, record)
     launch = Launch(
         environment=record.environment,
         module="workers.run",
-        source=context.source,
+        source=context.source.path,
         job_dir=folder.path,
         data_dir=data.folder if data else None,
         cpus=context.cpus,
         memory_bytes=context.memory_bytes,
         timeout_seconds=context.timeout_seconds,
         labels={"run": record.run_id, "job": f"{record.ordinal:04d}"},
+        on_start=telemetry.follow if telemetry else None,
     )
     try:
-        with _watching(context, folder, record) as watch:
+        with telemetry or nullcontext():
 
             def follow() -> None:
                 for event in tail.read():
                     on_event(event)
-                watch()
+                if telemetry:
+                    telemetry.tick()
 
             exit_ = context.engine.run(launch, follow)
+        for event in tail.read():
+            on_event(event)
+        events = folder.events()
     except KeyboardInterrupt:
         _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
         raise
-    for event in tail.read():
-        on_event(event)
-    outcome = decide(job, folder.events(), exit_)
+    except files.UnsafeFileError as error:
+        outcome = Outcome(status="no_protocol", fault="subject", reason=f"{run_folder.EVENTS}: {error.strerror}")
+        _set_aside_events(folder)
+        _finish(context, folder, record, None, outcome)
+        return outcome
+    exit_ = exit_.model_copy(update={"events_sha256": folder.events_sha256()})
+    outcome = decide(job, events, exit_)
+    if outcome.status == "ok":
+        outcome = judge_load(events, folder.samples(), context.foreign_percent)
     if reference is not None:
-        _keep_reference(folder.path / REFERENCE, reference, outcome)
+        if has_passed(outcome, events):
+            _keep_reference(folder.path / REFERENCE, reference)
+        files.remove(folder.path / REFERENCE)  # it is large
     _finish(context, folder, record, exit_, outcome)
     return outcome
 
 
-@contextmanager
-def _watching(context: JobContext, folder: JobFolder, record: Record) -> Iterator[Callable[[], None]]:
-    """Gives a function to call repeatedly while the worker runs; for a timed trial it records telemetry."""
+def _telemetry(context: JobContext, folder: JobFolder, record: Record) -> Telemetry | None:
+    """For a timed trial on this machine, samples of it; it is opened before the worker can write its folder."""
     if record.trial is None or not context.engine.is_local:
-        yield lambda: None
-        return
-    with Telemetry(folder.path / run_folder.TELEMETRY, context.cpus, record.environment.card) as telemetry:
-        yield telemetry.tick
+        return None
+    return Telemetry(folder.path / run_folder.TELEMETRY, context.cpus, record.environment.card)
 
 
 def record_unstarted(context: JobContext, record: Record, outcome: Outcome) -> Outcome:
@@ -118,41 +137,34 @@ def record_unstarted(context: JobContext, record: Record, outcome: Outcome) -> O
 
 
 def _open_folder(context: JobContext, record: Record) -> JobFolder:
-    """An empty folder for a job. The folder of an earlier attempt is renamed; it is kept, but not counted."""
-    folder = JobFolder(context.run_dir / f"{record.ordinal:04d}-{slug(record)}")
-    if folder.path.exists():
-        folder.path.rename(tempfile.mkdtemp(prefix=f".before-{folder.path.name}-", dir=context.run_dir))
+    """An empty folder for a job. Folders of earlier attempts are renamed; they are kept, but not counted."""
+    folder = JobFolder(context.run_dir / record.folder_name)
+    for earlier in context.run_dir.glob(f"{record.ordinal:04d}-*"):
+        earlier.rename(tempfile.mkdtemp(prefix=f".before-{earlier.name}-", dir=context.run_dir))
     folder.path.mkdir(parents=True)
     return folder
-
-
-def slug(record: Record) -> str:
-    """'pytorch-2.13-resnet-20-32-cpu-s0-r0', for the name of the job's folder."""
-    if record.trial is not None:
-        trial = record.trial
-        text = f"{trial.subject}-{trial.cell.title}-s{trial.seed}-r{trial.repeat}".replace(" ", "-")
-    elif record.check is not None:
-        check = record.check
-        text = f"check-{check.framework}-{check.variant}-{check.model.label}-{check.input_size}"
-    else:
-        text = "job"
-    return text.lower().replace(":", "-").replace("@", "-")
 
 
 def _reference(context: JobContext, job: Job) -> Path:
     """Where the oracle's traces of a network, optimiser and initialiser are kept, beside the worker code."""
     rule = "-".join(job.payload[name] for name in ("optimiser", "initialiser"))
-    return context.source / "references" / f"{job.network.slug}-{rule}.npz"
+    return context.references / f"{job.network.slug}-{rule}.npz"
 
 
-def _keep_reference(found: Path, kept: Path, outcome: Outcome) -> None:
-    """Keep the oracle's traces for the next environment, to save minutes; the job folder loses them, they are large."""
-    if outcome.status == "ok" and found.exists() and not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        draft = kept.with_suffix(".draft")
-        shutil.copyfile(found, draft)
+def _keep_reference(found: Path, kept: Path) -> None:
+    """Keep the oracle's traces for the next environment, to save minutes; a link or what is too large is not kept."""
+    if kept.exists():
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    draft = kept.with_suffix(".draft")
+    with suppress(files.UnsafeFileError, FileNotFoundError):
+        files.copy(found, draft, _REFERENCE_LIMIT_BYTES)
         draft.replace(kept)
-    found.unlink(missing_ok=True)
+
+
+def _set_aside_events(folder: JobFolder) -> None:
+    """Rename what the worker left as events.jsonl and cannot be read, so that nothing reads it again."""
+    (folder.path / run_folder.EVENTS).rename(folder.path / f"{run_folder.EVENTS}.refused")
 
 
 def _finish(context: JobContext, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:

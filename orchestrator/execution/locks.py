@@ -3,31 +3,30 @@
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from orchestrator.environment import Card
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
 
-LEASES = Path("/tmp")  # noqa: S108 - the one folder that all users of a machine share; see _lock_of
-
 
 @contextmanager
 def exclusive_run(home: Home) -> Iterator[None]:
-    """Hold this machine's lock, since two runs at once would disturb each other. Raises EngineError if it is held."""
+    """Hold this machine's lock, since two runs at once would disturb each other, and this home's.
+
+    A lock ends with its process, however that ends. Raises EngineError if one of them is held.
+    """
     home.root.mkdir(parents=True, exist_ok=True)
-    with (home.root / "sweep.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineError(
-                "another run is going on on this machine, and two at once would disturb each other's times. "
-                "Wait for it to end, or stop it with Ctrl-C."
-            ) from None
+    with ExitStack() as held:
+        for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock"):
+            if not _take(held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))):
+                raise EngineError(
+                    "another run is going on on this machine, and two at once would disturb each other's times. "
+                    "Wait for it to end, or stop it with Ctrl-C."
+                )
         yield
 
 
@@ -39,40 +38,63 @@ def lease(cards: Iterable[Card]) -> Iterator[None]:
     """
     with ExitStack() as held:
         for card in cards:
-            file = held.enter_context(_lock_of(card))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            path = _lock_folder() / f"waymark-{card.uuid}.lock"
+            if not _take(held.enter_context(_opened(path, f"{card.label} cannot be leased"))):
                 raise EngineError(
                     f"{card.label} is leased to another run of this machine. Wait for it to end, or name another "
                     "card with --gpus."
-                ) from None
+                )
         yield
 
 
+def _lock_folder() -> Path:
+    """`$WAYMARK_LOCKS`, else the one folder that all users of a machine share."""
+    return Path(os.environ.get("WAYMARK_LOCKS") or "/tmp")  # noqa: S108 - see _opened
+
+
+def _take(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
-def _lock_of(card: Card) -> Iterator[int]:
-    """The lock file of the card. Any user may have made it, so nothing is written, and no link is followed."""
-    path, flags = LEASES / f"waymark-{card.uuid}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+def _opened(path: Path, what: str) -> Iterator[int]:
+    """A lock file. Any user may have made it, so nothing is written, and no link is followed.
+
+    Whoever makes it lets all others open it, whatever the umask: only its owner could do that later.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
     except OSError as error:
-        raise EngineError(f"{card.label} cannot be leased: {path} does not open ({error.strerror}).") from None
+        raise EngineError(
+            f"{what}: {path} does not open ({error.strerror}). Remove it, if no run is going on."
+        ) from None
     try:
+        with suppress(PermissionError):
+            os.fchmod(file, 0o644)
         yield file
     finally:
         os.close(file)
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let `kill` and a CI's timeout end a run as Ctrl-C does: the container is stopped, what is done is kept."""
+def signals_as_interrupt() -> Iterator[None]:
+    """Let `kill`, a CI's timeout and a closed terminal end a run as Ctrl-C does: the worker is stopped, the rest kept.
+
+    Under `nohup` a closed terminal changes nothing.
+    """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before: Callable[..., Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    asked = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in asked}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

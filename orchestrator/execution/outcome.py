@@ -3,8 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from orchestrator.records.event import Event
+from orchestrator.analysis.utilisation import foreign_percent
+from orchestrator.records.event import Event, gap
 from orchestrator.records.job import JOB_KINDS, Job
+from orchestrator.records.sample import Sample
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Exit, Fault, Outcome
 from workers import protocol
 
@@ -46,6 +49,18 @@ def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
     return Outcome(status="ok", fault="none")
 
 
+def judge_load(events: Sequence[Event], samples: Sequence[Sample], limit_percent: float) -> Outcome:
+    """The outcome of a trial that ended ok: still ok, unless other processes used too much of its processors' time."""
+    foreign = foreign_percent(samples, read_timeline(events))
+    if foreign is None or foreign <= limit_percent:
+        return Outcome(status="ok", fault="none")
+    reason = (
+        f"other processes used {foreign:.0f} % of its processors' time while it trained; limits.foreign_percent is "
+        f"{limit_percent:g}"
+    )
+    return Outcome(status="disturbed", fault="environment", reason=reason)
+
+
 def _failed(fail: dict[str, object]) -> Outcome:
     code, reason = fail.get("code"), str(fail.get("reason", ""))
     if code == protocol.UNSUPPORTED:
@@ -61,9 +76,10 @@ def _failed(fail: dict[str, object]) -> Outcome:
 
 def _gap(job: Job, events: Sequence[Event]) -> str:
     """What is missing in the events of a finished job, or ''."""
-    if [event.seq for event in events] != list(range(len(events))):
-        return "its events have gaps: lines of events.jsonl are missing or damaged"
-    return JOB_KINDS[job.kind].missing(job, events)
+    unread = read_timeline(events).unread
+    if unread:
+        return f"{unread} of its events do not match the protocol: fields are missing or out of range"
+    return gap(events) or JOB_KINDS[job.kind].missing(job, events)
 
 
 def _ending(exit_: Exit) -> str:

@@ -1,15 +1,17 @@
 """run.json: the facts of a run, written before its first job and again at its end."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from orchestrator.errors import StoreError
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.host import read_load
 from orchestrator.records.host_facts import HostFacts, RecordedHost
-from orchestrator.records.run_folder import RUN, RunFacts, write_atomically
+from orchestrator.records.run_folder import RUN, RunFacts, RunFolder
 
 DISTRIBUTION = "waymark-bench"
 """The name in pyproject.toml: `waymark` is another project's on the public index."""
@@ -37,14 +39,21 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
     )
 
 
-def recorded_run(asked: str, home: Home) -> RunFacts:
-    """The sweep of that id, or the newest for LATEST. Raises StoreError if there is none."""
-    runs = {path.parent.name: path for path in sorted(home.runs.glob(f"*/{RUN}"), reverse=True)}
-    for name, path in runs.items():
-        if asked in (name, LATEST):
-            run = RunFacts.model_validate_json(path.read_text(encoding="utf-8"))
-            if run.kind == "sweep":
-                return run
+def recorded_run(asked: str, home: Home, say: Callable[[str], None]) -> RunFacts:
+    """The sweep of that id, or the newest that can be read for LATEST. Raises StoreError if there is none."""
+    runs = {path.parent.name: RunFolder(path.parent) for path in sorted(home.runs.glob(f"*/{RUN}"), reverse=True)}
+    for name, folder in runs.items():
+        if asked not in (name, LATEST):
+            continue
+        try:
+            run = folder.facts()
+        except StoreError as error:
+            if asked == name:
+                raise
+            say(f"note: {error}")
+            continue
+        if run.kind == "sweep":
+            return run
     if asked == LATEST:
         raise StoreError(
             f"{home.runs} holds no run to resume. Start one with: invoke sweep --spec=experiments/quick.json"

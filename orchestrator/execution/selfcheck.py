@@ -63,7 +63,6 @@ class SelfcheckRunner:
 
     run_id: str
     context: JobContext
-    worker_sha256: str
     ordinal: int
     console: Console
 
@@ -75,7 +74,7 @@ class SelfcheckRunner:
 
     def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
         """Whether this check has passed before; prints it if so."""
-        known = self.context.store.passing_check(environment.identity, self.worker_sha256, request)
+        known = self.context.store.passing_check(environment.identity, self.context.source.sha256, request)
         if known:
             self.console.say(f"{request.label}: passed before, in this environment and with this code")
         return known is not None
@@ -87,7 +86,7 @@ class SelfcheckRunner:
             run_id=self.run_id,
             ordinal=self.ordinal,
             id=f"check-{self.ordinal}",
-            worker_sha256=self.worker_sha256,
+            worker_sha256=self.context.source.sha256,
             environment=environment,
             check=request,
         )

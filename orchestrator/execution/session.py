@@ -9,17 +9,18 @@ with open_session(options, home, console) as session:    # the lock of this mach
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.console.progress import Console
 from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Engine
-from orchestrator.engines.source import WorkerSource, snapshot
+from orchestrator.engines.orphans import running_workers
+from orchestrator.engines.source import snapshot
 from orchestrator.errors import EngineError
 from orchestrator.execution.environments import Environments, prepare
 from orchestrator.execution.job_runner import JobContext
-from orchestrator.execution.locks import exclusive_run, lease, sigterm_as_interrupt
+from orchestrator.execution.locks import exclusive_run, lease, signals_as_interrupt
 from orchestrator.execution.run_record import new_run, record_final_load, write_run
 from orchestrator.home import Home
 from orchestrator.host import GIB, machine_warnings, read_host, read_load
@@ -27,7 +28,7 @@ from orchestrator.planning.gpu_fit import cards_for, narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.records.run_folder import RunFacts
+from orchestrator.records.run_folder import Record, RunFacts, RunFolder
 from orchestrator.records.store import Store
 
 
@@ -65,12 +66,15 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has begun: its facts, its environments, and what all of its jobs share."""
+    """A run that has begun: its facts, its environments, and what all of its jobs share.
+
+    recorded: the jobs of a run that is resumed, by their numbers.
+    """
 
     facts: RunFacts
     environments: Environments
     context: JobContext
-    source: WorkerSource
+    recorded: Mapping[int, Record] = field(default_factory=dict)
 
 
 @dataclass
@@ -94,7 +98,9 @@ class Session:
         """
         cards = cards_for(rows, self.host)
         self._held.enter_context(lease(cards))
+        self._end_orphans()
         found = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
+        found += [worker.warning for worker in running_workers()]
         if found and self.options.is_strict:
             raise EngineError(f"times on this machine would not be reliable, and --strict is given. {' '.join(found)}")
         for warning in found:
@@ -117,14 +123,24 @@ class Session:
             engine=self._engine,
             store=self.store,
             run_dir=self.home.runs / facts.run_id,
-            source=source.path,
+            source=source,
+            references=self.home.references / source.path.name,
             cpus=self.host.cpus[: plan.threads],
             memory_bytes=int(plan.limits.memory_gib * GIB),
             timeout_seconds=plan.limits.trial_seconds,
+            foreign_percent=plan.limits.foreign_percent,
         )
-        run = Run(facts, environments, context, source)
-        self.record(run.facts)
-        return run
+        recorded = self._recorded_jobs(plan.recorded) if plan.recorded else {}
+        self.record(facts)
+        return Run(facts, environments, context, recorded)
+
+    def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
+        """The jobs of the run's folder, which is the record: the store is made to agree with it."""
+        folder = self.home.runs / run.run_id
+        for sentence in self.store.ingest(folder).damaged:
+            self.console.say(f"note: {sentence}")
+        jobs, _ = RunFolder(folder).jobs()
+        return {number: record for number, (_, record) in jobs.items()}
 
     def record(self, facts: RunFacts) -> None:
         """Write run.json and the store's row of it."""
@@ -134,6 +150,12 @@ class Session:
     def end(self, run: Run) -> None:
         """Record the machine's load at the end."""
         self.record(record_final_load(run.facts))
+
+    def _end_orphans(self) -> None:
+        """End workers of this home that outlived their run, which has ended, as its lock was free."""
+        for worker in running_workers(self.home.root):
+            self.console.say(f"note: process {worker.pid} is a worker of a run that has ended; it is stopped.")
+            worker.end()
 
     def _choose_engine(self) -> tuple[Engine, str]:
         """The engine of the options and its name; without one docker, or virtualenv where no daemon answers."""
@@ -151,5 +173,5 @@ class Session:
 def open_session(options: RunOptions, home: Home, console: Console) -> Iterator[Session]:
     """Begin the only run of this machine. Raises EngineError if there is another, SpecError for an unknown card."""
     with exclusive_run(home), Store.open(home.store_url) as store, ExitStack() as held:
-        held.enter_context(sigterm_as_interrupt())
+        held.enter_context(signals_as_interrupt())
         yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held)

@@ -16,6 +16,7 @@ from orchestrator.records.run_folder import Record
 from orchestrator.trial import Dataset, Outcome, Trial, trial_id
 
 BROKEN_AFTER = 3  # so many environment faults in a row mean that the machine is broken
+BACKOFF_SECONDS = (2.0, 10.0)  # before the second and the third attempt
 
 
 @dataclass
@@ -30,22 +31,23 @@ class TrialRunner:
     def run_all(self, plan: Plan) -> bool:
         """Run what is not done yet; True if the user stopped it. Raises EngineError on a broken machine."""
         done = {_answer(record): record for record in self.run.context.store.ok_records(self.run.facts.run_id)}
+        numbers = _numbers(plan, self.run.recorded)
         faults = 0
         try:
-            check_outcomes = self._selfchecks(plan)
+            check_outcomes = self._selfchecks(plan, max([*numbers.values(), *self.run.recorded]))
             for at, trial in enumerate(plan.trials, start=1):
                 environment = self._environment(trial)
                 if environment is None:
                     continue
                 title = f"[{at}/{len(plan.trials)}] {trial.label}"
-                record = self._record(at, trial, environment)
+                record = self._record(numbers[_question(trial)], trial, environment)
                 known = done.get(_answer(record))
                 if known is not None:
                     is_same_code = known.worker_sha256 == record.worker_sha256
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
                 outcome = self._trial(title, trial, record, check_outcomes[self._check_key(trial)])
-                faults = faults + 1 if outcome.fault == "environment" else 0
+                faults = faults + 1 if outcome.fault == "environment" and outcome.status != "disturbed" else 0
                 if faults == BROKEN_AFTER:
                     raise EngineError(
                         f"{BROKEN_AFTER} trials in a row failed because of this machine, the last with: "
@@ -56,12 +58,10 @@ class TrialRunner:
             return True
         return False
 
-    def _selfchecks(self, plan: Plan) -> dict[CheckKey, Outcome | None]:
+    def _selfchecks(self, plan: Plan, last_number: int) -> dict[CheckKey, Outcome | None]:
         """For each check: None if it passed, else the outcome that its trials get."""
-        run, context = self.run, self.run.context
-        checks_before = sum("-check-" in job.name for job in context.run_dir.glob("*-*"))
-        first = len(plan.trials) + checks_before
-        checks = SelfcheckRunner(run.facts.run_id, context, run.source.sha256, first, self.console)
+        run = self.run
+        checks = SelfcheckRunner(run.facts.run_id, run.context, last_number, self.console)
         wanted = smallest_of(request_of(trial, self._data(trial).facts.classes) for trial in plan.trials)
         made = run.environments.made
         return {key: checks.verify(one, made[one.key]) for key, one in wanted.items() if one.key in made}
@@ -73,12 +73,22 @@ class TrialRunner:
             self.console.say(f"{title}: {failed_check.status}: {failed_check.reason}{hint}")
             return record_unstarted(context, record, failed_check)
         record = record.model_copy(update={"is_unverified": failed_check is not None})
+        outcome = self._attempt(title, trial, record)
+        for attempt, wait in enumerate(BACKOFF_SECONDS, start=2):
+            if outcome.fault != "environment" or outcome.status == "misconfigured":
+                break
+            self.console.say(f"{title}: tried again, attempt {attempt} of {len(BACKOFF_SECONDS) + 1}")
+            time.sleep(wait)
+            outcome = self._attempt(title, trial, record.model_copy(update={"attempt": attempt}))
+        return outcome
+
+    def _attempt(self, title: str, trial: Trial, record: Record) -> Outcome:
         progress = TrialProgress(trial.training.epochs, trial.training.batch_size)
         began = time.monotonic()
         data = self._data(trial)
         with self.console.job(title, progress) as on_event:
             job = trial_job(trial, record.environment, data.facts.classes)
-            outcome = run_job(context, record, job, data, on_event)
+            outcome = run_job(self.run.context, record, job, data, on_event)
         self.console.ended(title, outcome, progress, time.monotonic() - began)
         return outcome
 
@@ -92,7 +102,7 @@ class TrialRunner:
         return key_of(request_of(trial, self._data(trial).facts.classes))
 
     def _record(self, ordinal: int, trial: Trial, environment: Environment) -> Record:
-        facts, worker_sha256 = self._data(trial).facts, self.run.source.sha256
+        facts, worker_sha256 = self._data(trial).facts, self.run.context.source.sha256
         return Record(
             run_id=self.run.facts.run_id,
             ordinal=ordinal,
@@ -104,8 +114,29 @@ class TrialRunner:
         )
 
 
+def _numbers(plan: Plan, recorded: Mapping[int, Record]) -> dict[tuple[str, str], int]:
+    """A number for each trial, which names its folder: the recorded one, else its place in the plan if that is free.
+
+    A resumed plan may differ from the first one, because rows or cards came or went; a number keeps its trial.
+    """
+    numbers = {_question(record.trial): number for number, record in recorded.items() if record.trial is not None}
+    taken = {*recorded, *range(len(plan.trials) + 1)}
+    for place, trial in enumerate(plan.trials, start=1):
+        if _question(trial) in numbers:
+            continue
+        number = place if place not in recorded else max(taken) + 1
+        numbers[_question(trial)] = number
+        taken.add(number)
+    return numbers
+
+
+def _question(trial: Trial) -> tuple[str, str]:
+    """Identifies a trial within a run, whatever it ran in."""
+    return (trial.key, trial.variant)
+
+
 def _answer(record: Record) -> tuple[str, str, str, str]:
     """Identifies a trial within a run, without the worker code: a resumed run may be older than an upgrade."""
     trial, data = record.trial, record.data
     assert trial is not None
-    return (trial.key, trial.variant, record.environment.identity, data.sha256 if data else "")
+    return (*_question(trial), record.environment.identity, data.sha256 if data else "")

@@ -140,7 +140,7 @@ def _pretty_system() -> str:
 
 def _cpuinfo_field(name: str) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), None)
@@ -148,6 +148,6 @@ def _cpuinfo_field(name: str) -> str | None:
 
 def _line(path: str) -> str | None:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None

@@ -4,7 +4,7 @@ It is called from the engine's tick, so there is no thread; benchmarks/telemetry
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,6 +45,10 @@ class Telemetry:
         self._file.close()
         self._sampler.close()
 
+    def follow(self, read_seconds: Callable[[], float | None]) -> None:
+        """From now on, record what the trial's own processes use. read_seconds: their processor seconds so far."""
+        self._sampler.read_own = read_seconds
+
     def tick(self) -> None:
         """Take a sample if a second has passed since the last one."""
         now = time.monotonic()
@@ -57,31 +61,41 @@ class Telemetry:
 
 
 class Sampler:
-    """Reads processors, memory, energy and card; `close` it."""
+    """Reads processors, memory, energy and card; `close` it.
+
+    read_own: the processor seconds of the trial's own processes so far; None while they are not known.
+    """
+
+    read_own: Callable[[], float | None] = staticmethod(lambda: None)
 
     def __init__(self, cpus: Sequence[int], card: Card | None) -> None:
         self._cpus = tuple(cpus)
         self._meter = open_meter(card) if card is not None else None
         self._counters = [counter for path in sorted(POWERCAP.glob("intel-rapl:[0-9]")) if (counter := _counter(path))]
         self._before: tuple[float, float, float] | None = None
+        self._own_before: float | None = None
 
     def read(self) -> Sample:
         """A sample of the machine now."""
         busy, stolen, total = now = self._times()
-        busy_percent, stolen_percent = None, None
+        own = self.read_own()
+        busy_percent, stolen_percent, own_percent = None, None, None
         if self._before is not None and total > self._before[2]:
             passed = total - self._before[2]
             busy_percent = _percent((busy - self._before[0]) / passed)
             stolen_percent = _percent((stolen - self._before[1]) / passed)
+            if own is not None and self._own_before is not None:
+                own_percent = _percent((own - self._own_before) / passed)
         sample = Sample(
             unix=time.time(),
             cpu_percent=busy_percent,
             steal_percent=stolen_percent,
+            own_percent=own_percent,
             memory_bytes=_used_memory(),
             cpu_joules=sum(counter.joules() for counter in self._counters) if self._counters else None,
             card=self._meter.read() if self._meter else None,
         )
-        self._before = now
+        self._before, self._own_before = now, own
         return sample
 
     def close(self) -> None:
@@ -110,13 +124,13 @@ class Counter:
     def __init__(self, folder: Path) -> None:
         """Raises OSError if the counter cannot be read."""
         self._path = folder / "energy_uj"
-        self._range = int((folder / "max_energy_range_uj").read_text())
-        self._last = int(self._path.read_text())
+        self._range = int((folder / "max_energy_range_uj").read_text(encoding="utf-8"))
+        self._last = int(self._path.read_text(encoding="utf-8"))
         self._microjoules = 0
 
     def joules(self) -> float:
         """So far."""
-        now = int(self._path.read_text())
+        now = int(self._path.read_text(encoding="utf-8"))
         self._microjoules += now - self._last if now >= self._last else now - self._last + self._range
         self._last = now
         return self._microjoules / 1e6
@@ -124,7 +138,7 @@ class Counter:
 
 def _counter(folder: Path) -> Counter | None:
     try:
-        return Counter(folder) if (folder / "name").read_text().startswith("package") else None
+        return Counter(folder) if (folder / "name").read_text(encoding="utf-8").startswith("package") else None
     except (OSError, ValueError):
         return None
 

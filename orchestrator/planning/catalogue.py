@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.environment import Device, Frozen, Name, Tag
-from orchestrator.errors import CatalogueError, did_you_mean
+from orchestrator.errors import CatalogueError, did_you_mean, shortened
 from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
 
 TABLE = "images.toml"
@@ -25,6 +25,10 @@ HOST = "host"
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 _URL = r"^https?://[^\s/]\S*$"
 _Url = Annotated[str, Field(pattern=_URL)]
+
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+_Value = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=10_000)]
+"""The operating system takes no NUL in a variable."""
 
 T = TypeVar("T")
 
@@ -37,9 +41,9 @@ class _Entry(Frozen):
     requirements: _FileName
     index: _Url | None = None
     disk_mb: Annotated[int, Field(ge=1)]
-    args: dict[str, str] = {}
-    env: dict[str, str] = {}
-    options: dict[str, Any] = {}
+    args: dict[_Variable, _Value] = {}
+    env: dict[_Variable, _Value] = {}
+    options: dict[Name, bool | int | str] = {}
     expects: dict[str, bool | int | str] = {}
     needs: dict[str, str] = {}
     source: UpstreamSource | None = None
@@ -222,6 +226,13 @@ def chosen(
     frameworks: none means all. Raises CatalogueError for a name that no images.toml declares, or if there is no row.
     """
     rows: list[ImageRow] = []
+    for framework in variants:
+        if framework not in (frameworks or catalogue.frameworks):
+            known = frameworks or catalogue.frameworks
+            raise CatalogueError(
+                f"--variant names '{framework}', which is not among the frameworks that are asked for: "
+                f"{', '.join(known)}.{did_you_mean(framework, known)}"
+            )
     for framework in frameworks or catalogue.frameworks:
         if framework in variants:
             rows += (catalogue.resolve(framework, device, variant) for variant in variants[framework])
@@ -276,7 +287,7 @@ def _check(adapter: TypeAdapter[T], value: object, where: str) -> T:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        seen = "" if first["type"] in ("missing", "extra_forbidden") else f", seen {first['input']!r}"
+        first = error.errors(include_url=False)[0]
+        key = ".".join(shortened(str(part)) for part in first["loc"] if part != "[key]")
+        seen = "" if first["type"] in ("missing", "extra_forbidden") else f", seen {shortened(repr(first['input']))}"
         raise CatalogueError(f"{where}{key and '.'}{key}: {first['msg']}{seen}.") from None

@@ -81,10 +81,15 @@ class Axes(Frozen):
 
 
 class Limits(Frozen):
-    """A trial that exceeds `memory_gib` is ended by the kernel, one that exceeds `trial_seconds` by the engine."""
+    """A trial that exceeds `memory_gib` is ended by the kernel, one that exceeds `trial_seconds` by the engine.
+
+    foreign_percent: while a trial trained, other processes may have used this share of its processors' time; beyond it
+                     the trial is run again, and at last has the status `disturbed`.
+    """
 
     trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600
     memory_gib: Annotated[float, Field(ge=0.25, le=4096)] = 8
+    foreign_percent: Annotated[float, Field(gt=0, le=100)] = 10
 
 
 class ExperimentSpec(Frozen):
@@ -134,6 +139,14 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
     if fault:
         raise SpecError(f"{path}: {fault}")
     return spec
+
+
+def recorded_spec(raw: object, where: str) -> ExperimentSpec:
+    """The spec that a run has recorded. Raises SpecError if this program cannot read it."""
+    try:
+        return ExperimentSpec.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise SpecError(f"{where}: {sentence(error, raw, ExperimentSpec)}") from None
 
 
 def schema_text() -> str:

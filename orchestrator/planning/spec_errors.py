@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.errors import did_you_mean
+from orchestrator.errors import did_you_mean, shortened
 
 
 def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str:
@@ -41,7 +41,7 @@ def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str
 def _path(loc: tuple[int | str, ...], raw: object, is_absent: bool) -> str:
     """'axes.models[1].depth'. is_absent: the last part is a key that the JSON lacks."""
     steps = [*_steps(loc, raw), *(loc[-1:] if is_absent else ())]
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{shortened(step)}" for step in steps)
     return text.removeprefix(".") or "the spec"
 
 
@@ -96,6 +96,8 @@ def _range(loc: tuple[int | str, ...], schema: dict[str, Any]) -> str:
 
 def shown(value: object) -> str:
     """A JSON value as the user wrote it, cut to 60 characters."""
-    text = json.dumps(value, default=str)
-    text = f"'{value}'" if isinstance(value, str) else text
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # an integer of thousands of digits
+        text = "a number of thousands of digits"
+    return shortened(f"'{value}'" if isinstance(value, str) else text)

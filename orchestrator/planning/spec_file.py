@@ -24,6 +24,8 @@ def read_object(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: the key '{error}' appears twice in one object; keep one of them.") from None
     except _ConstantError as error:
         raise SpecError(f"{path}: {error} is not JSON; write a number.") from None
+    except ValueError:
+        raise SpecError(f"{path}: holds a number of thousands of digits; none of a spec is that large.") from None
     except RecursionError:
         raise SpecError(f"{path}: is nested too deeply to be a spec.") from None
     if not isinstance(raw, dict):

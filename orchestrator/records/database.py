@@ -1,6 +1,7 @@
 """Opens and migrates the store; maps driver errors to StoreError."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from orchestrator.errors import StoreError
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 VERSION_TABLE = "waymark_schema"
 
+_RETRY_SECONDS = (1.0, 3.0, 6.0, 10.0)
+_ADVISORY_LOCK = 0x7761796D61726B  # "waymark": held by one writer of a PostgreSQL database until its transaction ends
+
+_SQLITE = "sqlite:///"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
@@ -24,13 +29,8 @@ class Database:
 
     def __init__(self, url: str, busy_seconds: float) -> None:
         """Does not connect yet. Raises StoreError for a URL that is not of SQLite or PostgreSQL."""
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            raise StoreError(
-                "The store's URL cannot be read. Write sqlite:////folder/store.sqlite or postgresql://user@host/name."
-            ) from None
-        kind = parsed.get_backend_name()
+        parsed = _parsed(url)
+        kind = parsed.drivername.partition("+")[0]
         if kind not in _DRIVERS:
             raise StoreError(f"The store's URL names a '{kind}' database; allowed: {', '.join(_DRIVERS)}.")
         if parsed.drivername == kind:
@@ -39,7 +39,8 @@ class Database:
             self.name = parsed.database or "the store in memory"
             self._engine = _sqlite(parsed, busy_seconds)
         else:
-            self.name = parsed.render_as_string(hide_password=True)
+            # A password may stand in the query too, so only what names the database is shown.
+            self.name = f"{kind}://{parsed.host or ''}/{parsed.database or ''}"
             self._engine = _postgresql(parsed)
 
     def close(self) -> None:
@@ -52,10 +53,31 @@ class Database:
         with self._store_errors(), self._engine.connect() as connection:
             yield connection
 
+    def write(self, work: Callable[[sa.Connection], object]) -> None:
+        """Do `work` in one transaction. Only one program writes at a time: a replaced row is deleted and inserted.
+
+        Where a server drops the connection the whole transaction is tried again, with waits, for about 20 seconds.
+        """
+        for wait in (*_RETRY_SECONDS, None):
+            try:
+                with self._writing() as connection:
+                    work(connection)
+            except sa.exc.OperationalError as error:
+                if wait is None or self._engine.dialect.name == "sqlite":
+                    raise StoreError(_why_unusable(self.name, str(error.orig))) from None
+                time.sleep(wait)
+            else:
+                return
+
     @contextmanager
-    def writing(self, is_immediate: bool = False) -> Iterator[sa.Connection]:
-        """One transaction, committed if the block raises nothing; an immediate one locks SQLite from the start."""
-        with self._store_errors(), self._engine.execution_options(immediate=is_immediate).begin() as connection:
+    def _writing(self) -> Iterator[sa.Connection]:
+        """One transaction that excludes other writers from its start."""
+        with (
+            self._store_errors(but=sa.exc.OperationalError),
+            self._engine.execution_options(immediate=True).begin() as connection,
+        ):
+            if self._engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
             yield connection
 
     def migrate(self) -> None:
@@ -71,10 +93,13 @@ class Database:
         with self.reading() as connection:
             if self._revision(connection, script) == script.get_current_head():
                 return
-        with self.writing(is_immediate=True) as connection:
+
+        def upgrade(connection: sa.Connection) -> None:
             self._revision(connection, script)  # another program may have changed it in between
             config.attributes.update(connection=connection, version_table=VERSION_TABLE)
             command.upgrade(config, "head")
+
+        self.write(upgrade)
         if self._engine.dialect.name == "sqlite":
             autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             with self._store_errors(), autocommit.connect() as connection:
@@ -99,15 +124,33 @@ class Database:
         return revision
 
     @contextmanager
-    def _store_errors(self) -> Iterator[None]:
-        """Raise StoreError if the database cannot be used; an error in our own statements keeps its traceback."""
+    def _store_errors(self, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        """Raise StoreError if the database cannot be used; an error in our own statements keeps its traceback.
+
+        but: errors that the caller handles.
+        """
         try:
             yield
+        except but:
+            raise
         except sa.exc.DatabaseError as error:
             # psycopg and sqlite3 raise the base class itself only for a file or a server that is not a database
             if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
                 raise
             raise StoreError(_why_unusable(self.name, str(error.orig))) from None
+
+
+def _parsed(url: str) -> sa.URL:
+    """Raises StoreError for a URL that cannot be read; it is not shown, because it may hold a password."""
+    if url.startswith(_SQLITE):
+        # All of the rest is the path, as a folder may be called 'what?'.
+        return sa.URL.create("sqlite", database=url.removeprefix(_SQLITE))
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError(
+            "The store's URL cannot be read. Write sqlite:////folder/store.sqlite or postgresql://user@host/name."
+        ) from None
 
 
 def _sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
@@ -137,6 +180,10 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True)
     except ImportError:
         raise StoreError("A store in PostgreSQL needs its driver: pip install -e '.[postgres]' in the clone.") from None
+    except (sa.exc.ArgumentError, TypeError, ValueError):
+        raise StoreError(
+            "The store's URL names a driver or an option that is not known. Write postgresql://..."
+        ) from None
 
 
 def _why_unusable(name: str, said: str) -> str:

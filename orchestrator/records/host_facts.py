@@ -1,6 +1,12 @@
 """What a run records about its machine: its properties, and its load when the run began and ended."""
 
-from orchestrator.environment import Card, Frozen
+from typing import Annotated
+
+from pydantic import Field
+
+from orchestrator.environment import Bytes, Card, Frozen
+
+_Count = Annotated[int, Field(ge=0, le=2**20)]
 
 
 class CardLoad(Frozen):
@@ -9,8 +15,8 @@ class CardLoad(Frozen):
     index: int
     name: str
     processes: int
-    used_bytes: int
-    memory_bytes: int
+    used_bytes: Bytes
+    memory_bytes: Bytes
 
 
 class Load(Frozen):
@@ -21,10 +27,10 @@ class Load(Frozen):
     cards:          the load of the cards of the run.
     """
 
-    load_1min: float
-    steal_percent: float
-    available_memory_bytes: int
-    throttle_count: int | None = None
+    load_1min: Annotated[float, Field(ge=0, le=1e6)]
+    steal_percent: Annotated[float, Field(ge=0, le=100)]
+    available_memory_bytes: Bytes
+    throttle_count: Annotated[int, Field(ge=0, le=2**60)] | None = None
     cards: tuple[CardLoad, ...] = ()
 
 
@@ -44,15 +50,15 @@ class HostFacts(Frozen):
     python: str
     cpu_model: str
     cpu_flags: tuple[str, ...]
-    physical_cores: int
-    logical_cores: int
+    physical_cores: _Count
+    logical_cores: _Count
     cpus: tuple[int, ...]
     threads_per_core: int
     numa_nodes: int
     governor: str | None
     microcode: str | None
     is_virtual: bool
-    memory_bytes: int
+    memory_bytes: Bytes
     gpus: tuple[Card, ...]
     gpu_note: str
 
@@ -70,15 +76,15 @@ class RecordedHost(HostFacts):
     python: str = "unknown"
     cpu_model: str = "unknown"
     cpu_flags: tuple[str, ...] = ()
-    physical_cores: int = 0
-    logical_cores: int = 0
+    physical_cores: _Count = 0
+    logical_cores: _Count = 0
     cpus: tuple[int, ...] = ()
     threads_per_core: int = 1
     numa_nodes: int = 1
     governor: str | None = None
     microcode: str | None = None
     is_virtual: bool = False
-    memory_bytes: int = 0
+    memory_bytes: Bytes = 0
     gpus: tuple[Card, ...] = ()
     gpu_note: str = ""
     load: Load | None = None

@@ -4,13 +4,16 @@ A job folder holds record.json (the trial or check and its environment), job.jso
 events.jsonl, telemetry.jsonl (samples of the machine during the job), exit.json and outcome.json.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, model_validator
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
-from orchestrator.environment import Environment, EnvironmentKey, Frozen
+from orchestrator import files
+from orchestrator.environment import Environment, EnvironmentKey, Frozen, RunId, Token, UnixSeconds
+from orchestrator.errors import StoreError
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES, CheckRequest
@@ -21,6 +24,8 @@ from workers import models
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
 TELEMETRY = "telemetry.jsonl"
+
+_JOB_NAME = re.compile(r"\d{4,6}-")
 
 
 class DataFacts(Frozen):
@@ -34,25 +39,40 @@ class DataFacts(Frozen):
 
     sha256: str
     recognised: Literal["official", "sample", "synthetic", "unknown"]
-    train_pictures: int
-    valid_pictures: int
-    test_pictures: int
+    train_pictures: Annotated[int, Field(ge=0, le=10**9)]
+    valid_pictures: Annotated[int, Field(ge=0, le=10**9)]
+    test_pictures: Annotated[int, Field(ge=0, le=10**9)]
     split_note: str
-    classes: int = CLASSES
+    classes: Annotated[int, Field(ge=1, le=10**6)] = CLASSES
 
 
 class Record(Frozen):
-    """record.json: everything that was decided before the worker started."""
+    """record.json: everything that was decided before the worker started.
 
-    run_id: str
-    ordinal: int
-    id: str
-    worker_sha256: str
+    attempt: a trial that failed because of the machine is tried again; this counts.
+    """
+
+    run_id: RunId
+    ordinal: Annotated[int, Field(ge=0, le=999_999)]
+    id: Token
+    worker_sha256: Token
     environment: Environment
     trial: Trial | None = None
     data: DataFacts | None = None
     check: CheckRequest | None = None
     is_unverified: bool = False
+    attempt: Annotated[int, Field(ge=1, le=99)] = 1
+
+    @property
+    def folder_name(self) -> str:
+        """'0003-pytorch-2.13-resnet-20-32-cpu-s0-r0'."""
+        if self.trial is not None:
+            text = f"{self.trial.subject}-{self.trial.cell.title}-s{self.trial.seed}-r{self.trial.repeat}"
+        elif self.check is not None:
+            text = f"check-{self.check.key.subject}-{self.check.model.label}-{self.check.input_size}"
+        else:
+            text = "job"
+        return f"{self.ordinal:04d}-{text.lower().replace(' ', '-').replace(':', '-').replace('@', '-')}"
 
 
 class Skip(Frozen):
@@ -112,12 +132,12 @@ class RunFacts(Frozen):
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     """
 
-    run_id: str
+    run_id: RunId
     kind: Literal["sweep", "check"] = "sweep"
-    started_unix: float
-    waymark_version: str
+    started_unix: UnixSeconds
+    waymark_version: Token
     argv: tuple[str, ...]
-    engine: str
+    engine: Annotated[str, Field(max_length=4096)]
     spec: dict[str, Any]
     host: RecordedHost
     skips: tuple[Skip, ...] = ()
@@ -134,34 +154,103 @@ class JobFolder:
 
     def write(self, name: str, value: BaseModel) -> None:
         """Write one of the JSON files, atomically."""
-        write_atomically(self.path / name, value.model_dump_json(indent=1) + "\n")
+        files.write_atomically(self.path / name, value.model_dump_json(indent=1) + "\n")
 
     def record(self) -> Record:
-        """record.json. Raises ValidationError or OSError if it cannot be read."""
-        return Record.model_validate_json((self.path / RECORD).read_text())
+        """record.json. Raises ValueError or OSError if it cannot be read."""
+        return Record.model_validate_json(files.read_bytes(self.path / RECORD))
 
     def events(self) -> list[Event]:
-        """Events so far; empty if the worker wrote none."""
+        """Events so far; empty if the worker wrote none. Raises UnsafeFileError if they cannot be read safely."""
         return list(Tail(self.path / EVENTS).read())
 
     def samples(self) -> tuple[Sample, ...]:
         """Samples of the machine during the job; () if none were taken."""
-        path = self.path / TELEMETRY
-        return read_samples(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
+        content = self._read(TELEMETRY)
+        return () if content is None else read_samples(content.decode("utf-8", "replace"))
 
     def exit(self) -> Exit | None:
         """How the worker ended; None if the orchestrator ended before it could write this."""
-        path = self.path / EXIT
-        return Exit.model_validate_json(path.read_text()) if path.exists() else None
+        content = self._read(EXIT)
+        return None if content is None else Exit.model_validate_json(content)
 
     def outcome(self) -> Outcome | None:
         """The outcome; None if the orchestrator ended before it could write this."""
-        path = self.path / OUTCOME
-        return Outcome.model_validate_json(path.read_text()) if path.exists() else None
+        content = self._read(OUTCOME)
+        return None if content is None else Outcome.model_validate_json(content)
+
+    def events_sha256(self) -> str | None:
+        """Hash of events.jsonl; None if there is none."""
+        try:
+            with files.opened(self.path / EVENTS) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return files.read_bytes(self.path / name)
+        except FileNotFoundError:
+            return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one rename, so that a reader sees the old file or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+class RunFolder:
+    """The folder of a run: run.json, and a folder for each job, which begins with the job's number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def facts(self) -> RunFacts:
+        """run.json. Raises StoreError, in a sentence, if it cannot be read or belongs to another run."""
+        path = self.path / RUN
+        try:
+            facts = RunFacts.model_validate_json(files.read_bytes(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(damage(path, error)) from None
+        if facts.run_id != self.path.name:
+            raise StoreError(
+                f"{path} is that of run '{facts.run_id}': a copy or a renamed folder. Give the folder that name, or "
+                "move it away."
+            )
+        return facts
+
+    def jobs(self) -> tuple[dict[int, tuple[JobFolder, Record]], list[str]]:
+        """The jobs by number, and a sentence for each folder that is left out because it is damaged or a copy."""
+        named: dict[int, list[tuple[JobFolder, Record]]] = {}
+        refused = []
+        for path in sorted(path for path in self.path.iterdir() if _JOB_NAME.match(path.name)):
+            folder = JobFolder(path)
+            try:
+                if path.is_symlink() or not path.is_dir():
+                    raise ValueError("it is a link or no folder")
+                record = folder.record()
+                if record.run_id != self.path.name:
+                    raise ValueError(f"its record says that it belongs to run '{record.run_id}'")
+                if record.ordinal != int(path.name.partition("-")[0]):
+                    raise ValueError(f"its record says that it is job {record.ordinal}")
+            except (OSError, ValueError) as error:
+                refused.append(damage(path, error))
+            else:
+                named.setdefault(record.ordinal, []).append((folder, record))
+        jobs = {}
+        for ordinal, claims in named.items():
+            rightful = [claim for claim in claims if len(claims) == 1 or claim[0].path.name == claim[1].folder_name]
+            if rightful:
+                jobs[ordinal] = rightful[0]
+            refused += [
+                f"{folder.path} has the number of another job's folder: a copy, which is left out. Move it away."
+                for folder, _ in claims
+                if folder not in [claim[0] for claim in rightful]
+            ]
+        return jobs, refused
+
+
+def damage(path: Path, error: Exception) -> str:
+    """One sentence about a file or folder that was left out."""
+    if isinstance(error, OSError):
+        return f"{error.filename or path} cannot be read ({error.strerror})."
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its text"
+        return f"{path} does not read: {where}: {first['msg'].lower()}."
+    return f"{path} does not read: {' '.join(str(error).split())[:200]}."

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from orchestrator.environment import Frozen
+from orchestrator.environment import Bytes, Frozen, UnixSeconds
 
 
 class CardSample(Frozen):
@@ -14,7 +14,7 @@ class CardSample(Frozen):
     """
 
     busy_percent: int | None = None
-    memory_bytes: int | None = None
+    memory_bytes: Bytes | None = None
     clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
     watts: float | None = None
@@ -29,15 +29,17 @@ class Sample(Frozen):
     unix:          seconds since 1970.
     cpu_percent:   busy share of the trial's processors since the previous sample; None in the first.
     steal_percent: share of their time that other guests of the same machine took.
+    own_percent:   share of their time that the trial's own processes used; None where it is not known.
     memory_bytes:  in use on the whole machine: total less available.
     cpu_joules:    energy of all processor packages since the first sample; None where it cannot be read.
     card:          the trial's, if it has one.
     """
 
-    unix: float
+    unix: UnixSeconds
     cpu_percent: float | None = None
     steal_percent: float | None = None
-    memory_bytes: int
+    own_percent: float | None = None
+    memory_bytes: Bytes
     cpu_joules: float | None = None
     card: CardSample | None = None
 

@@ -5,28 +5,27 @@ only for the screen (progress) are not kept here.
 """
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from orchestrator.errors import StoreError, did_you_mean
+from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
-from orchestrator.records.event import Event
+from orchestrator.records.event import Event, gap
 from orchestrator.records.job import CheckRequest
-from orchestrator.records.run_folder import RUN, JobFolder, Record, RunFacts
+from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial, has_passed
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Exit, Outcome
 
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
 
 LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
-
-_JOB_NAME = re.compile(r"\d{4,}-")
 
 # The columns of the newest revision of records/migrations; tests/contract/test_store.py compares the two.
 RUN_COLUMNS = ("run_id", "started_unix", "run_json")
@@ -85,10 +84,13 @@ class Store:
     def add_run(self, run: RunFacts) -> None:
         """Add or replace the facts of a run; its jobs stay."""
         row = {"run_id": run.run_id, "started_unix": run.started_unix, "run_json": run.model_dump_json()}
-        with self._database.writing() as connection:
+
+        def replace(connection: sa.Connection) -> None:
             known = connection.execute(sa.update(_runs).where(_runs.c.run_id == run.run_id).values(row))
             if not known.rowcount:
                 connection.execute(sa.insert(_runs).values(row))
+
+        self._database.write(replace)
 
     def add(
         self,
@@ -122,29 +124,36 @@ class Store:
             {**job_key, "position": position, "kind": event.kind, "event_json": event.model_dump_json()}
             for position, event in enumerate(kept)
         ]
-        with self._database.writing() as connection:
+
+        def replace(connection: sa.Connection) -> None:
             here = (_jobs.c.run_id == record.run_id) & (_jobs.c.ordinal == record.ordinal)
             connection.execute(sa.delete(_jobs).where(here))
             connection.execute(sa.insert(_jobs).values(job))
             if said:
                 connection.execute(sa.insert(_events), said)
 
+        self._database.write(replace)
+
     def ingest(self, folder: Path) -> Ingested:
-        """Add all jobs of one run's folder; damaged ones are reported and left out."""
+        """Make this run's part of the store again from its folder; what is damaged is reported and left out."""
+        run_folder = RunFolder(folder)
         try:
-            run = RunFacts.model_validate_json((folder / RUN).read_bytes())
-        except (OSError, ValueError) as error:
-            return Ingested(0, 0, (_damage(folder / RUN, error),))
+            run = run_folder.facts()
+        except StoreError as error:
+            return Ingested(0, 0, (str(error),))
         self.add_run(run)
-        jobs, damaged = 0, []
-        for path in sorted(path for path in folder.iterdir() if path.is_dir() and _JOB_NAME.match(path.name)):
+        jobs, damaged = run_folder.jobs()
+        kept = []
+        for ordinal, (job, record) in jobs.items():
             try:
-                self._ingest_job(run.run_id, JobFolder(path))
+                self._ingest_job(job, record)
             except (OSError, ValueError) as error:
-                damaged.append(_damage(path, error))
+                damaged.append(damage(job.path, error))
             else:
-                jobs += 1
-        return Ingested(1, jobs, tuple(damaged))
+                kept.append(ordinal)
+        gone = (_jobs.c.run_id == run.run_id) & _jobs.c.ordinal.not_in(kept)
+        self._database.write(lambda connection: connection.execute(sa.delete(_jobs).where(gone)))
+        return Ingested(1, len(kept), tuple(damaged))
 
     def rebuild(self, runs: Path, say: Callable[[str], None]) -> Ingested:
         """Ingest every folder below `runs`, oldest name first; runs without a folder here stay as they are."""
@@ -155,11 +164,19 @@ class Store:
             total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)
         return total
 
-    def _ingest_job(self, run_id: str, job: JobFolder) -> None:
-        record = job.record()
-        if record.run_id != run_id:
-            raise ValueError(f"its record says that it belongs to run '{record.run_id}'")
-        self.add(record, job.exit(), job.outcome() or LOST, job.events(), job.samples())
+    def _ingest_job(self, job: JobFolder, record: Record) -> None:
+        """Raises ValueError or OSError if the folder is damaged."""
+        exit_, outcome, events = job.exit(), job.outcome() or LOST, job.events()
+        if exit_ is not None and exit_.events_sha256 not in (None, job.events_sha256()):
+            raise ValueError("events.jsonl was changed after its worker had ended")
+        if outcome.status == "ok" and gap(events):
+            raise ValueError(gap(events))
+        if outcome.status == "ok" and read_timeline(events).unread:
+            raise ValueError("events that the job must have left do not match the protocol")
+        try:
+            self.add(record, exit_, outcome, events, job.samples())
+        except (sa.exc.DataError, OverflowError) as error:
+            raise ValueError(f"the database does not take it ({error})") from None
 
     def ok_records(self, run_id: str) -> list[Record]:
         """Records of the trials of this run that ended ok, which a resumed sweep need not repeat."""
@@ -181,15 +198,31 @@ class Store:
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
         newest_first = sa.select(_runs.c.run_json).order_by(_runs.c.started_unix.desc(), _runs.c.run_id.desc())
+        found = []
         with self._database.reading() as connection:
-            return [RunFacts.model_validate_json(text) for text in connection.execute(newest_first).scalars()]
+            for text in connection.execute(newest_first).scalars():
+                with suppress(ValueError):  # of another version of waymark that shares the store
+                    found.append(RunFacts.model_validate_json(text))
+        return found
 
     def latest_sweep(self) -> RunFacts | None:
         """The sweep that started last; None if there is none."""
         return next((run for run in self.runs() if run.kind == "sweep"), None)
 
     def run(self, run_id: str) -> StoredRun:
-        """One run with its trials and checks. Raises StoreError, with the nearest name, if there is no such run."""
+        """One run with its trials and checks.
+
+        Raises StoreError, with the nearest name, if there is no such run, or if this program cannot read it.
+        """
+        try:
+            return self._run(run_id)
+        except ValueError as error:
+            raise StoreError(
+                f"{self._database.name}: run '{shortened(run_id)}' does not read ({first_line(error)}). Make the store "
+                "again with: invoke ingest"
+            ) from None
+
+    def _run(self, run_id: str) -> StoredRun:
         with self._database.reading() as connection:
             text = connection.execute(sa.select(_runs.c.run_json).where(_runs.c.run_id == run_id)).scalar()
             rows = _job_rows(connection, _jobs.c.run_id == run_id)
@@ -200,7 +233,8 @@ class Store:
                 if names
                 else "It holds no run yet: `invoke sweep` makes one."
             )
-            raise StoreError(f"{self._database.name} has no run '{run_id}'. {known}{did_you_mean(run_id, names)}")
+            nearest = did_you_mean(run_id, names)
+            raise StoreError(f"{self._database.name} has no run '{shortened(run_id)}'. {known}{nearest}")
         trials = tuple(row for row in rows if isinstance(row, StoredTrial))
         checks = [row for row in rows if isinstance(row, StoredCheck)]
         checked_here = {CheckSubject.of(check.record) for check in checks}
@@ -232,9 +266,10 @@ class Store:
         )
         with self._database.reading() as connection:
             for run_id, ordinal, text in connection.execute(newest_first):
-                if CheckSubject.of(Record.model_validate_json(text)) == subject:
-                    rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
-                    return next(row for row in rows if isinstance(row, StoredCheck))
+                with suppress(ValueError):  # of another version of waymark that shares the store
+                    if CheckSubject.of(Record.model_validate_json(text)) == subject:
+                        rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
+                        return next(row for row in rows if isinstance(row, StoredCheck))
         return None
 
 
@@ -281,10 +316,3 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Store
         )
         for row in jobs
     ]
-
-
-def _damage(path: Path, error: Exception) -> str:
-    """One sentence about a file or folder that was left out."""
-    if isinstance(error, OSError):
-        return f"{error.filename or path} cannot be read ({error.strerror})."
-    return f"{path} does not read: {' '.join(str(error).split())[:200]}."

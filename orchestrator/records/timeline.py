@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from orchestrator.environment import UnixSeconds
 from orchestrator.records.event import Event
 
 Array = NDArray[np.float64]
 
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Duration = Annotated[float, Field(gt=0, le=1e9)]
+"""Seconds of what cannot take none, because rates are divided by it."""
+Loss = Annotated[float, Field(ge=-1e300, le=1e300)] | None
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,30 +36,38 @@ class Hello(EventPayload):
     framework: str
     version: str
     import_seconds: Seconds
-    started_unix: float | None = None
+    started_unix: UnixSeconds | None = None
     describe: dict[str, Any] = {}
 
 
 class Built(EventPayload):
     """The network is built: its size, the seconds of building it and of opening the arrays, and settings in force."""
 
-    weights: int
-    multiply_adds: int
+    weights: Annotated[int, Field(ge=0, le=2**50)]
+    multiply_adds: Annotated[int, Field(ge=0, le=2**60)]
     build_seconds: Seconds
     data_seconds: Seconds
     describe: dict[str, Any] = {}
 
 
+class Position(EventPayload):
+    """Position within the training, for the screen only."""
+
+    epoch: Annotated[int, Field(ge=0, le=100_000)]
+    step: Annotated[int, Field(ge=0, le=2**40)]
+    steps: Annotated[int, Field(ge=1, le=2**40)]
+
+
 class Epoch(EventPayload):
     """One epoch; with sync=block it has blocks in place of steps."""
 
-    epoch: int
-    step_seconds: tuple[Seconds, ...] = ()
-    block_steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    block_seconds: tuple[Seconds, ...] = ()
+    epoch: Annotated[int, Field(ge=0, le=100_000)]
+    step_seconds: tuple[Duration, ...] = ()
+    block_steps: tuple[Annotated[int, Field(ge=1, le=2**31)], ...] = ()
+    block_seconds: tuple[Duration, ...] = ()
     input_seconds: tuple[Seconds, ...] = ()
-    loss: tuple[float | None, ...] = ()
-    epoch_seconds: Seconds
+    loss: tuple[Loss, ...] = ()
+    epoch_seconds: Duration
     warmup_steps: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -81,8 +93,8 @@ class Score(EventPayload):
     split: str
     epoch: int
     accuracy: Fraction
-    loss: float | None = None
-    pictures: int
+    loss: Loss = None
+    pictures: Annotated[int, Field(ge=0, le=2**40)]
     evaluate_seconds: Seconds
 
 
@@ -113,6 +125,28 @@ class Done(EventPayload):
 
     weights_sha256: str | None = None
     total_seconds: Seconds
+
+
+_PAYLOADS: dict[str, type[EventPayload]] = {
+    "hello": Hello,
+    "built": Built,
+    "progress": Position,
+    "epoch": Epoch,
+    "score": Score,
+    "fingerprint": Fingerprint,
+    "place": Placement,
+    "check": Check,
+    "done": Done,
+}
+
+
+def payload_of(event: Event) -> EventPayload | None:
+    """The fields that we read of an event; None for a kind that has none, and if they do not match the protocol."""
+    kind = _PAYLOADS.get(event.kind)
+    try:
+        return None if kind is None else kind.model_validate(event.fields)
+    except ValidationError:
+        return None
 
 
 _Kind = TypeVar("_Kind", bound=EventPayload)
@@ -183,26 +217,15 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
     said: dict[str, list[Any]] = {}
     epoch_ends: list[float] = []
     unread = 0
-    kinds: dict[str, type[EventPayload]] = {
-        "hello": Hello,
-        "built": Built,
-        "epoch": Epoch,
-        "score": Score,
-        "fingerprint": Fingerprint,
-        "place": Placement,
-        "check": Check,
-        "done": Done,
-    }
     for event in events:
-        kind = kinds.get(event.kind)
-        if kind is None:
+        if event.kind not in _PAYLOADS or event.kind == "progress":
             continue
-        try:
-            said.setdefault(event.kind, []).append(kind.model_validate(event.fields))
-        except ValidationError:
+        payload = payload_of(event)
+        if payload is None:
             unread += 1
-        else:
-            epoch_ends += [event.t] if event.kind == "epoch" else []
+            continue
+        said.setdefault(event.kind, []).append(payload)
+        epoch_ends += [event.t] if event.kind == "epoch" else []
     epochs = tuple(said.get("epoch", ()))
     return Timeline(
         hello=_last(said.get("hello", ())),

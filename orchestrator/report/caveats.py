@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from orchestrator.analysis import stats
+from orchestrator.analysis.utilisation import FOREIGN_CAVEAT_PERCENT, foreign_percent
 from orchestrator.data import datasets
 from orchestrator.host import STEAL_PERCENT, load_warnings
 from orchestrator.records.stored import StoredRun
@@ -21,7 +22,7 @@ PICTURES = {
 def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
     """The caveats that the run's own data give reason for. rows: its summary rows."""
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
-    return [*of_rows, *_of_pictures(stored), *_of_host(stored)]
+    return [*of_rows, *_of_load(stored), *_of_pictures(stored), *_of_host(stored)]
 
 
 def _of_ends(rows: Sequence[SummaryRow]) -> Iterator[str]:
@@ -61,6 +62,14 @@ def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
     for row in timed:
         if row.medians.step_ms is None:
             yield f"{row.name} reached no steady state: all of its steps were warm-up."
+
+
+def _of_load(stored: StoredRun) -> Iterator[str]:
+    ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
+    shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in ok}
+    for label, share in shares.items():
+        if share > FOREIGN_CAVEAT_PERCENT:
+            yield f"{label}: other processes used {share:.0f} % of its processors' time while it trained."
 
 
 def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:

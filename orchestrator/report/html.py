@@ -17,8 +17,8 @@ from orchestrator.analysis import comparison
 from orchestrator.analysis.comparison import NoiseFloors
 from orchestrator.environment import digest
 from orchestrator.errors import SpecError
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
-from orchestrator.records.run_folder import write_atomically
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats as caveats_of

@@ -31,7 +31,7 @@ def results_markdown(
         }
         for row in rows
     ]
-    items = "".join(f"- {caveat}\n" for caveat in caveats) or "- none\n"
+    items = "".join(f"- {export.one_cell(caveat)}\n" for caveat in caveats) or "- none\n"
     answered = "".join(_section_markdown(section) for section in sections)
     return f"# {stored.facts.run_id}\n\n{export.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
 
@@ -42,4 +42,4 @@ def _section_markdown(section: Section) -> str:
     )
     shown = [export.markdown_table(table.texts) for table in section.tables]
     parts = [part for part in (export.one_cell(section.about) + "\n", verdicts, *shown, notes) if part]
-    return f"## {section.title}\n\n" + "\n".join(parts) + "\n"
+    return f"## {export.one_cell(section.title)}\n\n" + "\n".join(parts) + "\n"

@@ -1,10 +1,12 @@
 """Writes the report of a run from the store into the folder of reports."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.analysis.comparison import NoiseFloors, noise_floors
+from orchestrator.errors import StoreError
 from orchestrator.home import Home
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
@@ -21,6 +23,19 @@ class Published:
     page: Path
     sections: Sequence[Section]
     answers: Sequence[str]
+
+
+def require_writable(reports: Path) -> None:
+    """Raises StoreError if no report can be written there: a sweep must learn that before its trials, not after."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=reports):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{reports} cannot be written ({error.strerror}), and reports go there. Set WAYMARK_REPORTS to another "
+            "folder."
+        ) from None
 
 
 def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:

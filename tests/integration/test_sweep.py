@@ -3,7 +3,6 @@
 import fcntl
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,78 +15,20 @@ from rich.console import Console as Terminal
 
 from orchestrator.commands import compare, records, sweep
 from orchestrator.console.progress import Console
-from orchestrator.engines.source import snapshot
+from orchestrator.engines.source import WorkerSource, snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.execution.session import RunOptions
-from orchestrator.home import REPOSITORY, Home
+from orchestrator.home import REPOSITORY
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.records.store import Store
 from orchestrator.trial import Exit
 from tests.fake_job import kind_of
+from tests.sweeping import SPEC, run
 
-SPEC = {
-    "name": "tiny",
-    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8}], "seeds": [0, 1]},
-    "dataset": {
-        "name": "synthetic",
-        "split": "by-track",
-        "synthetic": {"tracks_per_class": 2, "frames_per_track": 2, "test_tracks_per_class": 1},
-    },
-    "training": {"epochs": 1, "batch_size": 16},
-    "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
-    "limits": {"trial_seconds": 300, "memory_gib": 4},
-}
 INVOKE = [sys.executable, "-m", "invoke"]
-
-
-@pytest.fixture(scope="session")
-def swept(tmp_path_factory, catalogue, environment):
-    """(world, result, what was said) of one real sweep: a home with the machine's own virtualenvs, a spec, reports."""
-    environment(catalogue.resolve("numpy_ref", "cpu"))  # or skip, with what is lacking
-    folder = tmp_path_factory.mktemp("swept")
-    home = Home(folder / "home")
-    home.root.mkdir()
-    shared = Home.default().virtualenvs
-    shared.mkdir(parents=True, exist_ok=True)
-    home.virtualenvs.symlink_to(shared)
-    spec = folder / "tiny.json"
-    spec.write_text(json.dumps(SPEC))
-    world = home, spec, folder / "reports"
-    return world, *run(world, catalogue)
-
-
-@pytest.fixture
-def world(swept, tmp_path):
-    """The same home after that sweep, in a copy: its selfcheck has passed, so a test need not wait for another."""
-    shutil.copytree(swept[0][0].root.parent, tmp_path / "world", symlinks=True)
-    home = Home(tmp_path / "world" / "home")
-    return home, tmp_path / "world" / "tiny.json", tmp_path / "world" / "reports"
-
-
-@pytest.fixture
-def fresh(tmp_path, catalogue, environment):
-    """A home in which nothing ran yet, with the machine's own virtualenvs: for engines that compute nothing."""
-    environment(catalogue.resolve("numpy_ref", "cpu"))
-    home = Home(tmp_path / "home")
-    home.root.mkdir()
-    home.virtualenvs.symlink_to(Home.default().virtualenvs)
-    spec = tmp_path / "tiny.json"
-    spec.write_text(json.dumps(SPEC))
-    return home, spec, tmp_path / "reports"
-
-
-def run(world, catalogue, **fields):
-    home, spec, reports = world
-    said = io.StringIO()
-    options = RunOptions(**{key: fields.pop(key) for key in RunOptions.__dataclass_fields__ if key in fields})
-    if "resume" not in fields:
-        options = replace(options, engine=options.engine or "virtualenv")
-    request = sweep.SweepRequest(spec_path=spec, options=options, **fields)
-    result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=said, width=200)))
-    return result, said.getvalue()
 
 
 def weights(result):
@@ -150,8 +91,10 @@ def test_a_variant_whose_switch_does_not_take_is_never_timed(world, catalogue):
 
 
 def test_changed_worker_code_is_checked_again(world, catalogue, monkeypatch):
-    changed = snapshot(world[0])
-    monkeypatch.setattr("orchestrator.execution.session.snapshot", lambda home: replace(changed, sha256="0" * 64))
+    changed = WorkerSource(world[0].workers / "changed", "0" * 64)
+    shutil.copytree(snapshot(world[0]).path, changed.path)
+    monkeypatch.setattr(WorkerSource, "verify", lambda source: None)
+    monkeypatch.setattr("orchestrator.execution.session.snapshot", lambda home: changed)
     _, said = run(world, catalogue)
     assert "passed before" not in said
 
@@ -215,7 +158,6 @@ class OnCard(Refusing):
 def test_a_build_without_code_for_the_card_is_a_skip(fresh, catalogue, monkeypatch, nvml):
     nvml("t4")
     cards, _ = read_cards()
-    monkeypatch.setattr("orchestrator.execution.locks.LEASES", fresh[0].root)
     rows = catalogue.rows(frameworks=("numpy_ref",))
     foreign = replace(rows[0], framework="tiny", device="gpu")
     known = Catalogue(
@@ -301,14 +243,6 @@ def stopped_by_ctrl_c(verb, environment):
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     return process.returncode, said
-
-
-@pytest.fixture
-def long_world(world):
-    """Its spec takes a while; and the environment of a command that finds that world."""
-    home, spec, reports = world
-    spec.write_text(json.dumps({**SPEC, "training": {"epochs": 15, "batch_size": 16}}))
-    return home, spec, {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}
 
 
 def test_ctrl_c_keeps_what_is_done_and_resume_finishes_it(long_world):

@@ -17,12 +17,22 @@ def work(trial):
     """Import, build, take one step. trial: Session."""
     job, size = trial.job, trial.network.input_size
     adapter_class = trial.import_adapter()
+    began = clock()
     net = trial.build_net()
     training = Training("sgd", "he_normal", 0.01, 0.9, PICTURES, 1)
     adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.settings(training), job["options"])
+    build_seconds = clock() - began
     x = numpy.random.RandomState(job["seed"]).rand(PICTURES, 3, size, size)
     y = numpy.arange(PICTURES) % trial.network.classes
     loss = adapter.step(adapter.place(x.astype(numpy.float32), y.astype(numpy.int64)))
     adapter.sync()
-    trial.emit("built", weights=net.weight_count, describe=adapter.describe(), loss=adapter.loss_value(loss))
+    trial.emit(
+        "built",
+        weights=net.weight_count,
+        multiply_adds=net.multiply_adds,
+        build_seconds=build_seconds,
+        data_seconds=0.0,
+        describe=adapter.describe(),
+        loss=adapter.loss_value(loss),
+    )
     trial.emit("done", weights_sha256=None, total_seconds=clock())

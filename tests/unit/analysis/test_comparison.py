@@ -151,18 +151,18 @@ def test_the_floor_is_of_each_frameworks_newest_control():
     calm, wild = [0.1] * 12, [0.1, 0.11, 0.12, 0.09] * 3
     floors = comparison.noise_floors(
         Recorded(
-            control("too few", *calm[:10]),
+            control("too-few", *calm[:10]),
             control("elsewhere", *wild, host="there"),
             control("newest", *wild),
             control("older", *calm),
-            control("of another framework", *calm, framework="neon"),
+            control("of-another-framework", *calm, framework="neon"),
         ),
         fake.host(hostname_sha256="here"),
     )
     assert set(floors.controls) == {("mxnet", "cpu"), ("neon", "cpu")}
     found, other = floors.of("mxnet", "cpu"), floors.of("neon", "cpu")
     assert (found.run_id, found.factor > 1.02) == ("newest", True)
-    assert other == NoiseFloor(1.0, "of another framework")
+    assert other == NoiseFloor(1.0, "of-another-framework")
 
 
 def test_several_cells_have_a_geometric_mean():

@@ -1,12 +1,16 @@
-"""Leases: no two runs of one machine compute on one card."""
+"""Locks: one run at a time on a machine, and on each of its cards."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from orchestrator.environment import Card
 from orchestrator.errors import EngineError
 from orchestrator.execution import locks
+from orchestrator.home import Home
 
 FIRST, SECOND = (
     Card(index=at, uuid=f"GPU-{at}", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
@@ -16,7 +20,7 @@ FIRST, SECOND = (
 
 @pytest.fixture(autouse=True)
 def leases(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "LEASES", tmp_path)
+    monkeypatch.setenv("WAYMARK_LOCKS", str(tmp_path))
     return tmp_path
 
 
@@ -64,3 +68,58 @@ def test_a_lease_needs_no_more_than_to_read_the_file(leases):
     (leases / "waymark-GPU-0.lock").touch(mode=0o444)
     with locks.lease([FIRST]):
         pass
+
+
+def test_two_homes_do_not_run_at_once(tmp_path):
+    with (
+        locks.exclusive_run(Home(tmp_path / "a")),
+        pytest.raises(EngineError, match="another run is going on on this machine"),
+        locks.exclusive_run(Home(tmp_path / "b")),
+    ):
+        pass
+
+
+def test_one_home_has_one_run_even_with_other_locks(tmp_path, monkeypatch):
+    with locks.exclusive_run(Home(tmp_path / "a")):
+        monkeypatch.setenv("WAYMARK_LOCKS", str(tmp_path / "a"))  # as on another machine that shares the home
+        with pytest.raises(EngineError), locks.exclusive_run(Home(tmp_path / "a")):
+            pass
+
+
+def test_a_lock_can_be_opened_by_all_users_whatever_the_umask(leases, tmp_path):
+    before = os.umask(0o077)
+    try:
+        with locks.exclusive_run(Home(tmp_path / "a")), locks.lease([FIRST]):
+            modes = {path.name: path.stat().st_mode & 0o777 for path in leases.glob("waymark*.lock")}
+    finally:
+        os.umask(before)
+    assert modes == {"waymark.lock": 0o644, "waymark-GPU-0.lock": 0o644}
+
+
+def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
+    holds = f"""
+import os, signal
+from pathlib import Path
+from orchestrator.execution import locks
+from orchestrator.home import Home
+with locks.exclusive_run(Home(Path({str(tmp_path / "a")!r}))):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", holds]).returncode == -signal.SIGKILL
+    with locks.exclusive_run(Home(tmp_path / "a")):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_and_kill_end_a_run_as_ctrl_c_does(number):
+    with locks.signals_as_interrupt(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_under_nohup_a_closed_terminal_changes_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with locks.signals_as_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

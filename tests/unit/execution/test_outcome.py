@@ -2,23 +2,27 @@
 
 import pytest
 
-from orchestrator.execution.outcome import decide
+from orchestrator.execution.outcome import decide, judge_load
 from orchestrator.records.event import Event
 from orchestrator.records.job import trial_job
+from orchestrator.records.sample import Sample
 from orchestrator.trial import Exit, Measure
 from tests import fake_run as fake
 from workers import protocol
 
 TRIAL = fake.trial("numpy_ref", "1.0", model=fake.IDSIA, input_size=48)
 JOB = trial_job(TRIAL, fake.environment("numpy_ref", "1.0"), classes=43)
+_EPOCH = {"kind": "epoch", "step_seconds": [0.1], "loss": [3.0], "input_seconds": [0.0], "epoch_seconds": 0.1}
+HELLO = {"kind": "hello", "python": "3.11.9", "framework": "numpy_ref", "version": "1.0", "import_seconds": 0.1}
+BUILT = {"kind": "built", "weights": 1510863, "multiply_adds": 1, "build_seconds": 0.1, "data_seconds": 0.1}
 STORY = [
-    {"kind": "hello"},
-    {"kind": "built", "weights": 1510863},
+    HELLO,
+    BUILT,
     {"kind": "training"},
-    {"kind": "epoch", "epoch": 0},
-    {"kind": "epoch", "epoch": 1},
-    {"kind": "score", "split": "test", "accuracy": 0.9},
-    {"kind": "done"},
+    {**_EPOCH, "epoch": 0},
+    {**_EPOCH, "epoch": 1},
+    {"kind": "score", **fake.score("test", 1, 0.9)},
+    {"kind": "done", "total_seconds": 1.0},
 ]
 
 
@@ -111,13 +115,47 @@ def test_a_probe_that_took_its_step_is_ok():
 
 
 def test_another_network_than_the_one_asked_for_is_not_ok():
-    story = [*STORY[:1], {"kind": "built", "weights": 7}, *STORY[2:]]
+    story = [*STORY[:1], {**BUILT, "weights": 7}, *STORY[2:]]
     assert decide(JOB, events(story), exit_()).reason == "it built 7 weights; idsia@48 has 1510863"
 
 
 def test_a_selfcheck_without_its_figures_is_not_ok():
     check = JOB.model_copy(update={"kind": "selfcheck"})
-    assert decide(check, events([{"kind": "hello"}, {"kind": "done"}]), exit_()).status == "no_protocol"
+    assert decide(check, events([HELLO, STORY[-1]]), exit_()).status == "no_protocol"
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 5, 6])
+def test_an_event_that_does_not_match_the_protocol_is_not_ok(at):
+    story = [*STORY[:at], {"kind": STORY[at]["kind"], "epoch": "x"}, *STORY[at + 1 :]]
+    assert "do not match the protocol" in decide(JOB, events(story), exit_()).reason
+
+
+def loaded(cpu_percent, own_percent, seconds=20):
+    """Samples of a trial whose epochs last for `seconds`, and its events."""
+    training = events([{**HELLO, "started_unix": 100.0}, *STORY[1:3], {**_EPOCH, "epoch": 0, "epoch_seconds": seconds}])
+    said = [one.model_copy(update={"t": seconds + 3.0}) if one.kind == "epoch" else one for one in training]
+    shares = {"cpu_percent": cpu_percent, "own_percent": own_percent, "memory_bytes": 1}
+    return said, [Sample(unix=103.0 + at, **shares) for at in range(seconds + 1)]
+
+
+@pytest.mark.parametrize(
+    ("cpu_percent", "own_percent", "status"),
+    [(99.0, 98.5, "ok"), (60.0, 55.0, "ok"), (99.0, 80.0, "disturbed"), (30.0, 40.0, "ok"), (99.0, None, "ok")],
+)
+def test_a_trial_beside_other_work_is_disturbed(cpu_percent, own_percent, status):
+    assert judge_load(*loaded(cpu_percent, own_percent), limit_percent=10).status == status
+
+
+def test_a_disturbed_trial_says_by_how_much():
+    outcome = judge_load(*loaded(99.0, 49.0), limit_percent=10)
+    assert outcome.fault == "environment"
+    assert outcome.reason == (
+        "other processes used 50 % of its processors' time while it trained; limits.foreign_percent is 10"
+    )
+
+
+def test_two_seconds_are_too_few_to_tell_of_other_work():
+    assert judge_load(*loaded(99.0, 1.0, seconds=2), limit_percent=10).status == "ok"
 
 
 def test_every_status_that_is_not_ok_has_a_reason():

@@ -169,7 +169,7 @@ def _flags(engine_path):
     path = os.path.join(os.path.dirname(engine_path or ""), "flags")
     if engine_path is None or not os.path.exists(path):
         return None
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         return file.read().strip()
 
 

@@ -1,0 +1,65 @@
+"""Workers that run on this machine without an orchestrator that waits for them: found by their command line."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.engines import process
+
+_MODULES = (b"workers.run", b"workers.freeze")
+_END_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process of this machine. born: when it began, which with its pid identifies it."""
+
+    pid: int
+    born: str
+    folder: str
+
+    @property
+    def warning(self) -> str:
+        """Why times beside it are not reliable, a sentence."""
+        return (
+            f"Process {self.pid} is a worker of another run, on the job {self.folder}; it takes processor time. "
+            "`invoke reap` ends what runs that have ended left behind."
+        )
+
+    def end(self) -> None:
+        """Kill its process group, unless it has ended; returns when it has."""
+        if process.birth(self.pid) != self.born:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(os.getpgid(self.pid), signal.SIGKILL)
+        deadline = time.monotonic() + _END_SECONDS
+        while process.birth(self.pid) == self.born and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def running_workers(root: Path | None = None) -> list[Worker]:
+    """All workers that this user can see; with `root`, those of a home: their job folder is below it."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        pid, folder = int(entry.name), _job_folder(Path(entry.path))
+        born = process.birth(pid) if folder else None
+        if born is not None and (root is None or Path(folder).is_relative_to(root)):
+            found.append(Worker(pid, born, folder))
+    return found
+
+
+def _job_folder(entry: Path) -> str:
+    """The job folder of a worker, from its command line `python -m workers.run FOLDER [DATA]`, else ''."""
+    try:
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    for flag, module, folder in zip(words, words[1:], words[2:], strict=False):
+        if flag == b"-m" and module in _MODULES:
+            return os.fsdecode(folder)
+    return ""
