@@ -38,7 +38,7 @@ class HostEngine:
         asked = python or os.environ.get(VARIABLE) or sys.executable
         found = shutil.which(asked)
         build = process.output((found, "-c", "import sys; print(sys.version)")) if found else None
-        if found is None or build is None:
+        if found is None or not build:
             raise EngineError(
                 f"--engine=host would run {asked}, and that is no Python that runs. Name one: "
                 f"--engine=host:/path/of/python, or {VARIABLE}."

@@ -19,7 +19,11 @@ def exclusive_run(home: Home) -> Iterator[None]:
 
     A lock ends with its process, however that ends. Raises EngineError if one of them is held.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
+        raise EngineError(f"{home.root}, waymark's folder, cannot be made ({reason}). Set WAYMARK_HOME.") from None
     with ExitStack() as held:
         for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock"):
             if not _take(held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))):

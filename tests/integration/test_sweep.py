@@ -204,6 +204,7 @@ def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monk
     environment = VirtualenvEngine(world[0], read_host()).prepare(catalogue.resolve("numpy_ref", "cpu"), print)
     monkeypatch.setattr(Broken, "prepare", lambda self, row, say: environment)
     monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Broken(home, host))
+    monkeypatch.setattr("orchestrator.execution.trial_runner.BACKOFF_SECONDS", (0.0, 0.0))
     world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "seeds": [0, 1, 2, 3, 4]}}))
     with pytest.raises(EngineError, match="3 trials in a row failed because of this machine"):
         run(world, catalogue, allow_unverified=True)
@@ -211,6 +212,7 @@ def test_three_environment_faults_in_a_row_stop_the_sweep(world, catalogue, monk
         stored = store.run(store.latest_sweep().run_id)
     ends = [(trial.outcome.status, trial.outcome.fault) for trial in stored.trials]
     assert ends == [("no_protocol", "environment")] * 3
+    assert [trial.record.attempt for trial in stored.trials] == [3] * 3
 
 
 def test_an_environment_that_fails_costs_its_own_cells_only(world, catalogue, monkeypatch):

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from orchestrator.home import REPOSITORY
+from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
 
 
@@ -26,7 +27,21 @@ def invoke(*arguments, home):
         (["sweep", "--device=tpu"], 2, "--device is 'tpu'; it is cpu or gpu."),
         (["sweep", "--variant=pytorch"], 2, "--variant is 'pytorch'; write framework=variant"),
         (["sweep", "--variant=pytorch=9.9"], 2, "has no variant '9.9'"),
-        (["sweep", "--epochs=-1"], 2, "training.epochs is -1; it must be between 1 and 1000"),
+        (["sweep", "--epochs=-1"], 2, "--epochs is '-1'; it takes a whole number of at least 1."),
+        (["sweep", "--epochs=0"], 2, "--epochs is '0'; it takes a whole number of at least 1."),
+        (["sweep", "--epochs=abc"], 2, "--epochs is 'abc'; it takes a whole number of at least 1."),
+        (["sweep", "--epochs=1001"], 2, "training.epochs is 1001; it must be between 1 and 1000"),
+        (["sweep", "--resume="], 2, "--resume= names no run. Write --resume for the newest"),
+        (["sweep", "--resume", "--dry-run"], 4, "holds no run to resume"),
+        (["sweep", "--resume=../../etc"], 4, "there is no sweep '../../etc' to resume"),
+        (["sweep", f"--gpus={'1' * 5000}"], 2, "--gpus is '1111"),
+        (["sweep", "--variant=pytroch=2.13"], 2, "Did you mean 'pytorch'?"),
+        (["check", "--variant=pytroch=2.13"], 2, "Did you mean 'pytorch'?"),
+        (["build-images", "--variant=pytroch=2.13"], 2, "Did you mean 'pytorch'?"),
+        (["compare", "mxnet:1.5", "mxnet:1.5-mkl", "--pairs=many"], 2, "--pairs is 'many'; it takes a whole number"),
+        (["compare", "mxnet:1.5", "mxnet:1.5-mkl", "--pairs=0"], 2, "--pairs is '0'; it takes a whole number"),
+        (["report", "--run=../../etc"], 4, "holds no run"),
+        (["sweep", "--engine=host:/bin/true", "--spec=experiments/smoke.json"], 3, "that is no Python that runs"),
         (["sweep", "--resume", "--epochs=3"], 2, "--resume uses the spec that the run recorded"),
         (["sweep", "--resume"], 4, "holds no run to resume"),
         (["sweep", "--engine=podman", "--spec=experiments/smoke.json"], 3, "No engine is called 'podman'"),
@@ -89,11 +104,59 @@ def test_the_host_engine_plans_only_the_installed_variant(home):
     assert {cell.split()[0].partition(":")[2] for cell in cells} == {"host"}
 
 
-@pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "report", "sweep"])
+@pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "reap", "report", "sweep"])
 def test_every_verb_has_help(verb, home):
     ended = invoke(verb, "--help", home=home)
     assert ended.returncode == 0
     assert "none" not in ended.stdout.partition("Docstring:")[2].splitlines()[1]
+
+
+def test_a_reader_that_has_enough_is_no_traceback(home):
+    shell = f"{sys.executable} -m invoke images --json | head -1"
+    environment = {**os.environ, "WAYMARK_HOME": str(home.root)}
+    ended = subprocess.run(shell, shell=True, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("[\n", "")
+
+
+def test_a_closed_output_is_no_traceback(home):
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        shell = f"{sys.executable} -m invoke images {closed}"
+        environment = {**os.environ, "WAYMARK_HOME": str(home.root)}
+        ended = subprocess.run(shell, shell=True, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"}])
+def test_a_locale_without_unicode_is_no_traceback(home, locale):
+    environment = {**os.environ, "WAYMARK_HOME": str(home.root), "PYTHONUTF8": "0", **locale}
+    for verb in (["images"], ["sweep", "--dry-run", "--spec=experiments/paper.json"], ["doctor"]):
+        argv = [sys.executable, "-m", "invoke", *verb]
+        ended = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True)
+        assert b"Traceback" not in ended.stderr
+        assert ended.returncode in (0, 1)
+
+
+def test_a_home_that_cannot_be_used_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "home", Path("/proc/nowhere")):
+        ended = invoke("sweep", "--spec=experiments/smoke.json", "--engine=virtualenv", home=Home(root))
+        assert "Traceback" not in ended.stderr
+        assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (3, 1), ended.stderr
+
+
+def test_reports_that_cannot_be_written_are_told_before_the_trials(home, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WAYMARK_REPORTS", str(tmp_path / "file" / "reports"))
+    ended = invoke("sweep", "--spec=experiments/smoke.json", "--engine=virtualenv", home=home)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (4, False)
+    assert "reports go there. Set WAYMARK_REPORTS to another folder." in ended.stderr
+    assert not home.root.exists()
+
+
+def test_a_home_may_be_called_anything(tmp_path):
+    odd = Home(tmp_path / "what? a%20 'home' & more")
+    assert invoke("ingest", home=odd).returncode == 0
+    assert (odd.root / "store.sqlite").is_file()
 
 
 def test_ingest_of_an_empty_home_is_no_error(home):
