@@ -32,9 +32,10 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         if error.errno == errno.ENXIO:
             raise UnsafeFileError(errno.ENXIO, "it is no regular file", str(path)) from None
         raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafeFileError(errno.EINVAL, "it is no regular file", str(path))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnsafeFileError(errno.EINVAL, "it is no regular file", str(path))
         yield file
 
 

@@ -151,6 +151,7 @@ class Daemon:
         on_start: Callable[[process.ReadSeconds], None] | None,
     ) -> process.Ended:
         labels = {**options.get("labels", {}), OWNER: _owner()}
+        self._remove(lambda owner: owner == labels[OWNER])  # left running when the daemon went away for a while
         launched_unix, launched = time.time(), time.monotonic()
         with self._asking("to create a container"):
             container = self._client.containers.create(**{**options, "labels": labels})
@@ -182,13 +183,17 @@ class Daemon:
 
     def sweep(self) -> int:
         """Remove our containers whose process on this machine has ended; returns how many."""
+        return self._remove(_is_dead)
+
+    def _remove(self, is_left: Callable[[str], bool]) -> int:
+        """Remove those of our containers whose owner `is_left` takes; returns how many."""
         with self._asking("for old containers"):
             containers = self._client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
-        dead = [container for container in containers if _is_dead(container.labels.get(OWNER, ""))]
-        for container in dead:
+        left = [container for container in containers if is_left(container.labels.get(OWNER, ""))]
+        for container in left:
             with suppress(*_GONE):
                 container.remove(force=True, v=True)
-        return len(dead)
+        return len(left)
 
     def close(self) -> None:
         """Close the connection."""

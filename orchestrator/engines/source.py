@@ -19,9 +19,14 @@ class WorkerSource:
     path: Path
     sha256: str
 
+    @classmethod
+    def of(cls, folder: Path) -> "WorkerSource":
+        """What is in `folder` now."""
+        return cls(folder, _sha256(_files(folder)))
+
     def verify(self) -> None:
         """Raises EngineError if a file of the snapshot was changed, added or removed: what runs is what is recorded."""
-        if _sha256(_files(self.path)) != self.sha256:
+        if WorkerSource.of(self.path) != self:
             raise EngineError(
                 f"{self.path}, the snapshot of the worker's code, was changed after it was made; what ran from it is "
                 "not what the records say. Remove that folder: the next run makes it anew."

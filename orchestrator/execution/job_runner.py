@@ -1,6 +1,7 @@
 """Run one job: write its folder, launch it, follow its events, decide its outcome, store it."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class JobContext:
 
     source:       the worker snapshot.
     references:   folder of the oracle's traces, which selfchecks of that snapshot share.
-    cpus, memory_bytes, timeout_seconds, foreign_percent: limits of one job.
+    cpus, memory_bytes, timeout_seconds, silent_seconds, foreign_percent: limits of one job.
     """
 
     engine: Engine
@@ -46,6 +47,7 @@ class JobContext:
     cpus: tuple[int, ...]
     memory_bytes: int
     timeout_seconds: float
+    silent_seconds: float = 1800.0
     foreign_percent: float = 100.0
 
 
@@ -76,6 +78,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
         files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
     tail = Tail(folder.path / run_folder.EVENTS)
     telemetry = _telemetry(context, folder, record)
+    heard = _Heartbeat(context.silent_seconds)
     launch = Launch(
         environment=record.environment,
         module="workers.run",
@@ -93,7 +96,9 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
 
             def follow() -> None:
                 for event in tail.read():
+                    heard(event)
                     on_event(event)
+                heard.check()
                 if telemetry:
                     telemetry.tick()
 
@@ -104,6 +109,10 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     except KeyboardInterrupt:
         _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
         raise
+    except _SilentError as error:
+        outcome = Outcome(status="timeout", fault="subject", reason=str(error))
+        _finish(context, folder, record, None, outcome)
+        return outcome
     except files.UnsafeFileError as error:
         outcome = Outcome(status="no_protocol", fault="subject", reason=f"{run_folder.EVENTS}: {error.strerror}")
         _set_aside_events(folder)
@@ -119,6 +128,26 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
         files.remove(folder.path / REFERENCE)  # it is large
     _finish(context, folder, record, exit_, outcome)
     return outcome
+
+
+class _SilentError(Exception):
+    """A worker has reported nothing for too long; a clause."""
+
+
+class _Heartbeat:
+    """Raises _SilentError from `check` once no event came for `limit_seconds`: the phase after the last one hangs."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit_seconds = limit_seconds
+        self._since = time.monotonic()
+        self._last = "its start"
+
+    def __call__(self, event: Event) -> None:
+        self._since, self._last = time.monotonic(), f"'{event.kind}'"
+
+    def check(self) -> None:
+        if time.monotonic() - self._since > self._limit_seconds:
+            raise _SilentError(f"reported nothing for {self._limit_seconds:g} s after {self._last}")
 
 
 def _telemetry(context: JobContext, folder: JobFolder, record: Record) -> Telemetry | None:

@@ -35,6 +35,9 @@ def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
         if lacking:
             reason = f"built without code for this card: {lacking[0].strip()}"
             return Outcome(status="unsupported", fault="subject", reason=reason)
+    if exit_.code is None and exit_.signal is None:
+        last = exit_.log_tail.strip().splitlines()[-1:] or ["nobody saw it end"]
+        return Outcome(status="lost", fault="environment", reason=f"its engine lost it: {last[0]}")
     if fail is not None:
         return _failed(fail)
     if not kinds:

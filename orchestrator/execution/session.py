@@ -128,6 +128,7 @@ class Session:
             cpus=self.host.cpus[: plan.threads],
             memory_bytes=int(plan.limits.memory_gib * GIB),
             timeout_seconds=plan.limits.trial_seconds,
+            silent_seconds=plan.limits.silent_seconds,
             foreign_percent=plan.limits.foreign_percent,
         )
         recorded = self._recorded_jobs(plan.recorded) if plan.recorded else {}

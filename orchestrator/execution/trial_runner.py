@@ -46,17 +46,23 @@ class TrialRunner:
                     is_same_code = known.worker_sha256 == record.worker_sha256
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
-                outcome = self._trial(title, trial, record, check_outcomes[self._check_key(trial)])
+                try:
+                    outcome = self._trial(title, trial, record, check_outcomes[self._check_key(trial)])
+                except EngineError as error:
+                    raise EngineError(f"{error} {self._how_to_continue}") from None
                 faults = faults + 1 if outcome.fault == "environment" and outcome.status != "disturbed" else 0
                 if faults == BROKEN_AFTER:
                     raise EngineError(
                         f"{BROKEN_AFTER} trials in a row failed because of this machine, the last with: "
-                        f"{outcome.reason}. Fix that, then continue with: "
-                        f"invoke sweep --resume={self.run.facts.run_id}"
+                        f"{outcome.reason}. {self._how_to_continue}"
                     )
         except KeyboardInterrupt:
             return True
         return False
+
+    @property
+    def _how_to_continue(self) -> str:
+        return f"Fix that, then continue with: invoke sweep --resume={self.run.facts.run_id}"
 
     def _selfchecks(self, plan: Plan, last_number: int) -> dict[CheckKey, Outcome | None]:
         """For each check: None if it passed, else the outcome that its trials get."""

@@ -83,12 +83,14 @@ class Axes(Frozen):
 class Limits(Frozen):
     """A trial that exceeds `memory_gib` is ended by the kernel, one that exceeds `trial_seconds` by the engine.
 
+    silent_seconds:  a worker that reports nothing for so long is ended: it hangs while it imports, builds or trains.
     foreign_percent: while a trial trained, other processes may have used this share of its processors' time; beyond it
                      the trial is run again, and at last has the status `disturbed`.
     """
 
     trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600
     memory_gib: Annotated[float, Field(ge=0.25, le=4096)] = 8
+    silent_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 1800
     foreign_percent: Annotated[float, Field(gt=0, le=100)] = 10
 
 

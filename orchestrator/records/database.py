@@ -133,6 +133,10 @@ class Database:
             yield
         except but:
             raise
+        except sa.exc.ProgrammingError as error:
+            if "connection option" not in str(error.orig):
+                raise
+            raise StoreError(_why_unusable(self.name, str(error.orig))) from None
         except sa.exc.DatabaseError as error:
             # psycopg and sqlite3 raise the base class itself only for a file or a server that is not a database
             if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
@@ -182,7 +186,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         raise StoreError("A store in PostgreSQL needs its driver: pip install -e '.[postgres]' in the clone.") from None
     except (sa.exc.ArgumentError, TypeError, ValueError):
         raise StoreError(
-            "The store's URL names a driver or an option that is not known. Write postgresql://..."
+            "The store's URL names a driver or an option that is not known. Write postgresql://user@host/name."
         ) from None
 
 

@@ -165,8 +165,11 @@ class JobFolder:
         return list(Tail(self.path / EVENTS).read())
 
     def samples(self) -> tuple[Sample, ...]:
-        """Samples of the machine during the job; () if none were taken."""
-        content = self._read(TELEMETRY)
+        """Samples of the machine during the job; () if none were taken, or the worker put something else there."""
+        try:
+            content = self._read(TELEMETRY)
+        except files.UnsafeFileError:
+            return ()
         return () if content is None else read_samples(content.decode("utf-8", "replace"))
 
     def exit(self) -> Exit | None:

@@ -158,7 +158,8 @@ class Store:
     def rebuild(self, runs: Path, say: Callable[[str], None]) -> Ingested:
         """Ingest every folder below `runs`, oldest name first; runs without a folder here stay as they are."""
         total = Ingested(0, 0, ())
-        for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
+        # An empty folder is that of a run that was killed before it had written anything.
+        for folder in sorted(path for path in runs.glob("*") if path.is_dir() and any(path.iterdir())):
             one = self.ingest(folder)
             say(f"{folder.name}: {one.jobs} jobs, {len(one.damaged)} damaged")
             total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)

@@ -1,7 +1,8 @@
-"""What every store keeps to, in SQLite and, where WAYMARK_TEST_POSTGRES names an empty database, in PostgreSQL."""
+"""What every store keeps to, in SQLite and, where its server is installed, in PostgreSQL."""
 
-import os
+import json
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,25 +10,41 @@ import sqlalchemy as sa
 
 from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of
+from orchestrator.records import database
 from orchestrator.records import store as index
 from orchestrator.records.store import Store
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
+from tests import postgres
 
 OLD_SCHEMAS = Path(__file__).resolve().parent.parent / "old_schemas"
-POSTGRES = os.environ.get("WAYMARK_TEST_POSTGRES")
 CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'folder' / 'store.sqlite'}"
-    engine = sa.create_engine(sa.make_url(POSTGRES).set(drivername="postgresql+psycopg"))
+@pytest.fixture(scope="module")
+def server():
+    folder = postgres.binaries()
+    if folder is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: apt install postgresql)")
+    with postgres.running(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def empty_postgres(server):
+    """URL of an empty database."""
+    engine = sa.create_engine(sa.make_url(server.url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE IF EXISTS events, jobs, runs, waymark_schema")
     engine.dispose()
-    return POSTGRES
+    return server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'folder' / 'store.sqlite'}"
+    return request.getfixturevalue("empty_postgres")
 
 
 @pytest.fixture
@@ -270,9 +287,8 @@ def test_opening_again_keeps_what_is_there(store, url):
         assert again.latest_sweep() == fake.run_facts()
 
 
-@pytest.mark.skipif(not POSTGRES, reason="WAYMARK_TEST_POSTGRES names no empty PostgreSQL database to test with")
-def test_postgresql_keeps_a_run():
-    with Store.open(POSTGRES) as store:
+def test_postgresql_keeps_a_run(empty_postgres):
+    with Store.open(empty_postgres) as store:
         store.add_run(fake.run_facts())
         assert store.run(fake.run_facts().run_id).facts == fake.run_facts()
 
@@ -341,7 +357,18 @@ def test_a_file_that_is_no_database_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("url", "says"),
-    [("nonsense", "URL cannot be read"), ("mysql://host/name", "names a 'mysql' database")],
+    [
+        ("nonsense", "URL cannot be read"),
+        ("", "URL cannot be read"),
+        ("postgresql://host:port/name", "URL cannot be read"),
+        ("postgresql://[::1/name", "URL cannot be read|cannot be used"),
+        ("mysql://host/name", "names a 'mysql' database"),
+        ("postgresql+nodriver://host/name", "a driver or an option that is not known"),
+        ("postgresql://waymark@127.0.0.1:9/name", "cannot be used as the store"),
+        ("postgresql://waymark@127.0.0.1:9/name?sauce=hot", "cannot be used as the store"),
+        ("sqlite:////proc/nowhere/store.sqlite", "cannot be made"),
+        ("sqlite:///" + "x" * 5000, "cannot be"),
+    ],
 )
 def test_a_url_that_is_none_of_ours_says_what_is(url, says):
     with pytest.raises(StoreError, match=says):
@@ -367,3 +394,113 @@ def test_a_store_of_an_old_schema_opens_with_what_it_holds(dump, tmp_path):
         (facts,) = store.runs()
         run = store.run(facts.run_id)
     assert [trial.outcome.status for trial in run.trials] == HELD[dump.stem]
+
+
+@pytest.mark.parametrize("where", ["waymark:SECRET@127.0.0.1:9/name", "127.0.0.1:9/name?user=waymark&password=SECRET"])
+def test_a_password_is_never_shown(where):
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"postgresql://{where}")
+    assert "SECRET" not in str(caught.value)
+    assert "postgresql://127.0.0.1/name" in str(caught.value)
+
+
+def at_once(count, work):
+    """The errors of `work` in so many threads that begin together."""
+    errors, start = [], threading.Barrier(count)
+
+    def one():
+        start.wait()
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_several_programs_may_open_a_new_store_at_once(url):
+    for _ in range(3):
+        assert at_once(4, lambda: Store.open(url).close()) == []
+
+
+def test_two_programs_may_write_one_job_at_once(url):
+    jobs = some_jobs()
+    with Store.open(url) as store:
+        store.add_run(fake.run_facts())
+
+    def write():
+        with Store.open(url) as store:
+            for record, exit_, outcome, said in jobs:
+                store.add(record, exit_, outcome, said)
+
+    for _ in range(5):
+        assert at_once(4, write) == []
+    with Store.open(url) as store:
+        assert len(store.run(fake.run_facts().run_id).trials) == 2
+
+
+def test_a_server_that_comes_back_is_waited_for(empty_postgres, server, monkeypatch):
+    with Store.open(empty_postgres) as store:
+        store.add_run(fake.run_facts())
+        server.stop()
+        later = threading.Timer(1.5, server.start)
+        later.start()
+        record, exit_, outcome, said = some_jobs()[0]
+        store.add(record, exit_, outcome, said)
+        later.join()
+        assert len(store.run(record.run_id).trials) == 1
+
+
+def test_a_server_that_stays_away_is_one_sentence(empty_postgres, server, monkeypatch):
+    monkeypatch.setattr(database, "_RETRY_SECONDS", (0.1,))
+    with Store.open(empty_postgres) as store:
+        server.stop()
+        try:
+            with pytest.raises(StoreError, match="cannot be used as the store"):
+                store.add_run(fake.run_facts())
+            with pytest.raises(StoreError, match="cannot be used as the store"):
+                store.runs()
+        finally:
+            server.start()
+
+
+def test_a_row_that_another_version_wrote_hides_only_itself(url):
+    with Store.open(url) as store:
+        add_all(store, fake.run_facts(), some_jobs())
+        store.add_run(fake.run_facts(run_id="later"))
+        broken = sa.text("UPDATE runs SET run_json = '{}' WHERE run_id = 'later'")
+        store._database.write(lambda connection: connection.execute(broken))
+        assert [run.run_id for run in store.runs()] == [fake.run_facts().run_id]
+        assert store.latest_sweep().run_id == fake.run_facts().run_id
+        with pytest.raises(StoreError, match="run 'later' does not read"):
+            store.run("later")
+
+
+ODD = {
+    "an ordinal of 2^65": ("ordinal", 2**65),
+    "a negative ordinal": ("ordinal", -1),
+    "a NUL in an id": ("id", "a\0b"),
+    "an id of 100,000 characters": ("id", "a" * 100_000),
+    "a repeat of 2^40": ("repeat", 2**40),
+    "a NUL in a framework": ("framework", "py\0torch"),
+}
+
+
+@pytest.mark.parametrize("case", ODD, ids=str)
+def test_one_odd_job_does_not_stop_ingest(url, tmp_path, case):
+    name, value = ODD[case]
+    runs = tmp_path / "runs"
+    fake.write_run(runs, fake.run_facts(), some_jobs())
+    path = next((runs / fake.run_facts().run_id).glob("0001-*")) / "record.json"
+    record = json.loads(path.read_text())
+    (record if name in record else record["trial"])[name] = value
+    path.write_text(json.dumps(record))
+    with Store.open(url) as store:
+        read = store.rebuild(runs, lambda line: None)
+    assert (read.jobs, len(read.damaged)) == (2, 1), read.damaged
+    assert len(read.damaged[0]) < 500

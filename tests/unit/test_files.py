@@ -43,7 +43,7 @@ KINDS = ["link", "endless device", "FIFO", "folder"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_a_regular_file_is_read(job, victim, kind):
     path = put(job, victim, kind)
-    with pytest.raises(OSError, match=r"it is a link|it is no regular file|Is a directory"):
+    with pytest.raises(OSError, match=r"it is a link|it is no regular file"):
         files.read_bytes(path)
 
 
@@ -51,7 +51,7 @@ def test_only_a_regular_file_is_read(job, victim, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_a_regular_file_is_copied(job, victim, kind, tmp_path):
     path = put(job, victim, kind)
-    with pytest.raises(OSError, match=r"it is a link|it is no regular file|Is a directory"):
+    with pytest.raises(OSError, match=r"it is a link|it is no regular file"):
         files.copy(path, tmp_path / "copy", 100)
     assert not (tmp_path / "copy").exists()
 

@@ -261,13 +261,19 @@ def work(trial):
     regimes, bounds = regimes_and_bounds(net)
     is_oracle = job["framework"] == "numpy_ref"
     wanted = ORACLE_REGIMES if is_oracle else tuple(regimes)
-    seen = {name: trace_adapter(build, regimes[name], pictures, labels) for name in wanted}
+    seen = {}
+    for at, name in enumerate(wanted):
+        seen[name] = trace_adapter(build, regimes[name], pictures, labels)
+        trial.emit("progress", epoch=0, step=at + 1, steps=len(wanted) + len(regimes))
     trial.require_settings(adapter_class.describe())
 
     path = os.path.join(trial.folder, "reference.npz")
     if not os.path.exists(path):
         with native.one_blas_thread():
-            traces = {name: trace_oracle(net, rule, regime, pictures, labels) for name, regime in regimes.items()}
+            traces = {}
+            for at, (name, regime) in enumerate(regimes.items(), start=len(wanted) + 1):
+                traces[name] = trace_oracle(net, rule, regime, pictures, labels)
+                trial.emit("progress", epoch=0, step=at, steps=len(wanted) + len(regimes))
         save_reference(path, traces)
     figures = compare(net, rule, seen, load_reference(path, net))
     bounds = {name: bounds[name] for name in figures}
