@@ -2,17 +2,23 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check coverage clean
+.PHONY: demo test check coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
 test: check ## everything that CI asks; the unit tests share nothing, so two run at a time
 	$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest tests/contract tests/integration
+	$(BIN)/pytest tests/contract tests/integration tests/faults
 
 coverage: .venv/installed ## which lines and branches tests reach in this interpreter
 	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'
+
+faults: .venv/installed ## a table of what can go wrong, and what comes of it in each engine
+	$(BIN)/pytest -q tests/faults
+
+fuzz: .venv/installed ## over 20,000 random inputs: each is a value or one sentence
+	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py
 
 check: .venv/installed
 	$(BIN)/ruff check
@@ -25,7 +31,7 @@ check: .venv/installed
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,dev]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,postgres,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)

@@ -26,15 +26,19 @@ def cgroup_seconds(pid: int) -> ReadSeconds:
 
 
 def _counter(pid: int) -> Path | None:
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    groups = {controllers: path.lstrip("/") for _, controllers, path in (line.split(":", 2) for line in lines)}
+    fields = (line.split(":", 2) for line in _groups(pid))
+    groups = {controllers: path.lstrip("/") for _, controllers, path in fields}
     found = [_ROOT / name / path / "cpuacct.usage" for name, path in groups.items() if "cpuacct" in name.split(",")]
     if "" in groups:
         found += [_ROOT / groups[""] / "cpu.stat", _ROOT / "unified" / groups[""] / "cpu.stat"]
     return next((path for path in found if path.exists()), None)
+
+
+def _groups(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
 
 
 def _seconds(counter: Path) -> float:

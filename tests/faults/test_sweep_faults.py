@@ -166,7 +166,7 @@ class Proxy:
 @pytest.mark.docker
 @pytest.mark.parametrize("victim", ["docker"], indirect=True)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning", "ignore::ResourceWarning")
-def test_a_daemon_that_goes_away_is_told_and_its_container_found_again(victim, story, tmp_path, monkeypatch, note):
+def test_a_daemon_that_goes_away_is_told(victim, story, tmp_path, monkeypatch, note):
     proxy = Proxy(tmp_path / "docker.sock")
     monkeypatch.setenv("DOCKER_HOST", proxy.address)
     engine = open_engine("docker", Home(tmp_path / "home"), read_host())

@@ -144,7 +144,7 @@ def test_a_home_that_cannot_be_used_is_one_sentence(tmp_path):
         assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (3, 1), ended.stderr
 
 
-def test_reports_that_cannot_be_written_are_told_before_the_trials(home, tmp_path, monkeypatch):
+def test_unwritable_reports_are_told_before_the_trials(home, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("WAYMARK_REPORTS", str(tmp_path / "file" / "reports"))
     ended = invoke("sweep", "--spec=experiments/smoke.json", "--engine=virtualenv", home=home)

@@ -1,4 +1,4 @@
-"""python -m tests.faults.kills N: kills a small sweep N times at random moments, resumes it, and counts what went wrong.
+"""python -m benchmarks.random_kills N: kills a small sweep N times at random moments, resumes it, and counts faults.
 
 lost: a trial without a result after the last resume. doubled: two folders or rows of one trial. leaked: a draft that
 `invoke reap` finds. orphaned: a worker that outlived its sweep by three seconds. Exit code 0 if all are 0.
