@@ -1,6 +1,5 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,11 +68,19 @@ class TrialProgress:
         return "  ".join(parts)
 
 
+class _Lines(Terminal):
+    """A terminal, or a pipe: the run goes on when that is closed."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more; rich would end the process."""
+        self.quiet = True
+
+
 @dataclass
 class Console:
     """Lines for the user, on stderr; stdout is for tables and --json."""
 
-    terminal: Terminal = field(default_factory=lambda: Terminal(stderr=True, highlight=False))
+    terminal: Terminal = field(default_factory=lambda: _Lines(stderr=True, highlight=False))
 
     @property
     def is_live(self) -> bool:
@@ -82,10 +89,7 @@ class Console:
 
     def say(self, line: str) -> None:
         """Print one line that is not redrawn; to nobody, once a pipe that read us was closed: the run goes on."""
-        try:
-            self.terminal.print(line, markup=False, soft_wrap=True)
-        except BrokenPipeError:
-            self.terminal = Terminal(file=io.StringIO())
+        self.terminal.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:

@@ -18,7 +18,7 @@ ATTEMPTS = {  # each is an expression or a statement that must raise, or assert 
     "become root": "os.setuid(0)",
     "become root by a set-user-ID program": "assert_root(subprocess.run(['su', '-c', 'id'], stdin=-3))",
     "mount a file system": "libc('mount', b'none', b'/tmp', b'tmpfs', 0, None)",
-    "take all rights in a namespace of its own": "libc('unshare', 0x10000000)\nlibc('mount', b'n', b'/tmp', b'tmpfs', 0, None)",
+    "take all rights in its own namespace": "libc('unshare', 0x10020000)\nlibc('mount', b'n', b'/tmp', b'tmpfs', 0, 0)",
     "make a device file": "os.mknod('/tmp/disk', 0o600 | stat.S_IFBLK, os.makedev(254, 0))",
     "read the memory of the machine": "open('/dev/mem', 'rb').read(1)",
     "change a setting of the kernel": "open('/proc/sys/kernel/core_pattern', 'w').write('|/bin/sh')",
