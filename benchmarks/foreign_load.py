@@ -50,9 +50,8 @@ def main(trials: int, framework: str = "pytorch") -> int:
         (folder / "home" / "virtualenvs").symlink_to(Home.default().virtualenvs)
         idle = _measured(folder, framework, trials, limit_percent=100)
         over = [share for share in idle if share > FOREIGN_CAVEAT_PERCENT]
-        print(
-            f"idle: {len(idle)} trials, median {sorted(idle)[len(idle) // 2]:.2f} %, most {max(idle):.2f} %, {len(over)} over 2 %"
-        )
+        median = sorted(idle)[len(idle) // 2]
+        print(f"idle: {len(idle)} trials, median {median:.2f} %, most {max(idle):.2f} %, {len(over)} over 2 %")
         for share in (0.5, 1.0):
             other = multiprocessing.Process(target=_work, args=(share,), daemon=True)
             other.start()
