@@ -67,18 +67,59 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     stopped, the job is stored as cancelled, and KeyboardInterrupt is raised again.
     """
     context.source.verify()
+    folder = _filled_folder(context, record, job, data)
+    reference = _reference(context, job) if record.check is not None else None
+    if reference is not None and reference.exists():
+        files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
+    try:
+        exit_, events = _follow_to_end(context, folder, record, data, on_event)
+    except KeyboardInterrupt:
+        _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
+        raise
+    except _EndedByUsError as ended:
+        _finish(context, folder, record, None, ended.outcome)
+        return ended.outcome
+    exit_ = exit_.model_copy(update={"events_sha256": folder.events_sha256()})
+    outcome = decide(job, events, exit_)
+    if outcome.status == "ok":
+        outcome = judge_load(events, folder.samples(), context.foreign_percent)
+    if reference is not None:
+        if has_passed(outcome, events):
+            _keep_reference(folder.path / REFERENCE, reference)
+        files.remove(folder.path / REFERENCE)  # it is large
+    _finish(context, folder, record, exit_, outcome)
+    return outcome
+
+
+def _filled_folder(context: JobContext, record: Record, job: Job, data: TrialData | None) -> JobFolder:
+    """The job's folder with all that its worker reads."""
     folder = _open_folder(context, record)
     folder.write(run_folder.RECORD, record)
     folder.write(run_folder.JOB, job)
     if data is not None:
         np.save(folder.path / "train.npy", data.split.train)
         np.save(folder.path / "valid.npy", data.split.valid)
-    reference = _reference(context, job) if record.check is not None else None
-    if reference is not None and reference.exists():
-        files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
+    return folder
+
+
+def _follow_to_end(
+    context: JobContext, folder: JobFolder, record: Record, data: TrialData | None, on_event: OnEvent
+) -> tuple[Exit, list[Event]]:
+    """Launch the worker and follow its events; its exit and all events. Raises _EndedByUsError."""
     tail = Tail(folder.path / run_folder.EVENTS)
-    telemetry = _telemetry(context, folder, record)
-    heard = _Heartbeat(context.silent_seconds)
+    telemetry, heartbeat = _telemetry(context, folder, record), _Heartbeat(context.silent_seconds)
+
+    def read_events() -> None:
+        for event in tail.read():
+            heartbeat.hear(event)
+            on_event(event)
+
+    def tick() -> None:
+        read_events()
+        heartbeat.check()
+        if telemetry:
+            telemetry.tick()
+
     launch = Launch(
         environment=record.environment,
         module="workers.run",
@@ -93,61 +134,41 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     )
     try:
         with telemetry or nullcontext():
-
-            def follow() -> None:
-                for event in tail.read():
-                    heard(event)
-                    on_event(event)
-                heard.check()
-                if telemetry:
-                    telemetry.tick()
-
-            exit_ = context.engine.run(launch, follow)
-        for event in tail.read():
-            on_event(event)
-        events = folder.events()
-    except KeyboardInterrupt:
-        _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
-        raise
-    except _SilentError as error:
-        outcome = Outcome(status="timeout", fault="subject", reason=str(error))
-        _finish(context, folder, record, None, outcome)
-        return outcome
+            exit_ = context.engine.run(launch, tick)
+        read_events()
+        return exit_, folder.events()
     except files.UnsafeFileError as error:
-        outcome = Outcome(status="no_protocol", fault="subject", reason=f"{run_folder.EVENTS}: {error.strerror}")
-        _set_aside_events(folder)
-        _finish(context, folder, record, None, outcome)
-        return outcome
-    exit_ = exit_.model_copy(update={"events_sha256": folder.events_sha256()})
-    outcome = decide(job, events, exit_)
-    if outcome.status == "ok":
-        outcome = judge_load(events, folder.samples(), context.foreign_percent)
-    if reference is not None:
-        if has_passed(outcome, events):
-            _keep_reference(folder.path / REFERENCE, reference)
-        files.remove(folder.path / REFERENCE)  # it is large
-    _finish(context, folder, record, exit_, outcome)
-    return outcome
+        # Under another name nothing reads it again.
+        (folder.path / run_folder.EVENTS).rename(folder.path / f"{run_folder.EVENTS}.refused")
+        reason = f"{run_folder.EVENTS}: {error.strerror}"
+        raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=reason)) from None
 
 
-class _SilentError(Exception):
-    """A worker has reported nothing for too long; a clause."""
+class _EndedByUsError(Exception):
+    """The worker was ended before its end, with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 class _Heartbeat:
-    """Raises _SilentError from `check` once no event came for `limit_seconds`: the phase after the last one hangs."""
+    """Once no event came for `limit_seconds`, `check` raises _EndedByUsError: the phase after the last event hangs."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit_seconds = limit_seconds
         self._since = time.monotonic()
         self._last = "its start"
 
-    def __call__(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:
+        """An event came."""
         self._since, self._last = time.monotonic(), f"'{event.kind}'"
 
     def check(self) -> None:
+        """Call repeatedly."""
         if time.monotonic() - self._since > self._limit_seconds:
-            raise _SilentError(f"reported nothing for {self._limit_seconds:g} s after {self._last}")
+            reason = f"reported nothing for {self._limit_seconds:g} s after {self._last}"
+            raise _EndedByUsError(Outcome(status="timeout", fault="subject", reason=reason))
 
 
 def _telemetry(context: JobContext, folder: JobFolder, record: Record) -> Telemetry | None:
@@ -189,11 +210,6 @@ def _keep_reference(found: Path, kept: Path) -> None:
     with suppress(files.UnsafeFileError, FileNotFoundError):
         files.copy(found, draft, _REFERENCE_LIMIT_BYTES)
         draft.replace(kept)
-
-
-def _set_aside_events(folder: JobFolder) -> None:
-    """Rename what the worker left as events.jsonl and cannot be read, so that nothing reads it again."""
-    (folder.path / run_folder.EVENTS).rename(folder.path / f"{run_folder.EVENTS}.refused")
 
 
 def _finish(context: JobContext, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.environment import Device, Frozen, Name, Tag
-from orchestrator.errors import CatalogueError, did_you_mean, shortened
+from orchestrator.errors import CatalogueError, did_you_mean, first_line, shortened
 from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
 
 TABLE = "images.toml"
@@ -248,8 +248,8 @@ def _read(path: Path) -> tuple[dict[Device, str], tuple[ImageRow, ...]]:
     where = f"docker/{path.parent.name}/{TABLE}"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogueError(f"{where} does not read: {error}.") from None
+    except (OSError, ValueError) as error:  # of ValueError: no UTF-8, no TOML, or a number of thousands of digits
+        raise CatalogueError(f"{where} does not read: {first_line(error)}.") from None
     _check(TypeAdapter(Name), path.parent.name, f"{where}: the name of its folder")
     default = table.pop("default", None)
     gpu_default = table.pop("gpu_default", default)

@@ -247,3 +247,14 @@ def test_a_virtualenv_left_unfinished_is_made_again(prepared, tiny):
     (folder / "waymark-complete").unlink()
     assert engine.prepare(tiny, print) == environment
     assert (folder / "waymark-complete").exists()
+
+
+@every_engine
+def test_processor_time_of_worker_and_children_is_told(stand):
+    busy = "end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
+    readers, seen = [], []
+    launch = replace(stand.launch(f"os.fork()\n{busy}\ntime.sleep(0.4)"), on_start=readers.append)
+    stand.engine.run(launch, lambda: seen.append(readers[0]()))
+    known = [one for one in seen if one is not None]
+    assert max(known) > 0.8
+    assert known == sorted(known)

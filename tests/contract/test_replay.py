@@ -104,3 +104,22 @@ def test_a_job_that_was_not_recorded_is_refused(replay, launch, tmp_path):
 def test_a_folder_without_recordings_is_refused(replay, tmp_path):
     with pytest.raises(EngineError, match="holds no recording"):
         replay(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "log.txt", "more"])
+def test_a_link_in_a_recording_is_not_followed(replay, launch, tmp_path, name):
+    (tmp_path / "precious").write_text("mine")
+    recording = shutil.copytree(OK, tmp_path / "recording")
+    (recording / name).unlink(missing_ok=True)
+    (recording / name).symlink_to(tmp_path / "precious")
+    asked = launch(recording)
+    replay(recording).run(asked, nothing)
+    assert not (asked.job_dir / name).exists()
+
+
+def test_a_recording_whose_events_are_a_link_is_refused(replay, launch, tmp_path):
+    recording = shutil.copytree(OK, tmp_path / "recording")
+    (recording / "events.jsonl").rename(tmp_path / "elsewhere")
+    (recording / "events.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EngineError, match=r"events\.jsonl cannot be read \(it is a link\)"):
+        replay(recording).run(launch(recording), nothing)

@@ -9,6 +9,9 @@ import pytest
 
 from orchestrator.engines.orphans import running_workers
 from orchestrator.errors import EngineError
+from orchestrator.execution.job_runner import run_job
+from orchestrator.records.job import check_job
+from tests import fake_run as fake
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -190,3 +193,17 @@ def test_what_the_worker_leaves_can_be_read_again(victim, story):
     (run / "run.json").write_text(json.dumps(json.loads(victim.context.store.runs()[0].model_dump_json())))
     read = victim.context.store.ingest(run)
     assert (read.jobs, read.damaged) == (1, ())
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_traces_are_kept_only_of_a_check_that_passed(victim, passed):
+    record = fake.check_record("numpy_ref", "1.0", run_id=victim.context.run_dir.name)
+    record = record.model_copy(update={"environment": victim.environment})
+    code = 'open("reference.npz", "w").write("traces"); say(*story)'
+    told = [json.loads(one.model_dump_json()) for one in fake.checking(passed)]
+    environment = victim.environment.model_copy(update={"options": {"code": code, "story": told}})
+    outcome = run_job(victim.context, record, check_job(record.check, environment), None, lambda event: None)
+    assert outcome.status == "ok"
+    kept = list(victim.context.references.glob("*")) if victim.context.references.exists() else []
+    assert len(kept) == passed
+    assert not list(victim.context.run_dir.glob("*/reference.npz"))

@@ -4,7 +4,14 @@ import time
 
 import pytest
 
-from orchestrator.analysis.utilisation import Utilisation, epoch_joules, thinned, throttled, utilisation
+from orchestrator.analysis.utilisation import (
+    Utilisation,
+    epoch_joules,
+    foreign_percent,
+    thinned,
+    throttled,
+    utilisation,
+)
 from orchestrator.host import Telemetry, telemetry
 from orchestrator.host.card import read_cards
 from orchestrator.host.telemetry import Sampler
@@ -203,3 +210,29 @@ def test_a_long_course_is_thinned_to_means_of_neighbours():
     times, values = thinned(samples(until=50), lambda sample: sample.cpu_percent, 25)
     assert len(times) == 25
     assert (times[0], values[0], values[-1]) == (BEGAN + 0.5, 10.0, 90.0)
+
+
+def test_a_trials_own_processor_time_is_in_its_samples(tmp_path):
+    used = iter([1.0, 1.0, 1.5])
+    with Telemetry(tmp_path / "telemetry.jsonl", (), None) as watch:
+        watch.follow(lambda: next(used))
+        watch.tick()
+        time.sleep(0.3)
+    first, last = read_samples((tmp_path / "telemetry.jsonl").read_text())
+    assert (first.own_percent, last.own_percent) == (None, 0.0)
+
+
+def test_other_work_is_what_the_trial_did_not_use():
+    own = [sample.model_copy(update={"own_percent": 75.0}) for sample in samples()]
+    assert foreign_percent(own, timeline()) == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_a_short_trial_cannot_tell_of_other_work(seconds):
+    own = [sample.model_copy(update={"own_percent": 75.0}) for sample in samples()]
+    assert foreign_percent(own, timeline(epochs=1, seconds=seconds)) is None
+
+
+def test_without_samples_other_work_is_not_known():
+    assert foreign_percent(samples(), timeline()) is None
+    assert foreign_percent((), timeline()) is None

@@ -29,7 +29,7 @@ class FakeDaemon:
     def __init__(self):
         self.images = {}
         self.recipes = []
-        self.output, self.why = ["Step 1/2 : FROM scratch", " ---> 0123"], ""
+        self.output, self.why, self.pruned = ["Step 1/2 : FROM scratch", " ---> 0123"], "", 0
 
     def image(self, reference):
         return self.images.get(reference)
@@ -58,7 +58,7 @@ class FakeDaemon:
         return self.why
 
     def prune_stages(self):
-        pass
+        self.pruned += 1
 
     def close(self):
         pass
@@ -92,6 +92,14 @@ def daemon(monkeypatch):
 def test_what_is_missing_is_built(rows, home, daemon):
     commands.build_images(rows, home, print)
     assert sorted(daemon.images) == ["waymark/alpha:1-cpu", "waymark/beta:1-cpu"]
+
+
+def test_what_a_failed_build_leaves_is_removed(rows, home, daemon):
+    """Its layers hold the build's arguments, and with them the credentials of a package index."""
+    daemon.why = "the build failed"
+    with pytest.raises(EngineError, match="the build failed"):
+        images.ensure(daemon, rows[0], home, print)
+    assert daemon.pruned == 1
 
 
 def test_nothing_changed_means_nothing_built(rows, home, daemon):

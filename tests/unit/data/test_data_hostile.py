@@ -1,5 +1,6 @@
 """Every bad archive ends in one DataError that names the file and the row, and leaves no entry behind."""
 
+import os
 import re
 import struct
 import zipfile
@@ -269,3 +270,45 @@ def test_path_that_is_no_folder_is_refused(refused, tmp_path):
 def test_archives_without_pictures_are_refused(world, refused):
     world.training = {"readme.txt": b""}
     assert re.search(r"Training_Images.zip.* holds no picture", refused(world.write()))
+
+
+@pytest.mark.parametrize("offset", [0xFFFFFFFF, 0x7FFFFFFF])
+def test_a_member_outside_of_the_archive_is_refused(world, refused, offset):
+    world.write()
+    patch_directory(world.training_zip, FIRST, 42, offset)
+    assert "Training_Images.zip" in refused(world.folder)
+
+
+def test_a_member_before_the_archive_is_refused(world, monkeypatch):
+    world.write()
+    members = zipfile.ZipFile.infolist
+
+    def moved(self):
+        found = members(self)
+        found[0].header_offset = -1
+        return found
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", moved)
+    with pytest.raises(DataError, match="lies outside of the archive"):
+        archive.ZipFiles(world.training_zip)
+
+
+def test_a_link_that_leads_nowhere_is_named(world, refused):
+    (world.unpack() / FIRST).unlink()
+    (world.folder / FIRST).symlink_to("nowhere")
+    assert re.search(rf"{FIRST} cannot be read .*: a link that leads nowhere", refused(world.folder))
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_among_the_pictures_does_not_block(world, refused):
+    (world.unpack() / FIRST).unlink()
+    os.mkfifo(world.folder / FIRST)
+    assert f"{FIRST} is no regular file" in refused(world.folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"gtsrb": {"path": "\\u0000"}}'])
+def test_a_damaged_register_is_one_sentence(home, content):
+    home.data.mkdir(parents=True)
+    (home.data / "sources.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"does not read; run `invoke data --from PATH` again"):
+        data.prepare(Dataset(), [32], home, lambda done, total: None)

@@ -137,6 +137,13 @@ def test_an_empty_folder_is_no_catalogue(tmp_path):
         ('["1.5".cpu]', '["1:5".cpu]', "the variant: String should match"),
         ("{physical_cores}", "{cores}", "1.5-mkl.cpu.env.OMP_NUM_THREADS has {cores}; allowed are {physical_cores}"),
         ('default = "1.5"', "default =", "does not read: Invalid value"),
+        ("disk_mb = 1", "disk_mb = 1\noptions = { since = 2020-01-01 }", "1.5.cpu.options.since"),
+        ("disk_mb = 1", "disk_mb = 1\noptions = { rate = nan }", "1.5.cpu.options.rate"),
+        ("disk_mb = 1", 'disk_mb = 1\nargs = { "A=B" = "1" }', "1.5.cpu.args.A=B: String should match"),
+        ("OMP_NUM_THREADS =", '"A=B" =', "1.5-mkl.cpu.env.A=B: String should match"),
+        ("{physical_cores}", "\\u0000", "1.5-mkl.cpu.env.OMP_NUM_THREADS: String should match"),
+        ("disk_mb = 1", f"disk_mb = {'9' * 5000}", "images.toml"),
+        ("disk_mb = 1", f"disk_mb = 1\n{'k' * 100_000} = 1", "Extra inputs are not permitted"),
     ],
 )
 def test_a_bad_table_is_one_sentence_with_file_and_key(folder, old, new, said):
@@ -144,6 +151,7 @@ def test_a_bad_table_is_one_sentence_with_file_and_key(folder, old, new, said):
     message = why(folder)
     assert message.startswith("docker/mxnet/images.toml")
     assert said in message
+    assert len(message) < 300
 
 
 def test_a_missing_dockerfile_is_named(folder):

@@ -87,6 +87,13 @@ def test_each_epochs_end_is_a_dot_on_the_course(drawn):
     assert len(dots) == 2
 
 
+def test_markdown_shows_no_markup_of_the_record(tmp_path):
+    host = fake.host(governor="<img src=x onerror=alert(1)> [a](b) `c`")
+    html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()], host=host), tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert r"\<img src=x onerror=alert(1)\> \[a\](b) \`c\`" in text
+
+
 def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
     html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}

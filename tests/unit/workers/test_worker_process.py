@@ -214,8 +214,9 @@ def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(checked):
     code, folder = checked
     assert code == 0
     kinds = [event["kind"] for event in read(folder)]
-    assert kinds == ["hello", "built", "check", "done"]
-    assert read(folder)[2]["passed"] is True
+    assert [kind for kind in kinds if kind != "progress"] == ["hello", "built", "check", "done"]
+    assert kinds.count("progress") == 5  # it reports that it lives: two regimes of the loop, three of the reference
+    assert read(folder)[-2]["passed"] is True
     assert (folder / "reference.npz").exists()
 
 
@@ -225,7 +226,7 @@ def test_a_selfcheck_that_fails_is_a_result(checked, tmp_path, monkeypatch):
     (tmp_path / "reference.npz").write_bytes((checked[1] / "reference.npz").read_bytes())
     monkeypatch.setattr(Batches, "shuffled", lambda self, seed, epoch: self.in_order()[:-1])
     assert run.main([str(tmp_path)]) == 0
-    assert read(tmp_path)[2]["passed"] is False
+    assert read(tmp_path)[-2]["passed"] is False
 
 
 def test_every_framework_folder_is_found():
