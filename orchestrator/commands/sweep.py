@@ -55,7 +55,8 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     """A title and a row per trial and per skip, for `--dry-run`: nothing is started, made or written."""
     request, recorded = _resumed(request, home, lambda line: None)
     spec, rows_here = _asked(request, catalogue, recorded)
-    plan = expand(spec, rows_here, narrowed(read_host(), request.options.gpus))
+    host = narrowed(read_host(), request.options.gpus)
+    plan = expand(spec, rows_here, host, _runs_together(request, recorded))
     rows: list[dict[str, object]] = [
         {"cell": trial.label, "plan": "run", "epochs": trial.training.epochs, "threads": trial.threads, "reason": ""}
         for trial in plan.trials
@@ -76,7 +77,7 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
     require_writable(reports)
     spec, rows_here = _asked(request, catalogue, recorded)
     with open_session(request.options, home, console) as session:
-        plan = expand(spec, rows_here, session.host)
+        plan = expand(spec, rows_here, session.host, _runs_together(request, recorded))
         for skip in plan.skips:
             console.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
@@ -110,6 +111,12 @@ def _asked(
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
+
+
+def _runs_together(request: SweepRequest, recorded: RunFacts | None) -> int:
+    """2 for an A/A control, whose pairs are two runs of one subject."""
+    compared = recorded.compared if recorded else request.compared
+    return 2 if compared and compared[0] == compared[1] else 1
 
 
 def _run_plan(spec: ExperimentSpec, plan: Plan, request: SweepRequest, recorded: RunFacts | None) -> RunPlan:

@@ -4,7 +4,7 @@ Pure: it uses no disk and no daemon, so `--dry-run` prints exactly what would ru
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,7 +16,7 @@ from orchestrator.planning.image_row import ImageRow, resolve_env
 from orchestrator.planning.spec import ExperimentSpec, ModelAxis
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import Cell, Dataset, Measure, Training, Trial
+from orchestrator.trial import Cell, Dataset, Measure, SubjectPair, Training, Trial
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class Plan:
     skips: tuple[Skip, ...]
 
 
-def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
+def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, runs_together: int = 1) -> Plan:
     """All trials of `spec`: repeat 1 of every cell, in random order seeded with the spec's name, then repeat 2 ...
 
-    The subjects of a cell run one after the other, in a new random order for each repeat, so that a drift of the
-    machine affects all of them equally.
+    The subjects of a cell run one after the other, and those that `pairs` connect next to each other, so that a drift
+    of the machine affects all of them equally. Every second repeat reverses the order of the one before, so that of two
+    subjects each runs first equally often.
+    runs_together: so many repeats of a cell run one after the other; 2 for an A/A control, whose pairs they are.
     Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
@@ -41,20 +43,22 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts) -> Plan:
             f"threads is {threads}; this machine lets waymark use {len(host.cpus)} processors. "
             "Lower it, or leave it out to take every physical core."
         )
-    order = random.Random(spec.name)  # noqa: S311 - an order, not a secret
+    order = _Order(spec)
     trials: list[Trial] = []
     rows: dict[EnvironmentKey, ImageRow] = {}
     skips: dict[tuple[EnvironmentKey, Cell], Skip] = {}
-    for repeat in range(max(map(spec.axes.repeats_of, spec.axes.frameworks))):
+    repeats = range(max(map(spec.axes.repeats_of, spec.axes.frameworks)))
+    for first in repeats[::runs_together]:
         turn: list[Trial] = []
-        for trial in _cells(spec, catalogue, threads, repeat):
+        together = repeats[first : first + runs_together]
+        for trial in (trial for repeat in together for trial in _cells(spec, catalogue, threads, repeat)):
             reason = _why_not(trial, catalogue, host)
             if reason:
                 skips.setdefault((trial.environment_key, trial.cell), skip_of(trial, reason))
                 continue
             turn.append(trial)
             rows.setdefault(trial.environment_key, _row_of(trial, catalogue))
-        trials += _shuffled(turn, order)
+        trials += order.of_turn(turn)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
 
 
@@ -69,13 +73,50 @@ def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
     return found
 
 
-def _shuffled(turn: list[Trial], order: random.Random) -> Iterator[Trial]:
-    """The trials of one repeat, network by network, so that all variants and loaders of one network run in sequence."""
-    cells: dict[tuple[str, str, int], list[Trial]] = {}
-    for trial in turn:
-        cells.setdefault((trial.cell.network, trial.device, trial.seed), []).append(trial)
-    for cell in order.sample(list(cells.values()), len(cells)):
-        yield from order.sample(cell, len(cell))
+class _Order:
+    """Draws the orders of a plan's turns; see expand."""
+
+    def __init__(self, spec: ExperimentSpec) -> None:
+        self._random = random.Random(f"{spec.name} {sorted(spec.axes.subjects)}")  # noqa: S311 - no secret
+        self._families = _families(spec.pairs)
+        self._last: dict[Hashable, list[Hashable]] = {}
+
+    def of_turn(self, turn: Sequence[Trial]) -> Iterator[Trial]:
+        """Network by network, in each of them block by block."""
+        networks: dict[tuple[str, str, int], list[Trial]] = {}
+        for trial in turn:
+            networks.setdefault((trial.cell.network, trial.device, trial.seed), []).append(trial)
+        for trials in self._random.sample(list(networks.values()), len(networks)):
+            blocks: dict[Hashable, list[Trial]] = {}
+            for trial in trials:
+                family = self._families.get(trial.subject)
+                blocks.setdefault((family, trial.cell if family else trial.cell.network), []).append(trial)
+            for block in self._random.sample(list(blocks), len(blocks)):
+                yield from self._of_block((block, trials[0].device), blocks[block])
+
+    def _of_block(self, name: Hashable, trials: Sequence[Trial]) -> Iterator[Trial]:
+        """A new random order, or the reverse of the block's last one, in turn."""
+        members: dict[Hashable, list[Trial]] = {}
+        for trial in trials:
+            members.setdefault((trial.subject, trial.cell), []).append(trial)
+        last = self._last.pop(name, [])
+        if set(last) == set(members):
+            drawn = last[::-1]
+        else:
+            self._last[name] = drawn = self._random.sample(list(members), len(members))
+        for member in drawn:
+            yield from members[member]
+
+
+def _families(pairs: Iterable[SubjectPair]) -> dict[str, str]:
+    """Subject -> the first one, by name, of all that pairs connect it with."""
+    families: dict[str, str] = {}
+    for pair in pairs:
+        joined = {families.get(subject, subject) for subject in pair}
+        family = min(joined)
+        families.update({subject: family for subject, old in families.items() if old in joined})
+        families.update(dict.fromkeys(pair, family))
+    return families
 
 
 def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int) -> Iterator[Trial]:

@@ -100,6 +100,57 @@ def test_order_within_a_repeat_changes_from_repeat_to_repeat(catalogue, host):
     assert len(orders) > 1
 
 
+def firsts(trials, pair):
+    """How often each of a pair runs first, and how many runs apart they are, over cells and repeats."""
+    places = {}
+    for place, trial in enumerate(trials):
+        if trial.subject in pair:
+            places.setdefault((trial.cell, trial.seed, trial.repeat), {})[trial.subject] = place
+    first = Counter(min(found, key=found.get) for found in places.values())
+    return first, [abs(found[pair[0]] - found[pair[1]]) for found in places.values()]
+
+
+def test_the_builds_of_a_pair_stand_next_to_each_other(catalogue, host):
+    spec = load_spec(REPOSITORY / "experiments" / "build-flags.json", catalogue.frameworks)
+    trials = expand(spec, catalogue, host).trials
+    largest = max(len(variants) for variants in spec.axes.variants.values())
+    distances = [distance for pair in spec.pairs for distance in firsts(trials, pair)[1]]
+    assert max(distances) < largest
+    assert sorted(distances)[len(distances) // 2] <= 2
+
+
+def test_each_build_of_a_pair_runs_first_equally_often(catalogue, host):
+    for repeats in (5, 6):
+        spec = load_spec(
+            REPOSITORY / "experiments" / "build-flags.json", catalogue.frameworks, {"axes.repeats": repeats}
+        )
+        by_network = {}
+        for trial in expand(spec, catalogue, host).trials:
+            by_network.setdefault(trial.cell, []).append(trial)
+        for trials in by_network.values():
+            for pair in spec.pairs:
+                first, _ = firsts(trials, pair)
+                assert abs(first[pair[0]] - first[pair[1]]) <= repeats % 2
+
+
+def test_two_comparisons_begin_in_their_own_order(catalogue, host):
+    def order(variants):
+        changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": variants, "axes.repeats": 6}
+        return [trial.variant == variants[0] for trial in expand(shipped("compare", changes), catalogue, host).trials]
+
+    orders = [tuple(order(["1.5", other])) for other in ("1.5-mkl", "1.5-omp", "1.5-mkl-omp", "1.5-mkl-omp-amd")]
+    assert len(set(orders)) > 1
+    assert all(abs(2 * sum(first[::2]) - len(first[::2])) <= 2 for first in orders)
+
+
+def test_the_pairs_of_a_control_are_two_runs_in_a_row(catalogue, host):
+    changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5"], "axes.repeats": 8}
+    trials = expand(shipped("compare", changes), catalogue, host, runs_together=2).trials
+    for left, right in zip(trials[::2], trials[1::2], strict=True):
+        assert (left.cell, left.repeat // 2) == (right.cell, right.repeat // 2)
+        assert {left.repeat % 2, right.repeat % 2} == {0, 1}
+
+
 def test_the_same_spec_gives_the_same_order(catalogue, host):
     assert expand(shipped("quick"), catalogue, host) == expand(shipped("quick"), catalogue, host)
 
