@@ -55,9 +55,7 @@ class Adapter(object):
 
     def load(self, batches, order, workers):
         """Gluon's DataLoader: `workers` processes, which cut picture by picture and hand over in shared memory."""
-        return gluon.data.DataLoader(
-            batches, batch_sampler=[numbers.tolist() for numbers in order], num_workers=workers
-        )
+        return _Loader(batches, batch_sampler=[numbers.tolist() for numbers in order], num_workers=workers)
 
     def step(self, batch):
         """One update; the loss of each picture before it, as an array without its graph."""
@@ -110,6 +108,19 @@ class Adapter(object):
             "deterministic_variable": os.environ.get("MXNET_ENFORCE_DETERMINISM"),
             "tf32_variable": os.environ.get("NVIDIA_TF32_OVERRIDE"),
         }
+
+
+class _Loader(gluon.data.DataLoader):
+    """Gluon's, which ends its workers when they have done what they were asked for.
+
+    Gluon's own end kills them; one that is killed while it hands over a batch keeps the lock of the queue, and the pool
+    waits for it without end.
+    """
+
+    def __del__(self):
+        if self._worker_pool:
+            self._worker_pool.close()
+            self._worker_pool.join()
 
 
 class Network(gluon.HybridBlock):
