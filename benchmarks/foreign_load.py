@@ -31,7 +31,7 @@ def _work(share: float) -> None:
 def _measured(folder: Path, framework: str, repeats: int, limit_percent: float) -> list[float]:
     axes = {**SPEC["axes"], "frameworks": [framework], "seeds": [0], "repeats": repeats}
     limits = {**SPEC["limits"], "foreign_percent": limit_percent}
-    epochs = {"epochs": 12, "batch_size": 16}
+    epochs = {"epochs": 10, "batch_size": 16}
     spec = folder / "load.json"
     spec.write_text(json.dumps({**SPEC, "axes": axes, "limits": limits, "training": epochs}), encoding="utf-8")
     request = sweep.SweepRequest(spec, options=RunOptions(engine="virtualenv"))
@@ -42,7 +42,7 @@ def _measured(folder: Path, framework: str, repeats: int, limit_percent: float) 
     return [share for share in shares if share is not None]
 
 
-def main(trials: int, framework: str = "pytorch") -> int:
+def main(trials: int, framework: str = "numpy_ref") -> int:
     """Print the shares; gives 1 if an idle trial was over the caveat."""
     with tempfile.TemporaryDirectory(prefix="waymark-load-") as name:
         folder = Path(name)

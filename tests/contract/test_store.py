@@ -180,10 +180,11 @@ def test_a_job_that_strayed_from_another_run_is_named(store, tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_named(store, tmp_path):
-    (tmp_path / "stray").mkdir()
-    assert store.rebuild(tmp_path, lambda line: None).damaged == ()  # of a run that was killed at its very start
-    (tmp_path / "stray" / "notes.txt").touch()
-    assert "run.json cannot be read" in store.rebuild(tmp_path, lambda line: None).damaged[0]
+    runs = tmp_path / "runs"
+    (runs / "stray").mkdir(parents=True)
+    assert store.rebuild(runs, lambda line: None).damaged == ()  # of a run that was killed at its very start
+    (runs / "stray" / "notes.txt").touch()
+    assert "run.json cannot be read" in store.rebuild(runs, lambda line: None).damaged[0]
 
 
 def test_resuming_asks_only_for_what_ended_ok(store):
