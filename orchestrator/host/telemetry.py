@@ -63,7 +63,8 @@ class Telemetry:
 class Sampler:
     """Reads processors, memory, energy and card; `close` it.
 
-    read_own: the processor seconds of the trial's own processes so far; None while they are not known.
+    read_own: the processor seconds of the trial's own processes so far; None while they are not known. Those of this
+              process, which follows them, are added.
     """
 
     read_own: Callable[[], float | None] = staticmethod(lambda: None)
@@ -78,7 +79,8 @@ class Sampler:
     def read(self) -> Sample:
         """A sample of the machine now."""
         busy, stolen, total = now = self._times()
-        own = self.read_own()
+        used = self.read_own()
+        own = None if used is None else used + time.process_time()  # what follows a trial is not foreign to it
         busy_percent, stolen_percent, own_percent = None, None, None
         if self._before is not None and total > self._before[2]:
             passed = total - self._before[2]

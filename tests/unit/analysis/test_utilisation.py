@@ -219,7 +219,8 @@ def test_a_trials_own_processor_time_is_in_its_samples(tmp_path):
         watch.tick()
         time.sleep(0.3)
     first, last = read_samples((tmp_path / "telemetry.jsonl").read_text())
-    assert (first.own_percent, last.own_percent) == (None, 0.0)
+    assert first.own_percent is None
+    assert 0.0 <= last.own_percent < 50.0  # only what this process itself used
 
 
 def test_other_work_is_what_the_trial_did_not_use():
