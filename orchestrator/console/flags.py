@@ -21,11 +21,17 @@ def device(text: str) -> Device:
 def gpus(text: str) -> tuple[int, ...]:
     """Cards by their number: '0,1' -> (0, 1)."""
     given = names(text)
-    if not all(part.isascii() and part.isdecimal() and len(part) <= 4 for part in given) or len(set(given)) < len(
-        given
-    ):
-        raise SpecError(f"--gpus is '{text}'; it takes the numbers of cards as nvidia-smi prints them, such as 0,1.")
+    are_numbers = all(_is_number(part) for part in given)
+    if not are_numbers or len(set(given)) < len(given):
+        raise SpecError(
+            f"--gpus is '{shortened(text)}'; it takes the numbers of cards as nvidia-smi prints them, such as 0,1."
+        )
     return tuple(map(int, given))
+
+
+def _is_number(text: str) -> bool:
+    """Decimal digits, few enough for an int."""
+    return text.isascii() and text.isdecimal() and len(text) <= 9
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ def number(flag: str, text: str) -> int | None:
     """A whole number of at least 1; None for ''."""
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) > 0):
+    if not (_is_number(text) and int(text) > 0):
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes a whole number of at least 1.")
     return int(text)
 

@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.analysis.utilisation import foreign_percent
-from orchestrator.records.event import Event, gap
+from orchestrator.records.event import Event
 from orchestrator.records.job import JOB_KINDS, Job
 from orchestrator.records.sample import Sample
-from orchestrator.records.timeline import read_timeline
+from orchestrator.records.timeline import flaw, read_timeline
 from orchestrator.trial import Exit, Fault, Outcome
 from workers import protocol
 
@@ -79,10 +79,7 @@ def _failed(fail: dict[str, object]) -> Outcome:
 
 def _gap(job: Job, events: Sequence[Event]) -> str:
     """What is missing in the events of a finished job, or ''."""
-    unread = read_timeline(events).unread
-    if unread:
-        return f"{unread} of its events do not match the protocol: fields are missing or out of range"
-    return gap(events) or JOB_KINDS[job.kind].missing(job, events)
+    return flaw(events) or JOB_KINDS[job.kind].missing(job, events)
 
 
 def _ending(exit_: Exit) -> str:

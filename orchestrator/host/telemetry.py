@@ -67,9 +67,8 @@ class Sampler:
               process, which follows them, are added.
     """
 
-    read_own: Callable[[], float | None] = staticmethod(lambda: None)
-
     def __init__(self, cpus: Sequence[int], card: Card | None) -> None:
+        self.read_own: Callable[[], float | None] = lambda: None
         self._cpus = tuple(cpus)
         self._meter = open_meter(card) if card is not None else None
         self._counters = [counter for path in sorted(POWERCAP.glob("intel-rapl:[0-9]")) if (counter := _counter(path))]

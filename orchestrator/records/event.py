@@ -1,11 +1,11 @@
 """One line of a worker's events.jsonl, and how the file is read while it grows."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator import files
 from workers import protocol
@@ -38,15 +38,8 @@ def parse(line: str) -> Event | None:
     """The event of one line, or None for any other line (cut short, of another version, stray text)."""
     try:
         return Event.model_validate_json(line)
-    except (ValidationError, ValueError, OverflowError):  # the latter two: an integer of thousands of digits
+    except (ValueError, OverflowError):  # pydantic's, or an integer of thousands of digits
         return None
-
-
-def gap(events: Sequence[Event]) -> str:
-    """What is wrong with the order of a finished job's events, a sentence; '' if none is missing or doubled."""
-    if [event.seq for event in events] == list(range(len(events))):
-        return ""
-    return "its events have gaps: lines of events.jsonl are missing or damaged"
 
 
 class Tail:

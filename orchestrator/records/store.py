@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
-from orchestrator.records.event import Event, gap
+from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial, has_passed
-from orchestrator.records.timeline import read_timeline
+from orchestrator.records.timeline import flaw
 from orchestrator.trial import Exit, Outcome
 
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
@@ -170,10 +170,8 @@ class Store:
         exit_, outcome, events = job.exit(), job.outcome() or LOST, job.events()
         if exit_ is not None and exit_.events_sha256 not in (None, job.events_sha256()):
             raise ValueError("events.jsonl was changed after its worker had ended")
-        if outcome.status == "ok" and gap(events):
-            raise ValueError(gap(events))
-        if outcome.status == "ok" and read_timeline(events).unread:
-            raise ValueError("events that the job must have left do not match the protocol")
+        if outcome.status == "ok" and (why := flaw(events)):
+            raise ValueError(why)
         try:
             self.add(record, exit_, outcome, events, job.samples())
         except (sa.exc.DataError, OverflowError) as error:

@@ -242,5 +242,13 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
     )
 
 
+def flaw(events: Sequence[Event]) -> str:
+    """Why the events of a job that ended well cannot be believed, a sentence; '' if they are whole and well-formed."""
+    if [event.seq for event in events] != list(range(len(events))):
+        return "its events have gaps: lines of events.jsonl are missing or damaged"
+    unread = read_timeline(events).unread
+    return f"{unread} of its events do not match the protocol: fields are missing or out of range" if unread else ""
+
+
 def _last(said: Sequence[_Kind]) -> _Kind | None:
     return said[-1] if said else None

@@ -25,7 +25,7 @@ ATTEMPTS = {  # each is an expression or a statement that must raise, or assert 
     "load a kernel module": "libc('syscall', 175, b'', 0, b'')",
     "see another job": "assert_any([name for name in os.listdir('/waymark/job/..') if name not in SHARED])",
     "see a process of the host": "assert_any([p for p in os.listdir('/proc') if p.isdigit() and 'dockerd' in comm(p)])",
-    "leave by the root of its first process": "assert_any([p for p in os.listdir('/proc/1/root/') if p == 'work'])",
+    "leave by the root of its first process": "os.stat('/proc/1/root' + HOST_FOLDER)",
     "link to a file of the host": "os.link('/waymark/source/workers/run.py', '/waymark/job/run.py')",
     "set the time": "time.clock_settime(time.CLOCK_REALTIME, 0)",
     "raise its own limits": "open('/sys/fs/cgroup/memory.max', 'w').write('max')",
@@ -67,7 +67,8 @@ def attempts(stand, tmp_path):
     data = tmp_path / "pictures"
     data.mkdir(mode=0o755)
     (data / "x_train.npy").touch()
-    launch = stand.launch(f"ATTEMPTS = {ATTEMPTS!r}\n{CODE}", data_dir=data, cpus=(0,))
+    code = f"HOST_FOLDER = {str(data)!r}\nATTEMPTS = {ATTEMPTS!r}\n{CODE}"
+    launch = stand.launch(code, data_dir=data, cpus=(0,))
     for folder in (stand.source, data, launch.job_dir):
         folder.chmod(0o755)
     ended = stand.engine.run(launch, lambda: None)

@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.files import UnsafeFileError
 from orchestrator.records import event
-from orchestrator.records.event import Tail, gap, parse
-from orchestrator.records.timeline import payload_of, read_timeline
+from orchestrator.records.event import Tail, parse
+from orchestrator.records.timeline import flaw, payload_of, read_timeline
 from tests import fake_run as fake
 
 GOOD = {"v": 1, "seq": 0, "t": 0.5, "kind": "training"}
@@ -63,9 +63,9 @@ def test_fields_out_of_range_are_counted_as_unread(changes):
 
 def test_a_gap_is_told():
     whole = fake.training()
-    assert gap(whole) == ""
-    assert "missing or damaged" in gap([*whole[:3], *whole[4:]])
-    assert "missing or damaged" in gap([*whole, whole[-1]])
+    assert flaw(whole) == ""
+    assert "missing or damaged" in flaw([*whole[:3], *whole[4:]])
+    assert "missing or damaged" in flaw([*whole, whole[-1]])
 
 
 @pytest.fixture
