@@ -7,9 +7,10 @@ BIN := .venv/bin
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks; the unit tests share nothing, so two run at a time
+test: check ## everything that CI asks; two at a time run what shares nothing: unit tests, environments
 	$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest tests/contract tests/integration tests/faults
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'frameworks or index' tests/contract
+	$(BIN)/pytest -m 'not (frameworks or index)' tests/contract tests/integration tests/faults
 
 coverage: .venv/installed ## which lines and branches tests reach in this interpreter
 	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'

@@ -11,10 +11,11 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 # The lock of this machine is that of real runs: tests have their own, so that neither waits for the other.
 os.environ.setdefault("WAYMARK_LOCKS", tempfile.mkdtemp(prefix="waymark-locks-"))
 
+import docker
 import pytest
 
 from orchestrator.commands.images import catalogue_with
-from orchestrator.engines import open_engine
+from orchestrator.engines import images, open_engine
 from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
@@ -22,6 +23,7 @@ from orchestrator.host import card, read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, pins_sha256
 from tests.fake_nvml import FakeNvml
+from tests.tiny_framework import BASE, DOCKERFILE, TABLE
 
 
 @functools.lru_cache(maxsize=1)
@@ -71,7 +73,9 @@ def pytest_generate_tests(metafunc):
     if marker and "row" in metafunc.fixturenames:
         rows = catalogue_with().rows(device="cpu")
         taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
-        metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
+        # Rows of the same pins share a virtualenv: one process makes it, and has what was seen of the row.
+        params = [pytest.param(row, id=row.slug, marks=pytest.mark.xdist_group(pins_sha256(row))) for row in taken]
+        metafunc.parametrize("row", params, scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +114,55 @@ def environment(virtualenv):
         return found
 
     return environment
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The row of the tiny framework."""
+    folder = tmp_path_factory.mktemp("docker") / "tiny"
+    (folder / "requirements").mkdir(parents=True)
+    (folder / "requirements" / "none.txt").write_text("# nothing: a Python is all it is\n")
+    (folder / "images.toml").write_text(TABLE)
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    return Catalogue.load(folder.parent).resolve("tiny", "cpu")
+
+
+@pytest.fixture(scope="session")
+def need_base():
+    """need_base() skips the test where the tiny framework's base image is neither here nor to be had."""
+
+    def need_base() -> None:
+        client = docker.from_env()
+        try:
+            client.images.get(BASE)
+        except docker.errors.ImageNotFound:
+            try:
+                client.images.pull(BASE)
+            except docker.errors.APIError as error:
+                pytest.skip(f"{BASE} is not here and cannot be pulled: {error.explanation}")
+        finally:
+            client.close()
+
+    return need_base
+
+
+@pytest.fixture(scope="session")
+def prepared(tiny, tmp_path_factory, need_base):
+    """name -> engine and environment, each made once a session."""
+    home, made = Home(tmp_path_factory.mktemp("home")), {}
+
+    def prepare(name: str):
+        if name not in made:
+            if name == "docker":
+                need_base()
+            engine = open_engine(name, home, read_host())
+            made[name] = engine, engine.prepare(tiny, print)
+        return made[name]
+
+    yield prepare
+    for engine, _ in made.values():
+        engine.close()
+    if "docker" in made:
+        client = docker.from_env()
+        client.images.remove(images.reference(tiny), force=True)
+        client.close()

@@ -5,6 +5,7 @@ Only containers and images that carry our labels are ever stopped or removed.
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -23,7 +24,7 @@ from docker.models.containers import Container
 from orchestrator import files
 from orchestrator.engines import process
 from orchestrator.engines.cgroup import cgroup_seconds
-from orchestrator.engines.guard import CONTAINER, Guard, guarded
+from orchestrator.engines.guard import CONTAINER, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError
 
@@ -139,35 +140,24 @@ class Daemon:
     ) -> process.Ended:
         """Run a container to its end and remove it; see process.run. `options` are those of the SDK's create."""
         with guarded(CONTAINER) as guard:
-            return self._run(guard, options, log, timeout_seconds, tick, on_start)
-
-    def _run(
-        self,
-        guard: Guard,
-        options: dict[str, Any],
-        log: Path,
-        timeout_seconds: float,
-        tick: Callable[[], None],
-        on_start: Callable[[process.ReadSeconds], None] | None,
-    ) -> process.Ended:
-        labels = {**options.get("labels", {}), OWNER: _owner()}
-        self._remove(lambda owner: owner == labels[OWNER])  # left running when the daemon went away for a while
-        launched_unix, launched = time.time(), time.monotonic()
-        with self._asking("to create a container"):
-            container = self._client.containers.create(**{**options, "labels": labels})
-        guard(str(container.id))
-        try:
-            with self._asking("to start a container"):
-                container.start()
-                if on_start is not None:
-                    on_start(self._processor_seconds(container))
-            is_timeout = _wait(container, launched + timeout_seconds, tick)
-            wall_seconds = time.monotonic() - launched
-            state = self._state(container, log)
-        finally:
-            # It is gone already, or the daemon is; then the next `DockerEngine` removes it.
-            with suppress(*_GONE):
-                container.remove(force=True, v=True)
+            labels = {**options.get("labels", {}), OWNER: _owner()}
+            self._remove(lambda owner: owner == labels[OWNER])  # left running when the daemon went away for a while
+            launched_unix, launched = time.time(), time.monotonic()
+            with self._asking("to create a container"):
+                container = self._client.containers.create(**{**options, "labels": labels})
+            guard(str(container.id))
+            try:
+                with self._asking("to start a container"):
+                    container.start()
+                    if on_start is not None:
+                        on_start(self._processor_seconds(container))
+                is_timeout = _wait(container, launched + timeout_seconds, tick)
+                wall_seconds = time.monotonic() - launched
+                state = self._state(container, log)
+            finally:
+                # It is gone already, or the daemon is; then the next `DockerEngine` removes it.
+                with suppress(*_GONE):
+                    container.remove(force=True, v=True)
         code = state.get("ExitCode")
         # The init process reports a signal of its child as 128 + its number.
         number = code - 128 if code is not None and 128 < code <= 128 + 64 else None
@@ -200,13 +190,16 @@ class Daemon:
         self._client.close()
 
     def _state(self, container: Container, log: Path) -> dict[str, Any]:
-        """How the container ended, {} if the daemon stopped; its output goes to `log`."""
+        """How the container ended ({} if the daemon stopped; killed if it was removed); its output goes to `log`."""
         # The worker may have left a link of that name: a new file takes its place.
         with files.create(log) as file:
             try:
                 for chunk in container.logs(stream=True):
                     file.write(chunk)
                 state: dict[str, Any] = self._client.api.inspect_container(str(container.id))["State"]
+            except NotFound:
+                file.write(b"The container was removed while this ran.\n")
+                return {"ExitCode": 128 + signal.SIGKILL}
             except _GONE as error:
                 file.write(f"Docker went away while this ran: {error}\n".encode())
                 return {}

@@ -33,6 +33,7 @@ MUTANTS = [
 ]
 RESNET8 = {"model": "resnet", "params": {"depth": 8}, "input_size": 16, "classes": 43}
 pytestmark = pytest.mark.timeout(1800)  # the first test of a row may have to make its environment
+SIZE = 32  # of the pictures that mutants train on
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
 
@@ -277,29 +278,35 @@ def reference(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broken(start, catalogue, reference):
-    """broken(framework, model, size) -> mutant name -> bounds that it breaks."""
+    """broken(framework, model) -> mutant name -> bounds that it breaks."""
 
     @functools.cache
-    def broken(framework: str, model: str, size: int) -> dict[str, list[str]]:
+    def broken(framework: str, model: str) -> dict[str, list[str]]:
         script = HERE / "adapter_mutants.py"
         row = catalogue.resolve(framework, "cpu")
-        return last_object(start(row, script, framework, model, str(size), reference(model, size)))
+        return last_object(start(row, script, framework, model, str(SIZE), reference(model, SIZE)))
 
     return broken
 
 
 @pytest.mark.frameworks
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", MUTATED)
-@pytest.mark.parametrize(("model", "size"), [("resnet20", 32), ("idsia", 48)])
+@pytest.mark.parametrize(
+    ("framework", "model"),
+    [
+        pytest.param(framework, model, marks=pytest.mark.xdist_group(f"{framework} {model}"))
+        for framework in MUTATED
+        for model in ("resnet20", "idsia")
+    ],
+)
 class TestSelfcheck:
-    def test_passes_the_adapter(self, broken, framework, model, size):
-        assert broken(framework, model, size)["none"] == []
+    def test_passes_the_adapter(self, broken, framework, model):
+        assert broken(framework, model)["none"] == []
 
     @pytest.mark.parametrize("mutant", MUTANTS)
-    def test_catches(self, broken, framework, model, size, mutant):
+    def test_catches(self, broken, framework, model, mutant):
         if (model, mutant) == ("idsia", "another BN momentum"):
             # IDSIA has no batch normalisation, so this mutant is the adapter itself.
-            assert broken(framework, model, size)[mutant] == []
+            assert broken(framework, model)[mutant] == []
         else:
-            assert broken(framework, model, size)[mutant] != []
+            assert broken(framework, model)[mutant] != []

@@ -8,8 +8,8 @@ from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
-from tests.contract.conftest import PYTHON
 from tests.fake_index import serving
+from tests.tiny_framework import PYTHON
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,7 +12,6 @@ from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import JobFolder
 from orchestrator.records.store import Store
 from tests import fake_run as fake
-from tests.contract.conftest import need_base, prepared, tiny  # noqa: F401 - fixtures
 
 SEEN: dict[tuple[str, str], str] = {}
 
@@ -48,7 +47,7 @@ class Victim:
 
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "virtualenv"])
-def victim(request, prepared, tmp_path):  # noqa: F811
+def victim(request, prepared, tmp_path):
     """A Victim in each engine; its home has one run."""
     engine, environment = prepared(request.param)
     package = tmp_path / "source" / "workers"
