@@ -14,7 +14,21 @@ from invoke.tasks import task
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
 from orchestrator.console.tables import IMAGES, show
-from orchestrator.console.verb import DEVICE, ENGINE, FRAMEWORKS, GPUS, IMAGE, JSON, SOURCE, STRICT, VARIANT, verb
+from orchestrator.console.verb import (
+    BUDGET,
+    COMPARED,
+    DEVICE,
+    ENGINE,
+    FRAMEWORKS,
+    GPUS,
+    IMAGE,
+    JSON,
+    SOURCE,
+    STRICT,
+    UNTIL,
+    VARIANT,
+    verb,
+)
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY, Home
 
@@ -192,11 +206,9 @@ def sweep_(
     auto_shortflags=False,
     iterable=["image", "source"],
     help={
-        "baseline": "framework:variant, for example mxnet:1.5; framework:image with --image; or a run on record",
-        "candidate": "another variant of it, or another run; the same twice is an A/A control",
-        "pairs": "pairs of fresh processes for each cell (fewer than 6 give no verdict)",
-        "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
-        "spec": "experiment whose cells to compare (default experiments/compare.json)",
+        **COMPARED,
+        "pairs": "of fresh processes for each cell: auto adds them until the verdict stands; or a number (6 or more)",
+        **UNTIL,
         **DEVICE,
         **RUN,
         **STRICT,
@@ -208,7 +220,9 @@ def compare_(
     _: Context,
     baseline: str,
     candidate: str,
-    pairs: str = "10",
+    pairs: str = "auto",
+    precision: str = "3%",
+    budget: str = "",
     cells: str = "",
     spec: str = "",
     device: str = "cpu",
@@ -232,7 +246,8 @@ def compare_(
         asked = compare.CompareRequest(
             spec_path=Path(spec or EXPERIMENTS / "compare.json"),
             compared=(baseline, candidate),
-            pairs=flags.number("--pairs", pairs) or 10,
+            pairs=flags.pairs(pairs),
+            until=flags.until(precision, budget),
             cells=cells,
             device=flags.device(device),
             options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),
@@ -241,6 +256,59 @@ def compare_(
     if known:
         show_comparison((baseline, candidate), known, json_)
     return code
+
+
+@task(
+    name="gate",
+    auto_shortflags=False,
+    iterable=["image", "source"],
+    help={
+        **COMPARED,
+        "allow": "how much slower the candidate may be, for example 3%",
+        "budget": BUDGET,
+        "output": "folder for junit.xml, summary.md, bencher.json and github-action-benchmark.json (default: none)",
+        **DEVICE,
+        **RUN,
+        **STRICT,
+        **JSON,
+    },
+)
+@verb
+def gate_(
+    _: Context,
+    baseline: str,
+    candidate: str,
+    allow: str = "3%",
+    budget: str = "1h",
+    output: str = "",
+    cells: str = "",
+    spec: str = "",
+    device: str = "cpu",
+    engine: str = "",
+    image: Texts = None,
+    source: Texts = None,
+    strict: bool = False,
+    gpus: str = "",
+    json_: bool = False,
+) -> int:
+    """For CI: exit 0 if the candidate is not slower than allowed, 10 if it is, 11 undecided, 12 not measured."""
+    from orchestrator.commands import compare, gate, images
+    from orchestrator.console.results import show_gate
+    from orchestrator.execution.session import RunOptions
+
+    console = Console()
+    catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
+    asked = compare.CompareRequest(
+        spec_path=Path(spec or EXPERIMENTS / "compare.json"),
+        compared=flags.own_subjects((baseline, candidate), own),
+        until=flags.until("", budget, allow),
+        cells=cells,
+        device=flags.device(device),
+        options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),
+    )
+    result = gate.gate(asked, Path(output) if output else None, catalogue, Home.default(), REPORTS, console)
+    show_gate(result, json_, console)
+    return result.exit_code
 
 
 @task(name="report", auto_shortflags=False, help={"run": "which run (default the newest)"})

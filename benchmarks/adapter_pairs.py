@@ -18,12 +18,13 @@ import os
 import random
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from orchestrator import data
-from orchestrator.analysis.stats import paired_ratio
+from orchestrator.analysis.ratios import TimedRun, judge, paired
 from orchestrator.commands.images import catalogue_with
 from orchestrator.data import datasets
 from orchestrator.engines import open_engine, rows_of
@@ -119,16 +120,17 @@ def main() -> None:
         return json.loads(ended.stdout.splitlines()[-1])["epoch_seconds"][1:]
 
     order = random.Random(0)
-    seconds: dict[str, list[np.ndarray]] = {"adapter": [], "plain": []}
+    runs: dict[str, list[TimedRun]] = {"adapter": [], "plain": []}
     for pair in range(args.pairs):
         for name, measure in order.sample([("adapter", adapter), ("plain", plain)], 2):
             with tempfile.TemporaryDirectory() as folder:
-                seconds[name].append(np.array(measure(job_folder(Path(folder)))))
-            print(f"pair {pair + 1} {name}: {np.median(seconds[name][-1]):.3f} s an epoch", flush=True)
-    ratio = paired_ratio(seconds["plain"], seconds["adapter"])
+                began, seconds = time.monotonic(), float(np.median(measure(job_folder(Path(folder)))))
+            runs[name].append(TimedRun(began, seconds))
+            print(f"pair {pair + 1} {name}: {seconds:.3f} s an epoch", flush=True)
+    (ratio,) = judge([[paired(runs["plain"], runs["adapter"])]])
     print(
         f"{row.subject} {args.model}@{args.size}: adapter / plain = {ratio.effect:.3f} "
-        f"[{ratio.low:.3f}, {ratio.high:.3f}] over {ratio.pairs} pairs"
+        f"{ratio.interval} over {ratio.pairs} pairs"
     )
 
 

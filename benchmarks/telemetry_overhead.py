@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.analysis.stats import paired_ratio
+from orchestrator.analysis.ratios import TimedRun, judge, paired
 from orchestrator.engines import process
 from orchestrator.host import Telemetry, read_host, telemetry
 from orchestrator.host.telemetry import PERIOD_SECONDS, Sampler
@@ -82,14 +82,15 @@ def main() -> None:
     if args.pairs:
         telemetry.PERIOD_SECONDS = 1 / args.rate
         cpus, order = read_host().cpus, random.Random(0)
-        seconds: dict[bool, list[np.ndarray]] = {True: [], False: []}
+        runs: dict[bool, list[TimedRun]] = {True: [], False: []}
         for _ in range(args.pairs):
             for is_watched in order.sample([True, False], 2):
-                seconds[is_watched].append(np.array([run(args.rounds, is_watched, cpus)]))
-        ratio = paired_ratio(seconds[False], seconds[True])
+                runs[is_watched].append(TimedRun(time.monotonic(), run(args.rounds, is_watched, cpus)))
+        (ratio,) = judge([[paired(runs[False], runs[True])]])
+        middle = np.median([one.seconds for one in runs[False]])
         print(
             f"watched / unwatched at {args.rate:g} samples a second = {ratio.effect:.4f} "
-            f"[{ratio.low:.4f}, {ratio.high:.4f}] over {ratio.pairs} pairs of {np.median(seconds[False]):.1f} s"
+            f"{ratio.interval} over {ratio.pairs} pairs of {middle:.1f} s"
         )
 
 

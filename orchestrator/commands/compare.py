@@ -1,11 +1,11 @@
 """`invoke compare`: a sweep that pairs two builds; and the verdicts of it, or of two runs on record."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import CellKey, PairedSteps
+from orchestrator.analysis import comparison, sessions
+from orchestrator.analysis.noise import noise_floors
+from orchestrator.analysis.ratios import MOST_PAIRS
 from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
@@ -14,6 +14,7 @@ from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import load_spec
+from orchestrator.records.run_folder import Until
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.trial import SubjectPair
@@ -23,20 +24,21 @@ from orchestrator.trial import SubjectPair
 class CompareRequest:
     """The arguments of `invoke compare`.
 
-    compared: baseline and candidate. pairs: of fresh processes, for each cell.
+    compared: baseline and candidate. pairs: of fresh processes, for each cell; None adds them until `until`.
     cells:    only these of the spec, comma-separated; '' for all.
     """
 
     spec_path: Path
     compared: SubjectPair
-    pairs: int = 10
+    pairs: int | None = None
+    until: Until = field(default_factory=Until)
     cells: str = ""
     device: Device = "cpu"
     options: RunOptions = field(default_factory=RunOptions)
 
 
 def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
-    """The sweep of `invoke compare`: each cell `pairs` times in both variants, one after the other.
+    """The sweep of `invoke compare`: each cell `pairs` times in both variants, AB BA AB ...
 
     A subject against itself is repeated twice as often. Raises WaymarkError for what cannot be compared.
     """
@@ -49,12 +51,13 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
         "axes.frameworks": [framework],
         f"axes.variants.{framework}": variants,
         "axes.devices": [request.device],
-        "axes.repeats": request.pairs * (1 if len(variants) == 2 else 2),
+        "axes.repeats": (request.pairs or MOST_PAIRS) * (1 if len(variants) == 2 else 2),
         "axes.models": flags.models(request.cells, shipped),
         "study": None,
         "pairs": [],
     }
-    return SweepRequest(request.spec_path, changes, compared=request.compared, options=request.options)
+    until = None if request.pairs else request.until
+    return SweepRequest(request.spec_path, changes, compared=request.compared, until=until, options=request.options)
 
 
 def compare(
@@ -69,25 +72,23 @@ def compare(
 
 
 def verdicts_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
-    """The verdicts of the sweep of an `invoke compare`, with the noise floors of its machine."""
-    assert stored.facts.compared is not None
-    return _verdicts(home, comparison.variants_of(stored, *stored.facts.compared), stored)
+    """The verdicts of the sweep of an `invoke compare`, with what is known of its machine's noise."""
+    with Store.open(home.store_url) as store:
+        floors = noise_floors(store, stored.facts)
+    return comparison.rows(stored, floors)
 
 
 def recorded(home: Home, compared: SubjectPair) -> list[dict[str, object]] | None:
-    """The verdicts of two runs on record, or of one that was an `invoke compare`; None if they are not run ids."""
-    baseline, candidate = compared
+    """The verdicts of runs on record, or of one that was an `invoke compare`; None if they are not run ids.
+
+    Each side is a run, or several sessions of one build, separated by commas.
+    """
+    sides = [flags.names(text) for text in compared]
     with Store.open(home.store_url) as store:
         runs = {run.run_id for run in store.runs()}
-        if not {baseline, candidate} <= runs:
+        if not all(sides) or not {*sides[0], *sides[1]} <= runs:
             return None
-        first, second = store.run(baseline), store.run(candidate)
-    if baseline == candidate and first.facts.compared:
-        return verdicts_of(home, first)
-    return _verdicts(home, comparison.runs_of(first, second), second)
-
-
-def _verdicts(home: Home, cells: Mapping[CellKey, PairedSteps], stored: StoredRun) -> list[dict[str, object]]:
-    with Store.open(home.store_url) as store:
-        floors = comparison.noise_floors(store, stored.facts.host)
-    return comparison.rows(cells, floors)
+        baseline, candidate = ([store.run(run_id) for run_id in side] for side in sides)
+    if sides[0] == sides[1] and len(baseline) == 1 and baseline[0].facts.compared:
+        return verdicts_of(home, baseline[0])
+    return sessions.rows(baseline, candidate)

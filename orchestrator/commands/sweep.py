@@ -1,16 +1,19 @@
 """`invoke sweep`: from the spec to the report; also resuming, Ctrl-C and the exit code."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator import data
+from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
 from orchestrator.errors import SpecError
 from orchestrator.execution.environments import Environments
 from orchestrator.execution.job_runner import TrialData
+from orchestrator.execution.looks import Looks
 from orchestrator.execution.run_record import recorded_run
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.execution.trial_runner import TrialRunner
@@ -18,9 +21,9 @@ from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import narrowed
-from orchestrator.planning.plan import Plan, expand, oversubscribed, skip_of
+from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip_of
 from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
-from orchestrator.records.run_folder import RunFacts, Skip
+from orchestrator.records.run_folder import RunFacts, Skip, Until
 from orchestrator.report import Published, publish, require_writable
 from orchestrator.trial import Dataset, SubjectPair
 
@@ -34,12 +37,14 @@ class SweepRequest:
     changes:  dotted path into the spec -> value, from flags.
     resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
     compared: the two subjects of an `invoke compare`.
+    until:    when that has pairs enough; None for a fixed number of them.
     """
 
     spec_path: Path
     changes: Mapping[str, Any] = field(default_factory=dict)
     resume: str | None = None
     compared: SubjectPair | None = None
+    until: Until | None = None
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -56,7 +61,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     request, recorded = _resumed(request, home, lambda line: None)
     spec, rows_here = _asked(request, catalogue, recorded)
     host = narrowed(read_host(), request.options.gpus)
-    plan = expand(spec, rows_here, host, _runs_together(request, recorded))
+    plan = expand(spec, rows_here, host, _order(request, recorded))
     rows: list[dict[str, object]] = [
         {"cell": trial.label, "plan": "run", "epochs": trial.training.epochs, "threads": trial.threads, "reason": ""}
         for trial in plan.trials
@@ -65,7 +70,9 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         {"cell": skip.label, "plan": "skip", "epochs": None, "threads": None, "reason": skip.reason}
         for skip in plan.skips
     ]
-    return f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped", rows
+
+    drawn = "" if recorded else "; a run draws an order of its own"
+    return f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped{drawn}", rows
 
 
 def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> SweepResult:
@@ -77,18 +84,20 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
     require_writable(reports)
     spec, rows_here = _asked(request, catalogue, recorded)
     with open_session(request.options, home, console) as session:
-        plan = expand(spec, rows_here, session.host, _runs_together(request, recorded))
+        order = _order(request, recorded, secrets.randbelow(2**32))
+        plan = expand(spec, rows_here, session.host, order)
         for skip in plan.skips:
             console.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
         session.claim(plan.rows, spec.limits, oversubscribed(plan, session.host))
         trial_data = _trial_data(plan, home, console)
-        run = session.begin(plan.rows, _run_plan(spec, plan, request, recorded))
+        run = session.begin(plan.rows, _run_plan(spec, plan, order, request, recorded))
         skips = (*plan.skips, *_skipped(plan, run.environments))
         run = replace(run, facts=run.facts.model_copy(update={"skips": skips}))
         session.record(run.facts)
-        is_interrupted = TrialRunner(run, trial_data, request.options.allow_unverified, console).run_all(plan)
+        looks = _looks(session, run.facts, plan)
+        is_interrupted = TrialRunner(run, trial_data, request.options.allow_unverified, console, looks).run_all(plan)
         session.end(run)
         return _ended(session, run.facts, run.environments, is_interrupted, reports)
 
@@ -113,16 +122,38 @@ def _asked(
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
 
 
-def _runs_together(request: SweepRequest, recorded: RunFacts | None) -> int:
-    """2 for an A/A control, whose pairs are two runs of one subject."""
+def _order(request: SweepRequest, recorded: RunFacts | None, seed: int = 0) -> Order:
+    """That of the recorded run, or a new one: a plan that is only shown has one of many."""
     compared = recorded.compared if recorded else request.compared
-    return 2 if compared and compared[0] == compared[1] else 1
+    return Order(recorded.order_seed if recorded else seed, runs_together=2 if compared else 1)
 
 
-def _run_plan(spec: ExperimentSpec, plan: Plan, request: SweepRequest, recorded: RunFacts | None) -> RunPlan:
+def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:
+    """What decides how many pairs are run; None if their number is fixed. Says what the pairs can find."""
+    if run.compared is None:
+        return None
+    floors = noise_floors(session.store, run)
+    cells = {trial.cell for trial in plan.trials}
+    framework = plan.trials[0].framework
+    for device in sorted({cell.device for cell in cells}):
+        session.console.say(floors.power_words((framework, device), _pairs_planned(plan, run)))
+    return Looks(session.store, run, len(cells), floors, session.console) if run.until else None
+
+
+def _pairs_planned(plan: Plan, run: RunFacts) -> int:
+    """Of each cell, at most; a pair of a control is two repeats."""
+    repeats = max(trial.repeat for trial in plan.trials) + 1
+    return repeats // 2 if run.compared and run.compared[0] == run.compared[1] else repeats
+
+
+def _run_plan(
+    spec: ExperimentSpec, plan: Plan, order: Order, request: SweepRequest, recorded: RunFacts | None
+) -> RunPlan:
     facts = {
         "spec": spec.model_dump(mode="json", by_alias=True),
         "compared": request.compared,
+        "until": request.until,
+        "order_seed": order.seed,
         "study": spec.study,
         "pairs": spec.pairs,
     }

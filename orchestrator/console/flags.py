@@ -1,5 +1,6 @@
 """Parses the flags of a verb; each mistake is one sentence with the flag, what was seen and what is allowed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from orchestrator.environment import Device
 from orchestrator.errors import SpecError, shortened
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
+from orchestrator.records.run_folder import Until
 from orchestrator.trial import SubjectPair
 
 
@@ -128,6 +130,41 @@ def number(flag: str, text: str) -> int | None:
     if not (_is_number(text) and int(text) > 0):
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes a whole number of at least 1.")
     return int(text)
+
+
+def pairs(text: str) -> int | None:
+    """'auto' -> None; else a whole number of at least 1."""
+    return None if text == "auto" else number("--pairs", text)
+
+
+def until(precision: str, budget: str, margin: str = "") -> Until:
+    """--precision, --budget and --allow together."""
+    seconds = duration("--budget", budget)
+    return Until(
+        precision=share("--precision", precision) or Until().precision,
+        budget_seconds=seconds,
+        margin=share("--allow", margin),
+    )
+
+
+def share(flag: str, text: str) -> float | None:
+    """'3%' -> 0.03; None for ''."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)
+    if not found or (float(found[1]) == 0 and flag == "--precision"):
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes per cent below 100, for example 3%.")
+    return float(found[1]) / 100
+
+
+def duration(flag: str, text: str) -> float | None:
+    """'20m' -> 1200.0 seconds; None for ''."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)(s|m|h)", text, re.ASCII)
+    if not found or float(found[1]) == 0:
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes seconds, minutes or hours: 90s, 20m, 1.5h.")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def resumed(given: str | bool | None) -> str | None:

@@ -1,11 +1,12 @@
 """Prints the result of a verb: tables or JSON on stdout, sentences on stderr."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.console.progress import Console
-from orchestrator.console.tables import COMPARISON, PARITY, SUMMARY, show, show_json
-from orchestrator.report import Published, summary_rows
+from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, show, show_json
+from orchestrator.report import GateResult, Published, summary_rows
 
 
 def show_run(published: Published, as_json: bool, console: Console) -> None:
@@ -36,6 +37,13 @@ def show_parity(rows: Sequence[Mapping[str, Any]], as_json: bool, console: Conso
 def show_comparison(compared: tuple[str, str], rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """The verdicts of a comparison."""
     show(f"{compared[1]} against {compared[0]}", rows, as_json, COMPARISON)
+
+
+def show_gate(result: GateResult, as_json: bool, console: Console) -> None:
+    """The finding of a gate, cell by cell, and the sentence that its exit code stands for."""
+    rows = [asdict(row) for row in result.rows]
+    show(f"{result.compared[1]} against {result.compared[0]}", rows, as_json, GATE)
+    console.say(result.sentence)
 
 
 def _say_reasons(rows: Iterable[Mapping[str, Any]], console: Console) -> None:

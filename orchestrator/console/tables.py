@@ -46,6 +46,10 @@ COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_
 """The columns of a comparison's table, of analysis.comparison.rows; --json has all of them."""
 
 
+GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}
+"""The columns of a gate's table, of report.ci.GateRow; --json has all of them."""
+
+
 def show(
     title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
 ) -> None:

@@ -8,6 +8,7 @@ from orchestrator.console.progress import Console, TrialProgress
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, record_unstarted, run_job
+from orchestrator.execution.looks import Looks
 from orchestrator.execution.selfcheck import CheckKey, SelfcheckRunner, key_of, request_of, smallest_of
 from orchestrator.execution.session import Run
 from orchestrator.planning.plan import Plan
@@ -21,12 +22,13 @@ BACKOFF_SECONDS = (2.0, 10.0)  # before the second and the third attempt
 
 @dataclass
 class TrialRunner:
-    """One pass over a plan's trials. data: what they read, by input size and data set."""
+    """One pass over a plan's trials. data: what they read, by input size and data set; looks: which trials it needs."""
 
     run: Run
     data: Mapping[tuple[int, Dataset], TrialData]
     allow_unverified: bool
     console: Console
+    looks: Looks | None = None
 
     def run_all(self, plan: Plan) -> bool:
         """Run what is not done yet; True if the user stopped it. Raises EngineError on a broken machine."""
@@ -37,7 +39,7 @@ class TrialRunner:
             check_outcomes = self._selfchecks(plan, max([*numbers.values(), *self.run.recorded]))
             for at, trial in enumerate(plan.trials, start=1):
                 environment = self._environment(trial)
-                if environment is None:
+                if environment is None or (self.looks is not None and not self.looks.wants(trial)):
                     continue
                 title = f"[{at}/{len(plan.trials)}] {trial.label}"
                 record = self._record(numbers[_question(trial)], trial, environment)

@@ -28,13 +28,25 @@ class Plan:
     skips: tuple[Skip, ...]
 
 
-def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, runs_together: int = 1) -> Plan:
-    """All trials of `spec`: repeat 1 of every cell, in random order seeded with the spec's name, then repeat 2 ...
+@dataclass(frozen=True)
+class Order:
+    """How the order of a run's trials is drawn.
+
+    seed:           of the random order; None for that of runs before 0.4, which follows from the spec.
+    runs_together:  so many repeats of a cell run one after the other: 2 for a comparison of two builds (AB BA), and for
+                    one of a build with itself, whose pairs they are.
+    """
+
+    seed: int | None = None
+    runs_together: int = 1
+
+
+def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, order: Order | None = None) -> Plan:
+    """All trials of `spec`: repeat 1 of every cell, in random order, then repeat 2 ...
 
     The subjects of a cell run one after the other, and those that `pairs` connect next to each other, so that a drift
     of the machine affects all of them equally. Every second repeat reverses the order of the one before, so that of two
-    subjects each runs first equally often.
-    runs_together: so many repeats of a cell run one after the other; 2 for an A/A control, whose pairs they are.
+    subjects each runs first equally often, and runs of one build that follow each other show what noise alone does.
     Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
@@ -43,14 +55,15 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, runs_tog
             f"threads is {threads}; this machine lets waymark use {len(host.cpus)} processors. "
             "Lower it, or leave it out to take every physical core."
         )
-    order = _Order(spec)
+    order = order or Order()
+    drawn = _Drawn(spec, order.seed)
     trials: list[Trial] = []
     rows: dict[EnvironmentKey, ImageRow] = {}
     skips: dict[tuple[EnvironmentKey, Cell], Skip] = {}
     repeats = range(max(map(spec.axes.repeats_of, spec.axes.frameworks)))
-    for first in repeats[::runs_together]:
+    for first in repeats[:: order.runs_together]:
         turn: list[Trial] = []
-        together = repeats[first : first + runs_together]
+        together = repeats[first : first + order.runs_together]
         for trial in (trial for repeat in together for trial in _cells(spec, catalogue, threads, repeat)):
             reason = _why_not(trial, catalogue, host)
             if reason:
@@ -58,7 +71,7 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, runs_tog
                 continue
             turn.append(trial)
             rows.setdefault(trial.environment_key, _row_of(trial, catalogue))
-        trials += order.of_turn(turn)
+        trials += drawn.of_turn(turn)
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
 
 
@@ -73,11 +86,12 @@ def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
     return found
 
 
-class _Order:
+class _Drawn:
     """Draws the orders of a plan's turns; see expand."""
 
-    def __init__(self, spec: ExperimentSpec) -> None:
-        self._random = random.Random(f"{spec.name} {sorted(spec.axes.subjects)}")  # noqa: S311 - no secret
+    def __init__(self, spec: ExperimentSpec, seed: int | None) -> None:
+        seed_ = f"{spec.name} {sorted(spec.axes.subjects)}" if seed is None else seed
+        self._random = random.Random(seed_)  # noqa: S311 - no secret
         self._families = _families(spec.pairs)
         self._last: dict[Hashable, list[Hashable]] = {}
 
@@ -95,17 +109,17 @@ class _Order:
                 yield from self._of_block((block, trials[0].device), blocks[block])
 
     def _of_block(self, name: Hashable, trials: Sequence[Trial]) -> Iterator[Trial]:
-        """A new random order, or the reverse of the block's last one, in turn."""
-        members: dict[Hashable, list[Trial]] = {}
+        """For each repeat a new random order, or the reverse of the block's last one, in turn."""
+        repeats: dict[int, dict[Hashable, Trial]] = {}
         for trial in trials:
-            members.setdefault((trial.subject, trial.cell), []).append(trial)
-        last = self._last.pop(name, [])
-        if set(last) == set(members):
-            drawn = last[::-1]
-        else:
-            self._last[name] = drawn = self._random.sample(list(members), len(members))
-        for member in drawn:
-            yield from members[member]
+            repeats.setdefault(trial.repeat, {})[trial.subject, trial.cell] = trial
+        for members in repeats.values():
+            last = self._last.pop(name, [])
+            if set(last) == set(members):
+                drawn = last[::-1]
+            else:
+                self._last[name] = drawn = self._random.sample(list(members), len(members))
+            yield from (members[member] for member in drawn)
 
 
 def _families(pairs: Iterable[SubjectPair]) -> dict[str, str]:

@@ -124,12 +124,26 @@ def _cell_of(label: str, device: Any) -> Cell:
     )
 
 
+class Until(Frozen):
+    """When an `invoke compare` has pairs enough: a verdict, the precision, the budget; or for `invoke gate` its margin.
+
+    precision: half the width of the interval, as a share of 1. budget_seconds: of the timed part, None for no limit.
+    margin: how much slower a candidate may be, as a share of 1; then only that is decided.
+    """
+
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    budget_seconds: Annotated[float, Field(gt=0, le=1e7)] | None = None
+    margin: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
 class RunFacts(Frozen):
     """run.json: the spec and options of a sweep or check, its machine, and the cells that it skips.
 
     compared: the two subjects of an `invoke compare`; twice the same for an A/A control. Called `arms` until 0.1.
     study:    the study of the spec, which gets its own section in the report.
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
+    until:    when a comparison that adds pairs stops; None for a number of pairs that was fixed beforehand.
+    order_seed: the order of the trials is drawn with it; None in runs of before 0.4.
     """
 
     run_id: RunId
@@ -144,6 +158,8 @@ class RunFacts(Frozen):
     compared: Annotated[SubjectPair | None, Field(validation_alias=AliasChoices("compared", "arms"))] = None
     study: Study | None = None
     pairs: tuple[SubjectPair, ...] = ()
+    until: Until | None = None
+    order_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
 
 
 class JobFolder:

@@ -1,7 +1,19 @@
 """A run as a page, tables and figures, in files that need nothing else to be read."""
 
+from orchestrator.report.ci import GateResult, GateRow
+from orchestrator.report.ci import files as ci_files
 from orchestrator.report.publish import Published, publish, require_writable
 from orchestrator.report.studies import Section
 from orchestrator.report.tables import check_row, summary_rows
 
-__all__ = ["Published", "Section", "check_row", "publish", "require_writable", "summary_rows"]
+__all__ = [
+    "GateResult",
+    "GateRow",
+    "Published",
+    "Section",
+    "check_row",
+    "ci_files",
+    "publish",
+    "require_writable",
+    "summary_rows",
+]

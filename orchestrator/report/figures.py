@@ -1,6 +1,7 @@
 """Charts as SVG, with greys that are readable on light and dark pages. The only user of Altair and vl-convert."""
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,8 @@ class FiguresMissingError(Exception):
     """The extra for figures is not installed; the message says how to get it."""
 
 
-def draw(stored: StoredRun) -> list[Figure]:
-    """The run's charts; empty ones are left out.
+def draw(stored: StoredRun, ranks: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
+    """The run's charts; empty ones are left out. ranks: the rows of its ranks, if it has any.
 
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
@@ -45,7 +46,35 @@ def draw(stored: StoredRun) -> list[Figure]:
     ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
     watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
     curves = [_curve(altair, watched, series) for series in SERIES]
-    return [*_accuracy(altair, ok), *_epochs(altair, ok), *(figure for curve in curves for figure in curve)]
+    return [
+        *_ranks(altair, ranks),
+        *_accuracy(altair, ok),
+        *_epochs(altair, ok),
+        *(figure for curve in curves for figure in curve),
+    ]
+
+
+def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """The interval of each rank as a bar from its first to its last place."""
+    if not rows:
+        return []
+    whole = alt.Axis(format="d", tickMinStep=1)
+    ends = [{**row, "from": row["rank_low"] - 0.4, "to": row["rank_high"] + 0.4} for row in rows]
+    subjects = list(dict.fromkeys(row["subject"] for row in rows))
+    chart = (
+        alt.Chart(alt.Data(values=ends), width=WIDTH, height=alt.Step(22))
+        .mark_bar(height=9, cornerRadius=4, opacity=0.85)
+        .encode(
+            x=alt.X("from:Q", title="rank, 1 is the fastest", axis=whole, scale=alt.Scale(zero=False)),
+            x2=alt.X2("to:Q"),
+            y=alt.Y("subject:N", title=None, sort=subjects),
+            color=alt.Color("subject:N", legend=None, sort=subjects, scale=alt.Scale(range=COLOURS)),
+        )
+    )
+    alt_text = f"Bars: the interval of the rank of each of {len(subjects)} subjects by speed, a panel per cell."
+    return [
+        Figure("ranks", "Ranks by speed, with their intervals", f"{alt_text} Numbers: ranks.csv.", _svg(alt, chart))
+    ]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.environment import digest
 from orchestrator.errors import SpecError
 from orchestrator.files import write_atomically
@@ -24,7 +24,7 @@ from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats as caveats_of
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
 from orchestrator.report.markdown import results_markdown
-from orchestrator.report.studies import Section, beside_the_paper, study_sections
+from orchestrator.report.studies import Section, StudyRow, beside_the_paper, study_sections
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, words
 
@@ -56,7 +56,7 @@ def render(
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
-    floors: the noise floors of its machine, for a run that compares.
+    floors: what is known of its machine's noise, for a run that compares.
     studies: `study_sections` of the run, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report holds no personal paths.
@@ -65,10 +65,11 @@ def render(
     rows = tables.summary_rows(stored)
     caveats = caveats_of(stored, rows)
     flat = [row.flat() for row in rows]
-    figures, figures_missing = _figures(stored)
     paper = beside_the_paper(stored)
     floors = floors or NoiseFloors()
     sections = [*(study_sections(stored, floors) if studies is None else studies), *([paper] if paper else [])]
+    ranks = [row for section in sections for table in section.tables if table.name == "ranks" for row in table.rows]
+    figures, figures_missing = _figures(stored, ranks)
     page = (
         _templates()
         .get_template("page.html")
@@ -111,9 +112,9 @@ def render(
     return folder / "index.html"
 
 
-def _figures(stored: StoredRun) -> tuple[list[Figure], str]:
+def _figures(stored: StoredRun, ranks: Sequence[StudyRow]) -> tuple[list[Figure], str]:
     try:
-        return draw(stored), ""
+        return draw(stored, ranks), ""
     except FiguresMissingError as error:
         return [], str(error)
 
@@ -159,7 +160,7 @@ def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None
     noise = floors.words(stored.trials)
     found: dict[str, Any] = {"compared": stored.facts.compared, "noise": noise, "rows": [], "reason": ""}
     try:
-        return found | {"rows": comparison.rows(comparison.variants_of(stored, *stored.facts.compared), floors)}
+        return found | {"rows": comparison.rows(stored, floors)}
     except SpecError as error:
         return found | {"reason": str(error)}
 

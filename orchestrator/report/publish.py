@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.analysis.comparison import NoiseFloors, noise_floors
+from orchestrator.analysis.noise import noise_floors
 from orchestrator.errors import StoreError
 from orchestrator.home import Home
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.answer import answers
+from orchestrator.report.answer import answers, ranked
 from orchestrator.report.html import render
-from orchestrator.report.studies import Section, study_sections
+from orchestrator.report.studies import Section, ranks_section, study_sections
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def require_writable(reports: Path) -> None:
 def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     """Write the report. Raises StoreError if there is no such run."""
     stored = store.run(run_id)
-    is_judged = stored.facts.compared or stored.facts.study or stored.facts.pairs
-    floors = noise_floors(store, stored.facts.host) if is_judged else NoiseFloors()
-    sections = study_sections(stored, floors)
-    return Published(stored, render(stored, reports / run_id, home, floors, sections), sections, answers(stored))
+    floors = noise_floors(store, stored.facts)
+    ranks = ranks_section(ranked(stored, floors))
+    sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
+    page = render(stored, reports / run_id, home, floors, sections)
+    return Published(stored, page, sections, answers(stored, floors))

@@ -37,7 +37,7 @@ SIZE = 32  # of the pictures that mutants train on
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def in_image(catalogue):
     """in_image(row, reason, arguments, job): as `start`, in the row's image; without one skipped for `reason`."""
     opened = []
@@ -58,7 +58,7 @@ def in_image(catalogue):
         images.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start(virtualenv, in_image, tmp_path_factory):
     """start(row, *arguments, job) -> what that row's interpreter says, with our workers on its path.
 
@@ -83,7 +83,7 @@ def last_object(said: str) -> dict:
     return json.loads([line for line in said.splitlines() if line.startswith("{")][-1])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def facts(start):
     """facts(row) -> what tests/contract/adapter_facts.py saw."""
     known = {}
@@ -171,7 +171,7 @@ def test_a_deterministic_row_describes_itself_as_deterministic(trained, row):
     assert built["describe"]["deterministic"] is True
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(start, tmp_path_factory):
     """trained(row, seed, again, begin) -> job folder of three steps of training in a process of its own.
 
@@ -276,7 +276,7 @@ def reference(tmp_path_factory):
     return reference
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broken(start, catalogue, reference):
     """broken(framework, model) -> mutant name -> bounds that it breaks."""
 

@@ -1,4 +1,4 @@
-"""Runs that waymark 0.1 wrote (tests/old_runs): read, reported, compared and resumed with the figures they had then."""
+"""Runs that waymark 0.1 wrote (tests/old_runs): read, reported and resumed with the figures that they had then."""
 
 import io
 import json

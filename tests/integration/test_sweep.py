@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console as Terminal
 
-from orchestrator.commands import compare, records, sweep
+from orchestrator.commands import compare, gate, records, sweep
 from orchestrator.console.progress import Console
 from orchestrator.engines.source import WorkerSource, snapshot
 from orchestrator.engines.virtualenv import VirtualenvEngine
@@ -23,6 +23,7 @@ from orchestrator.home import REPOSITORY
 from orchestrator.host import read_host
 from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
+from orchestrator.records.run_folder import Until
 from orchestrator.records.store import Store
 from orchestrator.trial import Exit
 from tests.fake_job import kind_of
@@ -309,8 +310,22 @@ def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
     result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=io.StringIO())))
     (row,) = compare.verdicts_of(home, result.published.stored)
     assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
-    assert row["words"].startswith("no verdict from fewer than 6 pairs")
-    assert row["noise_floor"] is None  # two pairs are too few to tell one
+    assert row["words"].endswith("no verdict from fewer than 6 pairs")
+    assert row["noise_floor"] is None  # no earlier comparison tells one
     run_id = result.published.stored.facts.run_id
     assert compare.recorded(home, (run_id, run_id)) == [row]
     assert compare.recorded(home, ("numpy_ref:1.0", run_id)) is None
+
+
+def test_a_gate_stops_when_it_knows_and_leaves_what_ci_reads(world, catalogue, tmp_path):
+    home, spec, reports = world
+    compared = ("numpy_ref:1.0", "numpy_ref:1.0")
+    spec.write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "seeds": [0]}}))
+    until = Until(margin=0.9, budget_seconds=600)
+    asked = compare.CompareRequest(spec, compared, until=until, options=RunOptions(engine="virtualenv"))
+    said = io.StringIO()
+    result = gate.gate(asked, tmp_path / "gate", catalogue, home, reports, Console(Terminal(file=said, width=200)))
+    assert result.exit_code == 0
+    assert 3 <= result.rows[0].pairs < 30
+    assert "ResNet-8@32 cpu after 3 pairs: " in said.getvalue()
+    assert {path.name for path in (tmp_path / "gate").iterdir()} >= {"junit.xml", "summary.md"}

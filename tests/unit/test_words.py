@@ -18,7 +18,6 @@ PAST = REPOSITORY / "docs" / "adr"
 RETIRED = {  # word in use now -> the words that it replaces
     "trial runner": r"\bCourse\b|(?<!of )\bcourse\b",
     "comparison, commands/compare": r"\bcontest\b",
-    "selfcheck, SelfcheckRunner": r"\bgate\b|\bGate\b",
     "spec_errors": r"\brefusals?\b",
     "caveat": r"\b[Dd]oubts?\b",
     "machine_warnings, load_warnings": r"\blook_around\b|\bworr(y|ies)\b",
@@ -34,7 +33,7 @@ RETIRED = {  # word in use now -> the words that it replaces
     "is_mig": r"\bis_divided\b",
     "is_local": r"\bis_here\b",
     "check_row": r"\bCheckRow\b",
-    "NoiseFloor, NoiseFloors": r"\bFloors?\b",
+    "NoiseFloors": r"\bFloors?\b",
     "EventPayload": r"\b_Said\b",
     "misconfigured (the status)": r"""status["']?\s*(==|!=|=|:|in)\s*\(?["']environment["']|^\| `environment` \|""",
 }

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 
-from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
 from orchestrator.report.studies.beside import beside_the_paper
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.pairs import pairs_section
-from orchestrator.report.studies.section import Section, StudyTable
+from orchestrator.report.studies.ranks import ranks_section
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 from orchestrator.trial import Study
 
-__all__ = ["Section", "StudyTable", "beside_the_paper", "study_sections"]
+__all__ = ["Section", "StudyRow", "StudyTable", "beside_the_paper", "ranks_section", "study_sections"]
 
 _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "clahe": lambda stored, floors: levels.levels(levels.CLAHE, stored, floors),

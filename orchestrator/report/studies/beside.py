@@ -37,7 +37,6 @@ def beside_the_paper(stored: StoredRun) -> Section | None:
         },
         rows,
     )
-    orders = tuple(_order(cell, members) for cell, members in _cells(rows) if len(members) > 1)
     return Section(
         anchor="paper",
         title="Beside the paper",
@@ -46,7 +45,7 @@ def beside_the_paper(stored: StoredRun) -> Section | None:
             f"{paper().epochs} epochs of {paper().training_pictures:,} pictures over its total time, which includes "
             "more than steps."
         ),
-        verdicts=orders,
+        verdicts=(),
         tables=(table,),
         notes=(paper().caution, *paper().errata),
     )
@@ -79,12 +78,3 @@ def _row(found: SummaryRow, stored: StoredRun) -> StudyRow | None:
 
 def _cells(rows: Sequence[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     return [(cell, [row for row in rows if row["cell"] == cell]) for cell in dict.fromkeys(row["cell"] for row in rows)]
-
-
-def _order(cell: str, members: Sequence[StudyRow]) -> str:
-    ours = sorted(members, key=lambda row: float(row["ours_times"]))
-    theirs = sorted({row["framework"]: row for row in members}.values(), key=lambda row: float(row["paper_times"]))
-    return (
-        f"{cell}, fastest first: here {', '.join(row['subject'] for row in ours)}; "
-        f"in the paper {', '.join(row['framework'] for row in theirs)}."
-    )

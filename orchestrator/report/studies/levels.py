@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.analysis import stats
-from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.analysis.ratios import Pairs, judge, paired
+from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.loaders import longer
@@ -169,7 +171,7 @@ def _time_words(
     by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]], floors: NoiseFloors
 ) -> dict[tuple[GroupKey, str], str]:
     """How many times as long a step takes, for each place and level, as in the first level."""
-    ratios: dict[tuple[GroupKey, str], stats.Ratio] = {}
+    found: dict[tuple[GroupKey, str], Pairs] = {}
     for place, members in by_level.items():
         first, *others = members
         base = _by_turn(members[first])
@@ -177,11 +179,13 @@ def _time_words(
             ours = _by_turn(members[level])
             common = [turn for turn in ours if turn in base]
             if common:
-                sides = [base[turn] for turn in common], [ours[turn] for turn in common]
-                ratios[place, level] = stats.paired_ratio(*sides)
-    factors = [floors.factor(by_level[place][level][0].trial) for place, level in ratios]
-    verdicts = stats.verdicts(list(ratios.values()), factors)
-    return {where: longer(ratio, verdict) for (where, ratio), verdict in zip(ratios.items(), verdicts, strict=True)}
+                found[place, level] = paired(
+                    [timed_run(base[turn]) for turn in common], [timed_run(ours[turn]) for turn in common]
+                )
+    asked = [by_level[place][level][0].trial for place, level in found]
+    known = floors.scatters({(trial.framework, trial.device) for trial in asked})
+    ratios = judge([[pairs] for pairs in found.values()], known)
+    return {where: longer(ratio) for where, ratio in zip(found, ratios, strict=True)}
 
 
 def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
@@ -194,9 +198,9 @@ def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
     return {seed: float(np.median(errors)) for seed, errors in found.items()}
 
 
-def _by_turn(trials: Sequence[StoredTrial]) -> dict[Turn, stats.Array]:
-    steps = {(one.trial.seed, one.trial.repeat): one.timeline.steady_steps for one in ok(trials)}
-    return {turn: seconds for turn, seconds in steps.items() if seconds.size}
+def _by_turn(trials: Sequence[StoredTrial]) -> dict[Turn, StoredTrial]:
+    steady = [one for one in ok(trials) if one.timeline.steady_steps.size]
+    return {(one.trial.seed, one.trial.repeat): one for one in steady}
 
 
 def _error(one: StoredTrial, split: str) -> float | None:

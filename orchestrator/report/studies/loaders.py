@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.analysis import stats
-from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.analysis.ratios import Pairs, Ratio, judge, paired
+from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
@@ -22,15 +23,11 @@ def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
         place: dict(sorted(grouped(trials, lambda one: one.trial.measure.loader_workers).items()))
         for place, trials in places.items()
     }
-    ratios = {place: _ratios(members) for place, members in levels.items()}
-    judged = [(place, workers) for place, found in ratios.items() for workers in found]
-    factors = [floors.factor(levels[place][workers][0].trial) for place, workers in judged]
-    verdicts = stats.verdicts([ratios[place][workers] for place, workers in judged], factors)
-    words = {
-        where: longer(ratios[where[0]][where[1]], verdict) for where, verdict in zip(judged, verdicts, strict=True)
-    }
+    found = {(place, workers): pairs for place, of in levels.items() for workers, pairs in _pairs(of).items()}
+    known = floors.scatters({(one.trial.framework, one.trial.device) for one in native})
+    ratios = dict(zip(found, judge([[pairs] for pairs in found.values()], known), strict=True))
     rows = [
-        _row(place, workers, trials, ratios[place].get(workers), words.get((place, workers)))
+        _row(place, workers, trials, ratios.get((place, workers)))
         for place in sorted(levels, key=lambda place: natural(" ".join(place)))
         for workers, trials in levels[place].items()
     ]
@@ -61,21 +58,22 @@ def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
     )
 
 
-def longer(ratio: stats.Ratio, verdict: stats.Verdict) -> str:
+def longer(ratio: Ratio) -> str:
     """'1.08x as long [1.05, 1.11]', with a note if no difference is shown."""
-    text = f"{ratio.effect:.2f}x as long [{ratio.low:.2f}, {ratio.high:.2f}]"
-    if verdict == "unclear":
-        few = ratio.pairs < stats.ENOUGH_REPEATS
-        return (
-            f"{text} ({f'no verdict from fewer than {stats.ENOUGH_REPEATS} pairs' if few else 'no difference shown'})"
-        )
-    return f"{text} (the same within 2 %)" if verdict == "same" else text
+    interval = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    text = f"{ratio.effect:.2f}x as long{interval}"
+    note = ratio.withheld if ratio.verdict == "unclear" else "the same within 2 %" if ratio.verdict == "same" else ""
+    return f"{text} ({note})" if note else text
 
 
-def _ratios(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, stats.Ratio]:
-    """Number of workers -> how many times as long an epoch takes as with the fewest; pairs share seed and repeat."""
+def _pairs(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, Pairs]:
+    """Number of workers -> its epochs beside those with the fewest; pairs share seed and repeat."""
     by_turn = {
-        workers: {(one.trial.seed, one.trial.repeat): one.timeline.steady_epochs for one in ok(trials)}
+        workers: {
+            (one.trial.seed, one.trial.repeat): timed_run(one, float(np.median(one.timeline.steady_epochs)))
+            for one in ok(trials)
+            if one.timeline.steady_epochs.size
+        }
         for workers, trials in levels.items()
     }
     fewest = by_turn[min(by_turn)]
@@ -83,13 +81,11 @@ def _ratios(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, stats.Rati
     for workers, turns in by_turn.items():
         common = [turn for turn in turns if turn in fewest]
         if turns is not fewest and common:
-            found[workers] = stats.paired_ratio([fewest[turn] for turn in common], [turns[turn] for turn in common])
+            found[workers] = paired([fewest[turn] for turn in common], [turns[turn] for turn in common])
     return found
 
 
-def _row(
-    place: GroupKey, workers: int, trials: Sequence[StoredTrial], ratio: stats.Ratio | None, words: str | None
-) -> StudyRow:
+def _row(place: GroupKey, workers: int, trials: Sequence[StoredTrial], ratio: Ratio | None) -> StudyRow:
     sound = ok(trials)
     seconds = paper().loader_workers_s_per_epoch
     theirs = seconds.get(str(workers)) if place[0].startswith("pytorch:") else None
@@ -103,7 +99,7 @@ def _row(
     row |= {"input_s": _median([np.median(one.timeline.steady_input_seconds) for one in sound])}
     row |= {"epoch_s": _median([np.median(one.timeline.steady_epochs) for one in sound])}
     row |= {"ratio": ratio and ratio.effect, "low": ratio and ratio.low, "high": ratio and ratio.high}
-    row |= {"pairs": ratio.pairs if ratio else 0, "words": words, "note": note_of(trials)}
+    row |= {"pairs": ratio.pairs if ratio else 0, "words": ratio and longer(ratio), "note": note_of(trials)}
     return row | {"paper_s": theirs, "paper_times": theirs and theirs / seconds["0"]}
 
 

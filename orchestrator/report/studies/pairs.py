@@ -1,7 +1,7 @@
 """The effect of each setting: pairs of builds in one run, judged as one family, with the paper's tuning table."""
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import NoiseFloors
+from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
@@ -23,9 +23,9 @@ def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
         anchor="pairs",
         title="The effect of each setting" if is_tuning else "Builds compared",
         about=(
-            "Each build and its baseline, in fresh processes one after the other: the median over pairs of "
-            "the ratio of median steps, with its 95 % interval. All pairs and cells of this run are one family, "
-            f"the means another: the verdicts of a family are wrong in 5 % of cases at most. {noise}"
+            "Each build and its baseline, in fresh processes one after the other: the mean over pairs of the ratio of "
+            "median steps. All pairs and cells of this run are one family, the means another: in 95 % of cases all "
+            f"intervals of a family hold together, and one that excludes 1 is a verdict. {noise}"
         ),
         verdicts=_verdicts(rows) if is_tuning else (),
         tables=(StudyTable("pairs", "How many times as fast each candidate is as its baseline.", headings, rows),),

@@ -1,16 +1,22 @@
 """What is paired with what, what is refused and why, and the words of a verdict."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
-from orchestrator.analysis.stats import Ratio
+from orchestrator.analysis.noise import Control, NoiseFloors, noise_floors
+from orchestrator.analysis.ratios import Ratio
+from orchestrator.analysis.scatter import Scatter
+from orchestrator.analysis.timed import cell_pairs, timed_run
 from orchestrator.commands import compare
 from orchestrator.console import flags
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.plan import expand
 from orchestrator.planning.spec import load_spec
+from orchestrator.records.run_folder import Until
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
@@ -20,9 +26,10 @@ NO_FLOORS = NoiseFloors()
 
 
 def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warmup=20, framework="mxnet", **asked):
+    exit_ = fake.ENDED.model_copy(update={"launched_unix": asked.pop("launched", 1.0)})
     trial = fake.trial(framework, variant, **asked)
     record = fake.trial_record(trial, is_unverified=is_unverified)
-    return StoredTrial(record, outcome, fake.ENDED, tuple(fake.training(seconds, warmup=warmup, epochs=1)))
+    return StoredTrial(record, outcome, exit_, tuple(fake.training(seconds, warmup=warmup, epochs=1)))
 
 
 def run(*trials, host="here", **facts):
@@ -35,41 +42,34 @@ def pairs_of(variant_seconds, repeats=6):
 
 def test_variants_of_one_run_are_paired_by_question():
     stored = run(
-        timed("1.5", 0.1), timed("1.5-mkl", 0.05), timed("1.5", 0.2, repeat=1), timed("1.5-mkl", 0.1, repeat=1)
+        timed("1.5", 0.1), timed("1.5-mkl", 0.05), timed("1.5", 0.2, repeat=1), timed("1.5-mkl", 0.05, repeat=1)
     )
-    ((baseline, candidate),) = comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.5-mkl").values()
-    assert [steps[0] for steps in baseline] == [0.1, 0.2]
-    assert [steps[0] for steps in candidate] == [0.05, 0.1]
+    (pairs,) = cell_pairs(stored.trials, "mxnet:1.5", "mxnet:1.5-mkl").values()
+    assert np.exp(pairs.logs) == pytest.approx([2.0, 4.0])
 
 
 def test_only_steps_after_the_warm_up_count():
-    ((baseline, _),) = comparison.variants_of(run(timed(), timed("1.9")), "mxnet:1.5", "mxnet:1.9").values()
-    assert len(baseline[0]) == 10  # of 30, 20 of them warm-up
+    assert timed_run(timed(warmup=20)).seconds == 0.1
+    slow_start = [0.9] * 20 + [0.1] * 10
+    events = [
+        event.model_copy(update={"step_seconds": slow_start}) if event.kind == "epoch" else event
+        for event in timed().events
+    ]
+    assert timed_run(replace(timed(), events=tuple(events))).seconds == 0.1
 
 
-def test_an_a_a_control_pairs_neighbours_and_alternates_sides():
+def test_a_control_pairs_neighbours_and_alternates_sides():
     stored = run(*(timed("1.5", 0.1 * (repeat + 1), repeat=repeat) for repeat in range(4)))
-    ((first, second),) = comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.5").values()
-    assert [steps[0] for steps in first] == pytest.approx([0.1, 0.4])
-    assert [steps[0] for steps in second] == pytest.approx([0.2, 0.3])
+    (pairs,) = cell_pairs(stored.trials, "mxnet:1.5", "mxnet:1.5").values()
+    assert np.exp(pairs.logs) == pytest.approx([1 / 2, 4 / 3])
 
 
-def test_two_runs_are_paired_by_question():
-    ((baseline, candidate),) = comparison.runs_of(run(timed("1.5", 0.1)), run(timed("1.9", 0.2))).values()
-    assert (baseline[0][0], candidate[0][0]) == (0.1, 0.2)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        (run(timed()), run(timed(), host="there"), "ran on different machines"),
-        (run(timed(seed=0)), run(timed(seed=1)), "they answer no common question"),
-        (run(timed(), timed("1.9")), run(timed()), "holds several variants"),
-    ],
-)
-def test_runs_that_do_not_compare_are_refused_with_the_reason(first, second, said):
-    with pytest.raises(SpecError, match=said):
-        comparison.runs_of(first, second)
+def test_the_order_of_a_pair_is_that_of_its_launches():
+    first, second = timed("1.5", launched=7.0), timed("1.9", launched=3.0)
+    (pairs,) = cell_pairs([first, second], "mxnet:1.5", "mxnet:1.9").values()
+    assert pairs.order.tolist() == [1.0]  # the candidate, which is the first of its pairs, ran first
+    (turned,) = cell_pairs([first, second], "mxnet:1.9", "mxnet:1.5").values()
+    assert turned.order.tolist() == [-1.0]
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_runs_that_do_not_compare_are_refused_with_the_reason(first, second, sai
 )
 def test_a_trial_without_a_sound_number_is_refused_by_name(bad, said):
     with pytest.raises(SpecError, match=rf"mxnet:1\.9 ResNet-20@32 .* {said}"):
-        comparison.variants_of(run(timed("1.5"), bad), "mxnet:1.5", "mxnet:1.9")
+        cell_pairs([timed("1.5"), bad], "mxnet:1.5", "mxnet:1.9")
 
 
-def rows_of(seconds, floors=NO_FLOORS):
-    stored = run(*pairs_of([("1.5", 0.1), ("1.9", seconds)]))
-    (row,) = comparison.rows(comparison.variants_of(stored, "mxnet:1.5", "mxnet:1.9"), floors)
+def rows_of(seconds, floors=NO_FLOORS, **facts):
+    stored = run(*pairs_of([("1.5", 0.1), ("1.9", seconds)]), compared=("mxnet:1.5", "mxnet:1.9"), **facts)
+    (row,) = comparison.rows(stored, floors)
     return row
 
 
@@ -104,33 +104,45 @@ def test_what_differs_by_one_percent_is_the_same():
     assert rows_of(0.101)["verdict"] == "same"
 
 
-def test_a_noisy_machine_gives_no_verdict_on_small_differences():
-    assert rows_of(0.09, NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")}))["verdict"] == "unclear"
+def test_the_noise_of_earlier_comparisons_widens_the_interval():
+    trials = [timed("1.5", 0.1, repeat=repeat) for repeat in range(6)]
+    trials += [timed("1.9", 0.095 + 0.002 * (repeat % 3), repeat=repeat) for repeat in range(6)]
+    stored = run(*trials, compared=("mxnet:1.5", "mxnet:1.9"))
+    quiet, wild = (floors_of(("mxnet", "cpu"), variance) for variance in (0.0001, 0.004))
+    ((first,), (second,)) = (comparison.rows(stored, floors) for floors in (quiet, wild))
+    assert second["high"] / second["low"] > first["high"] / first["low"]
+    assert second["noise_floor"] > first["noise_floor"] > 1
 
 
-def test_without_a_control_another_frameworks_noise_counts():
-    noisy, steady = NoiseFloor(1.2, "noisy"), NoiseFloor(1.01, "steady")
-    borrowed = NoiseFloors({("tensorflow", "cpu"): noisy, ("neon", "cpu"): steady})
-    assert (rows_of(0.09, borrowed)["verdict"], borrowed.of("mxnet", "cpu")) == ("unclear", noisy)
-    own = NoiseFloors({("tensorflow", "cpu"): noisy, ("mxnet", "cpu"): steady})
-    assert (rows_of(0.09, own)["verdict"], own.of("mxnet", "cpu")) == ("faster", steady)
+def floors_of(where, variance):
+    return NoiseFloors({where: Control((Scatter(variance, 9.0),) * 6, ("control",))})
 
 
-def test_the_noise_of_a_processor_says_nothing_of_a_card():
-    assert NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")}).of("mxnet", "gpu") is None
+def test_the_noise_of_another_framework_or_device_says_nothing():
+    floors = floors_of(("tensorflow", "cpu"), 0.2)
+    assert floors.scatters({("mxnet", "cpu"), ("tensorflow", "gpu")}) == []
+    assert (rows_of(0.09, floors)["verdict"], rows_of(0.09, floors)["noise_floor"]) == ("faster", None)
 
 
-def test_a_floor_that_is_borrowed_is_named_as_such():
-    floors = NoiseFloors({("tensorflow", "cpu"): NoiseFloor(1.2, "control")})
-    assert floors.words([timed(), timed(framework="tensorflow"), timed(device="gpu")]) == (
-        "Noise floor of this machine: mxnet cpu 1.200x, from control, another framework's control; "
-        "mxnet gpu not known (no control); tensorflow cpu 1.200x, from control."
+def test_the_scatter_is_told_for_each_framework_and_device():
+    floors = floors_of(("tensorflow", "cpu"), 0.0004)
+    assert floors.words([timed(), timed(framework="tensorflow")]) == (
+        "Scatter of the pairs of a build on this machine: mxnet cpu not known yet; tensorflow cpu 2.0 % "
+        "(1 comparison on record)."
     )
 
 
-def control(run_id, *seconds, host="here", framework="mxnet"):
+def test_what_so_many_pairs_can_find_is_told_beforehand():
+    said = floors_of(("mxnet", "cpu"), 0.0004).power_words(("mxnet", "cpu"), 10)
+    assert said == (
+        "Pairs of mxnet cpu scatter by 2.0 % here: 10 of them find a difference of 2.0 % in four of five comparisons."
+    )
+    assert "its noise is not known yet" in NO_FLOORS.power_words(("mxnet", "cpu"), 10)
+
+
+def control(run_id, *seconds, host="here", framework="mxnet", started=1.0):
     trials = [timed("1.5", second, repeat=repeat, framework=framework) for repeat, second in enumerate(seconds)]
-    facts = {"compared": (f"{framework}:1.5",) * 2, "run_id": run_id}
+    facts = {"compared": (f"{framework}:1.5",) * 2, "run_id": run_id, "started_unix": started}
     return run(*trials, host=host, **facts)
 
 
@@ -147,22 +159,23 @@ class Recorded:
         return self._runs[run_id]
 
 
-def test_the_floor_is_of_each_frameworks_newest_control():
-    calm, wild = [0.1] * 12, [0.1, 0.11, 0.12, 0.09] * 3
-    floors = comparison.noise_floors(
-        Recorded(
-            control("too-few", *calm[:10]),
-            control("elsewhere", *wild, host="there"),
-            control("newest", *wild),
-            control("older", *calm),
-            control("of-another-framework", *calm, framework="neon"),
-        ),
-        fake.host(hostname_sha256="here"),
+def test_the_floor_pools_what_was_compared_here_before():
+    wild = [0.1, 0.11, 0.12, 0.09] * 3
+    store = Recorded(
+        control("elsewhere", *wild, host="there"),
+        control("later", *wild, started=9.0),
+        control("second", *wild),
+        control("first", *wild),
+        control("of-another-framework", *wild, framework="neon"),
+        run(timed(), compared=("mxnet:1.5", "mxnet:1.9"), run_id="stopped", host="here"),
     )
-    assert set(floors.controls) == {("mxnet", "cpu"), ("neon", "cpu")}
-    found, other = floors.of("mxnet", "cpu"), floors.of("neon", "cpu")
-    assert (found.run_id, found.factor > 1.02) == ("newest", True)
-    assert other == NoiseFloor(1.0, "of-another-framework")
+    now = fake.run_facts("now", started_unix=5.0, host=fake.host(hostname_sha256="here"))
+    floors = noise_floors(store, now)
+    assert {where: control.run_ids for where, control in floors.controls.items()} == {
+        ("mxnet", "cpu"): ("second", "first"),
+        ("neon", "cpu"): ("of-another-framework",),
+    }
+    assert floors.factor({("mxnet", "cpu")}, 6) > floors.factor({("mxnet", "cpu")}, 30) > 1
 
 
 def test_several_cells_have_a_geometric_mean():
@@ -172,18 +185,43 @@ def test_several_cells_have_a_geometric_mean():
         for repeat in range(6)
         for variant, seconds in (("1.5", 0.1), ("1.9", 0.0125))
     ]
-    *_, mean = comparison.rows(comparison.variants_of(run(*trials), "mxnet:1.5", "mxnet:1.9"), NO_FLOORS)
+    *_, mean = comparison.rows(run(*trials, compared=("mxnet:1.5", "mxnet:1.9")), NO_FLOORS)
     assert (mean["cell"], mean["ratio"]) == ("geometric mean", pytest.approx(4.0))
 
 
 def test_fewer_than_six_pairs_say_so():
-    assert comparison.words(Ratio(2.0, 1.9, 2.1, 3, 0.0), "unclear").startswith(
-        "no verdict from fewer than 6 pairs: 2.000"
+    ratio = Ratio(2.0, 1.9, 2.1, 3, 0.0, 0.0)
+    assert comparison.words(ratio) == "2.000 [1.900, 2.100]; no verdict from fewer than 6 pairs"
+
+
+def test_a_comparison_that_adds_pairs_judges_three():
+    stored = run(
+        *pairs_of([("1.5", 0.1), ("1.9", 0.05)], repeats=3), compared=("mxnet:1.5", "mxnet:1.9"), until=Until()
     )
+    (row,) = comparison.rows(stored, NO_FLOORS)
+    assert row["verdict"] == "faster"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "is_enough", "is_allowed"),
+    [
+        (1.1, 1.3, None, True, True),  # faster
+        (0.98, 1.1, None, False, True),
+        (0.98, 1.02, None, True, True),  # known to 3 %
+        (0.96, 1.3, 0.03, False, None),
+        (0.98, 1.3, 0.03, True, True),
+        (0.8, 0.96, 0.03, True, False),
+        (0.8, 0.98, 0.03, False, None),
+    ],
+)
+def test_what_is_enough_and_what_is_allowed(low, high, margin, is_enough, is_allowed):
+    ratio = Ratio((low * high) ** 0.5, low, high, 6, 0.5, 0.5, fewest=3)
+    assert comparison.is_enough(ratio, Until(margin=margin)) == is_enough
+    assert comparison.allowed(ratio, margin or 0.03) is is_allowed
 
 
 def sweep_of(*compared, pairs=3, cells="", catalogue):
-    return compare.sweep_of(compare.CompareRequest(SPEC, compared, pairs, cells), catalogue)
+    return compare.sweep_of(compare.CompareRequest(SPEC, compared, pairs, cells=cells), catalogue)
 
 
 def plan_of(request, catalogue, host):
@@ -207,6 +245,12 @@ def test_a_comparison_plans_each_pair_side_by_side(catalogue, host):
 def test_a_control_repeats_one_variant_twice_as_often(catalogue, host):
     trials = plan_of(sweep_of("mxnet:1.5", "mxnet:1.5", pairs=4, catalogue=catalogue), catalogue, host).trials
     assert {trial.repeat for trial in trials} == set(range(8))
+
+
+def test_without_a_number_thirty_pairs_are_planned(catalogue, host):
+    request = sweep_of("mxnet:1.5", "mxnet:1.9", pairs=None, catalogue=catalogue)
+    assert request.until == Until()
+    assert {trial.repeat for trial in plan_of(request, catalogue, host).trials} == set(range(30))
 
 
 def test_cells_are_chosen_by_name(catalogue, host):

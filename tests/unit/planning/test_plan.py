@@ -10,7 +10,7 @@ from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import Cuda
-from orchestrator.planning.plan import expand, oversubscribed
+from orchestrator.planning.plan import Order, expand, oversubscribed
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import trial_job
@@ -133,19 +133,33 @@ def test_each_build_of_a_pair_runs_first_equally_often(catalogue, host):
                 assert abs(first[pair[0]] - first[pair[1]]) <= repeats % 2
 
 
-def test_two_comparisons_begin_in_their_own_order(catalogue, host):
-    def order(variants):
-        changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": variants, "axes.repeats": 6}
-        return [trial.variant == variants[0] for trial in expand(shipped("compare", changes), catalogue, host).trials]
+def test_each_drawn_order_has_each_build_first_equally_often(catalogue, host):
+    changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5", "1.5-mkl"], "axes.repeats": 6}
+    plans = [expand(shipped("compare", changes), catalogue, host, Order(seed, 2)).trials for seed in range(8)]
+    orders = {tuple(trial.variant for trial in trials) for trials in plans}
+    assert len(orders) > 1
+    for trials in plans:
+        first, distances = firsts(trials, ("mxnet:1.5", "mxnet:1.5-mkl"))
+        assert (set(distances), first["mxnet:1.5"], first["mxnet:1.5-mkl"]) == ({1}, 6, 6)
 
-    orders = [tuple(order(["1.5", other])) for other in ("1.5-mkl", "1.5-omp", "1.5-mkl-omp", "1.5-mkl-omp-amd")]
-    assert len(set(orders)) > 1
-    assert all(abs(2 * sum(first[::2]) - len(first[::2])) <= 2 for first in orders)
+
+def test_one_seed_gives_one_order(catalogue, host):
+    spec = shipped("compare", {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5", "1.5-mkl"]})
+    assert expand(spec, catalogue, host, Order(7)) == expand(spec, catalogue, host, Order(7))
+
+
+def test_neighbours_in_a_comparison_are_of_one_build(catalogue, host):
+    changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5", "1.5-mkl"], "axes.repeats": 4}
+    trials = expand(shipped("compare", changes), catalogue, host, Order(1, 2)).trials
+    for at in range(0, len(trials), 4):
+        first, second, third, fourth = trials[at : at + 4]
+        assert (first.variant, second.variant) == (fourth.variant, third.variant)
+        assert len({trial.cell for trial in trials[at : at + 4]}) == 1
 
 
 def test_the_pairs_of_a_control_are_two_runs_in_a_row(catalogue, host):
     changes = {"axes.frameworks": ["mxnet"], "axes.variants.mxnet": ["1.5"], "axes.repeats": 8}
-    trials = expand(shipped("compare", changes), catalogue, host, runs_together=2).trials
+    trials = expand(shipped("compare", changes), catalogue, host, Order(runs_together=2)).trials
     for left, right in zip(trials[::2], trials[1::2], strict=True):
         assert (left.cell, left.repeat // 2) == (right.cell, right.repeat // 2)
         assert {left.repeat % 2, right.repeat % 2} == {0, 1}

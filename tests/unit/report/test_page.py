@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
+from orchestrator.analysis.noise import Control, NoiseFloors
+from orchestrator.analysis.scatter import Scatter
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import html
@@ -178,14 +179,14 @@ def compared(*outcomes):
 
 
 def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path, no_altair):
-    floors = NoiseFloors({("pytorch", "cpu"): NoiseFloor(1.03, "control")})
+    floors = NoiseFloors({("pytorch", "cpu"): Control((Scatter(0.0009, 9.0),), ("control",))})
     text = html.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
     assert "2.00x slower [2.00, 2.00]" in text
-    assert "Noise floor of this machine: pytorch cpu 1.030x, from control." in text
+    assert "Scatter of the pairs of a build on this machine: pytorch cpu 3.0 % (1 comparison on record)." in text
 
 
-def test_a_comparison_without_a_control_says_so(page):
-    assert "No A/A control of this machine" in page(compared(*[fake.OK] * 6))
+def test_a_comparison_without_earlier_ones_says_so(page):
+    assert "pytorch cpu not known yet" in page(compared(*[fake.OK] * 6))
 
 
 def test_a_comparison_that_failed_says_why(page):

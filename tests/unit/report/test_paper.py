@@ -42,9 +42,7 @@ def test_our_cells_stand_beside_the_papers():
     assert pytorch["ratio"] == pytest.approx(640 / (25 * 31367 / 3372.83))
     assert (pytorch["ours_times"], pytorch["paper_times"]) == (pytest.approx(2.0), 1.0)
     assert (tensorflow["ours_times"], tensorflow["accuracy_paper"]) == (1.0, pytest.approx(0.9763))
-    assert section.verdicts == (
-        "ResNet-20@32 cpu, fastest first: here tensorflow:2.21, pytorch:2.13; in the paper pytorch, tensorflow.",
-    )
+    assert section.verdicts == ()  # single runs order nothing
 
 
 def test_the_machine_and_each_erratum_are_named():

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from orchestrator.analysis.comparison import NoiseFloor, NoiseFloors
+from orchestrator.analysis.noise import Control, NoiseFloors
+from orchestrator.analysis.scatter import Scatter
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report import html
@@ -17,7 +18,7 @@ from tests import fake_run as fake
 TIMEOUT = Outcome(status="timeout", fault="subject", reason="still running after 60 s")
 SIX = range(6)
 NO_FLOORS = NoiseFloors()
-MXNET_NOISE = NoiseFloors({("mxnet", "cpu"): NoiseFloor(1.2, "control")})
+MXNET_NOISE = NoiseFloors({("mxnet", "cpu"): Control((Scatter(0.04, 9.0),) * 6, ("control",))})
 RESNET32 = Model(name="resnet", depth=32)
 
 
@@ -131,10 +132,10 @@ def test_a_pair_in_two_cells_has_a_mean_of_its_own():
     assert (mean["cell"], mean["ratio"], mean["verdict"]) == ("geometric mean", pytest.approx(4.0), "faster")
 
 
-def test_a_noise_floor_holds_for_pairs_and_is_named():
+def test_the_noise_of_earlier_comparisons_is_named():
     section = only(study_sections(tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.09}), pairs=(MKL,)), MXNET_NOISE))
-    assert rows_of(section)[0]["verdict"] == "unclear"
-    assert "mxnet cpu 1.200x, from control" in section.about
+    assert rows_of(section)[0]["noise_floor"] == pytest.approx(1.17, abs=0.02)
+    assert "mxnet cpu 20.0 % (1 comparison on record)" in section.about
 
 
 def test_a_run_without_study_and_pairs_has_no_answers():

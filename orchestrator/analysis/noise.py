@@ -1,0 +1,97 @@
+"""The scatter between runs on this machine, from all comparisons on record: what noise alone does to a ratio."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.analysis.ratios import scatters
+from orchestrator.analysis.scatter import Scatter, findable_factor, noise_factor, pooled
+from orchestrator.analysis.timed import cell_pairs
+from orchestrator.environment import Device
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.records.run_folder import RunFacts
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredTrial
+
+Where = tuple[str, Device]
+"""A framework on a device, because frameworks differ in their noise."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What comparisons on record tell: the scatter of pairs and neighbours in each cell, and the runs."""
+
+    scatters: tuple[Scatter, ...]
+    run_ids: tuple[str, ...]
+
+    @property
+    def pooled(self) -> Scatter:
+        """All of them as one."""
+        found = pooled(self.scatters)
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class NoiseFloors:
+    """The controls of one machine, by framework and device."""
+
+    controls: Mapping[Where, Control] = field(default_factory=dict)
+
+    def scatters(self, where: Collection[Where]) -> list[Scatter]:
+        """Those of the frameworks and devices named."""
+        return [scatter for one in where if one in self.controls for scatter in self.controls[one].scatters]
+
+    def factor(self, where: Collection[Where], pairs: int) -> float | None:
+        """The factor that noise alone exceeds in 5 % of comparisons of so many pairs; None if it is not known."""
+        known = [noise_factor(self.controls[one].pooled, pairs) for one in where if one in self.controls]
+        return max(known, default=None)
+
+    def words(self, trials: Iterable[StoredTrial]) -> str:
+        """A sentence with the scatter of each of their frameworks and devices, and how many runs it is from."""
+        said = []
+        for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
+            control = self.controls.get((framework, device))
+            known = "not known yet"
+            if control:
+                count = len(control.run_ids)
+                known = f"{control.pooled.variance**0.5:.1%} ({count} comparison{'' if count == 1 else 's'} on record)"
+            said.append(f"{framework} {device} {known}".replace("%", " %"))
+        return f"Scatter of the pairs of a build on this machine: {'; '.join(said)}."
+
+    def power_words(self, where: Where, pairs: int) -> str:
+        """What so many pairs can find, as a sentence; beforehand, from the comparisons on record."""
+        control = self.controls.get(where)
+        if control is None:
+            return f"No comparison of {where[0]} on this machine's {where[1]} is on record: its noise is not known yet."
+        factor = findable_factor(control.pooled, pairs)
+        scatter = control.pooled.variance**0.5
+        return (
+            f"Pairs of {where[0]} {where[1]} scatter by {scatter:.1%} here: {pairs} of them find a difference of "
+            f"{factor - 1:.1%} in four of five comparisons."
+        ).replace("%", " %")
+
+
+def noise_floors(store: Store, run: RunFacts) -> NoiseFloors:
+    """What the comparisons that began before `run` on its machine tell; a report that is made again says the same.
+
+    Controls (a build with itself) and comparisons of two builds both count: a difference between builds does not move
+    the scatter of their pairs.
+    """
+    found: dict[Where, dict[str, list[Scatter]]] = {}
+    for earlier in store.runs():
+        is_before = earlier.started_unix < run.started_unix and earlier.host.is_same_machine(run.host)
+        if not earlier.compared or not is_before:
+            continue
+        try:
+            cells = cell_pairs(store.run(earlier.run_id).trials, *earlier.compared)
+        except (SpecError, StoreError):  # it was stopped, failed or is damaged
+            continue
+        for key, pairs in cells.items():
+            of_run = found.setdefault((key.framework, key.cell.device), {}).setdefault(earlier.run_id, [])
+            of_run += scatters(pairs)
+    return NoiseFloors({where: _control(of_runs) for where, of_runs in found.items() if any(of_runs.values())})
+
+
+def _control(of_runs: Mapping[str, Sequence[Scatter]]) -> Control:
+    told = {run_id: of for run_id, of in of_runs.items() if of}
+    return Control(tuple(scatter for of in told.values() for scatter in of), tuple(told))

@@ -1,0 +1,78 @@
+"""Trials as timed runs, and the pairs that they make."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from orchestrator.analysis.ratios import Pairs, TimedRun, paired
+from orchestrator.errors import SpecError
+from orchestrator.records.stored import StoredTrial
+from orchestrator.trial import Cell
+
+
+class CellKey(NamedTuple):
+    """What is compared: one framework in one cell."""
+
+    framework: str
+    cell: Cell
+
+    @property
+    def label(self) -> str:
+        """'mxnet ResNet-20@32 cpu'."""
+        return f"{self.framework} {self.cell.title}"
+
+
+def timed_run(one: StoredTrial, seconds: float | None = None) -> TimedRun:
+    """A trial by its median steady step, or by other seconds of it; in the order in which processes were launched."""
+    place = one.exit.launched_unix if one.exit else float(one.record.ordinal)
+    return TimedRun(place, float(np.median(one.timeline.steady_steps)) if seconds is None else seconds)
+
+
+def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, Pairs]:
+    """Pairs of two subjects of one run, by cell: how many times as fast the candidate is.
+
+    Of one subject with itself each repeat is paired with the next, and the sides alternate (AB, BA ...).
+    Raises SpecError if there are none, or if one of their trials did not end ok, verified and steady.
+    """
+    of = sound(one for one in trials if one.trial.subject in (baseline, candidate))
+    if baseline == candidate:
+        sides = [[one for one in of if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
+        return _joined(*({_paired_key(one, one.trial.repeat // 2): one for one in side} for side in sides))
+    sides = [[one for one in of if one.trial.subject == subject] for subject in (baseline, candidate)]
+    return _joined(*({one.trial.key: one for one in side} for side in sides))
+
+
+def sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
+    """The trials, all of them ok, verified and steady. Raises SpecError, naming the first that is not."""
+    found = list(trials)
+    for one in found:
+        if one.outcome.status != "ok":
+            why = f"ended {one.outcome.status} ({one.outcome.reason})"
+        elif one.record.is_unverified:
+            why = "ran without a passing selfcheck, so it may have computed something else"
+        elif not one.timeline.steady_steps.size:
+            why = "has no step after its warm-up; use more epochs or pictures"
+        else:
+            continue
+        raise SpecError(f"{one.trial.label} {why}; there is nothing to compare.")
+    return found
+
+
+def _paired_key(one: StoredTrial, pair: int) -> str:
+    return one.trial.model_copy(update={"repeat": pair}).key
+
+
+def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[CellKey, Pairs]:
+    """Trials with the same question, paired, by cell. Raises SpecError if there are none."""
+    cells: dict[CellKey, tuple[list[TimedRun], list[TimedRun]]] = {}
+    for key in (key for key in baseline if key in candidate):
+        one = baseline[key]
+        ours, theirs = cells.setdefault(CellKey(one.trial.framework, one.trial.cell), ([], []))
+        ours.append(timed_run(candidate[key]))
+        theirs.append(timed_run(one))
+    if not cells:
+        raise SpecError(
+            "they answer no common question: networks, sizes, data, training, measure and threads all count."
+        )
+    return {key: paired(*runs) for key, runs in cells.items()}

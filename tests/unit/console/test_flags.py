@@ -1,0 +1,34 @@
+"""Flags of a comparison; each mistake is one sentence."""
+
+import pytest
+
+from orchestrator.console import flags
+from orchestrator.errors import SpecError
+from orchestrator.records.run_folder import Until
+
+
+def test_pairs_are_added_or_counted():
+    assert (flags.pairs("auto"), flags.pairs("10")) == (None, 10)
+
+
+def test_precision_and_budget_say_when_pairs_are_enough():
+    assert flags.until("3%", "") == Until(precision=0.03)
+    assert flags.until("0.5 %", "20m") == Until(precision=0.005, budget_seconds=1200)
+    assert flags.until("", "1.5h", "5%") == Until(budget_seconds=5400, margin=0.05)
+
+
+@pytest.mark.parametrize("text", ["3", "0%", "x%", "-1%", "100%", "3%%"])
+def test_a_precision_that_is_no_share_is_refused(text):
+    with pytest.raises(SpecError, match=r"--precision is .* for example 3%"):
+        flags.until(text, "")
+
+
+@pytest.mark.parametrize("text", ["20", "0m", "m", "-5m", "20 m", "1e3s"])
+def test_a_budget_that_is_no_duration_is_refused(text):
+    with pytest.raises(SpecError, match=r"--budget is .* 90s, 20m, 1.5h"):
+        flags.until("3%", text)
+
+
+def test_a_number_of_pairs_is_one():
+    with pytest.raises(SpecError, match="--pairs is 'many'"):
+        flags.pairs("many")

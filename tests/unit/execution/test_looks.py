@@ -1,0 +1,101 @@
+"""When a comparison that adds pairs has enough of them."""
+
+import io
+
+import pytest
+from rich.console import Console as Terminal
+
+from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.console.progress import Console
+from orchestrator.execution.looks import Looks
+from orchestrator.records.run_folder import Until
+from orchestrator.trial import Outcome
+from tests import fake_run as fake
+from tests.fake_stored import run, timed
+
+BUILDS = ("pytorch:2.13", "pytorch:1.3")
+FAILED = Outcome(status="timeout", fault="subject", reason="still running after 60 s")
+
+
+class Recorded:
+    """A store with one run, which grows."""
+
+    def __init__(self, stored):
+        self.stored = stored
+
+    def run(self, run_id):
+        return self.stored
+
+
+def asked(variant, repeat):
+    return fake.trial(variant=variant, repeat=repeat)
+
+
+def looking(seconds, until=None, compared=BUILDS, outcome=fake.OK, clock=None):
+    """(looks, what it says) after len(seconds) pairs in which the candidate took so long, the baseline 0.1 s."""
+    trials = [
+        timed(asked(variant, repeat), 2 * repeat + at, outcome, step_seconds=of[at])
+        for repeat, of in enumerate((0.1, one) for one in seconds)
+        for at, variant in enumerate(("2.13", "1.3"))
+    ]
+    stored = run(*trials, compared=compared, until=until or Until())
+    said = io.StringIO()
+    return Looks(Recorded(stored), stored.facts, 1, NoiseFloors(), Console(Terminal(file=said, width=300))), said
+
+
+def wants(looks, repeat, variant="2.13"):
+    return looks.wants(asked(variant, repeat))
+
+
+def test_the_first_three_pairs_are_wanted_whatever_they_show():
+    looks, said = looking([0.05, 0.05])
+    assert [wants(looks, repeat) for repeat in range(3)] == [True] * 3
+    assert said.getvalue() == ""
+
+
+def test_no_more_are_wanted_once_the_verdict_stands():
+    looks, said = looking([0.05, 0.051, 0.05])
+    assert not wants(looks, 3)
+    assert "ResNet-20@32 cpu after 3 pairs: 1.99x faster" in said.getvalue()
+    assert not wants(looks, 4)
+
+
+def test_more_are_wanted_while_it_is_not_known():
+    looks, said = looking([0.05, 0.2, 0.1])
+    assert wants(looks, 3)
+    assert "no difference shown" in said.getvalue()
+
+
+def test_the_second_of_a_pair_is_run_if_the_first_was():
+    looks, _ = looking([0.05, 0.2, 0.1])
+    assert wants(looks, 3)
+    looks.store.stored = looking([0.05] * 4)[0].store.stored
+    assert wants(looks, 3, "1.3")
+    assert not wants(looks, 4)
+
+
+def test_the_promised_precision_is_enough():
+    seconds = [0.1, 0.101, 0.0995]
+    assert not wants(looking(seconds, Until(precision=0.2))[0], 3)
+    assert wants(looking(seconds, Until(precision=0.001))[0], 3)
+
+
+def test_no_pair_begins_after_the_budget(monkeypatch):
+    looks, said = looking([0.05, 0.2], Until(budget_seconds=60))
+    assert wants(looks, 1)
+    monkeypatch.setattr("time.monotonic", lambda: looks._began + 61)
+    assert wants(looks, 1, "1.3")  # its pair has begun
+    assert not wants(looks, 2)
+    assert "the budget of 1 minutes has ended after 2 pairs" in said.getvalue()
+
+
+def test_a_trial_that_failed_ends_its_cell():
+    looks, said = looking([0.05, 0.05, 0.05], outcome=FAILED)
+    assert not wants(looks, 3)
+    assert "ended timeout" in said.getvalue()
+
+
+@pytest.mark.parametrize(("repeat", "pair"), [(0, 0), (1, 0), (5, 2)])
+def test_a_pair_of_a_control_is_two_repeats(repeat, pair):
+    looks, _ = looking([], compared=(BUILDS[0], BUILDS[0]))
+    assert looks._pair_of(asked("2.13", repeat)) == pair
