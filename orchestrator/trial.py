@@ -29,6 +29,7 @@ Status = Literal[
     "cancelled",
     "misconfigured",
     "disturbed",
+    "undrained",
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
@@ -37,6 +38,9 @@ Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "l
 
 ORACLE = "numpy_ref"
 """The framework that all others are checked against; it is slow, so its speed is not compared."""
+
+AUDITED_STEPS = 2
+"""Of a trial, if nothing else is asked for."""
 
 SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
@@ -164,6 +168,7 @@ class Measure(Frozen):
     warmup_steps, warmup_seconds: steps up to the later of the two are kept and flagged, and left out of summaries.
     evaluate: validation accuracy after each epoch, or only after the last one.
     fingerprint: `epoch` hashes every weight array and the predicted classes after each epoch, outside every clock.
+    audit: steps that the oracle repeats after the run; the loop copies the weights around them, outside every clock.
     """
 
     sync: Literal["step", "block"] = "step"
@@ -173,6 +178,11 @@ class Measure(Frozen):
     warmup_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     evaluate: Literal["epoch", "end"] = "epoch"
     fingerprint: Literal["none", "epoch"] = "none"
+    audit: Annotated[int, Field(ge=0, le=100)] = AUDITED_STEPS
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_default(handler(self), "audit", AUDITED_STEPS)
 
 
 class Trial(Frozen):

@@ -5,7 +5,7 @@ import json
 from workers.protocol import VERSION, Measure, Network, Training
 
 TRAINING = Training("sgd", "he_normal", 0.01, 0.9, batch_size=8, epochs=2)
-MEASURE = Measure("step", "host", 0, 1, 0.0, "epoch", "none")
+MEASURE = Measure("step", "host", 0, 1, 0.0, "epoch", "none", 0)
 NETWORK = Network("resnet", {"depth": 8}, input_size=8, classes=5)
 
 

@@ -9,8 +9,11 @@ epoch  from before the first batch to after the last step
 With feed=resident the batches of an epoch are made and placed before its clock starts, so `input` is almost zero.
 With feed=native the framework's own loader makes them, and `input` is the wait for it; it starts inside the epoch's
 clock, as in an ordinary script, so the first batch of an epoch includes the start of its workers.
+drain  after the epoch, how much longer reading its losses takes than reading them again: what a device still had to do
+       when the clock stopped
 Nothing else happens inside a step: losses stay handles until the end of the epoch, the garbage collector is off, and
-progress is reported between two steps, at most once a second.
+progress is reported between two steps, at most once a second. Copies for audits are taken between two steps, and their
+time is taken off that of the epoch.
 """
 
 import gc
@@ -20,6 +23,7 @@ from typing import NamedTuple
 
 import numpy
 
+from workers.audits import Audits
 from workers.protocol import NotFinite
 
 BLOCK_SECONDS = 0.2
@@ -61,11 +65,13 @@ def train(adapter, training, validation, asked, emit, clock):
 
     training, validation: Batches; validation may be None: then nothing is scored.
     emit: emit(kind, **fields). clock: function without arguments, monotonic seconds.
+    Gives the Audits of its audited steps.
     Raises NotFinite after the epoch in which a loss was infinite or not a number.
     """
     measure = asked.measure
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
+    audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock)
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
         gc.freeze()  # novermin
@@ -76,13 +82,15 @@ def train(adapter, training, validation, asked, emit, clock):
             if epoch == 0:
                 emit("training")
             laps = Laps()
+            watch = Watch(audits, Progress(emit, clock, epoch, feed.steps), epoch)
             began = clock()
-            handles = run_epoch(adapter, feed, laps, Progress(emit, clock, epoch, feed.steps), clock)
-            epoch_seconds = clock() - began
-            losses = [adapter.loss_value(handle) for handle in handles]
+            handles = run_epoch(adapter, feed, laps, watch, clock)
+            epoch_seconds = clock() - began - watch.paused_seconds
+            losses, drain_seconds = _read(adapter, handles, clock)
             warmup_steps = _warmup_steps(laps, measure) if epoch == 0 else 0
             clocks = laps.clocks(measure.sync)
-            emit("epoch", epoch=epoch, loss=losses, epoch_seconds=epoch_seconds, warmup_steps=warmup_steps, **clocks)
+            times = {"epoch_seconds": epoch_seconds, "drain_seconds": drain_seconds, "warmup_steps": warmup_steps}
+            emit("epoch", epoch=epoch, loss=losses, **times, **clocks)
             _require_finite(losses, epoch)
             if validation is not None and (measure.evaluate == "epoch" or epoch == asked.epochs - 1):
                 emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock))
@@ -93,6 +101,19 @@ def train(adapter, training, validation, asked, emit, clock):
             gc.collect()
     finally:
         gc.enable()
+    return audits
+
+
+def _read(adapter, handles, clock):
+    """(losses, seconds that the device was still busy with them): reading them again takes what reading takes."""
+    began = clock()
+    losses = [adapter.loss_value(handle) for handle in handles]
+    adapter.sync()
+    read = clock()
+    for handle in handles:
+        adapter.loss_value(handle)
+    adapter.sync()
+    return losses, max(0.0, (read - began) - (clock() - read))
 
 
 def score(adapter, batches, clock):
@@ -214,6 +235,24 @@ class NativeFeed(object):
         self._running = self._loader = None
 
 
+class Watch(object):
+    """What happens between two steps of an epoch: progress is told, and copies for audits are taken."""
+
+    def __init__(self, audits, progress, epoch):
+        self._audits, self._epoch = audits, epoch
+        self.tell = progress.tell
+        self.paused_seconds = 0.0
+
+    def is_due(self, step):
+        """Whether weights are to be copied before `step`."""
+        return self._audits.is_due(self._epoch, step)
+
+    def pause(self, step):
+        """Copy them, if they are. The device is idle."""
+        if self.is_due(step):
+            self.paused_seconds += self._audits.take(self._epoch, step)
+
+
 class Progress(object):
     """Emits an epoch's progress at most once a second; called between two steps."""
 
@@ -228,9 +267,10 @@ class Progress(object):
             self._emit("progress", epoch=self._epoch, step=step, steps=self._steps)
 
 
-def _run_steps(adapter, feed, laps, progress, clock):
+def _run_steps(adapter, feed, laps, watch, clock):
     handles = []
     for step in range(feed.steps):
+        watch.pause(step)
         start = clock()
         cut = feed.cut(step)
         ready = clock()
@@ -240,12 +280,14 @@ def _run_steps(adapter, feed, laps, progress, clock):
         laps.starts.append(start)
         laps.input_seconds.append(ready - start)
         laps.step_seconds.append(end - ready)
-        progress.tell(step + 1, end)
+        watch.tell(step + 1, end)
+    watch.pause(feed.steps)
     return handles
 
 
-def _run_blocks(adapter, feed, laps, progress, clock):
+def _run_blocks(adapter, feed, laps, watch, clock):
     handles = []
+    watch.pause(0)
     block_start, block_steps = clock(), 0
     for step in range(feed.steps):
         start = clock()
@@ -255,12 +297,14 @@ def _run_blocks(adapter, feed, laps, progress, clock):
         block_steps += 1
         laps.starts.append(start)
         laps.input_seconds.append(ready - start)
-        if clock() - block_start >= BLOCK_SECONDS or step == feed.steps - 1:
+        is_last = step == feed.steps - 1
+        if clock() - block_start >= BLOCK_SECONDS or is_last or watch.is_due(step + 1):
             adapter.sync()
             end = clock()
             laps.block_steps.append(block_steps)
             laps.block_seconds.append(end - block_start)
-            progress.tell(step + 1, end)
+            watch.tell(step + 1, end)
+            watch.pause(step + 1)
             block_start, block_steps = clock(), 0
     return handles
 

@@ -6,12 +6,14 @@ In:  a folder with job.json and, for a job that reads pictures, train.npy and va
 Run: python -m workers.run JOB_FOLDER [DATA_FOLDER]
 Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
      names, so that any other framework can begin with them. stdout and stderr are only logs.
+A training leaves copies of its weights around a few steps in JOB_FOLDER/audits.npz; an `audit` reads them there.
 A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file exists: the next check of
 the same network with the same worker source can reuse them.
 
 job.json: v (this version), kind (a file of workers/jobs), framework, device, network {model, params, input_size,
 classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what only its kind needs:
-training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`.
+training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`,
+training {} and losses [] (of each epoch) for `audit`.
 
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
@@ -19,11 +21,13 @@ hello     python, framework, version, started_unix (wall clock at t = 0), import
 built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again, as it is now)
 training  the first training step comes next; no other field
 progress  epoch, step, steps: at most once a second, between two steps, never inside the clock
-epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps)
+epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps),
+          drain_seconds (how long the device was still busy after the last step: of an honest clock almost none)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
 fingerprint  epoch, weights {name: sha256} in the network's order, predictions {split: sha256}: with fingerprint=epoch,
           after each epoch for the validation pictures; after training once more, without weights, for the test's
+audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
 done      weights_sha256, total_seconds
@@ -41,7 +45,20 @@ from typing import NamedTuple
 
 VERSION = 2
 
-KINDS = ("hello", "built", "training", "progress", "epoch", "score", "fingerprint", "place", "check", "done", "fail")
+KINDS = (
+    "hello",
+    "built",
+    "training",
+    "progress",
+    "epoch",
+    "score",
+    "fingerprint",
+    "audited",
+    "place",
+    "check",
+    "done",
+    "fail",
+)
 
 OK = 0
 BAD_JOB = 64
@@ -77,6 +94,7 @@ class Measure(NamedTuple):
     warmup_seconds: float
     evaluate: str
     fingerprint: str
+    audit: int
 
 
 class Network(NamedTuple):

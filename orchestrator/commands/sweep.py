@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
 from orchestrator.errors import SpecError
+from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
 from orchestrator.execution.job_runner import TrialData
 from orchestrator.execution.looks import Looks
@@ -21,11 +23,12 @@ from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import narrowed
+from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip_of
 from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
 from orchestrator.records.run_folder import RunFacts, Skip, Until
 from orchestrator.report import Published, publish, require_writable
-from orchestrator.trial import Dataset, SubjectPair
+from orchestrator.trial import ORACLE, Dataset, SubjectPair
 
 INTERRUPTED = 130
 
@@ -98,6 +101,8 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         session.record(run.facts)
         looks = _looks(session, run.facts, plan)
         is_interrupted = TrialRunner(run, trial_data, request.options.allow_unverified, console, looks).run_all(plan)
+        oracle = partial(session.prepared, oracle_row(catalogue, rows_here))
+        is_interrupted = is_interrupted or Auditor(run, trial_data, oracle, console).run_all()
         session.end(run)
         return _ended(session, run.facts, run.environments, is_interrupted, reports)
 
@@ -120,6 +125,12 @@ def _asked(
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
+
+
+def oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:
+    """The oracle's row, of the engine if it has one."""
+    found = rows_here.rows(frameworks=(ORACLE,), device="cpu") if ORACLE in rows_here.frameworks else ()
+    return found[0] if found else catalogue.resolve(ORACLE, "cpu")
 
 
 def _order(request: SweepRequest, recorded: RunFacts | None, seed: int = 0) -> Order:

@@ -87,7 +87,7 @@ class ReplayEngine:
         if self._is_single:
             return ""
         record = _record(folder)
-        asked = record.trial or record.check
+        asked = record.trial or record.check or record.audit
         return digest([record.environment.variant, asked.model_dump(mode="json") if asked else None])
 
     def _next(self, launch: Launch) -> Path:

@@ -26,6 +26,7 @@ from orchestrator.trial import Exit, Outcome
 REFERENCE = "reference.npz"
 
 _REFERENCE_LIMIT_BYTES = 2**30
+_AUDITS_LIMIT_BYTES = 2**33
 
 OnEvent = Callable[[Event], None]
 
@@ -53,11 +54,15 @@ class JobContext:
 
 @dataclass(frozen=True)
 class TrialData:
-    """Prepared pictures, the split that a trial reads, and the facts about both for its record."""
+    """Prepared pictures, the split that a trial reads, and the facts about both for its record.
+
+    audits: the copies that a trial left of its audited steps, for the job that repeats them.
+    """
 
     folder: Path
     split: Split
     facts: DataFacts
+    audits: Path | None = None
 
 
 def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:
@@ -81,6 +86,8 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
         return ended.outcome
     exit_ = exit_.model_copy(update={"events_sha256": folder.events_sha256()})
     outcome = decide(job, events, exit_)
+    if record.audit is not None:
+        files.remove(folder.path / run_folder.AUDITS)  # the trial's own copy is kept until it is known
     if outcome.status == "ok":
         outcome = judge_load(events, folder.samples(), context.foreign_percent)
     if reference is not None:
@@ -99,6 +106,8 @@ def _filled_folder(context: JobContext, record: Record, job: Job, data: TrialDat
     if data is not None:
         np.save(folder.path / "train.npy", data.split.train)
         np.save(folder.path / "valid.npy", data.split.valid)
+        if data.audits is not None:
+            files.copy(data.audits, folder.path / run_folder.AUDITS, _AUDITS_LIMIT_BYTES)
     return folder
 
 
@@ -210,6 +219,12 @@ def _keep_reference(found: Path, kept: Path) -> None:
     with suppress(files.UnsafeFileError, FileNotFoundError):
         files.copy(found, draft, _REFERENCE_LIMIT_BYTES)
         draft.replace(kept)
+
+
+def store_outcome(context: JobContext, folder: JobFolder, record: Record, outcome: Outcome) -> None:
+    """Change the outcome of a job that has ended, in its folder and in the store."""
+    folder.write(run_folder.OUTCOME, outcome)
+    context.store.add(record, folder.exit(), outcome, folder.events(), folder.samples())
 
 
 def _finish(context: JobContext, folder: JobFolder, record: Record, exit_: Exit | None, outcome: Outcome) -> None:

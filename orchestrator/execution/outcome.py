@@ -11,6 +11,10 @@ from orchestrator.records.timeline import flaw, read_timeline
 from orchestrator.trial import Exit, Fault, Outcome
 from workers import protocol
 
+DRAIN_SHARE = 0.01
+DRAIN_SECONDS = 0.02
+"""What a device may still do after its epochs; less than so many seconds says nothing in a short training."""
+
 _NO_KERNEL = re.compile(
     r"^.*(no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|invalid device function).*$",
     re.IGNORECASE | re.MULTILINE,
@@ -49,6 +53,9 @@ def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
     gap = _gap(job, events)
     if gap:
         return Outcome(status="no_protocol", fault="environment", reason=gap)
+    late = _undrained(events)
+    if late:
+        return Outcome(status="undrained", fault="subject", reason=late)
     return Outcome(status="ok", fault="none")
 
 
@@ -80,6 +87,18 @@ def _failed(fail: dict[str, object]) -> Outcome:
 def _gap(job: Job, events: Sequence[Event]) -> str:
     """What is missing in the events of a finished job, or ''."""
     return flaw(events) or JOB_KINDS[job.kind].missing(job, events)
+
+
+def _undrained(events: Sequence[Event]) -> str:
+    """Why the clocks of a training say nothing about its speed: the device worked on after them; or ''."""
+    timeline = read_timeline(events)
+    seconds, share = sum(epoch.drain_seconds for epoch in timeline.epochs), timeline.drain_share
+    if seconds <= DRAIN_SECONDS or share <= DRAIN_SHARE:
+        return ""
+    return (
+        f"its device was busy for {seconds:.2g} s after the clocks of its epochs had stopped ({share:.0%} of them): "
+        "steps were only queued"
+    )
 
 
 def _ending(exit_: Exit) -> str:

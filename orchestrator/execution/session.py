@@ -17,6 +17,7 @@ from orchestrator.engines import open_engine
 from orchestrator.engines.engine import Engine
 from orchestrator.engines.orphans import running_workers
 from orchestrator.engines.source import snapshot
+from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.environments import Environments, prepare
 from orchestrator.execution.job_runner import JobContext
@@ -134,6 +135,11 @@ class Session:
         recorded = self._recorded_jobs(plan.recorded) if plan.recorded else {}
         self.record(facts)
         return Run(facts, environments, context, recorded)
+
+    def prepared(self, row: ImageRow) -> Environment:
+        """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
+        assert self._engine is not None, "claim comes first"
+        return self._engine.prepare(row, self.console.say)
 
     def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
         """The jobs of the run's folder, which is the record: the store is made to agree with it."""

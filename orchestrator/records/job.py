@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
+
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen
 from orchestrator.records.event import Event
 from orchestrator.trial import Measure, Model, Training, Trial
@@ -69,9 +72,22 @@ class CheckRequest(Frozen):
         return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}"
 
 
+class AuditRequest(Frozen):
+    """An audit to run: the oracle repeats the audited steps of a trial. ordinal: of the trial's job in its run."""
+
+    ordinal: int
+    trial: Trial
+
+
 class _TrainPayload(Frozen):
     training: Training
     measure: Measure
+
+    @model_serializer(mode="wrap")
+    def _whole(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """With `audit`, which a record leaves out where it is the default."""
+        fields: dict[str, Any] = handler(self)
+        return {**fields, "measure": {**fields["measure"], "audit": self.measure.audit}}
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,24 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
     )
 
 
+def audit_job(
+    request: AuditRequest, environment: Environment, classes: int, losses: Sequence[Sequence[float | None]]
+) -> Job:
+    """The job of an audit. environment: the oracle's; losses: of each epoch and step, as the worker read them."""
+    trial = request.trial
+    return Job(
+        kind="audit",
+        framework=environment.framework,
+        device="cpu",
+        network=_network(trial.model, trial.input_size, classes),
+        seed=trial.seed,
+        threads=1,
+        options=environment.options,
+        expects=environment.expects,
+        payload={"training": trial.training.model_dump(mode="json"), "losses": losses},
+    )
+
+
 def probe_job(environment: Environment) -> Job:
     """The job that tries an environment with one training step of a small network on a few pictures."""
     return Job(
@@ -159,6 +193,7 @@ def _check_missing(job: Job, events: Sequence[Event]) -> str:
 
 JOB_KINDS: dict[str, JobKind] = {
     "train": JobKind(_train_missing, lambda trial: _TrainPayload(training=trial.training, measure=trial.measure)),
+    "audit": JobKind(_check_missing),
     "selfcheck": JobKind(_check_missing),
     "probe": JobKind(lambda job, events: ""),
 }

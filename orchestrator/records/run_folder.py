@@ -16,7 +16,7 @@ from orchestrator.environment import Environment, EnvironmentKey, Frozen, RunId,
 from orchestrator.errors import StoreError
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
-from orchestrator.records.job import CLASSES, CheckRequest
+from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.trial import Cell, Exit, Model, Outcome, Study, SubjectPair, Trial
 from workers import models
@@ -24,6 +24,7 @@ from workers import models
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
 TELEMETRY = "telemetry.jsonl"
+AUDITS = "audits.npz"
 
 _JOB_NAME = re.compile(r"\d{4,6}-")
 
@@ -50,6 +51,7 @@ class Record(Frozen):
     """record.json: everything that was decided before the worker started.
 
     attempt: a trial that failed because of the machine is tried again; this counts.
+    audit:   of a job that repeats the audited steps of a trial.
     """
 
     run_id: RunId
@@ -60,6 +62,7 @@ class Record(Frozen):
     trial: Trial | None = None
     data: DataFacts | None = None
     check: CheckRequest | None = None
+    audit: AuditRequest | None = None
     is_unverified: bool = False
     attempt: Annotated[int, Field(ge=1, le=99)] = 1
 
@@ -70,6 +73,8 @@ class Record(Frozen):
             text = f"{self.trial.subject}-{self.trial.cell.title}-s{self.trial.seed}-r{self.trial.repeat}"
         elif self.check is not None:
             text = f"check-{self.check.key.subject}-{self.check.model.label}-{self.check.input_size}"
+        elif self.audit is not None:
+            text = f"audit-of-{self.audit.ordinal}-{self.audit.trial.subject}-{self.audit.trial.cell.title}"
         else:
             text = "job"
         return f"{self.ordinal:04d}-{text.lower().replace(' ', '-').replace(':', '-').replace('@', '-')}"

@@ -19,7 +19,7 @@ from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial, has_passed
+from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
 from orchestrator.records.timeline import flaw
 from orchestrator.trial import Exit, Outcome
 
@@ -100,9 +100,9 @@ class Store:
         events: Sequence[Event],
         samples: Sequence[Sample] = (),
     ) -> None:
-        """Add or replace one trial or check; its run must have been added.
+        """Add or replace one trial, check or audit; its run must have been added.
 
-        Raises ValueError if the record asks for neither.
+        Raises ValueError if the record asks for none.
         """
         job_key = {"run_id": record.run_id, "ordinal": record.ordinal}
         job = {
@@ -113,7 +113,7 @@ class Store:
             "worker_sha256": record.worker_sha256,
             "status": outcome.status,
             "fault": outcome.fault,
-            "passed": has_passed(outcome, events) if record.check is not None else None,
+            "passed": has_passed(outcome, events) if record.trial is None else None,
             "record_json": record.model_dump_json(),
             "exit_json": exit and exit.model_dump_json(),
             "outcome_json": outcome.model_dump_json(),
@@ -235,6 +235,7 @@ class Store:
             nearest = did_you_mean(run_id, names)
             raise StoreError(f"{self._database.name} has no run '{shortened(run_id)}'. {known}{nearest}")
         trials = tuple(row for row in rows if isinstance(row, StoredTrial))
+        audits = tuple(row for row in rows if isinstance(row, StoredAudit))
         checks = [row for row in rows if isinstance(row, StoredCheck)]
         checked_here = {CheckSubject.of(check.record) for check in checks}
         asked = dict.fromkeys(CheckSubject.of(trial.record) for trial in trials)
@@ -242,7 +243,7 @@ class Store:
             older = self._newest_check(subject, None, must_have_passed=True)
             older = older or self._newest_check(subject, None, must_have_passed=False)
             checks += [older] if older else []
-        return StoredRun(RunFacts.model_validate_json(text), trials, tuple(checks))
+        return StoredRun(RunFacts.model_validate_json(text), trials, tuple(checks), audits)
 
     def _newest_check(
         self, subject: CheckSubject, input_size: int | None, must_have_passed: bool
@@ -273,12 +274,13 @@ class Store:
 
 
 def _asked(record: Record) -> dict[str, Any]:
-    """The columns that describe a trial or check."""
-    trial, asked = record.trial, record.trial or record.check
+    """The columns that describe a trial, a check, or an audit (those of its trial)."""
+    trial = record.audit.trial if record.audit else record.trial
+    asked = trial or record.check
     if asked is None:
         raise ValueError("its record asks for neither a trial nor a check")
     return {
-        "kind": "check" if trial is None else "trial",
+        "kind": "check" if record.trial is None else "trial",  # an audit is a check, of a trial
         "key": trial and trial.key,
         "framework": asked.framework,
         "variant": asked.variant,
@@ -291,7 +293,7 @@ def _asked(record: Record) -> dict[str, Any]:
     }
 
 
-def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck]:
+def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck | StoredAudit]:
     """Jobs with their events, in planned order."""
     jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
     said = connection.execute(
@@ -304,14 +306,16 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Store
         key: tuple(Event.model_validate_json(row.event_json) for row in rows)
         for key, rows in itertools.groupby(said, key=lambda row: (row.run_id, row.ordinal))
     }
-    kinds: dict[str, type[StoredTrial] | type[StoredCheck]] = {"trial": StoredTrial, "check": StoredCheck}
-    return [
-        kinds[row.kind](
-            record=Record.model_validate_json(row.record_json),
-            outcome=Outcome.model_validate_json(row.outcome_json),
-            exit=Exit.model_validate_json(row.exit_json) if row.exit_json else None,
-            events=events.get((row.run_id, row.ordinal), ()),
-            samples=read_samples(row.telemetry_jsonl or ""),
-        )
-        for row in jobs
-    ]
+    return [_stored(row, events.get((row.run_id, row.ordinal), ())) for row in jobs]
+
+
+def _stored(row: Any, events: tuple[Event, ...]) -> StoredTrial | StoredCheck | StoredAudit:
+    record = Record.model_validate_json(row.record_json)
+    kind = StoredTrial if record.trial else StoredAudit if record.audit else StoredCheck
+    return kind(
+        record=record,
+        outcome=Outcome.model_validate_json(row.outcome_json),
+        exit=Exit.model_validate_json(row.exit_json) if row.exit_json else None,
+        events=events,
+        samples=read_samples(row.telemetry_jsonl or ""),
+    )

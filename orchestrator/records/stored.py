@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from orchestrator.environment import Device, Environment
 from orchestrator.records.event import Event
-from orchestrator.records.job import CLASSES, CheckRequest
+from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
 from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import Timeline, read_timeline
@@ -107,12 +107,38 @@ class StoredCheck(StoredJob):
 
 
 @dataclass(frozen=True)
+class StoredAudit(StoredJob):
+    """The audited steps of one trial, repeated by the oracle."""
+
+    @property
+    def request(self) -> AuditRequest:
+        """What was audited."""
+        assert self.record.audit is not None
+        return self.record.audit
+
+    @property
+    def passed(self) -> bool:
+        """Every figure was within its bound."""
+        return has_passed(self.outcome, self.events)
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """One sweep. checks: its own, and for what it did not check the newest of other runs (passed ones first)."""
 
     facts: RunFacts
     trials: tuple[StoredTrial, ...]
     checks: tuple[StoredCheck, ...]
+    audits: tuple[StoredAudit, ...] = ()
+
+    def audit_of(self, trial: StoredTrial) -> StoredAudit | None:
+        """The last audit of that trial that came to its end; None if there is none."""
+        found = [
+            one
+            for one in self.audits
+            if (one.request.ordinal, one.outcome.status) == (trial.record.ordinal, "ok") and one.timeline.check
+        ]
+        return found[-1] if found else None
 
     @property
     def environments(self) -> tuple[Environment, ...]:

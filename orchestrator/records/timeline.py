@@ -68,6 +68,7 @@ class Epoch(EventPayload):
     input_seconds: tuple[Seconds, ...] = ()
     loss: tuple[Loss, ...] = ()
     epoch_seconds: Duration
+    drain_seconds: Seconds = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -106,6 +107,13 @@ class Fingerprint(EventPayload):
     predictions: dict[str, str] = {}
 
 
+class Audited(EventPayload):
+    """Which (epoch, step) the oracle can repeat, and the seconds that their copies took, outside every clock."""
+
+    steps: tuple[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], ...]
+    seconds: Seconds
+
+
 class Placement(EventPayload):
     """Batches placed one by one, the device idle before and after each."""
 
@@ -134,6 +142,7 @@ _PAYLOADS: dict[str, type[EventPayload]] = {
     "epoch": Epoch,
     "score": Score,
     "fingerprint": Fingerprint,
+    "audited": Audited,
     "place": Placement,
     "check": Check,
     "done": Done,
@@ -165,6 +174,7 @@ class Timeline:
     epochs: tuple[Epoch, ...] = ()
     scores: tuple[Score, ...] = ()
     fingerprints: tuple[Fingerprint, ...] = ()
+    audited: Audited | None = None
     place_seconds: tuple[float, ...] = ()
     check: Check | None = None
     done: Done | None = None
@@ -181,6 +191,12 @@ class Timeline:
     def input_seconds(self) -> Array:
         """Seconds of cutting each batch (n,), over all epochs."""
         return np.array([second for epoch in self.epochs for second in epoch.input_seconds])
+
+    @property
+    def drain_share(self) -> float:
+        """How long the device was still busy after its epochs, as a share of them."""
+        seconds = sum(epoch.epoch_seconds for epoch in self.epochs)
+        return sum(epoch.drain_seconds for epoch in self.epochs) / seconds if seconds else 0.0
 
     @property
     def steady_epochs(self) -> Array:
@@ -233,6 +249,7 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         epochs=epochs,
         scores=tuple(said.get("score", ())),
         fingerprints=tuple(said.get("fingerprint", ())),
+        audited=_last(said.get("audited", ())),
         place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
         check=_last(said.get("check", ())),
         done=_last(said.get("done", ())),

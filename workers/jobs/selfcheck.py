@@ -130,7 +130,7 @@ def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
     def listen(kind, **fields):
         losses.extend(fields["loss"] if kind == "epoch" else ())
 
-    measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none")
+    measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none", 0)
     with contextlib.suppress(protocol.NotFinite):  # the losses are not finite, so the bounds fail
         loop.train(adapter, batches, None, loop.Asked(SEED, regime.epochs, measure), listen, clock)
     return Trace(start_logits, numpy.array(losses), adapter.weights(), adapter.predict(adapter.place(*probe)))

@@ -41,8 +41,10 @@ def work(trial):
     )
     trial.require_settings(describe)
 
+    if any(op.kind == "dropout" for op in net.ops):
+        measure = measure._replace(audit=0)  # nobody can repeat a step that drew random numbers
     asked = loop.Asked(job["seed"], training.epochs, measure)
-    loop.train(adapter, batches, validation, asked, trial.emit, clock)
+    audits = loop.train(adapter, batches, validation, asked, trial.emit, clock)
     last = training.epochs - 1
     trial.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock))
     if measure.fingerprint == "epoch":
@@ -51,6 +53,8 @@ def work(trial):
 
     trial.emit("place", place_seconds=loop.place_alone(adapter, batches, job["seed"], clock))
 
+    if audits.steps:
+        trial.emit("audited", **audits.save(trial.folder))
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
     trial.emit("done", weights_sha256=session.weights_sha256(weights), total_seconds=clock())

@@ -112,8 +112,12 @@ with locks.exclusive_run(Home(Path({str(tmp_path / "a")!r}))):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_and_kill_end_a_run_as_ctrl_c_does(number):
-    with locks.signals_as_interrupt(), pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), number)
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        with locks.signals_as_interrupt(), pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
 
 
 def test_under_nohup_a_closed_terminal_changes_nothing():

@@ -58,7 +58,7 @@ class World(object):
         return numpy.array([[2.0, 0.0]] * len(batch), numpy.float32)
 
     def train(self, **changes):
-        measure = Measure("step", "host", 0, 0, 0.0, "end", "none")
+        measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 0)
         measure = measure._replace(**{name: changes.pop(name) for name in measure._fields if name in changes})
         asked = loop.Asked(0, 1, measure)._replace(**changes)
         loop.train(self, self.batches, self.batches, asked, self.emit, self.clock)

@@ -1,0 +1,67 @@
+"""Audited steps: what a timed training did in a few steps, drawn at random; workers/jobs/audit.py repeats them.
+
+Of each audited step the loop keeps the weights before the step in front of it, before it and after it, outside every
+clock; the adapter is not told which steps these are. The optimiser's state need not be kept: SGD's velocity is what the
+step in front did to the weights, divided by the rate.
+"""
+
+import os
+
+import numpy
+
+FILE = "audits.npz"
+COPIES = ("front", "before", "after")
+CALM_STEPS = 20  # the selfcheck trains so many; one audited step at least comes later, if there is one
+
+
+class Audits(object):
+    """Keeps the weights around the audited steps of one training.
+
+    count: how many steps. epochs, steps: of the training, and of each epoch. clock: as in workers/loop.py.
+    """
+
+    def __init__(self, adapter, count, epochs, steps, clock):
+        self._adapter, self._clock = adapter, clock
+        self.steps = drawn(count, epochs, steps)
+        self._due = {}
+        for epoch, step in self.steps:
+            for at, copy in enumerate(COPIES):
+                self._due.setdefault((epoch, step - 1 + at), []).append(f"{epoch}/{step}/{copy}")
+        self._kept = {}
+        self.seconds = 0.0
+
+    def is_due(self, epoch, step):
+        """Whether a copy is to be taken before that step; after the last one, before the step that would follow."""
+        return (epoch, step) in self._due
+
+    def take(self, epoch, step):
+        """Copy the weights; gives the seconds that this took, which are nobody's step."""
+        began = self._clock()
+        weights = self._adapter.weights()
+        for copy in self._due[epoch, step]:
+            self._kept.update((f"{copy}/{name}", value) for name, value in weights.items())
+        seconds = self._clock() - began
+        self.seconds += seconds
+        return seconds
+
+    def save(self, folder):
+        """Write the copies to audits.npz; gives the fields of an `audited` event."""
+        began = self._clock()
+        numpy.savez(os.path.join(folder, FILE), **self._kept)
+        return {"steps": [list(where) for where in self.steps], "seconds": self.seconds + self._clock() - began}
+
+
+def drawn(count, epochs, steps):
+    """Sorted (epoch, step), `count` of them if there are as many, from random numbers that nobody can foresee.
+
+    The first step of an epoch has none in front of it. One at least comes after CALM_STEPS steps, if there is one.
+    """
+    places = [(epoch, step) for epoch in range(epochs) for step in range(1, steps)]
+    rng = numpy.random.RandomState(numpy.frombuffer(os.urandom(16), numpy.uint32))
+    late = [place for place in places if place[0] * steps + place[1] > CALM_STEPS]
+    chosen = []
+    if late and count:
+        chosen.append(late[rng.randint(len(late))])
+    rest = [place for place in places if place not in chosen]
+    chosen += [rest[at] for at in rng.permutation(len(rest))[: max(0, count - len(chosen))]]
+    return sorted(chosen)
