@@ -81,7 +81,9 @@ class Auditor:
 
 def _unverified(check: Check) -> Outcome:
     return Outcome(
-        status="unverified", fault="subject", reason=f"an audited step of it is not the oracle's: {_off(check)}"
+        status="unverified",
+        fault="subject",
+        reason=f"an audited step of it is not what numpy_ref computes: {_off(check)}",
     )
 
 

@@ -39,6 +39,11 @@ def _of_proof(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
         if row.check in ("failed", "missing"):
             what = "failed its selfcheck" if row.check == "failed" else "has no selfcheck on record"
             yield f"{row.name} {what}, so it may compute something else than the others."
+    for row in rows:
+        if row.audit == "failed":
+            yield f"{row.name} took steps that are not what the oracle computes; those trials are unverified."
+        if row.audit == "missing":
+            yield f"{row.name}: the oracle has not repeated its audited steps (a resumed run does)."
     unverified = sum(trial.record.is_unverified for trial in stored.trials)
     if unverified:
         yield f"{_many(unverified, 'trial')} ran with --unverified."

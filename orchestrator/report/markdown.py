@@ -26,6 +26,7 @@ def results_markdown(
             "total s": figures3(row.medians.total_s),
             "spread": percent(row.spread, 0),
             "selfcheck": row.check,
+            "audit": row.audit,
             **{name: tiny(row.parity.get(name)) for name in tables.figure_names(stored)},
             "reason": row.reason,
         }

@@ -3,6 +3,7 @@
 Names end with the unit: _s seconds, _ms milliseconds; accuracies and `spread` are shares of 1. None means not known.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
 from orchestrator.trial import Cell
+
+AUDIT_FIGURES = ("loss", "update", "averages", "decay")
+"""Of workers/jobs/audit.py: how far the audited steps are from the oracle's."""
 
 FlatRow = dict[str, Any]
 """One line of a CSV file: values by the name of their column."""
@@ -80,6 +84,8 @@ class SummaryRow:
     spread:   of the median steps of the repeats, (high - low) / median; of their epochs where all steps are warm-up.
     throttled: why the card's clock was reduced -> share of all samples.
     parity:   the check's figures, largest differences from numpy_ref.
+    audit:    'passed' or 'failed' audits, 'missing' if one was not made; '' where no step was kept for one.
+    audited:  the audits' figures, the largest over all trials.
     """
 
     cell: Cell
@@ -98,6 +104,8 @@ class SummaryRow:
     utilisation: Utilisation
     throttled: Mapping[str, float]
     parity: Mapping[str, float | None]
+    audit: str
+    audited: Mapping[str, float]
 
     @property
     def name(self) -> str:
@@ -129,6 +137,8 @@ class SummaryRow:
             **self.utilisation._asdict(),
             "card_throttled": dict(self.throttled),
             **{f"parity_{name}": value for name, value in self.parity.items()},
+            "audit": self.audit,
+            **{f"audit_{name}": value for name, value in self.audited.items()},
         }
 
 
@@ -177,7 +187,26 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
         utilisation=Utilisation(*(_middle(_known(values)) for values in zip(*used, strict=True))),
         throttled=throttled([sample for trial in group.ok for sample in trial.samples]),
         parity=check.timeline.check.figures if check and check.timeline.check else {},
+        audit=_audit_word(group, stored),
+        audited=_audited(group, stored),
     )
+
+
+def _audit_word(group: Group, stored: StoredRun) -> str:
+    audits = [stored.audit_of(trial) for trial in group.trials if trial.timeline.audited]
+    if any(audit and not audit.passed for audit in audits):
+        return "failed"
+    return "missing" if None in audits else "passed" if audits else ""
+
+
+def _audited(group: Group, stored: StoredRun) -> dict[str, float]:
+    largest: dict[str, float] = {}
+    for trial in group.trials:
+        audit = stored.audit_of(trial)
+        figures = audit.timeline.check.figures if audit and audit.timeline.check else {}
+        for name, value in figures.items():
+            largest[name] = max(largest.get(name, 0.0), math.inf if value is None else value)
+    return {name: value for name, value in largest.items() if math.isfinite(value)}
 
 
 def trial_rows(stored: StoredRun) -> list[FlatRow]:
@@ -201,6 +230,10 @@ def trial_rows(stored: StoredRun) -> list[FlatRow]:
         row |= {"status": outcome.status, "fault": outcome.fault, "reason": outcome.reason}
         row |= {"environment": one.environment.identity, "unverified": one.record.is_unverified}
         row |= {**trial_numbers(one)._asdict(), **utilisation(one.samples, one.timeline)._asdict()}
+        audit = stored.audit_of(one)
+        check = audit.timeline.check if audit else None
+        row |= {"audit": None if audit is None else "passed" if audit.passed else "failed"}
+        row |= {f"audit_{name}": check.figures.get(name) if check else None for name in AUDIT_FIGURES}
         rows.append(row)
     for skip in stored.facts.skips:
         row = {"device": skip.cell.device, "cell": skip.cell.label}

@@ -71,6 +71,7 @@ class Decayed(ADAPTER):
     """The rate falls by a tenth after ten steps, as at the end of an epoch."""
 
     steps = 0
+    factors = {11: 0.9}  # step -> what its rate is multiplied by, and that of all later ones
 
     def __init__(self, *arguments):
         ADAPTER.__init__(self, *arguments)
@@ -82,9 +83,38 @@ class Decayed(ADAPTER):
 
     def step(self, batch):
         self.steps += 1
-        if self.steps == 11:
-            decay(self, 0.9)
+        decay(self, self.factors.get(self.steps, 1.0))
         return ADAPTER.step(self, batch)
+
+
+class Tired(Decayed):
+    """The rate is 0 after step 20."""
+
+    factors = {21: 0.0}
+
+
+class Skipping(Decayed):
+    """Every 25th step moves nothing."""
+
+    factors = {25: 1e-9, 26: 1e9}
+
+
+class Shrinking(ADAPTER):
+    """Every step makes all weights smaller by 1e-4 of themselves, times the rate."""
+
+    def step(self, batch):
+        loss = ADAPTER.step(self, batch)
+        if FRAMEWORK == "pytorch":
+            import torch
+
+            with torch.no_grad():
+                for group in self._optimiser.param_groups:
+                    for weight in group["params"]:
+                        weight.mul_(1 - 1e-4 * group["lr"])
+        else:
+            for variable in self._graph.trainable:
+                variable.assign(variable * (1 - 1e-4 * self._training.learning_rate))
+        return loss
 
 
 class Summed(ADAPTER):
@@ -118,6 +148,9 @@ MUTANTS = {
     "another BN momentum": (other_net(other_momentum), Batches),
     "unshuffled epoch": (ADAPTER, Unshuffled),
     "summed loss": (Summed, Batches),
+    "rate 0 after step 20": (Tired, Batches),
+    "every 25th step skipped": (Skipping, Batches),
+    "weight decay": (Shrinking, Batches),
 }
 
 
@@ -134,6 +167,7 @@ def main():
             for name, regime in selfcheck.REGIMES.items()
         }
         figures = selfcheck.compare(net, selfcheck.Rule(), seen, wanted)
+        figures.update(selfcheck.probe(build, net, pictures, labels, wanted["first"]))
         broken[mutant] = sorted(name for name, bound in selfcheck.BOUNDS.items() if not figures[name] <= bound)
     sys.stdout.write(json.dumps(broken) + "\n")
 

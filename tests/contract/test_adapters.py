@@ -30,6 +30,9 @@ MUTANTS = [
     "another BN momentum",
     "unshuffled epoch",
     "summed loss",
+    "rate 0 after step 20",
+    "every 25th step skipped",
+    "weight decay",
 ]
 RESNET8 = {"model": "resnet", "params": {"depth": 8}, "input_size": 16, "classes": 43}
 pytestmark = pytest.mark.timeout(1800)  # the first test of a row may have to make its environment

@@ -44,6 +44,7 @@ def rows_of(home, run_id):
     with Store.open(home.store_url) as store:
         rows = [row.flat() for row in summary_rows(store.run(run_id))]
     assert {row.pop("foreign_percent") for row in rows} == {None}
+    assert {row.pop("audit") for row in rows} == {""}
     return [{**row, "status": row["status"].replace("misconfigured", "environment")} for row in rows]
 
 

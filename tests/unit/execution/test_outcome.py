@@ -45,6 +45,19 @@ def test_promised_fingerprints_are_one_per_epoch_and_the_test(count, status):
     assert decide(job, fingerprinted(count), exit_()).status == status
 
 
+@pytest.mark.parametrize(
+    ("drain_seconds", "status"), [(0.0, "ok"), (0.019, "ok"), (0.03, "undrained"), (110.9, "undrained")]
+)
+def test_a_device_that_works_on_after_the_clock_has_no_speed(drain_seconds, status):
+    story = [{**event, "drain_seconds": drain_seconds} if event["kind"] == "epoch" else event for event in STORY]
+    story = [
+        {**event, "drain_seconds": 0.0} if event.get("epoch") == 1 and "loss" in event else event for event in story
+    ]
+    outcome = decide(JOB, events(story), exit_())
+    assert outcome.status == status
+    assert status == "ok" or "steps were only queued" in outcome.reason
+
+
 def failing(code, reason="because"):
     return events([{"kind": "hello"}, {"kind": "fail", "code": code, "reason": reason}])
 

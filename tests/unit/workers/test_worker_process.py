@@ -215,7 +215,7 @@ def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(checked):
     assert code == 0
     kinds = [event["kind"] for event in read(folder)]
     assert [kind for kind in kinds if kind != "progress"] == ["hello", "built", "check", "done"]
-    assert kinds.count("progress") == 5  # it reports that it lives: two regimes of the loop, three of the reference
+    assert kinds.count("progress") == 6  # it reports that it lives: two regimes of the loop, four of the reference
     assert read(folder)[-2]["passed"] is True
     assert (folder / "reference.npz").exists()
 

@@ -130,7 +130,8 @@ def figures(adapter_class, make_batches=Batches):
         name: selfcheck.trace_adapter(build, regime, PICTURES, LABELS, make_batches)
         for name, regime in selfcheck.REGIMES.items()
     }
-    return selfcheck.compare(NET, RULE, seen, oracle())
+    found = selfcheck.compare(NET, RULE, seen, oracle())
+    return dict(found, **selfcheck.probe(build, NET, PICTURES, LABELS, oracle()["first"]))
 
 
 def broken(adapter_class, make_batches=Batches):

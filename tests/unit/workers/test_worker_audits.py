@@ -1,0 +1,180 @@
+"""Audited steps: which are drawn, what is kept of them, what the clocks see of it, and which wrong steps are found."""
+
+import numpy
+import pytest
+
+from workers import audits, loop, models
+from workers.batches import Batches
+from workers.frameworks import Settings
+from workers.frameworks.numpy_ref.adapter import Adapter
+from workers.jobs import audit
+from workers.protocol import Measure, Training
+
+RATE = 0.01
+TRAINING = Training("sgd", "he_normal", RATE, 0.9, 8, 2)
+NET = models.build("resnet", 5, 8, depth=8)
+
+
+def test_no_first_step_of_an_epoch_is_drawn_and_none_twice():
+    for _ in range(50):
+        steps = audits.drawn(6, epochs=3, steps=5)
+        assert len(set(steps)) == 6
+        assert all(0 <= epoch < 3 and 1 <= step < 5 for epoch, step in steps)
+
+
+def test_one_step_at_least_comes_after_those_of_the_selfcheck():
+    for _ in range(50):
+        assert any(epoch * 12 + step > 20 for epoch, step in audits.drawn(2, epochs=4, steps=12))
+
+
+def test_two_trainings_are_audited_in_other_steps():
+    assert len({tuple(audits.drawn(3, epochs=9, steps=100)) for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize(("count", "epochs", "steps", "drawn"), [(0, 3, 9, 0), (5, 1, 3, 2), (5, 2, 1, 0)])
+def test_no_more_steps_are_drawn_than_there_are(count, epochs, steps, drawn):
+    assert len(audits.drawn(count, epochs, steps)) == drawn
+
+
+class Slow(object):
+    """An adapter whose copies of the weights take a second each, and each of whose steps takes 10 ms."""
+
+    def __init__(self, drain=0.0):
+        self.now, self.drain, self.copies = 0.0, drain, 0
+
+    def clock(self):
+        return self.now
+
+    def place(self, x, y):
+        return x
+
+    def step(self, batch):
+        self.now += 0.01
+
+    def sync(self):
+        pass
+
+    def loss_value(self, handle):
+        self.now += self.drain + 0.001
+        self.drain = 0.0
+        return 0.5
+
+    def weights(self):
+        self.now += 1.0
+        self.copies += 1
+        return {"a": numpy.zeros(2, numpy.float32)}
+
+    def train(self, sync, count):
+        said = []
+        batches = Batches(numpy.zeros((40, 3, 2, 2), numpy.uint8), numpy.zeros(40, int), 2)
+        measure = Measure(sync, "host", 0, 0, 0.0, "end", "none", count)
+        asked = loop.Asked(0, 1, measure)
+        kept = loop.train(self, batches, None, asked, lambda kind, **fields: said.append((kind, fields)), self.clock)
+        return kept, next(fields for kind, fields in said if kind == "epoch")
+
+
+@pytest.mark.parametrize("sync", ["step", "block"])
+def test_copies_are_in_no_clock(sync):
+    slow = Slow()
+    kept, epoch = slow.train(sync, 3)
+    assert 5 <= slow.copies <= 9  # neighbours share some
+    assert kept.seconds == pytest.approx(slow.copies)
+    assert epoch["epoch_seconds"] == pytest.approx(0.2)
+    times = epoch["step_seconds"] if sync == "step" else epoch["block_seconds"]
+    assert sum(times) == pytest.approx(0.2)
+
+
+def test_without_audits_no_weights_are_copied():
+    slow = Slow()
+    slow.train("step", 0)
+    assert slow.copies == 0
+
+
+def test_what_a_device_still_had_to_do_is_timed():
+    assert Slow().train("step", 0)[1]["drain_seconds"] == pytest.approx(0.0)
+    assert Slow(drain=5.0).train("step", 0)[1]["drain_seconds"] == pytest.approx(5.0)
+
+
+class Decaying(Adapter):
+    """An oracle with a weight decay that nobody asked for."""
+
+    def gradients(self, batch):
+        loss, gradients = Adapter.gradients(self, batch)
+        return loss, {name: value + 1e-4 * self._weights[name] for name, value in gradients.items()}
+
+
+class Halved(Adapter):
+    """One whose loss is divided by twice the batch."""
+
+    def gradients(self, batch):
+        loss, gradients = Adapter.gradients(self, batch)
+        return loss, {name: value / 2 for name, value in gradients.items()}
+
+
+class Tired(Adapter):
+    """One that stops training after 20 steps."""
+
+    taken = 0
+
+    def step(self, batch):
+        self.taken += 1
+        if self.taken > 20:
+            return self.gradients(batch)[0]
+        return Adapter.step(self, batch)
+
+
+class Boasting(Adapter):
+    """One that reports half of its loss."""
+
+    def loss_value(self, handle):
+        return Adapter.loss_value(self, handle) / 2
+
+
+class Biased(Adapter):
+    """One whose running averages stand still."""
+
+    def weights(self):
+        start = NET.start(0)
+        trained = {weight.name for weight in NET.weights if weight.is_trainable}
+        return {name: value if name in trained else start[name] for name, value in Adapter.weights(self).items()}
+
+
+def figures_of(adapter_class, folder):
+    """The largest figures of four audited steps of a training of 24 steps."""
+    rng = numpy.random.RandomState(0)
+    batches = Batches(rng.randint(0, 255, (100, 3, 8, 8)).astype(numpy.uint8), rng.randint(0, 5, 100), 8)
+    adapter = adapter_class(NET, NET.start(0), "cpu", Settings(TRAINING, 1, 0), {})
+    losses = []
+
+    def listen(kind, **fields):
+        losses.extend([fields["loss"]] if kind == "epoch" else [])
+
+    measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 4)
+    kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure), listen, lambda: 0.0)
+    kept.save(str(folder))
+    largest = dict.fromkeys(audit.BOUNDS, 0.0)
+    for (epoch, step), copies in audit.load(str(folder / audits.FILE), NET).items():
+        batch = batches.cut(batches.shuffled(0, epoch)[step])
+        seen = audit.compare(NET, TRAINING, copies, batch, losses[epoch][step])
+        largest = {name: max(largest[name], value) for name, value in seen.items()}
+    return largest
+
+
+def test_the_oracle_passes_its_own_audit(tmp_path):
+    figures = figures_of(Adapter, tmp_path)
+    assert all(figures[name] < bound / 10 for name, bound in audit.BOUNDS.items()), figures
+
+
+@pytest.mark.parametrize(
+    ("adapter_class", "figure"),
+    [(Decaying, "decay"), (Halved, "update"), (Tired, "update"), (Boasting, "loss"), (Biased, "averages")],
+)
+def test_a_wrong_step_is_found_by_its_figure(tmp_path, adapter_class, figure):
+    figures = figures_of(adapter_class, tmp_path)
+    assert figures[figure] > audit.BOUNDS[figure], figures
+
+
+def test_copies_of_another_network_are_refused(tmp_path):
+    numpy.savez(str(tmp_path / audits.FILE), **{"0/1/front/a": numpy.zeros(1)})
+    with pytest.raises(audit.BadJob, match="does not hold the audited steps of this network"):
+        audit.load(str(tmp_path / audits.FILE), NET)
