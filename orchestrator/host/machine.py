@@ -12,6 +12,7 @@ import psutil
 
 from orchestrator.environment import Card
 from orchestrator.host.card import GIB, card_warning, read_card_loads, read_cards
+from orchestrator.host.topology import in_order_of_use, read_places
 from orchestrator.records.host_facts import HostFacts, Load
 
 BUSY = 0.25  # load, as a share of the processors, above which other work affects times
@@ -36,7 +37,7 @@ def read_host() -> HostFacts:
         cpu_flags=tuple(sorted(info.get("flags", []))),
         physical_cores=cores,
         logical_cores=len(cpus),
-        cpus=cpus,
+        cpus=in_order_of_use(places) if (places := read_places(cpus)) else cpus,
         threads_per_core=max(1, len(cpus) // cores),
         numa_nodes=max(1, len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))),
         governor=_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -38,7 +38,8 @@ class HostFacts(Frozen):
     """Properties of the machine that do not change during a run.
 
     hostname_sha256: tells machines apart without naming them.
-    cpus:            logical processors that waymark may use (its affinity), ascending.
+    cpus:            logical processors that waymark may use (its affinity), in the order in which a trial takes them:
+                     one of each physical core first.
     memory_bytes:    physical memory, or the cgroup's limit where that is less.
     gpu_note:        why there is no card, a clause; '' where there is one.
     """
