@@ -30,7 +30,7 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
-done      weights_sha256, total_seconds
+done      weights_sha256, total_seconds; of a training also throttled_periods: how often a CPU quota stopped it
 fail      code, reason, op (if unsupported), log
 
 Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` is increased when a meaning changes:

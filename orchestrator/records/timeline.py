@@ -129,10 +129,11 @@ class Check(EventPayload):
 
 
 class Done(EventPayload):
-    """The worker finished its job."""
+    """The worker finished its job. throttled_periods: how often a CPU quota stopped it while it trained."""
 
     weights_sha256: str | None = None
     total_seconds: Seconds
+    throttled_periods: Annotated[int, Field(ge=0, le=2**60)] | None = None
 
 
 _PAYLOADS: dict[str, type[EventPayload]] = {

@@ -8,6 +8,10 @@ from orchestrator.data import datasets
 from orchestrator.host import STEAL_PERCENT, load_warnings
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.tables import SummaryRow
+from orchestrator.trial import ORACLE, Cell
+
+_THREADS = ("threads", "omp_threads", "openmp_threads")
+"""Where an adapter's description says how many threads are in force, in this order."""
 
 THROTTLED_SHARE = 0.05
 """If the card's clock was reduced in a larger share of a trial's samples, it is a caveat."""
@@ -22,7 +26,7 @@ PICTURES = {
 def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
     """The caveats that the run's own data give reason for. rows: its summary rows."""
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
-    return [*of_rows, *_of_load(stored), *_of_pictures(stored), *_of_host(stored)]
+    return [*of_rows, *_of_threads(stored), *_of_load(stored), *_of_pictures(stored), *_of_host(stored)]
 
 
 def _of_ends(rows: Sequence[SummaryRow]) -> Iterator[str]:
@@ -75,6 +79,24 @@ def _of_load(stored: StoredRun) -> Iterator[str]:
     for label, share in shares.items():
         if share > FOREIGN_CAVEAT_PERCENT:
             yield f"{label}: other processes used {share:.0f} % of its processors' time while it trained."
+    for trial in ok:
+        stopped = trial.timeline.done.throttled_periods if trial.timeline.done else None
+        if stopped:
+            yield f"{trial.trial.label}: the CPU quota of its cgroup stopped it {stopped} times while it trained."
+
+
+def _of_threads(stored: StoredRun) -> Iterator[str]:
+    """Rows of one cell that start other numbers of threads; the oracle, which is not compared, is left out."""
+    cells: dict[Cell, dict[str, str]] = {}
+    for one in stored.trials:
+        built = one.timeline.built
+        threads = next((built.describe[name] for name in _THREADS if built.describe.get(name)), None) if built else None
+        if threads is not None and one.trial.framework != ORACLE:
+            cells.setdefault(one.trial.cell, {})[one.trial.subject] = str(threads)
+    for cell, found in cells.items():
+        if len(set(found.values())) > 1:
+            said = ", ".join(f"{subject} {threads}" for subject, threads in sorted(found.items()))
+            yield f"{cell.title}: the builds compared have different numbers of threads in force: {said}."
 
 
 def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:

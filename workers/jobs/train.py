@@ -4,7 +4,7 @@ import os
 
 import numpy
 
-from workers import loop, protocol, session
+from workers import loop, native, protocol, session
 from workers.batches import open_batches
 from workers.protocol import BadJob, Measure, Training
 from workers.session import clock
@@ -44,7 +44,9 @@ def work(trial):
     if any(op.kind == "dropout" for op in net.ops):
         measure = measure._replace(audit=0)  # nobody can repeat a step that drew random numbers
     asked = loop.Asked(job["seed"], training.epochs, measure)
+    throttled = native.throttled_periods()
     audits = loop.train(adapter, batches, validation, asked, trial.emit, clock)
+    throttled_after = native.throttled_periods()
     last = training.epochs - 1
     trial.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock))
     if measure.fingerprint == "epoch":
@@ -57,7 +59,9 @@ def work(trial):
         trial.emit("audited", **audits.save(trial.folder))
     weights = adapter.weights()
     numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
-    trial.emit("done", weights_sha256=session.weights_sha256(weights), total_seconds=clock())
+    stopped = None if throttled is None or throttled_after is None else throttled_after - throttled
+    done = {"weights_sha256": session.weights_sha256(weights), "throttled_periods": stopped}
+    trial.emit("done", total_seconds=clock(), **done)
 
 
 def first_weights(trial, net, initialiser):

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from orchestrator import report
-from orchestrator.records.stored import StoredCheck, StoredTrial
+from orchestrator.records.job import AuditRequest
+from orchestrator.records.stored import StoredAudit, StoredCheck, StoredTrial
 from orchestrator.report import export, html, tables
 from orchestrator.report.caveats import caveats
+from orchestrator.report.tables import trial_rows
 from orchestrator.report.text import tiny
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
@@ -214,3 +217,53 @@ def test_numbers_have_three_significant_figures(value, text):
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (2.14e-6, "2.1e-6"), (1e-12, "1.0e-12")])
 def test_differences_are_short(value, text):
     assert tiny(value) == text
+
+
+def saying(one, kind, **fields):
+    """The trial with other fields in its events of that kind."""
+    events = tuple(event.model_copy(update=fields) if event.kind == kind else event for event in one.events)
+    return replace(one, events=events)
+
+
+def test_other_numbers_of_threads_in_one_cell_are_a_caveat():
+    ours = saying(timed(ordinal=1), "built", describe={"threads": 2})
+    others = saying(timed(fake.trial("mxnet", "1.5"), 2), "built", describe={"omp_threads": 1})
+    said = " ".join(caveats_of(run(ours, others)))
+    assert "ResNet-20@32 cpu: the builds compared have different numbers of threads in force: mxnet:1.5 1" in said
+    same = saying(others, "built", describe={"omp_threads": 2})
+    assert not any("threads" in caveat for caveat in caveats_of(run(ours, same)))
+
+
+def test_a_quota_that_stopped_a_trial_is_a_caveat():
+    stopped = saying(timed(), "done", throttled_periods=7)
+    assert any("quota of its cgroup stopped it 7 times" in caveat for caveat in caveats_of(run(stopped)))
+
+
+def audited(trial, passed=True, **figures):
+    """The audit of a trial, as the oracle left it."""
+    request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial)
+    record = fake.trial_record(trial.trial, 70).model_copy(update={"trial": None, "audit": request})
+    return StoredAudit(record, fake.OK, fake.ENDED, tuple(fake.checking(passed, **figures)))
+
+
+def kept(ordinal=1, **said):
+    """A trial that kept two steps for its audit."""
+    one = timed(ordinal=ordinal, **said)
+    extra = fake.events(("audited", {"steps": [[0, 3], [1, 4]], "seconds": 0.1}))
+    return replace(one, events=(*one.events, *extra))
+
+
+@pytest.mark.parametrize(("passed", "word"), [(True, "passed"), (False, "failed"), (None, "missing")])
+def test_audits_stand_beside_the_speed(passed, word):
+    trial = kept()
+    stored = replace(run(trial), audits=() if passed is None else (audited(trial, passed, update=2e-4),))
+    (row,) = report.summary_rows(stored)
+    assert (row.audit, row.audited.get("update")) == (word, None if passed is None else 2e-4)
+    assert (row.flat()["audit"], trial_rows(stored)[0]["audit"]) == (word, None if passed is None else word)
+    said = " ".join(caveats_of(stored))
+    assert ("not what the oracle computes" in said, "has not repeated" in said) == (passed is False, passed is None)
+
+
+def test_a_trial_that_kept_no_step_misses_no_audit():
+    (row,) = report.summary_rows(run(timed()))
+    assert (row.audit, row.audited) == ("", {})

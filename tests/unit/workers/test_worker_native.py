@@ -69,3 +69,18 @@ def test_numpy_computes_with_one_thread_within_one_blas_thread():
 def test_a_preloaded_allocator_is_named_by_its_kind(monkeypatch):
     monkeypatch.setattr(native, "loaded", lambda: {"libtcmalloc_minimal.so.4.5.9": "/lib/libtcmalloc_minimal.so.4.5.9"})
     assert native.describe()["allocator"] == "tcmalloc"
+
+
+def test_a_quota_that_stopped_the_process_is_counted(tmp_path):
+    own = tmp_path / "cgroup"
+    own.write_text("12:cpuset:/old\n0::/user/job\n")
+    (tmp_path / "user" / "job").mkdir(parents=True)
+    (tmp_path / "user" / "job" / "cpu.stat").write_text("usage_usec 9\nnr_periods 40\nnr_throttled 7\n")
+    assert native.throttled_periods(str(tmp_path), str(own)) == 7
+
+
+@pytest.mark.parametrize("text", ["", "1:cpu:/old\n", "0::/gone\n"])
+def test_without_a_count_of_a_quota_there_is_none(tmp_path, text):
+    own = tmp_path / "cgroup"
+    own.write_text(text)
+    assert native.throttled_periods(str(tmp_path), str(own)) is None
