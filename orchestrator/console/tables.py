@@ -17,7 +17,7 @@ SUMMARY = {
     "status": "status",
     "accuracy_test": "accuracy",
     "step_ms": "step ms",
-    "images_per_second": "images/s",
+    "epoch_images_per_second": "images/s",
     "epoch_s": "epoch s",
     "check": "selfcheck",
     "parity_logits": "logits off by",

@@ -29,7 +29,9 @@ FlatRow = dict[str, Any]
 class TrialNumbers(NamedTuple):
     """Everything that is measured in one trial, or the medians of several; None where the trial ended before it.
 
-    step_*, steps, outliers, images_per_second: steps after the warm-up. epoch_s: epochs after the first, if any.
+    step_*, steps, outliers: steps after the warm-up. epoch_s: epochs after the first, if any.
+    images_per_second: the batch over the median step, without input. epoch_images_per_second: the pictures of an epoch
+    over all of its time, input and slow steps too.
     evaluate_s: one pass over the validation pictures. start_s: from the launch to the start of the worker's code.
     place_ms: placing one batch, timed separately after the training.
     """
@@ -42,6 +44,7 @@ class TrialNumbers(NamedTuple):
     steps: float | None = None
     outliers: float | None = None
     images_per_second: float | None = None
+    epoch_images_per_second: float | None = None
     input_ms: float | None = None
     place_ms: float | None = None
     first_step_s: float | None = None
@@ -273,6 +276,14 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
     return row | {**check.figures, "bounds": check.bounds} if check else row
 
 
+def _epoch_speed(one: StoredTrial) -> float | None:
+    """Pictures that an epoch trained on, over its seconds."""
+    steps = [len(epoch.loss) for epoch in one.timeline.epochs]
+    if not one.timeline.steady_epochs.size or not steps or not steps[-1]:
+        return None
+    return steps[-1] * one.trial.training.batch_size / float(np.median(one.timeline.steady_epochs))
+
+
 def trial_numbers(one: StoredTrial) -> TrialNumbers:
     """The measurements of one trial."""
     timeline = one.timeline
@@ -286,6 +297,7 @@ def trial_numbers(one: StoredTrial) -> TrialNumbers:
         step_p95_ms=step.p95 * 1000 if step else None,
         steps=step.count if step else None,
         outliers=step.outliers if step else None,
+        epoch_images_per_second=_epoch_speed(one),
         images_per_second=one.trial.training.batch_size / step.median if step and step.median else None,
         input_ms=_middle(timeline.input_seconds * 1000),
         place_ms=_middle(np.array(timeline.place_seconds) * 1000),

@@ -45,6 +45,7 @@ def rows_of(home, run_id):
         rows = [row.flat() for row in summary_rows(store.run(run_id))]
     assert {row.pop("foreign_percent") for row in rows} == {None}
     assert {row.pop("audit") for row in rows} == {""}
+    assert all(row.pop("epoch_images_per_second") is not None or row["ok"] == 0 for row in rows)
     return [{**row, "status": row["status"].replace("misconfigured", "environment")} for row in rows]
 
 
