@@ -113,7 +113,7 @@ def check_record(
         model=model,
         input_size=changes.pop("input_size", 32),
         device="cpu",
-        threads=2,
+        threads=changes.pop("threads", 2),
     )
     facts = {
         "run_id": run_id,

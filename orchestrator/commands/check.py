@@ -1,13 +1,14 @@
 """`invoke check`: compares what every environment computes with numpy_ref."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import report
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
-from orchestrator.environment import Environment, EnvironmentKey
+from orchestrator.environment import Environment
+from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.home import Home
@@ -15,7 +16,7 @@ from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec, load_spec
 from orchestrator.records.job import CheckRequest
-from orchestrator.records.stored import StoredCheck
+from orchestrator.records.stored import CheckSubject, StoredCheck
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
             if environment and (again or not checks.has_passed(one, environment)):
                 checks.check(one, environment)
         session.end(run)
-        found = [_newest(session, one, made, run.context.source.sha256) for one in wanted]
+        found = [_newest(session, one, made.get(one.key), run.context) for one in wanted]
     failed = run.environments.failed
     reasons = [failed[one.key].reason if one.key in failed else "" for one in wanted]
     table = [report.check_row(*row) for row in zip(wanted, found, reasons, strict=True)]
@@ -85,10 +86,10 @@ def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int) -> I
 
 
 def _newest(
-    session: Session, request: CheckRequest, made: Mapping[EnvironmentKey, Environment], worker_sha256: str
+    session: Session, request: CheckRequest, environment: Environment | None, context: JobContext
 ) -> StoredCheck | None:
     """The newest such check with the current worker code; None if its environment could not be made."""
-    environment = made.get(request.key)
     if environment is None:
         return None
-    return session.store.latest_check(environment.identity, worker_sha256, request)
+    where = (environment.identity, context.source.sha256, context.processor)
+    return session.store.latest_check(CheckSubject.of_request(*where, request), request.input_size)

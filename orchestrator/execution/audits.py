@@ -63,6 +63,7 @@ class Auditor:
             id=f"audit-{number}",
             worker_sha256=self.run.context.source.sha256,
             environment=environment,
+            processor=self.run.context.processor,
             data=data.facts,
             audit=request,
         )

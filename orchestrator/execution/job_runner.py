@@ -37,6 +37,7 @@ class JobContext:
 
     source:       the worker snapshot.
     references:   folder of the oracle's traces, which selfchecks of that snapshot share.
+    processor:    its model.
     cpus, memory_bytes, timeout_seconds, silent_seconds, foreign_percent: limits of one job.
     """
 
@@ -48,6 +49,7 @@ class JobContext:
     cpus: tuple[int, ...]
     memory_bytes: int
     timeout_seconds: float
+    processor: str = ""
     silent_seconds: float = 1800.0
     foreign_percent: float = 100.0
 

@@ -11,6 +11,7 @@ from orchestrator.execution.job_runner import JobContext, run_job
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
+from orchestrator.records.stored import CheckSubject
 from orchestrator.trial import Model, Outcome, Trial
 
 
@@ -18,6 +19,7 @@ class CheckKey(NamedTuple):
     """What one selfcheck verifies, for all input sizes."""
 
     environment: EnvironmentKey
+    threads: int
     model: Model
     classes: int
     optimiser: str
@@ -41,7 +43,8 @@ def request_of(trial: Trial, classes: int) -> CheckRequest:
 
 def key_of(request: CheckRequest) -> CheckKey:
     """What that check verifies."""
-    return CheckKey(request.key, request.model, request.classes, request.optimiser, request.initialiser)
+    rule = (request.optimiser, request.initialiser)
+    return CheckKey(request.key, request.threads, request.model, request.classes, *rule)
 
 
 def smallest_of(requests: Iterable[CheckRequest]) -> dict[CheckKey, CheckRequest]:
@@ -74,7 +77,8 @@ class SelfcheckRunner:
 
     def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
         """Whether this check has passed before; prints it if so."""
-        known = self.context.store.passing_check(environment.identity, self.context.source.sha256, request)
+        where = (environment.identity, self.context.source.sha256, self.context.processor)
+        known = self.context.store.passing_check(CheckSubject.of_request(*where, request), request.input_size)
         if known:
             self.console.say(f"{request.label}: passed before, in this environment and with this code")
         return known is not None
@@ -88,6 +92,7 @@ class SelfcheckRunner:
             id=f"check-{self.ordinal}",
             worker_sha256=self.context.source.sha256,
             environment=environment,
+            processor=self.context.processor,
             check=request,
         )
         outcome, has_passed = self._run(request, record)

@@ -127,6 +127,7 @@ class Session:
             source=source,
             references=self.home.references / source.path.name,
             cpus=self.host.cpus[: plan.threads],
+            processor=self.host.cpu_model,
             memory_bytes=int(plan.limits.memory_gib * GIB),
             timeout_seconds=plan.limits.trial_seconds,
             silent_seconds=plan.limits.silent_seconds,

@@ -117,6 +117,7 @@ class TrialRunner:
             id=trial_id(trial, environment, facts.sha256, worker_sha256),
             worker_sha256=worker_sha256,
             environment=environment,
+            processor=self.run.context.processor,
             trial=trial,
             data=facts,
         )

@@ -52,6 +52,7 @@ class Record(Frozen):
 
     attempt: a trial that failed because of the machine is tried again; this counts.
     audit:   of a job that repeats the audited steps of a trial.
+    processor: its model; '' in records of before 0.3.
     """
 
     run_id: RunId
@@ -63,6 +64,7 @@ class Record(Frozen):
     data: DataFacts | None = None
     check: CheckRequest | None = None
     audit: AuditRequest | None = None
+    processor: Annotated[str, Field(max_length=300)] = ""
     is_unverified: bool = False
     attempt: Annotated[int, Field(ge=1, le=99)] = 1
 

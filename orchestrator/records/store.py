@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
-from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
@@ -184,15 +183,14 @@ class Store:
             texts = connection.execute(sa.select(_jobs.c.record_json).where(ok)).scalars().all()
         return [Record.model_validate_json(text) for text in texts]
 
-    def passing_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
+    def passing_check(self, subject: CheckSubject, input_size: int) -> StoredCheck | None:
         """The newest check of this in any run, if it passed; an older pass does not count after a failure."""
-        newest = self.latest_check(environment_identity, worker_sha256, request)
+        newest = self.latest_check(subject, input_size)
         return newest if newest is not None and newest.passed else None
 
-    def latest_check(self, environment_identity: str, worker_sha256: str, request: CheckRequest) -> StoredCheck | None:
+    def latest_check(self, subject: CheckSubject, input_size: int) -> StoredCheck | None:
         """The newest check of this in any run, passed or not."""
-        subject = CheckSubject.of_request(environment_identity, worker_sha256, request)
-        return self._newest_check(subject, request.input_size, must_have_passed=False)
+        return self._newest_check(subject, input_size, must_have_passed=False)
 
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""

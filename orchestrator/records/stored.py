@@ -15,10 +15,15 @@ from orchestrator.trial import Exit, Model, Outcome, Trial
 
 
 class CheckSubject(NamedTuple):
-    """What a selfcheck verifies, and what a trial needs verified, for all input sizes (the code is the same)."""
+    """What a selfcheck verifies, and what a trial needs verified, for all input sizes (the code is the same).
+
+    processor: its model, because builds choose their code by it.
+    """
 
     environment_identity: str
     worker_sha256: str
+    processor: str
+    threads: int
     device: Device
     model: Model
     classes: int
@@ -28,19 +33,22 @@ class CheckSubject(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> "CheckSubject":
         """The subject of a trial's or a check's record. Raises ValueError if the record is neither."""
-        where = (record.environment.identity, record.worker_sha256)
+        where = (record.environment.identity, record.worker_sha256, record.processor)
         if record.check is not None:
             return cls.of_request(*where, record.check)
         if record.trial is None:
             raise ValueError("its record asks for neither a trial nor a check")
         trial, classes = record.trial, record.data.classes if record.data else CLASSES
-        return cls(*where, trial.device, trial.model, classes, trial.training.optimiser, trial.training.initialiser)
+        rule = (trial.training.optimiser, trial.training.initialiser)
+        return cls(*where, trial.threads, trial.device, trial.model, classes, *rule)
 
     @classmethod
-    def of_request(cls, environment_identity: str, worker_sha256: str, request: CheckRequest) -> "CheckSubject":
+    def of_request(
+        cls, environment_identity: str, worker_sha256: str, processor: str, request: CheckRequest
+    ) -> "CheckSubject":
         """The subject of a check that is asked for."""
-        where, rule = (environment_identity, worker_sha256), (request.optimiser, request.initialiser)
-        return cls(*where, request.device, request.model, request.classes, *rule)
+        where, rule = (environment_identity, worker_sha256, processor), (request.optimiser, request.initialiser)
+        return cls(*where, request.threads, request.device, request.model, request.classes, *rule)
 
 
 def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:

@@ -12,7 +12,9 @@ from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of
 from orchestrator.records import database
 from orchestrator.records import store as index
+from orchestrator.records.job import AuditRequest
 from orchestrator.records.store import Store
+from orchestrator.records.stored import CheckSubject
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests import postgres
@@ -78,7 +80,8 @@ def some_jobs(run_id="20261121-120000-quick"):
 
 def question(record):
     request = record.check or request_of(record.trial, record.data.classes)
-    return record.environment.identity, record.worker_sha256, request
+    where = (record.environment.identity, record.worker_sha256, record.processor)
+    return CheckSubject.of_request(*where, request), request.input_size
 
 
 def test_a_trial_comes_back_as_it_went_in(store):
@@ -235,12 +238,26 @@ def test_the_latest_check_may_have_failed(store):
         {"worker_sha256": "0" * 64},
         {"model": fake.IDSIA, "input_size": 48},
         {"input_size": 48},
+        {"threads": 4},
+        {"processor": "another"},
     ],
-    ids=["environment", "worker", "model", "size"],
+    ids=["environment", "worker", "model", "size", "threads", "processor"],
 )
 def test_a_check_of_anything_else_does_not_count(store, change):
     add_all(store, fake.run_facts(), [(fake.check_record(**change), fake.ENDED, fake.OK, fake.checking())])
     assert store.passing_check(*question(fake.check_record())) is None
+
+
+def test_an_audit_comes_back_with_its_run_and_is_no_check(store):
+    trial, check = fake.trial_record(), fake.check_record()
+    request = AuditRequest(ordinal=trial.ordinal, trial=trial.trial)
+    audit = fake.trial_record(ordinal=95).model_copy(update={"trial": None, "audit": request})
+    jobs = [(trial, fake.ENDED, fake.OK, fake.training()), (audit, fake.ENDED, fake.OK, fake.checking())]
+    add_all(store, fake.run_facts(), jobs)
+    stored = store.run(trial.run_id)
+    assert [one.record for one in stored.audits] == [audit]
+    assert stored.audit_of(stored.trials[0]).passed
+    assert (stored.checks, store.latest_check(*question(check))) == ((), None)
 
 
 def test_a_trial_is_no_check(store):

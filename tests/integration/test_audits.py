@@ -47,7 +47,7 @@ def test_a_spec_may_ask_for_no_audit(world, catalogue):
     assert "audit [" not in said
 
 
-def test_an_audit_that_was_not_made_is_made_when_the_run_is_resumed(world, catalogue, monkeypatch):
+def test_an_audit_that_was_not_made_is_made_at_resume(world, catalogue, monkeypatch):
     monkeypatch.setattr("orchestrator.commands.sweep.Auditor.run_all", lambda auditor: False)
     first, _ = run(world, catalogue)
     assert first.published.stored.audits == ()
