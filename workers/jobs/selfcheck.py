@@ -50,7 +50,7 @@ REGIMES = {
     "first": Regime(BATCH + 10, 1, 0.001, 0.5, "step", "host"),
     "clean": Regime(10 * BATCH + 10, 2, 0.001, 0.5, "step", "host"),
     "study": Regime(5 * BATCH + 10, 1, 0.01, 0.0, "block", "resident"),
-    "long": Regime(15 * SMALL_BATCH + 3, 3, 0.0001, 0.5, "block", "host", SMALL_BATCH),
+    "long": Regime(15 * SMALL_BATCH + 3, 3, 0.00001, 0.5, "block", "host", SMALL_BATCH),
 }
 
 BOUNDS = {
@@ -67,7 +67,8 @@ BOUNDS = {
     "averages_step_20": 1e-2,
     "partial_logits": 1e-4,  # of a batch that is smaller than those of the training
     "black_decay": 1e-6,  # black pictures give the first convolution no gradient: whatever moves it is something else
-    "update_step_45": 1e-2,  # of all trained arrays; one update of 45 that is left out makes 2e-2
+    # Of all trained arrays. At this rate rounding makes 3e-3 in ResNet-20 (4e-2 at 0.0001), an update left out 2e-2.
+    "update_step_45": 1e-2,
     "logits_step_20": 3e-2,  # inference with weights that are off by that (seen: 1e-2)
 }
 
@@ -80,10 +81,11 @@ BLACK = Regime(BATCH, 2, 0.1, 0.0, "step", "host")  # fast, so that a decay is n
 ORACLE_REGIMES = ("first", "study")
 
 # Beyond some 20 layers training is chaotic at 0.001 too: in ResNet-32 at 32 x 32 rounding alone makes 5e-3 after 20
-# updates (and 6e-3 after 5 of the study). At 0.0001 it is stable again (1e-4), so all other bounds stay unchanged.
+# updates (and 6e-3 after 5 of the study). At 0.0001 it is stable again (1e-4), so the other bounds stay unchanged, but
+# for 45 steps of 8, which are off by 3e-2 even at 0.00001: there a step that is left out is not told from rounding.
 CALM_LAYERS = 24
 DEEP_RATE = 0.0001
-DEEP_BOUNDS = dict(BOUNDS, study_loss_step_5=2e-2)
+DEEP_BOUNDS = dict(BOUNDS, study_loss_step_5=2e-2, update_step_45=1e-1)
 
 
 class Trace(NamedTuple):
