@@ -33,7 +33,8 @@ def gate(
 
     output: folder for the files of report.ci. Raises WaymarkError for what cannot be asked, such as an unknown build.
     """
-    asked, began = sweep_of(request, catalogue), time.monotonic()
+    sweep_of(request, catalogue)  # a build that is not known is told before anything is written
+    began = time.monotonic()
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     margin = request.until.margin
@@ -52,9 +53,10 @@ def gate(
     rows = draw(request)
     slow = [row.cell for row in rows or () if row.finding == "slower"]
     if rows and slow:
-        left = request.until.budget_seconds and request.until.budget_seconds - (time.monotonic() - began)
+        used = time.monotonic() - began
+        left = request.until.budget_seconds and max(request.until.budget_seconds - used, used)
         console.say(f"{', '.join(slow)}: slower than allowed; measured again before it counts")
-        until = request.until.model_copy(update={"budget_seconds": left and max(left, 1.0)})
+        until = request.until.model_copy(update={"budget_seconds": left})
         cells = ",".join(cell.rpartition(" ")[0] for cell in slow)
         again = draw(replace(request, until=until, cells=cells))
         rows = again and [*(row for row in rows if row.cell not in slow), *again]
@@ -62,10 +64,10 @@ def gate(
         return GateResult(request.compared, margin, [], INTERRUPTED)
     findings = {row.finding for row in rows}
     code = next(EXIT_CODES[finding] for finding in EXIT_CODES if finding in findings)
-    result = GateResult(asked.compared or request.compared, margin, rows, code)
-    for name, text in (ci_files(result) if output is not None else {}).items():
-        assert output is not None
-        write_atomically(output / name, text)
+    result = GateResult(request.compared, margin, rows, code)
+    if output is not None:
+        for name, text in ci_files(result).items():
+            write_atomically(output / name, text)
     return result
 
 

@@ -73,7 +73,6 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         {"cell": skip.label, "plan": "skip", "epochs": None, "threads": None, "reason": skip.reason}
         for skip in plan.skips
     ]
-
     drawn = "" if recorded else "; a run draws an order of its own"
     return f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped{drawn}", rows
 

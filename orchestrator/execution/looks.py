@@ -59,5 +59,7 @@ class Looks:
         except SpecError as error:
             self.console.say(f"{cell.title}: {error}")
             return True
+        if ratio.pairs > pairs:  # a resumed run: this pair is done, and so is a later one
+            return False
         self.console.say(f"{cell.title} after {pairs} pairs: {comparison.words(ratio)}")
         return comparison.is_enough(ratio, self._until)

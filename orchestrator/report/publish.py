@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.analysis.noise import noise_floors
+from orchestrator.analysis.noise import NoiseFloors, noise_floors
 from orchestrator.errors import StoreError
 from orchestrator.home import Home
 from orchestrator.records.store import Store
@@ -41,7 +41,10 @@ def require_writable(reports: Path) -> None:
 def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     """Write the report. Raises StoreError if there is no such run."""
     stored = store.run(run_id)
-    floors = noise_floors(store, stored.facts)
+    facts = stored.facts
+    is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)
+    is_judged = facts.compared or facts.study or facts.pairs or is_repeated
+    floors = noise_floors(store, stored.facts) if is_judged else NoiseFloors()
     ranks = ranks_section(ranked(stored, floors))
     sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
     page = render(stored, reports / run_id, home, floors, sections)

@@ -66,6 +66,14 @@ def test_more_are_wanted_while_it_is_not_known():
     assert "no difference shown" in said.getvalue()
 
 
+def test_a_resumed_run_looks_after_its_last_pair_only():
+    looks, said = looking([0.05, 0.2, 0.1, 0.07, 0.13])
+    assert wants(looks, 3)
+    assert said.getvalue() == ""
+    assert wants(looks, 5)
+    assert "after 5 pairs" in said.getvalue()
+
+
 def test_the_second_of_a_pair_is_run_if_the_first_was():
     looks, _ = looking([0.05, 0.2, 0.1])
     assert wants(looks, 3)
