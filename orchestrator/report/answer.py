@@ -60,7 +60,7 @@ def _sound(stored: StoredRun) -> list[SummaryRow]:
 
 
 def _order(cell: Cell, ranking: Ranking) -> str:
-    """'pytorch:2.13 trains ResNet-20@32 on the CPU 3.00x as fast as tensorflow:2.21 [2.9, 3.1] (6 pairs of runs)'."""
+    """'pytorch:2.13 trains ResNet-20@32 on the CPU 3.00x as fast as tensorflow:2.21 [2.9, 3.1] in 6 pairs of runs'."""
     where, leaders = f"{cell.label} on the {cell.device.upper()}", ranking.leaders
     is_judged = ranking.pairs >= ENOUGH_REPEATS
     if is_judged and len(leaders) > 1:
@@ -71,8 +71,8 @@ def _order(cell: Cell, ranking: Ranking) -> str:
     if is_judged:
         first, *rest = ranking.ranks
     beside = ", ".join(f"{_times(ranking, first.subject, rank.subject)}" for rank in rest)
-    few = "" if is_judged else f"; {ENOUGH_REPEATS} are needed for a verdict"
-    return f"{first.subject} trains {where} {beside} ({ranking.pairs} pairs of runs{few})"
+    few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
+    return f"{first.subject} trains {where} {beside} in {ranking.pairs} pairs of runs{few}"
 
 
 def _times(ranking: Ranking, fast: str, slow: str) -> str:

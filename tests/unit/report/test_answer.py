@@ -21,7 +21,7 @@ def sweep(seconds, repeats=2, checks=CHECKS, **facts):
 def test_the_fastest_is_named_with_factor_and_interval():
     (said,) = answers(sweep((0.1, 0.3), repeats=6))
     assert said == (
-        "pytorch:2.13 trains ResNet-20@32 on the CPU 3.00x as fast as tensorflow:2.21 [3.00, 3.00] (6 pairs of runs); "
+        "pytorch:2.13 trains ResNet-20@32 on the CPU 3.00x as fast as tensorflow:2.21 [3.00, 3.00] in 6 pairs of runs; "
         "both compute the same to 2.1e-6."
     )
 
@@ -38,7 +38,7 @@ def test_two_that_are_not_told_apart_are_named_together():
 
 def test_few_pairs_are_said_to_give_no_verdict():
     (said,) = answers(sweep((0.1, 0.3)))
-    assert "3.00x as fast as tensorflow:2.21 (3.00 to 3.00) (2 pairs of runs; 6 are needed for a verdict)" in said
+    assert "3.00x as fast as tensorflow:2.21 (3.00 to 3.00) in 2 pairs of runs (6 are needed for a verdict)" in said
 
 
 def test_a_single_run_of_each_gives_no_answer():
