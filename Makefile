@@ -9,7 +9,7 @@ demo: .venv/installed ## from nothing to a report, in minutes
 
 test: check ## everything that CI asks; two at a time run what shares nothing: unit tests, environments
 	$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'frameworks or index' tests/contract
+	$(BIN)/pytest -n 2 --dist loadscope -m 'frameworks or index' tests/contract
 	$(BIN)/pytest -m 'not (frameworks or index)' tests/contract tests/integration tests/faults
 
 coverage: .venv/installed ## which lines and branches tests reach in this interpreter

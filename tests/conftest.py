@@ -73,9 +73,23 @@ def pytest_generate_tests(metafunc):
     if marker and "row" in metafunc.fixturenames:
         rows = catalogue_with().rows(device="cpu")
         taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
-        # Rows of the same pins share a virtualenv: one process makes it, and has what was seen of the row.
-        params = [pytest.param(row, id=row.slug, marks=pytest.mark.xdist_group(pins_sha256(row))) for row in taken]
-        metafunc.parametrize("row", params, scope="module")
+        metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist=loadscope all tests of a framework run in one process, which makes and asks its environments once."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    frameworks = catalogue_with().frameworks
+
+    class ByFramework(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            parameters = nodeid.partition("[")[2]
+            return next((name for name in frameworks if name in parameters), nodeid)
+
+    return ByFramework(config, log)
 
 
 @pytest.fixture(scope="session")

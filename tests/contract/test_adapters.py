@@ -293,10 +293,7 @@ def broken(start, catalogue, reference):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("framework", "model"),
-    [
-        pytest.param(framework, model, marks=pytest.mark.xdist_group(framework))
-        for framework, model in (("pytorch", "resnet20"), ("tensorflow", "idsia"))  # minutes each
-    ],
+    [("pytorch", "resnet20"), ("tensorflow", "idsia")],  # minutes each
 )
 class TestSelfcheck:
     def test_passes_the_adapter(self, broken, framework, model):
