@@ -4,7 +4,7 @@ import os
 
 import numpy
 
-from workers import loop, native, protocol, session
+from workers import loop, native, optimisers, protocol, session
 from workers.batches import open_batches
 from workers.protocol import BadJob, Measure, Training
 from workers.session import clock
@@ -41,8 +41,9 @@ def work(trial):
     )
     trial.require_settings(describe)
 
-    if any(op.kind == "dropout" for op in net.ops):
-        measure = measure._replace(audit=0)  # nobody can repeat a step that drew random numbers
+    # Nobody can repeat a step that drew random numbers, or one of an optimiser whose state is not known.
+    if any(op.kind == "dropout" for op in net.ops) or training.optimiser not in optimisers.AUDITED:
+        measure = measure._replace(audit=0)
     asked = loop.Asked(job["seed"], training.epochs, measure)
     throttled = native.throttled_periods()
     audits = loop.train(adapter, batches, validation, asked, trial.emit, clock)
