@@ -6,5 +6,5 @@ sgd   learning_rate, momentum  v = momentum * v + g; w = w - learning_rate * v  
 
 NAMES = ("sgd",)
 
-AUDITED = ("sgd",)
+AUDITED = frozenset(["sgd"])
 """Those whose state follows from what the last update did to the weights: workers/jobs/audit.py can repeat one."""
