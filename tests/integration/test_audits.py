@@ -12,7 +12,7 @@ from tests.project_copy import copy_project, invoke
 from tests.sweeping import SPEC, run
 
 ADAPTER = '''
-"""The oracle, but it stops training after 20 steps: no more than a selfcheck takes."""
+"""The oracle, but it stops training after 50 steps: no more than a selfcheck takes."""
 
 from workers.frameworks.numpy_ref import adapter
 
@@ -24,7 +24,7 @@ class Adapter(adapter.Adapter):
 
     def step(self, batch):
         self.taken += 1
-        return adapter.Adapter.step(self, batch) if self.taken <= 20 else self.gradients(batch)[0]
+        return adapter.Adapter.step(self, batch) if self.taken <= 50 else self.gradients(batch)[0]
 '''
 
 
@@ -68,7 +68,8 @@ def test_a_step_that_is_wrong_after_the_selfcheck_is_found(tmp_path, catalogue, 
     (folder / "adapter.py").write_text(ADAPTER.lstrip(), encoding="utf-8")
     spec = copy / "experiments" / "tired.json"
     axes = {**SPEC["axes"], "frameworks": ["tired"], "seeds": [0]}
-    spec.write_text(json.dumps({**SPEC, "axes": axes, "training": {"epochs": 8, "batch_size": 16}}), encoding="utf-8")
+    asked = {"training": {"epochs": 8, "batch_size": 4}, "measure": {**SPEC["measure"], "audit": 12}}  # of 168 steps
+    spec.write_text(json.dumps({**SPEC, "axes": axes, **asked}), encoding="utf-8")
     home.mkdir()
     (home / "virtualenvs").symlink_to(Home.default().virtualenvs)
 
