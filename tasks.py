@@ -16,6 +16,7 @@ from orchestrator.console.progress import Console
 from orchestrator.console.tables import IMAGES, show
 from orchestrator.console.verb import (
     BUDGET,
+    CELLS,
     COMPARED,
     DEVICE,
     ENGINE,
@@ -263,7 +264,9 @@ def compare_(
     auto_shortflags=False,
     iterable=["image", "source"],
     help={
-        **COMPARED,
+        **CELLS,
+        "baseline": "framework:variant, for example mxnet:1.5; framework:image with --image",
+        "candidate": "another variant of it",
         "allow": "how much slower the candidate may be, for example 3%",
         "budget": BUDGET,
         "output": "folder for junit.xml, summary.md, bencher.json and github-action-benchmark.json (default: none)",
@@ -295,13 +298,14 @@ def gate_(
     from orchestrator.commands import compare, gate, images
     from orchestrator.console.results import show_gate
     from orchestrator.execution.session import RunOptions
+    from orchestrator.records.run_folder import Until
 
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
     asked = compare.CompareRequest(
         spec_path=Path(spec or EXPERIMENTS / "compare.json"),
         compared=flags.own_subjects((baseline, candidate), own),
-        until=flags.until("", budget, allow),
+        until=Until(budget_seconds=flags.duration("--budget", budget), margin=flags.margin(allow)),
         cells=cells,
         device=flags.device(device),
         options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),

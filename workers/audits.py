@@ -6,6 +6,7 @@ step in front did to the weights, divided by the rate.
 """
 
 import os
+import random
 
 import numpy
 
@@ -56,12 +57,11 @@ def drawn(count, epochs, steps):
 
     The first step of an epoch has none in front of it. One at least comes after CALM_STEPS steps, if there is one.
     """
-    places = [(epoch, step) for epoch in range(epochs) for step in range(1, steps)]
-    rng = numpy.random.RandomState(numpy.frombuffer(os.urandom(16), numpy.uint32))
-    late = [place for place in places if place[0] * steps + place[1] > CALM_STEPS]
-    chosen = []
-    if late and count:
-        chosen.append(late[rng.randint(len(late))])
-    rest = [place for place in places if place not in chosen]
-    chosen += [rest[at] for at in rng.permutation(len(rest))[: max(0, count - len(chosen))]]
-    return sorted(chosen)
+    chance = random.SystemRandom()
+    places = range(epochs * (steps - 1))  # the steps with one in front of them, in order
+    chosen = set(chance.sample(places, min(count, len(places))))
+    early = CALM_STEPS // steps * (steps - 1) + CALM_STEPS % steps
+    if chosen and max(chosen) < early < len(places):
+        chosen.remove(max(chosen))
+        chosen.add(chance.randrange(early, len(places)))
+    return sorted((place // (steps - 1), 1 + place % (steps - 1)) for place in chosen)

@@ -100,7 +100,7 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         session.record(run.facts)
         looks = _looks(session, run.facts, plan)
         is_interrupted = TrialRunner(run, trial_data, request.options.allow_unverified, console, looks).run_all(plan)
-        oracle = partial(session.prepared, oracle_row(catalogue, rows_here))
+        oracle = partial(session.prepared, _oracle_row(catalogue, rows_here))
         is_interrupted = is_interrupted or Auditor(run, trial_data, oracle, console).run_all()
         session.end(run)
         return _ended(session, run.facts, run.environments, is_interrupted, reports)
@@ -126,7 +126,7 @@ def _asked(
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
 
 
-def oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:
+def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:
     """The oracle's row, of the engine if it has one."""
     found = rows_here.rows(frameworks=(ORACLE,), device="cpu") if ORACLE in rows_here.frameworks else ()
     return found[0] if found else catalogue.resolve(ORACLE, "cpu")

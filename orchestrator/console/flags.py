@@ -134,23 +134,23 @@ def number(flag: str, text: str) -> int | None:
 
 def pairs(text: str) -> int | None:
     """'auto' -> None; else a whole number of at least 1."""
+    if not text:
+        raise SpecError("--pairs is ''; it takes auto, or a whole number of at least 1.")
     return None if text == "auto" else number("--pairs", text)
 
 
-def until(precision: str, budget: str, margin: str = "") -> Until:
-    """--precision, --budget and --allow together."""
-    seconds = duration("--budget", budget)
-    return Until(
-        precision=share("--precision", precision) or Until().precision,
-        budget_seconds=seconds,
-        margin=share("--allow", margin),
-    )
+def until(precision: str, budget: str) -> Until:
+    """--precision and --budget together."""
+    return Until(precision=_share("--precision", precision), budget_seconds=duration("--budget", budget))
 
 
-def share(flag: str, text: str) -> float | None:
-    """'3%' -> 0.03; None for ''."""
-    if not text:
-        return None
+def margin(text: str) -> float:
+    """How much slower a candidate may be: '3%' -> 0.03."""
+    return _share("--allow", text)
+
+
+def _share(flag: str, text: str) -> float:
+    """'3%' -> 0.03."""
     found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)
     if not found or (float(found[1]) == 0 and flag == "--precision"):
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes per cent below 100, for example 3%.")

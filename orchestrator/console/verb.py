@@ -24,11 +24,14 @@ SOURCE = {"source": "framework=PATH: a local clone to take an upstream source fr
 GPUS = {"gpus": "cards to lease, by number, for example 0,1 (default: any); a row takes the first that it fits"}
 STRICT = {"strict": "refuse a machine that is busy, shared, short of memory or emulated, where others are only warned"}
 ENGINE = {"engine": f"{engine_forms()} (default docker, or virtualenv where no Docker answers)"}
-COMPARED = {
-    "baseline": "framework:variant, for example mxnet:1.5; framework:image with --image; or runs on record",
-    "candidate": "another variant of it, or other runs; the same twice is a control",
+CELLS = {
     "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
     "spec": "experiment whose cells to compare (default experiments/compare.json)",
+}
+COMPARED = {
+    **CELLS,
+    "baseline": "framework:variant, for example mxnet:1.5; framework:image with --image; or runs on record",
+    "candidate": "another variant of it, or other runs; the same twice is a control",
 }
 BUDGET = "time for all pairs, for example 20m; what is known when it ends is the answer"
 UNTIL = {"precision": "with --pairs=auto: an interval of +- this much is enough, for example 3%", "budget": BUDGET}

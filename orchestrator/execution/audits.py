@@ -1,6 +1,6 @@
 """After the timed trials: the oracle repeats the audited steps of each, and a trial that is off loses its number."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator import files
@@ -11,6 +11,7 @@ from orchestrator.execution.job_runner import TrialData, run_job, store_outcome
 from orchestrator.execution.session import Run
 from orchestrator.records.job import AuditRequest, audit_job
 from orchestrator.records.run_folder import AUDITS, JobFolder, Record, RunFolder
+from orchestrator.records.stored import StoredTrial
 from orchestrator.records.timeline import Check, read_timeline
 from orchestrator.trial import Dataset, Outcome
 
@@ -26,39 +27,39 @@ class Auditor:
 
     def run_all(self) -> bool:
         """Repeat the steps of every trial that ended ok and was not audited yet; True if the user stopped it."""
-        waiting, last_number = self._waiting()
+        context = self.run.context
+        stored = context.store.run(self.run.facts.run_id)
+        waiting = [one for one in stored.trials if self._is_waiting(one)]
         if not waiting:
             return False
+        last_number = max(RunFolder(context.run_dir).jobs()[0])
         try:
             environment = self.oracle()
-            for at, (folder, record) in enumerate(waiting, start=1):
-                self._audit(f"audit [{at}/{len(waiting)}]", folder, record, (environment, last_number + at))
+            for at, trial in enumerate(waiting, start=1):
+                self._audit(f"audit [{at}/{len(waiting)}] {trial.trial.label}", trial, environment, last_number + at)
         except EngineError as error:
             self.console.say(f"the audited steps were not repeated: {error}")
         except KeyboardInterrupt:
             return True
         return False
 
-    def _waiting(self) -> tuple[Sequence[tuple[JobFolder, Record]], int]:
-        """Trials that ended ok and left their steps; and the last number of any job."""
-        jobs, _ = RunFolder(self.run.context.run_dir).jobs()
-        found = []
-        for folder, record in jobs.values():
-            outcome = folder.outcome() if record.trial is not None and not record.is_unverified else None
-            if outcome is not None and outcome.status == "ok" and (folder.path / AUDITS).exists():
-                found.append((folder, record))
-        return found, max(jobs, default=0)
+    def _is_waiting(self, one: StoredTrial) -> bool:
+        """Whether it ended ok, left its steps, and reads pictures that are here: a resumed spec may ask for less."""
+        is_sound = one.outcome.status == "ok" and not one.record.is_unverified
+        is_known = (one.trial.input_size, one.trial.dataset) in self.data
+        return is_sound and is_known and (self._folder(one.record).path / AUDITS).exists()
 
-    def _audit(self, title: str, folder: JobFolder, record: Record, where: tuple[Environment, int]) -> None:
-        trial, (environment, number) = record.trial, where
-        assert trial is not None
-        data = self.data.get((trial.input_size, trial.dataset))
-        if data is None:  # the spec of a resumed run may ask for less than the first
-            return
-        losses = [list(epoch.loss) for epoch in read_timeline(folder.events()).epochs]
-        request = AuditRequest(ordinal=record.ordinal, trial=trial)
+    def _folder(self, record: Record) -> JobFolder:
+        return JobFolder(self.run.context.run_dir / record.folder_name)
+
+    def _audit(self, title: str, one: StoredTrial, environment: Environment, number: int) -> None:
+        trial, folder = one.trial, self._folder(one.record)
+        data = self.data[trial.input_size, trial.dataset]
+        request = AuditRequest(
+            ordinal=one.record.ordinal, trial=trial, events_sha256=one.exit.events_sha256 if one.exit else None
+        )
         audit = Record(
-            run_id=record.run_id,
+            run_id=one.record.run_id,
             ordinal=number,
             id=f"audit-{number}",
             worker_sha256=self.run.context.source.sha256,
@@ -67,17 +68,18 @@ class Auditor:
             data=data.facts,
             audit=request,
         )
+        losses = [epoch.loss for epoch in one.timeline.epochs]
         job = audit_job(request, environment, data.facts.classes, losses)
-        with self.console.job(f"{title} {trial.label}", TrialProgress(epochs=1, batch_size=1)) as on_event:
+        with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
             outcome = run_job(self.run.context, audit, job, replace(data, audits=folder.path / AUDITS), on_event)
-        check = read_timeline(JobFolder(self.run.context.run_dir / audit.folder_name).events()).check
+        check = read_timeline(self._folder(audit).events()).check
         if outcome.status != "ok" or check is None:
-            self.console.say(f"{title} {trial.label}: {outcome.status}: {outcome.reason}")
+            self.console.say(f"{title}: {outcome.status}: {outcome.reason}")
             return
         files.remove(folder.path / AUDITS)
         if not check.passed:
-            store_outcome(self.run.context, folder, record, _unverified(check))
-        self.console.say(f"{title} {trial.label}: {'as the oracle computes' if check.passed else _off(check)}")
+            store_outcome(self.run.context, folder, one.record, _unverified(check))
+        self.console.say(f"{title}: {'as the oracle computes' if check.passed else _off(check)}")
 
 
 def _unverified(check: Check) -> Outcome:

@@ -32,7 +32,7 @@ class Plan:
 class Order:
     """How the order of a run's trials is drawn.
 
-    seed:           of the random order; None for that of runs before 0.4, which follows from the spec.
+    seed:           of the random order; None for that of runs before 0.3, which follows from the spec.
     runs_together:  so many repeats of a cell run one after the other: 2 for a comparison of two builds (AB BA), and for
                     one of a build with itself, whose pairs they are.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen
+from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Token
 from orchestrator.records.event import Event
 from orchestrator.trial import Measure, Model, Training, Trial
 from workers import models, protocol
@@ -73,10 +73,14 @@ class CheckRequest(Frozen):
 
 
 class AuditRequest(Frozen):
-    """An audit to run: the oracle repeats the audited steps of a trial. ordinal: of the trial's job in its run."""
+    """An audit to run: the oracle repeats the audited steps of a trial.
+
+    ordinal: of the trial's job in its run. events_sha256: of its events, so that no other attempt is vouched for.
+    """
 
     ordinal: int
     trial: Trial
+    events_sha256: Token | None
 
 
 class _TrainPayload(Frozen):

@@ -150,7 +150,7 @@ class RunFacts(Frozen):
     study:    the study of the spec, which gets its own section in the report.
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     until:    when a comparison that adds pairs stops; None for a number of pairs that was fixed beforehand.
-    order_seed: the order of the trials is drawn with it; None in runs of before 0.4.
+    order_seed: the order of the trials is drawn with it; None in runs of before 0.3.
     """
 
     run_id: RunId

@@ -140,13 +140,10 @@ class StoredRun:
     audits: tuple[StoredAudit, ...] = ()
 
     def audit_of(self, trial: StoredTrial) -> StoredAudit | None:
-        """The last audit of that trial that came to its end; None if there is none."""
-        found = [
-            one
-            for one in self.audits
-            if (one.request.ordinal, one.outcome.status) == (trial.record.ordinal, "ok") and one.timeline.check
-        ]
-        return found[-1] if found else None
+        """The audit of that trial, of this very attempt, that came to its end; None if there is none."""
+        attempt = (trial.record.ordinal, trial.exit and trial.exit.events_sha256)
+        ended = [one for one in self.audits if one.outcome.status == "ok" and one.timeline.check]
+        return next((one for one in ended if (one.request.ordinal, one.request.events_sha256) == attempt), None)
 
     @property
     def environments(self) -> tuple[Environment, ...]:

@@ -250,7 +250,7 @@ def test_a_check_of_anything_else_does_not_count(store, change):
 
 def test_an_audit_comes_back_with_its_run_and_is_no_check(store):
     trial, check = fake.trial_record(), fake.check_record()
-    request = AuditRequest(ordinal=trial.ordinal, trial=trial.trial)
+    request = AuditRequest(ordinal=trial.ordinal, trial=trial.trial, events_sha256=None)
     audit = fake.trial_record(ordinal=95).model_copy(update={"trial": None, "audit": request})
     jobs = [(trial, fake.ENDED, fake.OK, fake.training()), (audit, fake.ENDED, fake.OK, fake.checking())]
     add_all(store, fake.run_facts(), jobs)

@@ -14,10 +14,10 @@ def test_pairs_are_added_or_counted():
 def test_precision_and_budget_say_when_pairs_are_enough():
     assert flags.until("3%", "") == Until(precision=0.03)
     assert flags.until("0.5 %", "20m") == Until(precision=0.005, budget_seconds=1200)
-    assert flags.until("", "1.5h", "5%") == Until(budget_seconds=5400, margin=0.05)
+    assert flags.until("3%", "1.5h") == Until(precision=0.03, budget_seconds=5400)
 
 
-@pytest.mark.parametrize("text", ["3", "0%", "x%", "-1%", "100%", "3%%"])
+@pytest.mark.parametrize("text", ["", "3", "0%", "x%", "-1%", "100%", "3%%"])
 def test_a_precision_that_is_no_share_is_refused(text):
     with pytest.raises(SpecError, match=r"--precision is .* for example 3%"):
         flags.until(text, "")
@@ -27,6 +27,17 @@ def test_a_precision_that_is_no_share_is_refused(text):
 def test_a_budget_that_is_no_duration_is_refused(text):
     with pytest.raises(SpecError, match=r"--budget is .* 90s, 20m, 1.5h"):
         flags.until("3%", text)
+
+
+def test_a_gate_without_a_margin_is_refused():
+    with pytest.raises(SpecError, match=r"--allow is ''; it takes per cent below 100"):
+        flags.margin("")
+    assert flags.margin("0%") == 0.0
+
+
+def test_pairs_that_are_named_without_a_number_are_refused():
+    with pytest.raises(SpecError, match=r"--pairs is ''"):
+        flags.pairs("")
 
 
 def test_a_number_of_pairs_is_one():

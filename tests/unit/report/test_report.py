@@ -241,7 +241,8 @@ def test_a_quota_that_stopped_a_trial_is_a_caveat():
 
 def audited(trial, passed=True, **figures):
     """The audit of a trial, as the oracle left it."""
-    request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial)
+    sha256 = trial.exit.events_sha256
+    request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial, events_sha256=sha256)
     record = fake.trial_record(trial.trial, 70).model_copy(update={"trial": None, "audit": request})
     return StoredAudit(record, fake.OK, fake.ENDED, tuple(fake.checking(passed, **figures)))
 
@@ -262,6 +263,13 @@ def test_audits_stand_beside_the_speed(passed, word):
     assert (row.flat()["audit"], trial_rows(stored)[0]["audit"]) == (word, None if passed is None else word)
     said = " ".join(caveats_of(stored))
     assert ("not what the oracle computes" in said, "has not repeated" in said) == (passed is False, passed is None)
+
+
+def test_the_audit_of_an_earlier_attempt_vouches_for_nothing():
+    trial = kept()
+    again = replace(trial, exit=trial.exit.model_copy(update={"events_sha256": "another"}))
+    (row,) = report.summary_rows(replace(run(again), audits=(audited(trial),)))
+    assert row.audit == "missing"
 
 
 def test_a_trial_that_kept_no_step_misses_no_audit():

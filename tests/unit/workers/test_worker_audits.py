@@ -1,5 +1,7 @@
 """Audited steps: which are drawn, what is kept of them, what the clocks see of it, and which wrong steps are found."""
 
+import tracemalloc
+
 import numpy
 import pytest
 
@@ -34,6 +36,15 @@ def test_two_trainings_are_audited_in_other_steps():
 @pytest.mark.parametrize(("count", "epochs", "steps", "drawn"), [(0, 3, 9, 0), (5, 1, 3, 2), (5, 2, 1, 0)])
 def test_no_more_steps_are_drawn_than_there_are(count, epochs, steps, drawn):
     assert len(audits.drawn(count, epochs, steps)) == drawn
+
+
+def test_a_long_training_is_drawn_from_without_a_list_of_its_steps():
+    tracemalloc.start()
+    try:
+        assert len(audits.drawn(2, epochs=1000, steps=3000)) == 2
+        assert tracemalloc.get_traced_memory()[1] < 100_000  # bytes; a list of these steps has hundreds of millions
+    finally:
+        tracemalloc.stop()
 
 
 class Slow(object):
