@@ -18,6 +18,7 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 VERSION_TABLE = "waymark_schema"
 
 _RETRY_SECONDS = (1.0, 3.0, 6.0, 10.0)
+_BUSY_STEP_SECONDS = 0.02
 _ADVISORY_LOCK = 0x7761796D61726B  # "waymark": held by one writer of a PostgreSQL database until its transaction ends
 
 _SQLITE = "sqlite:///"
@@ -37,6 +38,7 @@ class Database:
             parsed = parsed.set(drivername=_DRIVERS[kind])
         if kind == "sqlite":
             self.name = parsed.database or "the store in memory"
+            self._busy_seconds = busy_seconds
             self._engine = _sqlite(parsed, busy_seconds)
         else:
             # A password may stand in the query too, so only what names the database is shown.
@@ -101,10 +103,25 @@ class Database:
 
         self.write(upgrade)
         if self._engine.dialect.name == "sqlite":
-            autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-            with self._store_errors(), autocommit.connect() as connection:
-                # Stored in the file. A reader (a report) then does not wait for the writer (a sweep).
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            self._let_readers_in()
+
+    def _let_readers_in(self) -> None:
+        """Have a SQLite file keep a write-ahead log, which is stored in it: readers then do not wait for the writer.
+
+        SQLite does not wait for other programs here, as it does elsewhere; so we do.
+        """
+        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                with self._store_errors(but=sa.exc.OperationalError), autocommit.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            except sa.exc.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(_why_unusable(self.name, str(error.orig))) from None
+                time.sleep(_BUSY_STEP_SECONDS)
+            else:
+                return
 
     def _revision(self, connection: sa.Connection, script: ScriptDirectory) -> str | None:
         """The schema's revision, None for an empty database; raises StoreError if it is unknown."""

@@ -448,6 +448,12 @@ def test_several_programs_may_open_a_new_store_at_once(url):
         assert at_once(4, lambda: Store.open(url).close()) == []
 
 
+def test_several_programs_may_make_a_sqlite_store_at_once(tmp_path):
+    # Without waiting for each other one of 40 failed; here are 120.
+    for at in range(20):
+        assert at_once(6, lambda at=at: Store.open(f"sqlite:///{tmp_path / str(at)}").close()) == []
+
+
 def test_two_programs_may_write_one_job_at_once(url):
     jobs = some_jobs()
     with Store.open(url) as store:
