@@ -31,9 +31,9 @@ class Audits(object):
         self._kept = {}
         self.seconds = 0.0
 
-    def is_due(self, epoch, step):
-        """Whether a copy is to be taken before that step; after the last one, before the step that would follow."""
-        return (epoch, step) in self._due
+    def due(self, epoch):
+        """The steps of an epoch before which a copy is taken; the one after the last stands for its end."""
+        return frozenset(step for of, step in self._due if of == epoch)
 
     def take(self, epoch, step):
         """Copy the weights; gives the seconds that this took, which are nobody's step."""

@@ -240,16 +240,13 @@ class Watch(object):
 
     def __init__(self, audits, progress, epoch):
         self._audits, self._epoch = audits, epoch
+        self.due = audits.due(epoch)
         self.tell = progress.tell
         self.paused_seconds = 0.0
 
-    def is_due(self, step):
-        """Whether weights are to be copied before `step`."""
-        return self._audits.is_due(self._epoch, step)
-
     def pause(self, step):
-        """Copy them, if they are. The device is idle."""
-        if self.is_due(step):
+        """Copy the weights if `step` is due. The device is idle."""
+        if step in self.due:
             self.paused_seconds += self._audits.take(self._epoch, step)
 
 
@@ -297,8 +294,8 @@ def _run_blocks(adapter, feed, laps, watch, clock):
         block_steps += 1
         laps.starts.append(start)
         laps.input_seconds.append(ready - start)
-        is_last = step == feed.steps - 1
-        if clock() - block_start >= BLOCK_SECONDS or is_last or watch.is_due(step + 1):
+        is_end = step == feed.steps - 1 or step + 1 in watch.due
+        if is_end or clock() - block_start >= BLOCK_SECONDS:
             adapter.sync()
             end = clock()
             laps.block_steps.append(block_steps)

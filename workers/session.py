@@ -63,6 +63,12 @@ class Session(object):
         except ValueError as error:
             raise BadJob(f"job.json: {error}") from error
 
+    def say_built(self, net, describe, build_seconds, data_seconds=0.0, **more):
+        """Emit `built`. describe: the adapter's; data_seconds: of opening arrays."""
+        sizes = {"weights": net.weight_count, "multiply_adds": net.multiply_adds}
+        seconds = {"build_seconds": build_seconds, "data_seconds": data_seconds}
+        self.emit("built", describe=describe, **sizes, **seconds, **more)
+
     def require_settings(self, describe):
         """Raise NotAsDeclared unless all settings that the environment's row expects are in force.
 

@@ -77,6 +77,11 @@ class StoredJob:
         """Where it ran."""
         return self.record.environment
 
+    @property
+    def passed(self) -> bool:
+        """Of a check or an audit: it ran to its end and every figure was within its bound. Of a trial never."""
+        return has_passed(self.outcome, self.events)
+
 
 @dataclass(frozen=True)
 class StoredTrial(StoredJob):
@@ -104,11 +109,6 @@ class StoredCheck(StoredJob):
         assert self.record.check is not None
         return self.record.check
 
-    @property
-    def passed(self) -> bool:
-        """It ran to its end and every figure was within its bound."""
-        return has_passed(self.outcome, self.events)
-
     def covers(self, trial: StoredTrial) -> bool:
         """Whether it verifies what `trial` needs; input sizes may differ (the code is the same)."""
         return CheckSubject.of(self.record) == CheckSubject.of(trial.record)
@@ -123,11 +123,6 @@ class StoredAudit(StoredJob):
         """What was audited."""
         assert self.record.audit is not None
         return self.record.audit
-
-    @property
-    def passed(self) -> bool:
-        """Every figure was within its bound."""
-        return has_passed(self.outcome, self.events)
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,7 @@ def work(trial):
     began = clock()
     net = trial.build_net()
     batches, _, _ = open_batches(trial.folder, trial.data_folder, trial.network, training.batch_size)
-    trial.emit(
-        "built",
-        weights=net.weight_count,
-        multiply_adds=net.multiply_adds,
-        build_seconds=clock() - began,
-        data_seconds=0.0,
-        describe=adapter_class.describe(),
-    )
+    trial.say_built(net, adapter_class.describe(), clock() - began)
     kept = load(os.path.join(trial.folder, FILE), net)
     if not kept:
         raise BadJob(f"{FILE} holds no step.")

@@ -26,13 +26,5 @@ def work(trial):
     y = numpy.arange(PICTURES) % trial.network.classes
     loss = adapter.step(adapter.place(x.astype(numpy.float32), y.astype(numpy.int64)))
     adapter.sync()
-    trial.emit(
-        "built",
-        weights=net.weight_count,
-        multiply_adds=net.multiply_adds,
-        build_seconds=build_seconds,
-        data_seconds=0.0,
-        describe=adapter.describe(),
-        loss=adapter.loss_value(loss),
-    )
+    trial.say_built(net, adapter.describe(), build_seconds, loss=adapter.loss_value(loss))
     trial.emit("done", weights_sha256=None, total_seconds=clock())

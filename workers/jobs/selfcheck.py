@@ -73,8 +73,8 @@ BOUNDS = {
 }
 
 
-PARTIAL = 7
-BLACK = Regime(BATCH, 2, 0.1, 0.0, "step", "host")  # fast, so that a decay is no rounding
+PARTIAL = 7  # pictures in a small batch
+BLACK_STEPS, BLACK_RATE = 2, 0.1  # fast, so that a decay is no rounding
 
 # Compared with itself, the oracle shows only that the loop is right, and the short regimes show that (each step of it
 # takes about a second); reference_check tests its arithmetic.
@@ -168,22 +168,22 @@ def trace_oracle(net, rule, regime, pictures, labels):
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe))
 
 
-def probe(build, net, pictures, labels, wanted):
+def compare_odd_batches(build, net, pictures, labels, wanted):
     """Figures of what no short training shows: a small batch, and black pictures. wanted: the trace of 'first'."""
-    adapter = build(BLACK)
-    few = Batches(pictures[:PARTIAL], labels[:PARTIAL], BATCH)
-    x, y = few.cut(numpy.arange(PARTIAL))
-    logits = adapter.predict(adapter.place(x - numpy.float32(REGIMES["first"].centre), y))
+    first = REGIMES["first"]
+    adapter = build(first._replace(learning_rate=BLACK_RATE))
+    x, y = Batches(pictures, labels, BATCH).cut(numpy.arange(PARTIAL))
+    logits = adapter.predict(adapter.place(x - numpy.float32(first.centre), y))
     name = next(op.name + ".weight" for op in net.ops if op.kind == "conv")
     before = adapter.weights()[name]
     black = numpy.zeros_like(pictures[:BATCH], numpy.float32)
-    for _ in range(BLACK.epochs):
+    for _ in range(BLACK_STEPS):
         adapter.step(adapter.place(black, labels[:BATCH]))
     adapter.sync()
     moved = float(numpy.linalg.norm(adapter.weights()[name] - before))
     return {
         "partial_logits": _of_largest(logits, wanted.start_logits[:PARTIAL]),
-        "black_decay": moved / (BLACK.learning_rate * BLACK.epochs * float(numpy.linalg.norm(before))),
+        "black_decay": moved / (BLACK_RATE * BLACK_STEPS * float(numpy.linalg.norm(before))),
     }
 
 
@@ -283,14 +283,7 @@ def work(trial):
     rule = Rule(job["payload"]["optimiser"], job["payload"]["initialiser"])
     count = max(regime.pictures for regime in REGIMES.values())
     pictures, labels = lopsided(trial.network.input_size, trial.network.classes, count)
-    trial.emit(
-        "built",
-        weights=net.weight_count,
-        multiply_adds=net.multiply_adds,
-        build_seconds=clock() - began,
-        data_seconds=0.0,
-        describe=adapter_class.describe(),
-    )
+    trial.say_built(net, adapter_class.describe(), clock() - began)
     build = build_with(adapter_class, net, job["device"], rule, job["threads"], job["options"])
     regimes, bounds = regimes_and_bounds(net)
     is_oracle = job["framework"] == "numpy_ref"
@@ -311,7 +304,7 @@ def work(trial):
         save_reference(path, traces)
     reference = load_reference(path, net)
     figures = compare(net, rule, seen, reference)
-    figures.update(probe(build, net, pictures, labels, reference["first"]))
+    figures.update(compare_odd_batches(build, net, pictures, labels, reference["first"]))
     bounds = {name: bounds[name] for name in figures}
     if is_oracle:
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]

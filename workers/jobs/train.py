@@ -31,14 +31,7 @@ def work(trial):
     adapter.sync()
     built = clock()
     describe = adapter.describe()
-    trial.emit(
-        "built",
-        weights=net.weight_count,
-        multiply_adds=net.multiply_adds,
-        build_seconds=built - opened,
-        data_seconds=opened - began,
-        describe=describe,
-    )
+    trial.say_built(net, describe, built - opened, opened - began)
     trial.require_settings(describe)
 
     # Nobody can repeat a step that drew random numbers, or one of an optimiser whose state is not known.

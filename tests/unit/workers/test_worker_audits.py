@@ -38,7 +38,7 @@ def test_no_more_steps_are_drawn_than_there_are(count, epochs, steps, drawn):
     assert len(audits.drawn(count, epochs, steps)) == drawn
 
 
-def test_a_long_training_is_drawn_from_without_a_list_of_its_steps():
+def test_a_long_training_needs_no_list_of_its_steps():
     tracemalloc.start()
     try:
         assert len(audits.drawn(2, epochs=1000, steps=3000)) == 2
