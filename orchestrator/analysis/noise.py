@@ -17,7 +17,7 @@ Where = tuple[str, Device]
 
 
 @dataclass(frozen=True)
-class Control:
+class Noise:
     """What comparisons on record tell: the scatter of pairs and neighbours in each cell, and the runs."""
 
     scatters: tuple[Scatter, ...]
@@ -33,38 +33,38 @@ class Control:
 
 @dataclass(frozen=True)
 class NoiseFloors:
-    """The controls of one machine, by framework and device."""
+    """What is known of the noise of one machine, by framework and device."""
 
-    controls: Mapping[Where, Control] = field(default_factory=dict)
+    known: Mapping[Where, Noise] = field(default_factory=dict)
 
     def scatters(self, where: Collection[Where]) -> list[Scatter]:
         """Those of the frameworks and devices named."""
-        return [scatter for one in where if one in self.controls for scatter in self.controls[one].scatters]
+        return [scatter for one in where if one in self.known for scatter in self.known[one].scatters]
 
     def factor(self, where: Collection[Where], pairs: int) -> float | None:
         """The factor that noise alone exceeds in 5 % of comparisons of so many pairs; None if it is not known."""
-        known = [noise_factor(self.controls[one].pooled, pairs) for one in where if one in self.controls]
+        known = [noise_factor(self.known[one].pooled, pairs) for one in where if one in self.known]
         return max(known, default=None)
 
     def words(self, trials: Iterable[StoredTrial]) -> str:
         """A sentence with the scatter of each of their frameworks and devices, and how many runs it is from."""
         said = []
         for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
-            control = self.controls.get((framework, device))
-            known = "not known yet"
-            if control:
-                count = len(control.run_ids)
-                known = f"{control.pooled.variance**0.5:.1%} ({count} comparison{'' if count == 1 else 's'} on record)"
-            said.append(f"{framework} {device} {known}".replace("%", " %"))
+            noise = self.known.get((framework, device))
+            told = "not known yet"
+            if noise:
+                count = len(noise.run_ids)
+                told = f"{noise.pooled.variance**0.5:.1%} ({count} comparison{'' if count == 1 else 's'} on record)"
+            said.append(f"{framework} {device} {told}".replace("%", " %"))
         return f"Scatter of the pairs of a build on this machine: {'; '.join(said)}."
 
     def power_words(self, where: Where, pairs: int) -> str:
         """What so many pairs can find, as a sentence; beforehand, from the comparisons on record."""
-        control = self.controls.get(where)
-        if control is None:
+        noise = self.known.get(where)
+        if noise is None:
             return f"No comparison of {where[0]} on this machine's {where[1]} is on record: its noise is not known yet."
-        factor = findable_factor(control.pooled, pairs)
-        scatter = control.pooled.variance**0.5
+        factor = findable_factor(noise.pooled, pairs)
+        scatter = noise.pooled.variance**0.5
         return (
             f"Pairs of {where[0]} {where[1]} scatter by {scatter:.1%} here: {pairs} of them find a difference of "
             f"{factor - 1:.1%} in four of five comparisons."
@@ -89,9 +89,9 @@ def noise_floors(store: Store, run: RunFacts) -> NoiseFloors:
         for key, pairs in cells.items():
             of_run = found.setdefault((key.framework, key.cell.device), {}).setdefault(earlier.run_id, [])
             of_run += scatters(pairs)
-    return NoiseFloors({where: _control(of_runs) for where, of_runs in found.items() if any(of_runs.values())})
+    return NoiseFloors({where: _noise_of(of_runs) for where, of_runs in found.items() if any(of_runs.values())})
 
 
-def _control(of_runs: Mapping[str, Sequence[Scatter]]) -> Control:
+def _noise_of(of_runs: Mapping[str, Sequence[Scatter]]) -> Noise:
     told = {run_id: of for run_id, of in of_runs.items() if of}
-    return Control(tuple(scatter for of in told.values() for scatter in of), tuple(told))
+    return Noise(tuple(scatter for of in told.values() for scatter in of), tuple(told))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from orchestrator.analysis.scatter import Prior, Scatter, moderated, prior_of
-from orchestrator.analysis.stats import ENOUGH_REPEATS, SIGNIFICANT, Array
+from orchestrator.analysis.stats import ENOUGH_REPEATS, SIGNIFICANT, Array, level_of_each, p_of_family
 
 SAME = 1.02
 """A difference below this factor counts as none."""
@@ -169,20 +169,21 @@ def judge(
 
     The estimate of a cell is the mean of its logs, for six pairs or more with the effect of the order taken out (the
     analysis of a two-period crossover, Grizzle 1965), and scatters are moderated as in Smyth 2004, but never lowered.
-    Raises ValueError if there is no row, or a row without pairs.
+    Raises ValueError for a row without cells, or a cell without pairs.
     """
+    if not rows:
+        return []
     if not all(rows):
         raise ValueError("a mean needs one cell at least")
     size = family or len(rows)
-    level = 1 - (1 - SIGNIFICANT) ** (1 / max(size, 1))  # Sidak 1967
+    level = level_of_each(size)
     design = _Design(size, _level_of_a_look(level) if is_sequential else level, is_sequential)
-    shared = [*known, *(scatter for row in rows for pairs in row for scatter in scatters(pairs))]
-    found = []
-    for row in rows:
-        own = [*known, *(scatter for pairs in row for scatter in scatters(pairs))]
-        prior = prior_of(own if is_sequential else shared)
-        found.append(_ratio([_fit(pairs) for pairs in row], prior, design))
-    return found
+    told = [[scatter for pairs in row for scatter in scatters(pairs)] for row in rows]
+    shared = prior_of([*known, *itertools.chain(*told)])
+    return [
+        _ratio([_fit(pairs) for pairs in row], prior_of([*known, *own]) if is_sequential else shared, design)
+        for row, own in zip(rows, told, strict=True)
+    ]
 
 
 class _Fit(NamedTuple):
@@ -244,8 +245,7 @@ def _ratio(cells: Sequence[_Fit], prior: Prior | None, design: _Design) -> Ratio
 
 def _adjusted(p: float, design: _Design) -> float:
     """The p of a whole family, and of all looks: below 0.05 exactly where p is below the level of the design."""
-    single = _level_of_looks(p) if design.is_sequential else p
-    return float(-np.expm1(design.family * np.log1p(-min(single, 1 - 1e-16))))
+    return p_of_family(_level_of_looks(p) if design.is_sequential else p, design.family)
 
 
 def _level_of_a_look(level: float) -> float:

@@ -65,7 +65,7 @@ def pooled(found: Iterable[Scatter]) -> Scatter | None:
 
 def noise_factor(scatter: Scatter, pairs: int) -> float:
     """The factor that noise alone exceeds in 5 % of comparisons of so many pairs."""
-    return float(np.exp(student.isf(0.025, scatter.freedom) * np.sqrt(scatter.variance / pairs)))
+    return float(np.exp(student.isf(SIGNIFICANT / 2, scatter.freedom) * np.sqrt(scatter.variance / pairs)))
 
 
 def findable_factor(scatter: Scatter, pairs: int) -> float:

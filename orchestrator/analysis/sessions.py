@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
 from orchestrator.analysis.comparison import words
 from orchestrator.analysis.ratios import Ratio
-from orchestrator.analysis.stats import SIGNIFICANT
+from orchestrator.analysis.stats import level_of_each, p_of_family
 from orchestrator.analysis.timed import CellKey, sound, timed_run
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -59,12 +58,9 @@ def _row(cell: CellKey, ours: Sequence[float], theirs: Sequence[float], family: 
         )
         return row | {"verdict": "unclear", "words": text, "low": None, "high": None, "p": None}
     test = ttest_ind(theirs, ours, equal_var=False)
-    level = 1 - (1 - SIGNIFICANT) ** (1 / family)
-    error = float(np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs)))
-    half = float(student.isf(level / 2, test.df)) * error if error else 0.0
-    p = float(test.pvalue) if error else float(difference == 0)
-    low, high = float(np.exp(difference - half)), float(np.exp(difference + half))
-    ratio = Ratio(float(np.exp(difference)), low, high, sessions, 1 - (1 - p) ** family, p, family, ENOUGH_SESSIONS)
+    interval = test.confidence_interval(1 - level_of_each(family))
+    low, high, p = float(np.exp(interval.low)), float(np.exp(interval.high)), float(test.pvalue)
+    ratio = Ratio(float(np.exp(difference)), low, high, sessions, p_of_family(p, family), p, family, ENOUGH_SESSIONS)
     return row | {"verdict": ratio.verdict, "words": words(ratio), "low": low, "high": high, "p": ratio.p}
 
 

@@ -62,6 +62,16 @@ def repeats(values: ArrayLike) -> Repeats | None:
     return Repeats(int(numbers.size), median, low, high, (high - low) / median if median else 0.0)
 
 
+def level_of_each(family: int) -> float:
+    """The level at which each of so many is judged, so that all of them together err in 5 % of cases (Sidak 1967)."""
+    return float(1 - (1 - SIGNIFICANT) ** (1 / family))
+
+
+def p_of_family(p: float, family: int) -> float:
+    """The p of one of so many: below 0.05 exactly where `p` is below level_of_each."""
+    return float(-np.expm1(family * np.log1p(-min(p, 1 - 1e-16))))
+
+
 def holm(p_values: Sequence[float]) -> set[int]:
     """Indices of the significant ones, at a family-wise error rate of 5 %.
 

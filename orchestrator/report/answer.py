@@ -67,10 +67,9 @@ def _order(cell: Cell, ranking: Ranking) -> str:
         others = [rank.subject for rank in ranking.ranks if rank.subject not in leaders]
         behind = f", all before {', '.join(others)}" if others else ""
         return f"{where}: {' and '.join(leaders)} are not told apart in {ranking.pairs} pairs of runs{behind}"
-    first, *rest = sorted(ranking.ranks, key=lambda rank: rank.seconds)
-    if is_judged:
-        first, *rest = ranking.ranks
-    beside = ", ".join(f"{_times(ranking, first.subject, rank.subject)}" for rank in rest)
+    # One leader has the least rank; of few pairs all ranks are open, and the medians name the first.
+    first, *rest = sorted(ranking.ranks, key=lambda rank: (rank.low, rank.seconds))
+    beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in rest)
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
     return f"{first.subject} trains {where} {beside} in {ranking.pairs} pairs of runs{few}"
 
@@ -80,10 +79,10 @@ def _times(ranking: Ranking, fast: str, slow: str) -> str:
     is_turned = (fast, slow) not in ranking.ratios
     pair = (slow, fast) if is_turned else (fast, slow)
     ratio, (low, high) = ranking.ratios[pair], ranking.ranges[pair]
+    shown = "({:.2f} to {:.2f})"
     if ratio.pairs >= ENOUGH_REPEATS and ratio.low is not None and ratio.high is not None:
-        low, high = ratio.low, ratio.high
+        low, high, shown = ratio.low, ratio.high, "[{:.2f}, {:.2f}]"
     effect = ratio.effect
     if is_turned:
         effect, low, high = 1 / effect, 1 / high, 1 / low
-    bounds = f"[{low:.2f}, {high:.2f}]" if ratio.pairs >= ENOUGH_REPEATS else f"({low:.2f} to {high:.2f})"
-    return f"{effect:.2f}x as fast as {slow} {bounds}"
+    return f"{effect:.2f}x as fast as {slow} {shown.format(low, high)}"

@@ -83,6 +83,7 @@ def render(
             sections=sections,
             cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
             figure_names=tables.figure_names(stored),
+            audit_figures=tables.AUDIT_FIGURES,
             checks=stored.checks,
             caveats=caveats,
             figures=figures,

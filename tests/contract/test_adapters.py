@@ -293,7 +293,7 @@ def broken(start, catalogue, reference):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("framework", "model"),
-    [("pytorch", "resnet20"), ("tensorflow", "idsia")],  # minutes each
+    [(framework, model) for framework in ("pytorch", "tensorflow") for model in ("resnet20", "idsia")],  # minutes each
 )
 class TestSelfcheck:
     def test_passes_the_adapter(self, broken, framework, model):

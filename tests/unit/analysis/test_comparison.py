@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.analysis import comparison
-from orchestrator.analysis.noise import Control, NoiseFloors, noise_floors
+from orchestrator.analysis.noise import Noise, NoiseFloors, noise_floors
 from orchestrator.analysis.ratios import Ratio
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.analysis.timed import cell_pairs, timed_run
@@ -115,7 +115,7 @@ def test_the_noise_of_earlier_comparisons_widens_the_interval():
 
 
 def floors_of(where, variance):
-    return NoiseFloors({where: Control((Scatter(variance, 9.0),) * 6, ("control",))})
+    return NoiseFloors({where: Noise((Scatter(variance, 9.0),) * 6, ("control",))})
 
 
 def test_the_noise_of_another_framework_or_device_says_nothing():
@@ -171,7 +171,7 @@ def test_the_floor_pools_what_was_compared_here_before():
     )
     now = fake.run_facts("now", started_unix=5.0, host=fake.host(hostname_sha256="here"))
     floors = noise_floors(store, now)
-    assert {where: control.run_ids for where, control in floors.controls.items()} == {
+    assert {where: control.run_ids for where, control in floors.known.items()} == {
         ("mxnet", "cpu"): ("second", "first"),
         ("neon", "cpu"): ("of-another-framework",),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.noise import Control, NoiseFloors
+from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
@@ -179,7 +179,7 @@ def compared(*outcomes):
 
 
 def test_a_run_that_was_made_to_compare_shows_its_verdicts(tmp_path, no_altair):
-    floors = NoiseFloors({("pytorch", "cpu"): Control((Scatter(0.0009, 9.0),), ("control",))})
+    floors = NoiseFloors({("pytorch", "cpu"): Noise((Scatter(0.0009, 9.0),), ("control",))})
     text = html.render(compared(*[fake.OK] * 6), tmp_path, floors=floors).read_text()
     assert "2.00x slower [2.00, 2.00]" in text
     assert "Scatter of the pairs of a build on this machine: pytorch cpu 3.0 % (1 comparison on record)." in text

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.analysis.noise import Control, NoiseFloors
+from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -18,7 +18,7 @@ from tests import fake_run as fake
 TIMEOUT = Outcome(status="timeout", fault="subject", reason="still running after 60 s")
 SIX = range(6)
 NO_FLOORS = NoiseFloors()
-MXNET_NOISE = NoiseFloors({("mxnet", "cpu"): Control((Scatter(0.04, 9.0),) * 6, ("control",))})
+MXNET_NOISE = NoiseFloors({("mxnet", "cpu"): Noise((Scatter(0.04, 9.0),) * 6, ("control",))})
 RESNET32 = Model(name="resnet", depth=32)
 
 
