@@ -12,6 +12,7 @@ from orchestrator.records.sample import CardSample, Sample
 from orchestrator.trial import Dataset, Exit, Measure, Model, Outcome, Training, Trial
 
 OK = Outcome(status="ok", fault="none")
+CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")
 ENDED = Exit(code=0, launched_unix=1_700_000_000.0, wall_seconds=62.0, started_seconds=0.4, log_tail="")
 FIGURES = {"logits": 2.1e-6, "loss_step_1": 3.0e-8, "loss_step_20": 1.2e-4, "study_loss_step_5": 2.4e-4}
 BOUNDS = {"logits": 1e-4, "loss_step_1": 1e-5, "loss_step_20": 1e-3, "study_loss_step_5": 1e-3}
@@ -201,3 +202,19 @@ def write_run(runs: Path, facts, jobs):
             job.write("outcome.json", outcome)
         (job.path / "events.jsonl").write_text("".join(event.model_dump_json() + "\n" for event in said))
     return folder
+
+
+def add_all(store, facts, jobs):
+    """Put a run and its (record, exit, outcome, events) into a store."""
+    store.add_run(facts)
+    for record, exit_, outcome, said in jobs:
+        store.add(record, exit_, outcome, said)
+
+
+def some_jobs(run_id="20261121-120000-quick"):
+    """A trial that ended well, one that crashed without an event, and a check."""
+    return [
+        (trial_record(run_id=run_id), ENDED, OK, training()),
+        (trial_record(ordinal=2, run_id=run_id), None, CRASHED, []),
+        (check_record(run_id=run_id), ENDED, OK, checking()),
+    ]

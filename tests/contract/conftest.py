@@ -1,4 +1,4 @@
-"""Workers of the tiny framework (see tests/tiny_framework.py) that do what a test says, in each engine."""
+"""Workers of the tiny framework (see tests/tiny_framework.py) that do what a test says, in each engine; and stores."""
 
 import json
 import os
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.environment import Environment
+from orchestrator.records.store import Store
+from tests import fake_run as fake
+from tests import postgres
 
 WORKER = "import json, os, signal, subprocess, sys, time\nexec(json.load(open('job.json'))['code'])\n"
 
@@ -50,3 +54,44 @@ def stand(request, prepared, tmp_path):
     (package / "__init__.py").touch()
     (package / "run.py").write_text(WORKER)
     return Stand(engine, environment, package.parent, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server():
+    folder = postgres.binaries()
+    if folder is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: apt install postgresql)")
+    with postgres.running(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def empty_postgres(server):
+    """URL of an empty database."""
+    engine = sa.create_engine(sa.make_url(server.url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS events, jobs, runs, waymark_schema")
+    engine.dispose()
+    return server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'folder' / 'store.sqlite'}"
+    return request.getfixturevalue("empty_postgres")
+
+
+@pytest.fixture
+def store(url):
+    with Store.open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lite(tmp_path):
+    """Path of a SQLite store that holds one run."""
+    path = tmp_path / "store.sqlite"
+    with Store.open(f"sqlite:///{path}") as opened:
+        opened.add_run(fake.run_facts())
+    return path
