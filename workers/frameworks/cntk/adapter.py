@@ -91,6 +91,7 @@ class Adapter(object):
             **native.describe(),
             "devices": ", ".join(map(str, cntk.device.all_devices())),
             "threads": cntk_py.get_max_num_cputhreads(),
+            "waits_each_step": True,  # see step
             "mkl_threads": _MKL.MKL_Get_Max_Threads(),
             "mkl": mkl.value.decode().strip(),
             "mkl_debug_cpu_type": os.environ.get("MKL_DEBUG_CPU_TYPE"),

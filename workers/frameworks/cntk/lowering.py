@@ -14,11 +14,13 @@ _SEEN_BEFORE = 1e6
 class Graph(object):
     """A Net as one CNTK function, for training and inference.
 
-    pictures: its input. logits: the function. batch_size: pictures in a training batch. Its weights are on `device`.
+    pictures: its input. logits: the function. batch_size: pictures in a training batch. Its weights are on `device`,
+    which is_on_card or not.
     """
 
     def __init__(self, net, weights, batch_size, device):
         self.batch_size = batch_size
+        self.is_on_card = device.type() == cntk.device.DeviceKind.GPU
         self._net = net
         self._nodes = {weight.name: _node(weight, weights[weight.name], device) for weight in net.weights}
         self.pictures = cntk.input_variable(net.shapes[net.ops[0].name])
@@ -77,7 +79,7 @@ def _batchnorm(graph, op, x):
         # CNTK keeps exp(-pictures / constant) of its averages.
         normalization_time_constant=-graph.batch_size / math.log(kept) if kept else 0,
         epsilon=op.params["epsilon"],
-        use_cudnn_engine=False,
+        use_cudnn_engine=graph.is_on_card,  # as cntk.layers has it by default; the bare op has its own kernels
     )
 
 

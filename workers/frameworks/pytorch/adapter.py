@@ -41,15 +41,24 @@ class Adapter(object):
                    wait for it; inference, which is not timed by steps, stays eager.
     deterministic: False or True, for the life of the process.
     tf32:          False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
+    cudnn_benchmark: False or True, likewise: whether cuDNN times its algorithms for each new shape and keeps one.
     """
 
     def __init__(self, net, weights, device, settings, options):
         layouts, switch = ("contiguous", "channels_last"), (False, True)
-        own = own_options(options, memory_format=layouts, compile=switch, deterministic=switch, tf32=switch)
+        own = own_options(
+            options,
+            memory_format=layouts,
+            compile=switch,
+            deterministic=switch,
+            tf32=switch,
+            cudnn_benchmark=switch,
+        )
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         _set_deterministic(own["deterministic"])
         _allow_tf32(own["tf32"])
+        torch.backends.cudnn.benchmark = own["cudnn_benchmark"]
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         self._net = net
@@ -123,6 +132,7 @@ class Adapter(object):
             "openmp": bool(torch.backends.openmp.is_available()),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "deterministic": _is_deterministic(),
             "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
             "tf32": any(backend.allow_tf32 for backend in _with_tf32()),
