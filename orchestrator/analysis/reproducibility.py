@@ -7,7 +7,7 @@ from typing import Literal
 from orchestrator.analysis import stats
 from orchestrator.records.timeline import Timeline
 
-Level = Literal["bit-exact", "loss-exact", "prediction-exact", "statistically equal", "divergent"]
+Level = Literal["bit-exact", "loss-exact", "prediction-exact", "no difference shown", "divergent"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Grade:
 
     level: the first that holds. bit-exact: every weight after every epoch, every loss and every predicted class.
            loss-exact: every loss. prediction-exact: every predicted class of validation and test pictures.
-           statistically equal: test accuracies do not differ significantly (homogeneity, p >= 0.05). divergent: else.
+           no difference shown: test accuracies do not differ significantly (homogeneity, p >= 0.05). divergent: else.
     step:  (epoch, step) of the first loss that differs; None if none does.
     layer: None if no weight differs after any epoch.
     """
@@ -50,7 +50,7 @@ def grade(runs: Sequence[Timeline]) -> Grade:
     elif has_one_sight:
         level = "prediction-exact"
     else:
-        level = "statistically equal" if _chance(runs) >= stats.SIGNIFICANT else "divergent"
+        level = "no difference shown" if _chance(runs) >= stats.SIGNIFICANT else "divergent"
     return Grade(level, len(runs), step, layer)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from orchestrator.analysis import stats
+from orchestrator.analysis.convergence import unlike
+from orchestrator.analysis.steady import trend
 from orchestrator.analysis.utilisation import FOREIGN_CAVEAT_PERCENT, foreign_percent
 from orchestrator.data import datasets
 from orchestrator.host import STEAL_PERCENT, load_warnings
-from orchestrator.records.stored import StoredRun
+from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.tables import SummaryRow
 from orchestrator.trial import ORACLE, Cell
 
@@ -26,6 +28,7 @@ PICTURES = {
 def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
     """The caveats that the run's own data give reason for. rows: its summary rows."""
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
+    of_rows += [*_of_seeds(stored), *_of_learning(stored), *_of_trends(stored)]
     return [*of_rows, *_of_threads(stored), *_of_load(stored), *_of_pictures(stored), *_of_host(stored)]
 
 
@@ -73,8 +76,56 @@ def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
             yield f"{row.name} reached no steady state: all of its steps were warm-up."
 
 
+def _of_seeds(stored: StoredRun) -> Iterator[str]:
+    """Rows whose accuracy is that of one seed, so that nothing tells how far another seed is from it."""
+    seeds: dict[tuple[Cell, str], set[int]] = {}
+    for one in _ok(stored):
+        if one.timeline.accuracy("test") is not None:
+            seeds.setdefault((one.trial.cell, one.trial.subject), set()).add(one.trial.seed)
+    single = sum(len(of) == 1 for of in seeds.values())
+    if single:
+        yield (
+            f"{_many(single, 'accuracy', 'accuracies')} of {len(seeds)} rest on one seed; another one may give points "
+            "more or less."
+        )
+
+
+def _of_learning(stored: StoredRun) -> Iterator[str]:
+    cells: dict[Cell, list[StoredTrial]] = {}
+    for trial in _ok(stored):
+        cells.setdefault(trial.trial.cell, []).append(trial)
+    for cell, trials in cells.items():
+        for one in unlike(trials):
+            yield (
+                f"{cell.title}: {one.subject} learns {one.word} than the others: its mean training loss is "
+                f"{one.loss:.3g}, theirs {one.others:.3g} (p = {one.p:.2g}, {one.seeds} seeds); it may not compute the "
+                "same."
+            )
+
+
+def _of_trends(stored: StoredRun) -> Iterator[str]:
+    for one in _ok(stored):
+        found = trend(one.timeline.steady_steps)
+        if found is not None and not found.is_steady:
+            word = "slower" if found.change > 0 else "faster"
+            yield (
+                f"{one.trial.label} reached no steady state: its steps became {abs(found.change):.0%} {word} after the "
+                "warm-up."
+            )
+
+
+def _waits_in_blocks(one: StoredTrial) -> bool:
+    built, trial = one.timeline.built, one.trial
+    waits = built is not None and built.describe.get("waits_each_step") is True
+    return waits and trial.device == "gpu" and trial.measure.sync == "block"
+
+
+def _ok(stored: StoredRun) -> list[StoredTrial]:
+    return [trial for trial in stored.trials if trial.outcome.status == "ok"]
+
+
 def _of_load(stored: StoredRun) -> Iterator[str]:
-    ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
+    ok = _ok(stored)
     shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in ok}
     for label, share in shares.items():
         if share > FOREIGN_CAVEAT_PERCENT:
@@ -107,6 +158,8 @@ def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
         if held:
             reasons = ", ".join(f"{reason} {_percent(share)}" for reason, share in held.items())
             yield f"{row.name}: the clock of its card was reduced in part of the samples: {reasons}."
+    for subject in sorted({one.trial.subject for one in _ok(stored) if _waits_in_blocks(one)}):
+        yield f"{subject} reads the loss of each step before the next, so its blocks on a card are no throughput."
     for cell in dict.fromkeys(row.cell for row in rows):
         cards = {one.environment.card.name for one in stored.trials if one.trial.cell == cell and one.environment.card}
         if len(cards) > 1:
@@ -141,5 +194,5 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _many(count: int, noun: str, several: str = "") -> str:
+    return f"{count} {noun if count == 1 else several or noun + 's'}"

@@ -1,7 +1,7 @@
 """Charts as SVG, with greys that are readable on light and dark pages. The only user of Altair and vl-convert."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ def draw(stored: StoredRun, ranks: Sequence[Mapping[str, Any]] = ()) -> list[Fig
         *_ranks(altair, ranks),
         *_accuracy(altair, ok),
         *_epochs(altair, ok),
+        *_drift(altair, ok),
         *(figure for curve in curves for figure in curve),
     ]
 
@@ -78,8 +79,9 @@ def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+    panel = _panels(trials)
     points = [
-        {**_panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
+        {**panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
         for one in trials
         for score in one.timeline.scores
         if score.split == "valid"
@@ -100,12 +102,13 @@ def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     alt_text = (
         f"Lines: validation accuracy after each epoch, a line for each of {len(trials)} trials, a panel per cell."
     )
-    svg = _svg(alt, chart)
+    svg = _svg(alt, chart, trials, shared_y=True)
     return [Figure("accuracy", "Validation accuracy after each epoch", f"{alt_text} Numbers: results.csv.", svg)]
 
 
 def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
-    points = [{**_panel(one), "seconds": trial_numbers(one).epoch_s} for one in trials if one.timeline.epochs]
+    panel = _panels(trials)
+    points = [{**panel(one), "seconds": trial_numbers(one).epoch_s} for one in trials if one.timeline.epochs]
     if not points:
         return []
     chart = (
@@ -120,19 +123,57 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     alt_text = (
         f"Dots: seconds per epoch, one dot for each of {len(points)} trials, a row per framework, a panel per cell."
     )
-    svg = _svg(alt, chart)
+    svg = _svg(alt, chart, trials)
     return [Figure("epochs", "Seconds per epoch, a dot per repeat", f"{alt_text} Numbers: results.csv.", svg)]
+
+
+def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+    """The speed of each trial against the order in which they ran, as a share of its row's median."""
+    rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    panel = _panels(trials)
+    for one in trials:
+        if one.timeline.steady_steps.size:
+            key = panel(one)["cell"], one.trial.subject
+            rows.setdefault(key, []).append((one.record.ordinal, float(np.median(one.timeline.steady_steps))))
+    points = [
+        {
+            "cell": key[0],
+            "subject": key[1],
+            "place": place,
+            "share": seconds / float(np.median([own for _, own in of])) - 1,
+        }
+        for key, of in rows.items()
+        if len(of) > 1
+        for place, seconds in of
+    ]
+    if not points:
+        return []
+    chart = (
+        alt.Chart(alt.Data(values=points), width=WIDTH, height=140)
+        .mark_point(size=40, filled=True, opacity=0.75)
+        .encode(
+            x=alt.X(
+                "place:Q", title="order of the trials in the run", axis=alt.Axis(tickMinStep=1, format="d", grid=False)
+            ),
+            y=alt.Y("share:Q", title="step, off its median", axis=alt.Axis(format="+%")),
+            color=_colour(alt, trials),
+            shape=alt.Shape("subject:N", legend=None, sort=_subjects(trials)),
+        )
+    )
+    alt_text = f"Dots: the median step of each of {len(points)} trials against their order, off the median of its row."
+    title = "Drift: the step of each trial against the order of the trials"
+    return [Figure("drift", title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials))]
 
 
 def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
     """`series` over the time of each trial, with a dot where an epoch ended."""
-    lines, dots, drawn = [], [], []
+    lines, dots, drawn, panel_of = [], [], [], _panels(trials)
     for one in trials:
         times, values = thinned(one.samples, series.read, CURVE_POINTS)
         if times.size < 2:
             continue
         drawn.append(one)
-        panel = _panel(one)
+        panel = panel_of(one)
         began = one.samples[0].unix
         lines += [{**panel, "seconds": time - began, "value": value} for time, value in zip(times, values, strict=True)]
         dots += [
@@ -155,27 +196,45 @@ def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
     )
     title = f"{series.title[0].upper()}{series.title[1:]}, over one trial of each; a dot ends an epoch"
     alt_text = f"Lines: {series.title} in {series.unit}, a line for each of {len(drawn)} trials, a panel per cell."
-    return [Figure(series.name.replace("_", "-"), title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart))]
+    return [Figure(series.name.replace("_", "-"), title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials))]
 
 
-def _panel(one: StoredTrial) -> dict[str, Any]:
-    return {"subject": one.trial.subject, "cell": one.trial.cell.title}
+def _panels(trials: Sequence[StoredTrial]) -> Callable[[StoredTrial], dict[str, Any]]:
+    """The subject of a trial and the title of its panel: its cell, and its framework where colours run out."""
+    is_split = _are_many(trials)
+
+    def panel(one: StoredTrial) -> dict[str, Any]:
+        title = f"{one.trial.cell.title} · {one.trial.framework}" if is_split else one.trial.cell.title
+        return {"subject": one.trial.subject, "cell": title}
+
+    return panel
 
 
-def _subjects(trials: list[StoredTrial]) -> list[str]:
+def _are_many(trials: Sequence[StoredTrial]) -> bool:
+    return len(_subjects(trials)) > len(COLOURS)
+
+
+def _subjects(trials: Sequence[StoredTrial]) -> list[str]:
     return sorted({one.trial.subject for one in trials})
 
 
 def _colour(alt: Any, trials: list[StoredTrial]) -> Any:
     legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=60, columnPadding=24)
-    return alt.Color("subject:N", legend=legend, sort=_subjects(trials), scale=alt.Scale(range=COLOURS))
+    order = None if _are_many(trials) else _subjects(trials)
+    return alt.Color("subject:N", legend=legend, sort=order or alt.Undefined, scale=alt.Scale(range=COLOURS))
 
 
-def _svg(alt: Any, chart: Any) -> str:
-    """The chart with a panel per cell, three side by side."""
+def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared_y: bool = False) -> str:
+    """The chart with a panel per cell, three side by side.
+
+    trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
+    shared_y: panels are read against each other.
+    """
+    own = "independent" if _are_many(trials) else "shared"
     panels = (
         chart.facet(facet=alt.Facet("cell:N", title=None), columns=3, spacing=36)
-        .resolve_scale(x="independent", y="independent")
+        .resolve_scale(x="independent", y="shared" if shared_y else "independent", color=own, shape=own)
+        .resolve_legend(color=own)
         .configure(
             background="transparent",
             font="system-ui, sans-serif",

@@ -23,7 +23,7 @@ def determinism(stored: StoredRun) -> Section:
         about=(
             "Runs of one seed in fresh processes. bit-exact: every weight after every epoch, every loss and every "
             "predicted class are the same; loss-exact: every loss; prediction-exact: every predicted class; "
-            "statistically equal: test accuracies do not differ significantly; divergent: they do. Weights are "
+            "no difference shown: test accuracies do not differ significantly; divergent: they do. Weights are "
             "compared after each epoch, losses at each step."
         ),
         verdicts=tuple(f"{row['subject']} in {row['cell']}, seed {row['seed']}: {row['words']}." for row in rows),

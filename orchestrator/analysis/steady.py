@@ -1,0 +1,40 @@
+"""Whether a training ran at one speed after its warm-up. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import kendalltau, theilslopes
+
+BLOCKS = 20
+"""Neighbouring steps are alike, so blocks of them are judged and not steps."""
+CHANGE = 0.05
+P = 0.001
+
+
+@dataclass(frozen=True)
+class Trend:
+    """change: of the time of a step from the first block to the last, as a share of its median; p: of no trend."""
+
+    change: float
+    p: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether no trend over 5 % is shown."""
+        return abs(self.change) <= CHANGE or self.p >= P
+
+
+def trend(steps: ArrayLike) -> Trend | None:
+    """The trend of the seconds of steps (n,) in their order; None for fewer than two a block.
+
+    The slope is that of Theil and Sen over the medians of 20 blocks, the test is Mann and Kendall's.
+    """
+    seconds = np.asarray(steps, dtype=np.float64)
+    if len(seconds) < 2 * BLOCKS:
+        return None
+    blocks = np.array([np.median(block) for block in np.array_split(seconds, BLOCKS)])
+    place = np.arange(BLOCKS)
+    slope, p = theilslopes(blocks, place).slope, kendalltau(place, blocks).pvalue
+    change = float(slope * (BLOCKS - 1) / np.median(blocks))
+    return Trend(change, 1.0 if np.isnan(p) else float(p))
