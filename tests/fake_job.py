@@ -23,7 +23,12 @@ def job_json(kind="train", **changes):
         parts[name] = dict(record._asdict(), **own)
     payloads = {
         "train": {"training": parts["training"], "measure": parts["measure"]},
-        "selfcheck": {"optimiser": parts["training"]["optimiser"], "initialiser": parts["training"]["initialiser"]},
+        "selfcheck": {
+            "optimiser": parts["training"]["optimiser"],
+            "initialiser": parts["training"]["initialiser"],
+            "batch_size": 64,
+            "steps": "all",
+        },
         "probe": {},
     }
     job = {"v": VERSION, "kind": kind, "framework": "numpy_ref", "device": "cpu", "network": parts["network"]}

@@ -115,6 +115,7 @@ def check_record(
         input_size=changes.pop("input_size", 32),
         device="cpu",
         threads=changes.pop("threads", 2),
+        **{name: changes.pop(name) for name in ("batch_size", "steps") if name in changes},
     )
     facts = {
         "run_id": run_id,

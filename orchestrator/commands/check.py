@@ -1,5 +1,6 @@
 """`invoke check`: compares what every environment computes with numpy_ref."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ def request_for(spec_path: Path, rows: Sequence[ImageRow], catalogue: Catalogue,
 
 
 def check(request: ParityRequest, again: bool, home: Home, console: Console) -> ParityResult:
-    """Check every row with every network of the spec, at its smallest input size: all sizes use the same ops.
+    """Check every row with every network of the spec: all steps at its smallest input size, the first at the others.
 
     again: repeat checks that have passed before.
     Raises WaymarkError for what stops the whole run; a check that fails, or a row that fits no card, is a row with its
@@ -71,17 +72,20 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
 
 def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int) -> Iterator[CheckRequest]:
     for entry in spec.axes.models:
-        for row in rows:
+        sizes = sorted(set(entry.input_sizes or spec.axes.input_sizes))
+        for row, size in itertools.product(rows, sizes):
             yield CheckRequest(
                 framework=row.framework,
                 variant=row.variant,
                 model=entry.model,
-                input_size=min(entry.input_sizes or spec.axes.input_sizes),
+                input_size=size,
                 device=row.device,
                 threads=threads,
                 classes=datasets.named(spec.dataset.name).classes,
                 optimiser=spec.training.optimiser,
                 initialiser=spec.training.initialiser,
+                batch_size=spec.training.batch_size,
+                steps="all" if size == sizes[0] else "first",
             )
 
 
@@ -92,4 +96,4 @@ def _newest(
     if environment is None:
         return None
     where = (environment.identity, context.source.sha256, context.processor)
-    return session.store.latest_check(CheckSubject.of_request(*where, request), request.input_size)
+    return session.store.latest_check(CheckSubject.of_request(*where, request), request)

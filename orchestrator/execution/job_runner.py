@@ -207,8 +207,8 @@ def _open_folder(context: JobContext, record: Record) -> JobFolder:
 
 
 def _reference(context: JobContext, job: Job) -> Path:
-    """Where the oracle's traces of a network, optimiser and initialiser are kept, beside the worker code."""
-    rule = "-".join(job.payload[name] for name in ("optimiser", "initialiser"))
+    """Where the oracle's traces for such a selfcheck are kept, beside the worker code."""
+    rule = "-".join(str(job.payload[name]) for name in ("optimiser", "initialiser", "batch_size", "steps"))
     return context.references / f"{job.network.slug}-{rule}.npz"
 
 

@@ -3,31 +3,19 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from orchestrator.console.progress import Console, TrialProgress
-from orchestrator.environment import Environment, EnvironmentKey
+from orchestrator.environment import Environment
 from orchestrator.execution.job_runner import JobContext, run_job
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
 from orchestrator.records.stored import CheckSubject
-from orchestrator.trial import Model, Outcome, Trial
-
-
-class CheckKey(NamedTuple):
-    """What one selfcheck verifies, for all input sizes."""
-
-    environment: EnvironmentKey
-    threads: int
-    model: Model
-    classes: int
-    optimiser: str
-    initialiser: str
+from orchestrator.trial import Outcome, Trial
 
 
 def request_of(trial: Trial, classes: int) -> CheckRequest:
-    """The check that must have passed before `trial` is timed. classes: of its data set."""
+    """The check of the first step of `trial`, at its own input size and batch. classes: of its data set."""
     return CheckRequest(
         framework=trial.framework,
         variant=trial.variant,
@@ -38,23 +26,30 @@ def request_of(trial: Trial, classes: int) -> CheckRequest:
         classes=classes,
         optimiser=trial.training.optimiser,
         initialiser=trial.training.initialiser,
+        batch_size=trial.training.batch_size,
+        steps="first",
     )
 
 
-def key_of(request: CheckRequest) -> CheckKey:
-    """What that check verifies."""
-    rule = (request.optimiser, request.initialiser)
-    return CheckKey(request.key, request.threads, request.model, request.classes, *rule)
+def required(requests: Iterable[CheckRequest]) -> dict[CheckRequest, tuple[CheckRequest, ...]]:
+    """For each check of a first step, the checks that must have passed before its trial is timed.
+
+    They are all steps at the smallest input size of its network, which is the fastest, and its own first step.
+    """
+    ordered = sorted(dict.fromkeys(requests), key=lambda one: (one.input_size, one.batch_size))
+    smallest: dict[CheckRequest, CheckRequest] = {}
+    for one in ordered:
+        smallest.setdefault(_anywhere(one), one.model_copy(update={"steps": "all"}))
+    checks: dict[CheckRequest, tuple[CheckRequest, ...]] = {}
+    for one in ordered:
+        whole = smallest[_anywhere(one)]
+        checks[one] = (whole,) if whole.includes(one) else (whole, one)
+    return checks
 
 
-def smallest_of(requests: Iterable[CheckRequest]) -> dict[CheckKey, CheckRequest]:
-    """One request for each key, at its smallest input size: all sizes use the same ops, and it is the fastest."""
-    smallest: dict[CheckKey, CheckRequest] = {}
-    for request in requests:
-        known = smallest.get(key_of(request))
-        if known is None or request.input_size < known.input_size:
-            smallest[key_of(request)] = request
-    return smallest
+def _anywhere(request: CheckRequest) -> CheckRequest:
+    """The request without its input size and batch."""
+    return request.model_copy(update={"input_size": 0, "batch_size": 0})
 
 
 @dataclass
@@ -78,7 +73,7 @@ class SelfcheckRunner:
     def has_passed(self, request: CheckRequest, environment: Environment) -> bool:
         """Whether this check has passed before; prints it if so."""
         where = (environment.identity, self.context.source.sha256, self.context.processor)
-        known = self.context.store.passing_check(CheckSubject.of_request(*where, request), request.input_size)
+        known = self.context.store.passing_check(CheckSubject.of_request(*where, request), request)
         if known:
             self.console.say(f"{request.label}: passed before, in this environment and with this code")
         return known is not None

@@ -1,5 +1,6 @@
 """One pass over a plan: selfchecks first, then every trial that is not done, each in its own process."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, record_unstarted, run_job
 from orchestrator.execution.looks import Looks
-from orchestrator.execution.selfcheck import CheckKey, SelfcheckRunner, key_of, request_of, smallest_of
+from orchestrator.execution.selfcheck import SelfcheckRunner, request_of, required
 from orchestrator.execution.session import Run
 from orchestrator.planning.plan import Plan
-from orchestrator.records.job import trial_job
+from orchestrator.records.job import CheckRequest, trial_job
 from orchestrator.records.run_folder import Record
 from orchestrator.trial import Dataset, Outcome, Trial, trial_id
 
@@ -36,7 +37,7 @@ class TrialRunner:
         numbers = _numbers(plan, self.run.recorded)
         faults = 0
         try:
-            check_outcomes = self._selfchecks(plan, max([*numbers.values(), *self.run.recorded]))
+            failed_checks = self._failed_checks(plan, max([*numbers.values(), *self.run.recorded]))
             for at, trial in enumerate(plan.trials, start=1):
                 environment = self._environment(trial)
                 if environment is None or (self.looks is not None and not self.looks.wants(trial)):
@@ -49,7 +50,7 @@ class TrialRunner:
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
                 try:
-                    outcome = self._trial(title, trial, record, check_outcomes[self._check_key(trial)])
+                    outcome = self._trial(title, trial, record, failed_checks[self._first_step(trial)])
                 except EngineError as error:
                     raise EngineError(f"{error} {self._how_to_continue}") from None
                 faults = faults + 1 if outcome.fault == "environment" and outcome.status != "disturbed" else 0
@@ -66,13 +67,17 @@ class TrialRunner:
     def _how_to_continue(self) -> str:
         return f"Fix that, then continue with: invoke sweep --resume={self.run.facts.run_id}"
 
-    def _selfchecks(self, plan: Plan, last_number: int) -> dict[CheckKey, Outcome | None]:
-        """For each check: None if it passed, else the outcome that its trials get."""
+    def _failed_checks(self, plan: Plan, last_number: int) -> dict[CheckRequest, Outcome | None]:
+        """For the first step of each trial: None if its checks passed, else the outcome that its trials get."""
         run = self.run
         checks = SelfcheckRunner(run.facts.run_id, run.context, last_number, self.console)
-        wanted = smallest_of(request_of(trial, self._data(trial).facts.classes) for trial in plan.trials)
         made = run.environments.made
-        return {key: checks.verify(one, made[one.key]) for key, one in wanted.items() if one.key in made}
+        wanted = required(self._first_step(trial) for trial in plan.trials if trial.environment_key in made)
+        outcomes: dict[CheckRequest, Outcome | None] = {}
+        for one in dict.fromkeys(itertools.chain(*wanted.values())):
+            outcomes[one] = checks.verify(one, made[one.key])
+        failed = {one: [outcomes[check] for check in needed if outcomes[check]] for one, needed in wanted.items()}
+        return {one: found[0] if found else None for one, found in failed.items()}
 
     def _trial(self, title: str, trial: Trial, record: Record, failed_check: Outcome | None) -> Outcome:
         context = self.run.context
@@ -106,8 +111,8 @@ class TrialRunner:
     def _environment(self, trial: Trial) -> Environment | None:
         return self.run.environments.made.get(trial.environment_key)
 
-    def _check_key(self, trial: Trial) -> CheckKey:
-        return key_of(request_of(trial, self._data(trial).facts.classes))
+    def _first_step(self, trial: Trial) -> CheckRequest:
+        return request_of(trial, self._data(trial).facts.classes)
 
     def _record(self, ordinal: int, trial: Trial, environment: Environment) -> Record:
         facts, worker_sha256 = self._data(trial).facts, self.run.context.source.sha256

@@ -5,7 +5,7 @@ A kind is one entry of JOB_KINDS and one file of that name in workers/jobs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
@@ -49,7 +49,10 @@ class Job(Frozen):
 
 
 class CheckRequest(Frozen):
-    """A selfcheck to run: one model in one environment, trained with this optimiser and initialiser."""
+    """A selfcheck to run: one model in one environment, trained with this optimiser and initialiser.
+
+    batch_size: of the trials, in which the first step is taken. steps: all of a selfcheck, or the first one alone.
+    """
 
     framework: str
     variant: str
@@ -60,6 +63,8 @@ class CheckRequest(Frozen):
     classes: int = CLASSES
     optimiser: str = "sgd"
     initialiser: str = "he_normal"
+    batch_size: int = 64
+    steps: Literal["all", "first"] = "all"
 
     @property
     def key(self) -> EnvironmentKey:
@@ -69,7 +74,13 @@ class CheckRequest(Frozen):
     @property
     def label(self) -> str:
         """'pytorch:2.13 selfcheck ResNet-20@32'."""
-        return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}"
+        steps = "" if self.steps == "all" else f", first step of {self.batch_size}"
+        return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}{steps}"
+
+    def includes(self, other: "CheckRequest") -> bool:
+        """Whether it takes the steps of `other`, at its input size and batch; of the same subject."""
+        place, asked = (self.input_size, self.batch_size), (other.input_size, other.batch_size)
+        return place == asked and self.steps in ("all", other.steps)
 
 
 class AuditRequest(Frozen):
@@ -135,7 +146,7 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
         threads=request.threads,
         options=environment.options,
         expects=environment.expects,
-        payload={"optimiser": request.optimiser, "initialiser": request.initialiser},
+        payload=request.model_dump(include={"optimiser", "initialiser", "batch_size", "steps"}),
     )
 
 

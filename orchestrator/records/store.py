@@ -5,9 +5,10 @@ only for the screen (progress) are not kept here.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
+from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
@@ -183,14 +185,14 @@ class Store:
             texts = connection.execute(sa.select(_jobs.c.record_json).where(ok)).scalars().all()
         return [Record.model_validate_json(text) for text in texts]
 
-    def passing_check(self, subject: CheckSubject, input_size: int) -> StoredCheck | None:
+    def passing_check(self, subject: CheckSubject, request: CheckRequest) -> StoredCheck | None:
         """The newest check of this in any run, if it passed; an older pass does not count after a failure."""
-        newest = self.latest_check(subject, input_size)
+        newest = self.latest_check(subject, request)
         return newest if newest is not None and newest.passed else None
 
-    def latest_check(self, subject: CheckSubject, input_size: int) -> StoredCheck | None:
-        """The newest check of this in any run, passed or not."""
-        return self._newest_check(subject, input_size, must_have_passed=False)
+    def latest_check(self, subject: CheckSubject, request: CheckRequest) -> StoredCheck | None:
+        """The newest check of this in any run that includes the steps asked for, passed or not."""
+        return self._newest_check(subject, lambda done: done.includes(request), must_have_passed=False)
 
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
@@ -235,25 +237,22 @@ class Store:
         trials = tuple(row for row in rows if isinstance(row, StoredTrial))
         audits = tuple(row for row in rows if isinstance(row, StoredAudit))
         checks = [row for row in rows if isinstance(row, StoredCheck)]
-        checked_here = {CheckSubject.of(check.record) for check in checks}
-        asked = dict.fromkeys(CheckSubject.of(trial.record) for trial in trials)
-        for subject in (subject for subject in asked if subject not in checked_here):
-            older = self._newest_check(subject, None, must_have_passed=True)
-            older = older or self._newest_check(subject, None, must_have_passed=False)
-            checks += [older] if older else []
+        for subject, suits in _needed_checks(trials):
+            if not any(CheckSubject.of(check.record) == subject and suits(check.request) for check in checks):
+                older = self._newest_check(subject, suits, must_have_passed=True)
+                older = older or self._newest_check(subject, suits, must_have_passed=False)
+                checks += [older] if older else []
         return StoredRun(RunFacts.model_validate_json(text), trials, tuple(checks), audits)
 
     def _newest_check(
-        self, subject: CheckSubject, input_size: int | None, must_have_passed: bool
+        self, subject: CheckSubject, suits: Callable[[CheckRequest], bool], must_have_passed: bool
     ) -> StoredCheck | None:
-        """input_size: None means any."""
         matching = sa.and_(
             _jobs.c.kind == "check",
             _jobs.c.environment_identity == subject.environment_identity,
             _jobs.c.worker_sha256 == subject.worker_sha256,
             _jobs.c.model == subject.model.name,
             _jobs.c.device == subject.device,
-            sa.true() if input_size is None else _jobs.c.input_size == input_size,
             _jobs.c.passed if must_have_passed else sa.true(),
         )
         newest_first = (
@@ -265,10 +264,28 @@ class Store:
         with self._database.reading() as connection:
             for run_id, ordinal, text in connection.execute(newest_first):
                 with suppress(ValueError):  # of another version of waymark that shares the store
-                    if CheckSubject.of(Record.model_validate_json(text)) == subject:
+                    record = Record.model_validate_json(text)
+                    if record.check and suits(record.check) and CheckSubject.of(record) == subject:
                         rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
                         return next(row for row in rows if isinstance(row, StoredCheck))
         return None
+
+
+def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject, Callable[[CheckRequest], bool]]]:
+    """What the trials rest on: of each subject a check of all steps, and one of each first step."""
+    asked = [(CheckSubject.of(one.record), one.trial.input_size, one.trial.training.batch_size) for one in trials]
+    for subject in dict.fromkeys(subject for subject, *_ in asked):
+        yield subject, _takes_all_steps
+    for subject, input_size, batch_size in dict.fromkeys(asked):
+        yield subject, partial(_is_at, input_size, batch_size)
+
+
+def _takes_all_steps(check: CheckRequest) -> bool:
+    return check.steps == "all"
+
+
+def _is_at(input_size: int, batch_size: int, check: CheckRequest) -> bool:
+    return (check.input_size, check.batch_size) == (input_size, batch_size)
 
 
 def _asked(record: Record) -> dict[str, Any]:

@@ -110,8 +110,10 @@ class StoredCheck(StoredJob):
         return self.record.check
 
     def covers(self, trial: StoredTrial) -> bool:
-        """Whether it verifies what `trial` needs; input sizes may differ (the code is the same)."""
-        return CheckSubject.of(self.record) == CheckSubject.of(trial.record)
+        """Whether a trial of this subject rests on it: it took all steps, or the first one as `trial` takes it."""
+        place = (trial.trial.input_size, trial.trial.training.batch_size)
+        is_of_it = self.request.steps == "all" or (self.request.input_size, self.request.batch_size) == place
+        return is_of_it and CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 
 @dataclass(frozen=True)

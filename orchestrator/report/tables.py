@@ -5,7 +5,7 @@ Names end with the unit: _s seconds, _ms milliseconds; accuracies and `spread` a
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,7 +172,7 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
     steps = stats.repeats(_known(one.step_ms for one in measured))
     steps = steps or stats.repeats(_known(one.epoch_s for one in measured))
     tests = stats.repeats(_known(one.accuracy_test for one in measured))
-    check = check_of(group, stored)
+    checks = checks_of(group, stored)
     return SummaryRow(
         cell=group.cell,
         subject=group.subject,
@@ -182,17 +182,27 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
         reason=group.skip.reason if group.skip else bad.reason if bad else "",
         trials=len(group.trials),
         ok=len(group.ok),
-        check="" if group.skip else "missing" if check is None else "passed" if check.passed else "failed",
+        check="" if group.skip else _check_word(checks),
         spread=steps.spread if steps and steps.count > 1 else None,
         accuracy_test_low=tests.low if tests else None,
         accuracy_test_high=tests.high if tests else None,
         medians=TrialNumbers(*(_middle(_known(values)) for values in zip(*measured, strict=True))),
         utilisation=Utilisation(*(_middle(_known(values)) for values in zip(*used, strict=True))),
         throttled=throttled([sample for trial in group.ok for sample in trial.samples]),
-        parity=check.timeline.check.figures if check and check.timeline.check else {},
+        parity={name: value for check in checks for name, value in _figures_of(check).items()},
         audit=_audit_word(group, stored),
         audited=_audited(group, stored),
     )
+
+
+def _check_word(checks: Sequence[StoredCheck]) -> str:
+    if not checks:
+        return "missing"
+    return "passed" if all(check.passed for check in checks) else "failed"
+
+
+def _figures_of(check: StoredCheck) -> Mapping[str, float | None]:
+    return check.timeline.check.figures if check.timeline.check else {}
 
 
 def _audit_word(group: Group, stored: StoredRun) -> str:
@@ -252,6 +262,7 @@ def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
         asked, check = one.request, one.timeline.check
         head: FlatRow = {"run_id": one.record.run_id, "framework": asked.framework, "variant": asked.variant}
         head |= {"model": asked.model.label, "input_size": asked.input_size, "device": asked.device}
+        head |= {"batch_size": asked.batch_size, "steps": asked.steps}
         head |= {"environment": one.environment.identity, "check": "passed" if one.passed else "failed"}
         head |= {"status": one.outcome.status, "reason": one.outcome.reason}
         figures = check.figures if check else {}
@@ -268,7 +279,7 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
     found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
-    row |= {"cell": f"{request.model.label}@{request.input_size}"}
+    row |= {"cell": f"{request.model.label}@{request.input_size}", "steps": request.steps}
     if found is None:
         return row | {"check": "missing", "reason": reason}
     row |= {"check": "passed" if found.passed else "FAILED", "reason": found.outcome.reason}
@@ -313,14 +324,13 @@ def trial_numbers(one: StoredTrial) -> TrialNumbers:
     )
 
 
-def check_of(group: Group, stored: StoredRun) -> StoredCheck | None:
-    """The check that covers all trials of the group: of the same input size if there is one, failed ones first."""
-    size = group.trials[0].trial.input_size if group.trials else None
+def checks_of(group: Group, stored: StoredRun) -> list[StoredCheck]:
+    """The checks on which the trials of the group rest, those of all steps first; empty if one has none of these."""
     covering = [check for check in stored.checks if any(check.covers(trial) for trial in group.trials)]
-    if not all(any(check.covers(trial) for check in covering) for trial in group.trials):
-        return None
-    nearest = [check for check in covering if check.request.input_size == size] or covering
-    return min(nearest, key=lambda check: check.passed, default=None)
+    whole = [check for check in covering if check.request.steps == "all"]
+    if not all(any(check.covers(trial) for check in whole) for trial in group.trials):
+        return []
+    return sorted(covering, key=lambda check: check.request.steps)
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:

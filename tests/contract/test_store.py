@@ -19,7 +19,7 @@ OLD_SCHEMAS = Path(__file__).resolve().parent.parent / "old_schemas"
 def question(record):
     request = record.check or request_of(record.trial, record.data.classes)
     where = (record.environment.identity, record.worker_sha256, record.processor)
-    return CheckSubject.of_request(*where, request), request.input_size
+    return CheckSubject.of_request(*where, request), request
 
 
 def test_a_trial_comes_back_as_it_went_in(store):
@@ -178,14 +178,21 @@ def test_the_latest_check_may_have_failed(store):
         {"worker_sha256": "0" * 64},
         {"model": fake.IDSIA, "input_size": 48},
         {"input_size": 48},
+        {"batch_size": 32},
+        {"steps": "first"},
         {"threads": 4},
         {"processor": "another"},
     ],
-    ids=["environment", "worker", "model", "size", "threads", "processor"],
+    ids=["environment", "worker", "model", "size", "batch", "first step", "threads", "processor"],
 )
 def test_a_check_of_anything_else_does_not_count(store, change):
     fake.add_all(store, fake.run_facts(), [(fake.check_record(**change), fake.ENDED, fake.OK, fake.checking())])
     assert store.passing_check(*question(fake.check_record())) is None
+
+
+def test_a_check_of_all_steps_includes_the_first(store):
+    fake.add_all(store, fake.run_facts(), [(fake.check_record(), fake.ENDED, fake.OK, fake.checking())])
+    assert store.passing_check(*question(fake.check_record(steps="first"))) is not None
 
 
 def test_an_audit_comes_back_with_its_run_and_is_no_check(store):
@@ -216,6 +223,21 @@ def test_a_check_of_one_size_stands_for_the_network(store):
     at_48 = fake.trial_record(fake.trial(input_size=48))
     fake.add_all(store, fake.run_facts(), [(at_48, fake.ENDED, fake.OK, fake.training())])
     assert len(store.run(fake.run_facts().run_id).checks) == 1
+
+
+def test_a_trial_shows_the_check_of_its_own_first_step_too(store):
+    whole = fake.check_record(run_id="before")
+    at_48, at_64 = (
+        fake.check_record(run_id="before", ordinal=number, input_size=size, steps="first")
+        for number, size in ((91, 48), (92, 64))
+    )
+    checks = [(check, fake.ENDED, fake.OK, fake.checking()) for check in (whole, at_48, at_64)]
+    fake.add_all(store, fake.run_facts("before", started_unix=1.0), checks)
+    trial = fake.trial_record(fake.trial(input_size=48))
+    fake.add_all(store, fake.run_facts(), [(trial, fake.ENDED, fake.OK, fake.training())])
+    stored = store.run(fake.run_facts().run_id)
+    assert [check.record.ordinal for check in stored.checks] == [90, 91]
+    assert all(check.covers(stored.trials[0]) for check in stored.checks)
 
 
 def test_environments_stand_once_in_order_of_use(store):

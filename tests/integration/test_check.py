@@ -49,13 +49,16 @@ def world(tmp_path_factory, catalogue, environment):
 
 def test_a_check_that_passes_has_every_figure(world):
     result, _ = world.first
-    (row,) = result.rows
+    row, _ = result.rows
     assert (result.has_passed, row["subject"], row["check"]) == (True, "numpy_ref:1.0", "passed")
     assert row.keys() >= row["bounds"].keys()
 
 
-def test_a_network_is_checked_at_its_smallest_size(world):
-    assert world.first[0].rows[0]["cell"] == "ResNet-8@32"
+def test_all_steps_are_taken_at_the_smallest_size(world):
+    assert [(row["cell"], row["steps"]) for row in world.first[0].rows] == [
+        ("ResNet-8@32", "all"),
+        ("ResNet-8@48", "first"),
+    ]
 
 
 def test_what_passed_is_not_checked_again(world):
@@ -74,9 +77,11 @@ def test_an_environment_that_fails_is_a_row_with_its_reason(world):
     assert not result.has_passed
     assert [(row["subject"], row["check"]) for row in result.rows] == [
         ("numpy_ref:1.0", "passed"),
+        ("numpy_ref:1.0", "passed"),
+        ("numpy_ref:0.1", "missing"),
         ("numpy_ref:0.1", "missing"),
     ]
-    assert "needs CPython 2.6" in result.rows[1]["reason"]
+    assert "needs CPython 2.6" in result.rows[2]["reason"]
 
 
 def test_no_environment_at_all_ends_it(world):

@@ -1,5 +1,7 @@
 """The selfcheck: compares this environment with numpy_ref, with the optimiser and initialiser of its trials.
 
+It is of all regimes at one input size, or of the first step alone at another size or batch of the trials.
+
 The adapter trains through the same loop and batches as a timed trial. The oracle does not: its order of batches, its
 epochs and its rate are written a second time here, so that a loop that does not shuffle is found. Pictures are
 asymmetric (not equal to their transpose, red unlike blue), so that a transposed picture or swapped channels change the
@@ -22,7 +24,7 @@ from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.protocol import Measure, Training
 from workers.session import clock
 
-PAYLOAD = ("optimiser", "initialiser")
+PAYLOAD = ("optimiser", "initialiser", "batch_size", "steps")
 
 SEED = 0
 BATCH = 64
@@ -76,6 +78,9 @@ BOUNDS = {
 PARTIAL = 7  # pictures in a small batch
 BLACK_STEPS, BLACK_RATE = 2, 0.1  # fast, so that a decay is no rounding
 
+# The payload's `steps` -> the regimes that are trained. 'first' has the batch of the trials, the others their own.
+STEPS = {"all": tuple(REGIMES), "first": ("first",)}
+
 # Compared with itself, the oracle shows only that the loop is right, and the short regimes show that (each step of it
 # takes about a second); reference_check tests its arithmetic.
 ORACLE_REGIMES = ("first", "study")
@@ -111,11 +116,16 @@ class Centred(object):
         return self._adapter.place(x - self._centre, y)
 
 
-def regimes_and_bounds(net):
-    """(regime by name, bound by figure) for `net`, by how many convolutions and dense layers it has."""
-    if sum(op.kind in ("conv", "dense") for op in net.ops) <= CALM_LAYERS:
-        return REGIMES, BOUNDS
-    return dict(REGIMES, clean=REGIMES["clean"]._replace(learning_rate=DEEP_RATE)), DEEP_BOUNDS
+def regimes_and_bounds(net, steps="all", batch_size=BATCH):
+    """(regime by name, bound by figure) for `net`, by how many convolutions and dense layers it has.
+
+    steps: a key of STEPS. batch_size: of the trials, in which the first step is taken.
+    """
+    regimes, bounds = dict(REGIMES), BOUNDS
+    regimes["first"] = REGIMES["first"]._replace(pictures=batch_size + 10, batch=batch_size)
+    if sum(op.kind in ("conv", "dense") for op in net.ops) > CALM_LAYERS:
+        regimes["clean"], bounds = REGIMES["clean"]._replace(learning_rate=DEEP_RATE), DEEP_BOUNDS
+    return {name: regimes[name] for name in STEPS[steps]}, bounds
 
 
 def lopsided(size, classes, count):
@@ -168,17 +178,19 @@ def trace_oracle(net, rule, regime, pictures, labels):
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe))
 
 
-def compare_odd_batches(build, net, pictures, labels, wanted):
-    """Figures of what no short training shows: a small batch, and black pictures. wanted: the trace of 'first'."""
-    first = REGIMES["first"]
+def compare_odd_batches(build, net, first, pictures, labels, wanted):
+    """Figures of what no short training shows: a small batch, and black pictures.
+
+    first: the regime of the first step. wanted: its trace.
+    """
     adapter = build(first._replace(learning_rate=BLACK_RATE))
-    x, y = Batches(pictures, labels, BATCH).cut(numpy.arange(PARTIAL))
+    x, y = Batches(pictures, labels, first.batch).cut(numpy.arange(PARTIAL))
     logits = adapter.predict(adapter.place(x - numpy.float32(first.centre), y))
     name = next(op.name + ".weight" for op in net.ops if op.kind == "conv")
     before = adapter.weights()[name]
-    black = numpy.zeros_like(pictures[:BATCH], numpy.float32)
+    black = numpy.zeros_like(pictures[: first.batch], numpy.float32)
     for _ in range(BLACK_STEPS):
-        adapter.step(adapter.place(black, labels[:BATCH]))
+        adapter.step(adapter.place(black, labels[: first.batch]))
     adapter.sync()
     moved = float(numpy.linalg.norm(adapter.weights()[name] - before))
     return {
@@ -206,23 +218,32 @@ def build_with(adapter_class, net, device, rule, threads=1, options=None):
 
 
 def compare(net, rule, seen, wanted):
-    """Figures of traces by regime name against the oracle's; without 'clean', if that was not seen."""
+    """Figures of traces by regime name against the oracle's; of those regimes alone that were seen."""
+    figures = {}
+    for regime, trace in seen.items():
+        found = _compare_trace(net, rule, regime, trace, wanted[regime])
+        figures.update(found, logits=max(found["logits"], figures.get("logits", 0.0)))
+    return figures
+
+
+def _compare_trace(net, rule, regime, seen, wanted):
     start = net.start(SEED, rule.initialiser)
     trained = [weight.name for weight in net.weights if weight.is_trainable]
     averages = [weight.name for weight in net.weights if not weight.is_trainable]
-    figures = {
-        "logits": max(_of_largest(seen[name].start_logits, wanted[name].start_logits) for name in seen),
-        "study_loss_step_5": _losses(seen["study"], wanted["study"], 5),
-        "update_step_1": max(_off([name], seen["first"], wanted["first"], start) for name in start),
-    }
-    if "clean" in seen:
+    figures = {"logits": _of_largest(seen.start_logits, wanted.start_logits)}
+    if regime == "first":
+        figures.update(update_step_1=max(_off([name], seen, wanted, start) for name in start))
+    elif regime == "study":
+        figures.update(study_loss_step_5=_losses(seen, wanted, 5))
+    elif regime == "long":
+        figures.update(update_step_45=_off(trained, seen, wanted, start))
+    else:
         figures.update(
-            update_step_45=_off(trained, seen["long"], wanted["long"], start),
-            clean_loss_step_1=_losses(seen["clean"], wanted["clean"], 1),
-            clean_loss_step_20=_losses(seen["clean"], wanted["clean"], 20),
-            update_step_20=_off(trained, seen["clean"], wanted["clean"], start),
-            averages_step_20=_off(averages, seen["clean"], wanted["clean"], start),
-            logits_step_20=_of_largest(seen["clean"].end_logits, wanted["clean"].end_logits),
+            clean_loss_step_1=_losses(seen, wanted, 1),
+            clean_loss_step_20=_losses(seen, wanted, 20),
+            update_step_20=_off(trained, seen, wanted, start),
+            averages_step_20=_off(averages, seen, wanted, start),
+            logits_step_20=_of_largest(seen.end_logits, wanted.end_logits),
         )
     return figures
 
@@ -258,14 +279,14 @@ def save_reference(path, traces):
     numpy.savez(path, **arrays)
 
 
-def load_reference(path, net):
-    """The traces in `path`. Raises BadJob if they are of another network than `net`."""
+def load_reference(path, net, regimes=tuple(REGIMES)):
+    """The traces of these regimes in `path`. Raises BadJob if they are of another network than `net`."""
     names = [weight.name for weight in net.weights]
     try:
         with numpy.load(path) as arrays:
             fields = ("start_logits", "losses", "end_logits")
             traces = {}
-            for regime in REGIMES:
+            for regime in regimes:
                 start_logits, losses, end_logits = (arrays[f"{regime}/{field}"] for field in fields)
                 weights = {name: arrays[f"{regime}/weights/{name}"] for name in names}
                 traces[regime] = Trace(start_logits, losses, weights, end_logits)
@@ -279,15 +300,15 @@ def work(trial):
     adapter_class = trial.import_adapter()
     began = clock()
     net = trial.build_net()
-    job = trial.job
-    rule = Rule(job["payload"]["optimiser"], job["payload"]["initialiser"])
-    count = max(regime.pictures for regime in REGIMES.values())
+    job, payload = trial.job, trial.job["payload"]
+    rule = Rule(payload["optimiser"], payload["initialiser"])
+    regimes, bounds = regimes_and_bounds(net, payload["steps"], payload["batch_size"])
+    count = max(regime.pictures for regime in regimes.values())
     pictures, labels = lopsided(trial.network.input_size, trial.network.classes, count)
     trial.say_built(net, adapter_class.describe(), clock() - began)
     build = build_with(adapter_class, net, job["device"], rule, job["threads"], job["options"])
-    regimes, bounds = regimes_and_bounds(net)
     is_oracle = job["framework"] == "numpy_ref"
-    wanted = ORACLE_REGIMES if is_oracle else tuple(regimes)
+    wanted = [name for name in regimes if not is_oracle or name in ORACLE_REGIMES]
     seen = {}
     for at, name in enumerate(wanted):
         seen[name] = trace_adapter(build, regimes[name], pictures, labels)
@@ -302,14 +323,14 @@ def work(trial):
                 traces[name] = trace_oracle(net, rule, regime, pictures, labels)
                 trial.emit("progress", epoch=0, step=at, steps=len(wanted) + len(regimes))
         save_reference(path, traces)
-    reference = load_reference(path, net)
+    reference = load_reference(path, net, tuple(regimes))
     figures = compare(net, rule, seen, reference)
-    figures.update(compare_odd_batches(build, net, pictures, labels, reference["first"]))
+    figures.update(compare_odd_batches(build, net, regimes["first"], pictures, labels, reference["first"]))
     bounds = {name: bounds[name] for name in figures}
-    if is_oracle:
+    if is_oracle and payload["steps"] == "all":
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
         figures.update(reference_check.compare(net, net.start(SEED, rule.initialiser), x, y))
         bounds.update(reference_check.BOUNDS)
     passed = all(figures[name] <= bound for name, bound in bounds.items())
     trial.emit("check", figures=figures, bounds=bounds, passed=passed)
-    trial.emit("done", weights_sha256=session.weights_sha256(seen["study"].weights), total_seconds=clock())
+    trial.emit("done", weights_sha256=session.weights_sha256(seen["first"].weights), total_seconds=clock())

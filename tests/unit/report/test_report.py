@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from dataclasses import replace
 
@@ -138,7 +139,50 @@ def test_markdown_cells_stay_in_their_cell():
 
 
 def test_a_run_without_fault_raises_no_doubt():
-    assert caveats_of(run(*repeated(*[0.1] * 6), checks=[checked()])) == []
+    trials = [timed(fake.trial(repeat=at, seed=at), at + 1) for at in range(6)]
+    assert caveats_of(run(*trials, checks=[checked()])) == []
+
+
+def test_an_accuracy_of_one_seed_is_a_caveat():
+    assert "1 accuracy of 1 rest on one seed" in " ".join(caveats_of(run(*repeated(*[0.1] * 6))))
+
+
+def test_steps_that_become_slower_are_a_caveat():
+    slower = timed(steps=100, epochs=1)
+    seconds = [0.1 + 0.001 * step for step in range(100)]
+    said = [
+        event.model_copy(update={"step_seconds": seconds}) if event.kind == "epoch" else event
+        for event in slower.events
+    ]
+    told = caveats_of(run(StoredTrial(slower.record, slower.outcome, slower.exit, tuple(said))))
+    assert any("reached no steady state: its steps became" in caveat for caveat in told)
+
+
+def test_a_subject_that_learns_unlike_the_others_is_a_caveat():
+    trials = []
+    for number, (name, seed) in enumerate(itertools.product(("mxnet", "pytorch"), range(4)), start=1):
+        one = timed(fake.trial(name, seed=seed), number)
+        loss = [(3.0 + 0.1 * seed if name == "mxnet" else 2.0) + 0.01 * seed] * 30
+        said = [event.model_copy(update={"loss": loss}) if event.kind == "epoch" else event for event in one.events]
+        trials.append(StoredTrial(one.record, one.outcome, one.exit, tuple(said)))
+    assert any("mxnet:2.13 learns slower than the others" in caveat for caveat in caveats_of(run(*trials)))
+
+
+def test_blocks_of_a_framework_that_waits_are_no_throughput():
+    measure = fake.trial().measure.model_copy(update={"sync": "block"})
+    one = timed(fake.trial("cntk", "2.7", device="gpu", measure=measure))
+    said = [
+        event.model_copy(update={"describe": {"waits_each_step": True}}) if event.kind == "built" else event
+        for event in one.events
+    ]
+    told = caveats_of(run(StoredTrial(one.record, one.outcome, one.exit, tuple(said))))
+    assert any(caveat.startswith("cntk:2.7 reads the loss of each step") for caveat in told)
+
+
+def test_a_failed_first_step_of_its_size_fails_the_row():
+    checks = [checked(), checked(ordinal=91, passed=False, input_size=48, steps="first")]
+    small, large = flat_rows(run(timed(), timed(fake.trial(input_size=48), 2), checks=checks))
+    assert (small["check"], large["check"]) == ("passed", "failed")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,10 @@ def figures(adapter_class, make_batches=Batches):
         for name, regime in selfcheck.REGIMES.items()
     }
     found = selfcheck.compare(NET, RULE, seen, oracle())
-    return dict(found, **selfcheck.compare_odd_batches(build, NET, PICTURES, LABELS, oracle()["first"]))
+    return dict(
+        found,
+        **selfcheck.compare_odd_batches(build, NET, selfcheck.REGIMES["first"], PICTURES, LABELS, oracle()["first"]),
+    )
 
 
 def broken(adapter_class, make_batches=Batches):
