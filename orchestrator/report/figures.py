@@ -102,7 +102,7 @@ def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     alt_text = (
         f"Lines: validation accuracy after each epoch, a line for each of {len(trials)} trials, a panel per cell."
     )
-    svg = _svg(alt, chart, trials, shared_y=True)
+    svg = _svg(alt, chart, trials, shared="y")
     return [Figure("accuracy", "Validation accuracy after each epoch", f"{alt_text} Numbers: results.csv.", svg)]
 
 
@@ -162,7 +162,7 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     )
     alt_text = f"Dots: the median step of each of {len(points)} trials against their order, off the median of its row."
     title = "Drift: the step of each trial against the order of the trials"
-    return [Figure("drift", title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials))]
+    return [Figure("drift", title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials, shared="x"))]
 
 
 def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
@@ -224,16 +224,16 @@ def _colour(alt: Any, trials: list[StoredTrial]) -> Any:
     return alt.Color("subject:N", legend=legend, sort=order or alt.Undefined, scale=alt.Scale(range=COLOURS))
 
 
-def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared_y: bool = False) -> str:
+def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared: str = "") -> str:
     """The chart with a panel per cell, three side by side.
 
     trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
-    shared_y: panels are read against each other.
+    shared: the axes that all panels have in common, because they are read against each other.
     """
     own = "independent" if _are_many(trials) else "shared"
     panels = (
         chart.facet(facet=alt.Facet("cell:N", title=None), columns=3, spacing=36)
-        .resolve_scale(x="independent", y="shared" if shared_y else "independent", color=own, shape=own)
+        .resolve_scale(**{axis: "shared" if axis in shared else "independent" for axis in "xy"}, color=own, shape=own)
         .resolve_legend(color=own)
         .configure(
             background="transparent",

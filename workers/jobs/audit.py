@@ -18,7 +18,7 @@ BOUNDS = {
     # Relative differences of the audited step that is off most.
     "loss": 1e-3,
     "update": 5e-2,  # of all trained arrays together, as a share of the update; ReLUs that flip by rounding move it
-    "averages": 2e-2,  # likewise, of the running averages
+    "averages": 2e-2,  # likewise, of the running averages; of n or n - 1 values of a batch, since frameworks differ
     "decay": 3e-5,  # the share of all weights by which the update differs, over the rate: a decay that nobody asked for
 }
 
@@ -85,16 +85,29 @@ def compare(net, training, kept, batch, loss):
         moves[name] = after[name] - before[name]
         wanted[name] = -rate * (momentum * velocity + gradient)
     others = [weight.name for weight in net.weights if not weight.is_trainable]
+    of_batch = _of_the_batch(net, before, averages, len(batch[1]))
     rest = {name: moves[name] - wanted[name] for name in moves}
     weight = _norm(before[name] for name in moves)
     kept_moves = _norm(averages[name] - before[name] for name in others)
     return {
         "loss": abs(loss / wanted_loss - 1),
         "update": _norm(rest.values()) / (_norm(wanted.values()) + ROUNDING * weight),
-        "averages": _norm(after[name] - averages[name] for name in others)
+        "averages": min(_norm(after[name] - due[name] for name in others) for due in (averages, of_batch))
         / (kept_moves + ROUNDING * _norm(before[name] for name in others) or 1.0),
         "decay": abs(sum(float((rest[name] * before[name]).sum()) for name in rest)) / (rate * weight**2),
     }
+
+
+def _of_the_batch(net, before, averages, count):
+    """The running averages with the variance over the n values of a batch, from those with n - 1; see frameworks.md."""
+    found = dict(averages)
+    for op in net.ops:
+        if op.kind == "batchnorm":
+            name, (_, height, width) = op.name + ".var", net.shapes[op.name]
+            values = count * height * width
+            kept = op.params["kept"] * before[name]
+            found[name] = kept + (averages[name] - kept) * (values - 1) / values
+    return found
 
 
 def _norm(arrays):
