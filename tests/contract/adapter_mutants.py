@@ -22,7 +22,7 @@ from workers.batches import Batches
 from workers.frameworks import Settings
 from workers.jobs import audit, selfcheck
 from workers.net import Net
-from workers.protocol import Measure, NotFinite, Training
+from workers.protocol import Measure, NotFinite, Training, Unsupported
 from workers.session import clock
 
 FRAMEWORK, MODEL, SIZE, REFERENCE = sys.argv[1:5]
@@ -493,6 +493,8 @@ def caught_by(kind, batches):
             found = stage(kind, batches)
         except NotFinite:
             found = ["a loss is not finite"]
+        except Unsupported:
+            found = ["the adapter refuses it"]
         if found:
             return found
     return []
