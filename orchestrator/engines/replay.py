@@ -88,7 +88,9 @@ class ReplayEngine:
             return ""
         record = _record(folder)
         asked = record.trial or record.check or record.audit
-        return digest([record.environment.variant, asked.model_dump(mode="json") if asked else None])
+        # Checks that were recorded before 2026-11-27 do not hold the batch of their trials.
+        fields = asked.model_dump(mode="json", exclude={"batch_size"}) if asked else None
+        return digest([record.environment.variant, fields])
 
     def _next(self, launch: Launch) -> Path:
         waiting = self._waiting.get(self._key(launch.job_dir), [])
