@@ -1,6 +1,6 @@
 """One pass over a plan: selfchecks first, then every trial that is not done, each in its own process."""
 
-import itertools
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,11 +73,13 @@ class TrialRunner:
         checks = SelfcheckRunner(run.facts.run_id, run.context, last_number, self.console)
         made = run.environments.made
         wanted = required(self._first_step(trial) for trial in plan.trials if trial.environment_key in made)
-        outcomes: dict[CheckRequest, Outcome | None] = {}
-        for one in dict.fromkeys(itertools.chain(*wanted.values())):
-            outcomes[one] = checks.verify(one, made[one.key])
-        failed = {one: [outcomes[check] for check in needed if outcomes[check]] for one, needed in wanted.items()}
-        return {one: found[0] if found else None for one, found in failed.items()}
+
+        @functools.cache
+        def outcome_of(check: CheckRequest) -> Outcome | None:
+            return checks.verify(check, made[check.key])
+
+        # Where one has failed, those behind it are not needed.
+        return {one: next(filter(None, map(outcome_of, needed)), None) for one, needed in wanted.items()}
 
     def _trial(self, title: str, trial: Trial, record: Record, failed_check: Outcome | None) -> Outcome:
         context = self.run.context

@@ -104,14 +104,14 @@ def _of_learning(stored: StoredRun) -> Iterator[str]:
 
 
 def _of_trends(stored: StoredRun) -> Iterator[str]:
-    for one in _ok(stored):
-        found = trend(one.timeline.steady_steps)
-        if found is not None and not found.is_steady:
-            word = "slower" if found.change > 0 else "faster"
-            yield (
-                f"{one.trial.label} reached no steady state: its steps became {abs(found.change):.0%} {word} after the "
-                "warm-up."
-            )
+    ok = _ok(stored)
+    found = [(seen, one) for one in ok if (seen := trend(one.timeline.steady_steps)) and not seen.is_steady]
+    if found:
+        most, one = max(found, key=lambda pair: abs(pair[0].change))
+        yield (
+            f"{_many(len(found), 'trial')} of {len(ok)} reached no steady state, least {one.trial.label}: its steps "
+            f"became {_percent(abs(most.change))} {'slower' if most.change > 0 else 'faster'} after the warm-up."
+        )
 
 
 def _waits_in_blocks(one: StoredTrial) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.analysis.timed import timed_run
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.tables import trial_numbers
@@ -129,12 +130,12 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
 
 def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     """The speed of each trial against the order in which they ran, as a share of its row's median."""
+    trials = [one for one in trials if one.timeline.steady_steps.size]
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
     panel = _panels(trials)
-    for one in trials:
-        if one.timeline.steady_steps.size:
-            key = panel(one)["cell"], one.trial.subject
-            rows.setdefault(key, []).append((one.record.ordinal, float(np.median(one.timeline.steady_steps))))
+    for place, one in enumerate(sorted(trials, key=lambda one: timed_run(one).place), start=1):
+        key = panel(one)["cell"], one.trial.subject
+        rows.setdefault(key, []).append((place, float(np.median(one.timeline.steady_steps))))
     points = [
         {
             "cell": key[0],
