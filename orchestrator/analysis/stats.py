@@ -16,6 +16,7 @@ OUTLIER_MADS = 3.5
 SPREAD_CAVEAT = 0.05  # a larger spread of the repeats, as a share of their median, is a caveat
 ENOUGH_REPEATS = 6  # with fewer, no verdict is given
 SIGNIFICANT = 0.05
+ROUNDING = 1e-12  # differences that vary by no larger share of themselves are equal
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def t_test(differences: ArrayLike) -> float:
     numbers = _numbers(differences)
     if len(numbers) < 2:
         return 1.0
-    if np.ptp(numbers) == 0:
+    if np.ptp(numbers) <= ROUNDING * np.abs(numbers).max():
         return 0.0 if numbers[0] else 1.0
     return float(ttest_1samp(numbers, 0).pvalue)
 

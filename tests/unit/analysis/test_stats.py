@@ -87,3 +87,7 @@ def test_holm_stops_at_the_first_that_is_not_significant():
     assert stats.holm([0.04, 0.01, 0.03]) == {1}
     assert stats.holm([0.02, 0.01, 0.01]) == {0, 1, 2}
     assert stats.holm([]) == set()
+
+
+def test_equal_differences_are_certain_despite_rounding():
+    assert stats.t_test([0.1 + 0.2, 0.3, 0.3]) == 0.0
