@@ -77,10 +77,13 @@ class CheckRequest(Frozen):
         steps = "" if self.steps == "all" else f", first step of {self.batch_size}"
         return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}{steps}"
 
+    def is_at(self, input_size: int, batch_size: int) -> bool:
+        """Whether its first step is one of that input size and batch."""
+        return (self.input_size, self.batch_size) == (input_size, batch_size)
+
     def includes(self, other: "CheckRequest") -> bool:
         """Whether it takes the steps of `other`, at its input size and batch; of the same subject."""
-        place, asked = (self.input_size, self.batch_size), (other.input_size, other.batch_size)
-        return place == asked and self.steps in ("all", other.steps)
+        return self.is_at(other.input_size, other.batch_size) and self.steps in ("all", other.steps)
 
 
 class AuditRequest(Frozen):

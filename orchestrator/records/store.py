@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Self
 
@@ -277,15 +277,11 @@ def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject
     for subject in dict.fromkeys(subject for subject, *_ in asked):
         yield subject, _takes_all_steps
     for subject, input_size, batch_size in dict.fromkeys(asked):
-        yield subject, partial(_is_at, input_size, batch_size)
+        yield subject, methodcaller("is_at", input_size, batch_size)
 
 
 def _takes_all_steps(check: CheckRequest) -> bool:
     return check.steps == "all"
-
-
-def _is_at(input_size: int, batch_size: int, check: CheckRequest) -> bool:
-    return (check.input_size, check.batch_size) == (input_size, batch_size)
 
 
 def _asked(record: Record) -> dict[str, Any]:

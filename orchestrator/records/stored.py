@@ -111,8 +111,8 @@ class StoredCheck(StoredJob):
 
     def covers(self, trial: StoredTrial) -> bool:
         """Whether a trial of this subject rests on it: it took all steps, or the first one as `trial` takes it."""
-        place = (trial.trial.input_size, trial.trial.training.batch_size)
-        is_of_it = self.request.steps == "all" or (self.request.input_size, self.request.batch_size) == place
+        asked, request = trial.trial, self.request
+        is_of_it = request.steps == "all" or request.is_at(asked.input_size, asked.training.batch_size)
         return is_of_it and CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 
