@@ -19,22 +19,10 @@ from orchestrator.commands.images import catalogue_with
 from orchestrator.engines import open_engine
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
-from workers import models
-from workers.jobs import selfcheck
+from tests.oracle_traces import save_traces
 
 ROWS = ("pytorch", "tensorflow", "mxnet:1.5-mkl-omp-amd", "cntk:2.7-amd", "neon:2.6-mkl-amd")
 SCRIPT = REPOSITORY / "tests" / "contract" / "adapter_mutants.py"
-
-
-def save_traces(path: Path, model: str, size: int) -> None:
-    """The oracle's traces of all regimes."""
-    params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
-    net = models.build("resnet" if params else model, 43, size, **params)
-    regimes, _ = selfcheck.regimes_and_bounds(net)
-    pictures, labels = selfcheck.lopsided(size, 43, max(regime.pictures for regime in regimes.values()))
-    rule = selfcheck.Rule()
-    traces = {name: selfcheck.trace_oracle(net, rule, one, pictures, labels) for name, one in regimes.items()}
-    selfcheck.save_reference(path, traces)
 
 
 def main() -> int:

@@ -415,7 +415,7 @@ def harmful():
 def harmless():
     """name -> the same; they do what they should, and no proof may stop them."""
     return {
-        "none": (Mutant, Batches),
+        "the adapter as it is": (Mutant, Batches),
         "weights written back as they are": (after_step(lambda self, before, after: after), Batches),
         "pictures and labels copied once more": (
             mutant(place=lambda self, x, y: self.real.place(x.copy(), y.copy())),

@@ -14,8 +14,7 @@ from orchestrator.home import REPOSITORY, Home
 from tests.contract.adapter_facts import CARD
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
-from workers import models
-from workers.jobs import selfcheck
+from tests.oracle_traces import save_traces
 
 HERE = Path(__file__).parent
 FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
@@ -249,15 +248,8 @@ def reference(tmp_path_factory):
 
     @functools.cache
     def reference(model: str, size: int) -> Path:
-        params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
-        net = models.build("resnet" if params else model, 43, size, **params)
-        pictures, labels = selfcheck.lopsided(size, 43, max(r.pictures for r in selfcheck.REGIMES.values()))
-        traces = {
-            name: selfcheck.trace_oracle(net, selfcheck.Rule(), r, pictures, labels)
-            for name, r in selfcheck.REGIMES.items()
-        }
         path = tmp_path_factory.mktemp(model) / "reference.npz"
-        selfcheck.save_reference(path, traces)
+        save_traces(path, model, size)
         return path
 
     return reference
