@@ -19,7 +19,7 @@ def show_run(published: Published, as_json: bool, console: Console) -> None:
         show(f"Run {published.stored.facts.run_id}", rows, as_json, SUMMARY)
     _say_reasons(rows, console)
     for section in () if as_json else published.sections:
-        for table in section.tables:
+        for table in (table for table in section.tables if not table.is_detail):
             show(section.title, table.texts, False)
         for verdict in section.verdicts:
             console.say(verdict)

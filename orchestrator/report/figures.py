@@ -20,6 +20,10 @@ WIDTH = 280
 CURVE_POINTS = 240  # of one line: more than a panel of this width can show is not needed
 
 
+_RESNET_FIGURES = {"ResNet-20": 2, "ResNet-32": 3}
+"""Figures of the paper, by the network that they show at all sizes."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One chart. name: of its file, without .svg; alt: its content in words, for screen readers."""
@@ -34,8 +38,8 @@ class FiguresMissingError(Exception):
     """The extra for figures is not installed; the message says how to get it."""
 
 
-def draw(stored: StoredRun, ranks: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
-    """The run's charts; empty ones are left out. ranks: the rows of its ranks, if it has any.
+def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Figure]:
+    """The run's charts; empty ones are left out. studies: the rows of its studies' tables, by the name of the table.
 
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
@@ -46,9 +50,11 @@ def draw(stored: StoredRun, ranks: Sequence[Mapping[str, Any]] = ()) -> list[Fig
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.") from None
     ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
     watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
+    studies = studies or {}
     curves = [_curve(altair, watched, series) for series in SERIES]
     return [
-        *_ranks(altair, ranks),
+        *_ranks(altair, studies.get("ranks", ())),
+        *_study(altair, studies.get("study-epochs", ())),
         *_accuracy(altair, ok),
         *_epochs(altair, ok),
         *_drift(altair, ok),
@@ -76,6 +82,50 @@ def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     alt_text = f"Bars: the interval of the rank of each of {len(subjects)} subjects by speed, a panel per cell."
     return [
         Figure("ranks", "Ranks by speed, with their intervals", f"{alt_text} Numbers: ranks.csv.", _svg(alt, chart))
+    ]
+
+
+def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Seconds of an epoch as the paper draws them: by size in its figures 2 and 3, by network in its figure 4."""
+    subjects = {row["subject"] for row in rows}
+    frameworks = {subject.partition(":")[0] for subject in subjects}
+    bars = []
+    for row in rows:
+        framework = row["subject"].partition(":")[0]
+        ours = framework if len(frameworks) == len(subjects) else row["subject"]
+        shown = (("here", ours, row["epoch_s"]), ("the paper", framework, row["epoch_paper_s"]))
+        for whose, subject, seconds in shown:
+            of_size = _RESNET_FIGURES.get(row["network"])
+            if of_size:
+                panel = f"figure {of_size}, {row['network']}, {row['device']}, {whose}"
+                bars.append({"cell": panel, "x": str(row["input_size"]), "subject": subject, "seconds": seconds})
+            if row["input_size"] == 48:
+                panel = f"figure 4, 48x48, {row['device']}, {whose}"
+                bars.append({"cell": panel, "x": row["network"], "subject": subject, "seconds": seconds})
+    distinct = {tuple(bar.items()): bar for bar in bars if bar["seconds"] is not None}
+    if len(subjects) < 2:
+        return []
+    names = sorted({bar["subject"] for bar in distinct.values()})
+    chart = (
+        alt.Chart(alt.Data(values=list(distinct.values())), width=WIDTH, height=180)
+        .mark_bar(opacity=0.85)
+        .encode(
+            x=alt.X("x:N", title=None, axis=alt.Axis(labelAngle=0)),
+            xOffset=alt.XOffset("subject:N", sort=names),
+            y=alt.Y("seconds:Q", title="seconds per epoch"),
+            color=alt.Color(
+                "subject:N", sort=names, scale=alt.Scale(range=COLOURS), legend=alt.Legend(title=None, orient="top")
+            ),
+        )
+    )
+    alt_text = "Bars: seconds of an epoch of the study by framework, here and in the paper. Numbers: study-epochs.csv."
+    return [
+        Figure(
+            "study-epochs",
+            "Seconds per epoch, as in the paper's figures 2 to 4",
+            alt_text,
+            _svg(alt, chart, grouped="xOffset"),
+        )
     ]
 
 
@@ -225,16 +275,18 @@ def _colour(alt: Any, trials: list[StoredTrial]) -> Any:
     return alt.Color("subject:N", legend=legend, sort=order or alt.Undefined, scale=alt.Scale(range=COLOURS))
 
 
-def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared: str = "") -> str:
+def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared: str = "", grouped: str = "") -> str:
     """The chart with a panel per cell, three side by side.
 
     trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
     shared: the axes that all panels have in common, because they are read against each other.
+    grouped: the channel that sets bars side by side, if there is one.
     """
     own = "independent" if _are_many(trials) else "shared"
+    axes = {axis: "shared" if axis in shared else "independent" for axis in ("x", "y", *([grouped] if grouped else []))}
     panels = (
         chart.facet(facet=alt.Facet("cell:N", title=None), columns=3, spacing=36)
-        .resolve_scale(**{axis: "shared" if axis in shared else "independent" for axis in "xy"}, color=own, shape=own)
+        .resolve_scale(**axes, color=own, shape=own)
         .resolve_legend(color=own)
         .configure(
             background="transparent",

@@ -5,7 +5,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +24,7 @@ from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats as caveats_of
 from orchestrator.report.figures import Figure, FiguresMissingError, draw
 from orchestrator.report.markdown import results_markdown
-from orchestrator.report.studies import Section, StudyRow, beside_the_paper, study_sections
+from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, words
 
@@ -52,12 +52,12 @@ def render(
     folder: Path,
     home: Home | None = None,
     floors: NoiseFloors | None = None,
-    studies: Sequence[Section] | None = None,
+    sections: Sequence[Section] | None = None,
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
     floors: what is known of its machine's noise, for a run that compares.
-    studies: `study_sections` of the run, if they are known.
+    sections: the answers to its studies and the study of 2020 beside it, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report holds no personal paths.
     """
@@ -65,11 +65,11 @@ def render(
     rows = tables.summary_rows(stored)
     caveats = caveats_of(stored, rows)
     flat = [row.flat() for row in rows]
-    paper = beside_the_paper(stored)
     floors = floors or NoiseFloors()
-    sections = [*(study_sections(stored, floors) if studies is None else studies), *([paper] if paper else [])]
-    ranks = [row for section in sections for table in section.tables if table.name == "ranks" for row in table.rows]
-    figures, figures_missing = _figures(stored, ranks)
+    if sections is None:
+        sections = [*study_sections(stored, floors), *paper_sections(stored, floors)]
+    tables_by_name = {table.name: table for section in sections for table in section.tables}
+    figures, figures_missing = _figures(stored, tables_by_name)
     page = (
         _templates()
         .get_template("page.html")
@@ -113,9 +113,9 @@ def render(
     return folder / "index.html"
 
 
-def _figures(stored: StoredRun, ranks: Sequence[StudyRow]) -> tuple[list[Figure], str]:
+def _figures(stored: StoredRun, of_studies: Mapping[str, StudyTable]) -> tuple[list[Figure], str]:
     try:
-        return draw(stored, ranks), ""
+        return draw(stored, {name: table.rows for name, table in of_studies.items()}), ""
     except FiguresMissingError as error:
         return [], str(error)
 

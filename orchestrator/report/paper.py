@@ -75,6 +75,11 @@ class Paper(Frozen):
         """Training pictures over the whole training's seconds."""
         return self.epochs * self.training_pictures / cell.total_seconds
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of its training pictures; the last, incomplete one is dropped."""
+        return self.training_pictures // self.batch_size
+
     def tuning_of(self, pair: SubjectPair) -> Tuning | None:
         """The row of its tuning table that changes what this pair changes."""
         return next((one for one in self.tuning if pair in one.pairs), None)

@@ -1,5 +1,6 @@
 """Writes the report of a run from the store into the folder of reports."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import answers, ranked
 from orchestrator.report.html import render
-from orchestrator.report.studies import Section, ranks_section, study_sections
+from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
+from orchestrator.trial import Study
 
 
 @dataclass(frozen=True)
@@ -47,5 +49,17 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     floors = noise_floors(store, stored.facts) if is_judged else NoiseFloors()
     ranks = ranks_section(ranked(stored, floors))
     sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
+    sections += paper_sections(stored, floors, _answers(store, stored))
     page = render(stored, reports / run_id, home, floors, sections)
     return Published(stored, page, sections, answers(stored, floors))
+
+
+def _answers(store: Store, stored: StoredRun) -> Answers:
+    """The newest runs on this machine, no newer than `stored`, of the studies that decide findings of their own."""
+    found: dict[Study, StoredRun] = {}
+    for facts in store.runs():
+        is_before = facts.started_unix <= stored.facts.started_unix and facts.host.is_same_machine(stored.facts.host)
+        if is_before and facts.study in DECISIVE and facts.study not in found:
+            with contextlib.suppress(StoreError):  # it is damaged
+                found[facts.study] = store.run(facts.run_id)
+    return found

@@ -15,6 +15,7 @@ Key = TypeVar("Key")
 class StudyTable:
     """Rows of plain values, and the columns to show: key -> heading. name: of its CSV file, without .csv.
 
+    is_detail: too long or wide for the console, which leaves it out.
     Keys name the unit: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
     """
 
@@ -22,6 +23,7 @@ class StudyTable:
     caption: str
     headings: Mapping[str, str]
     rows: Sequence[StudyRow]
+    is_detail: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError if two keys have the same heading: one column would be lost."""

@@ -11,7 +11,7 @@ from orchestrator.analysis.scatter import Scatter
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report import html
-from orchestrator.report.studies import StudyTable, study_sections
+from orchestrator.report.studies import StudyTable, paper_sections, study_sections
 from orchestrator.trial import Dataset, Measure, Model, Outcome
 from tests import fake_run as fake
 
@@ -300,6 +300,53 @@ def test_a_study_of_which_every_trial_failed_has_its_rows():
     ] * 2
 
 
+# ---- findings that studies of their own decide
+
+
+def finding(name, study, stored):
+    """The row of a finding, in the report of a run of one framework."""
+    sections = paper_sections(run(timed(fake.trial()), timed(fake.trial("mxnet", "1.5"))), NO_FLOORS, {study: stored})
+    table = next(table for section in sections for table in section.tables if table.name == "findings")
+    return next(row for row in table.rows if row["name"] == name)
+
+
+def test_a_setting_that_makes_it_faster_holds():
+    stored = tuned(
+        *builds({"1.5": 0.1, "1.5-mkl": 0.05, "1.5-mkl-omp": 0.02}), pairs=(MKL, ("mxnet:1.5", "mxnet:1.5-mkl-omp"))
+    )
+    row = finding("tuning-mxnet-cpu", "build-flags", stored)
+    assert (row["verdict"], row["paper"]) == ("holds", "as stated")
+    assert row["numbers"].startswith("mxnet:1.5-mkl-omp is 5.00x faster")
+    assert "(run 20261121-120000-quick)" in row["numbers"]
+
+
+def test_a_setting_that_makes_it_slower_fails():
+    stored = tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2}), pairs=(MKL,))
+    assert finding("tuning-mxnet-cpu", "build-flags", stored)["verdict"] == "fails"
+
+
+def test_a_setting_without_a_run_names_its_spec():
+    row = finding("tuning-neon-cpu", "build-flags", tuned(*builds({"1.5": 0.1, "1.5-mkl": 0.2}), pairs=(MKL,)))
+    assert (row["verdict"], row["numbers"]) == ("not decided", "not measured; experiments/build-flags.json measures it")
+
+
+@pytest.mark.parametrize(("hashes", "verdict"), [("aaa", "holds"), ("aab", "fails")])
+def test_training_repeats_where_every_row_is_bit_exact(hashes, verdict):
+    stored = run(*repeated("aaa"), *repeated(hashes, "tensorflow", "2.21"), study="determinism")
+    assert finding("cpu-repeats", "determinism", stored)["verdict"] == verdict
+
+
+def test_deterministic_switches_say_nothing_of_repeating():
+    stored = run(*repeated("aaa"), *repeated("aab", variant="2.13-deterministic"), study="determinism")
+    assert finding("cpu-repeats", "determinism", stored)["numbers"].startswith("1 of 1 rows are bit-exact")
+
+
+@pytest.mark.parametrize(("inputs", "verdict"), [(0.5, "holds"), (0.0, "fails"), (0.1, "not decided")])
+def test_workers_pay_where_an_epoch_is_shorter_with_them(inputs, verdict):
+    stored = run(*loading(0, 0.1, 0.1), *loading(4, 0.1, inputs), study="loader-workers")
+    assert finding("loader-workers", "loader-workers", stored)["verdict"] == verdict
+
+
 # ---- page, Markdown, CSV, JSON
 
 
@@ -321,7 +368,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_every_answer_is_on_the_page_with_a_link_to_it(folder):
     page = (folder / "index.html").read_text()
-    for anchor in ("clahe", "pairs", "paper"):
+    for anchor in ("clahe", "pairs", "study-tables"):
         assert f'<h2 id="{anchor}">' in page
         assert f'<a href="#{anchor}">' in page
     assert "fewer than 6 seeds give no verdict" in page
@@ -330,13 +377,13 @@ def test_every_answer_is_on_the_page_with_a_link_to_it(folder):
 
 def test_every_answer_is_in_the_markdown(folder):
     text = (folder / "results.md").read_text()
-    assert all(title in text for title in ("## CLAHE", "## Builds compared", "## Beside the paper", "## Caveats"))
+    assert all(title in text for title in ("## CLAHE", "## Builds compared", "## The study's tables", "## Caveats"))
 
 
 def test_every_table_is_a_csv(folder):
     rows = list(csv.DictReader(io.StringIO((folder / "pairs.csv").read_text())))
     assert [row["candidate"] for row in rows] == ["mxnet:1.5-mkl", "mxnet:1.5-omp"]
-    assert {"clahe.csv", "paper.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"clahe.csv", "study-32-cpu.csv"} <= {path.name for path in folder.iterdir()}
 
 
 def test_every_table_is_json():
