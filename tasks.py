@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
-from orchestrator.console.tables import IMAGES, show
+from orchestrator.console.tables import IMAGES, TUNED, show
 from orchestrator.console.verb import (
     BUDGET,
     CELLS,
@@ -312,6 +312,56 @@ def gate_(
     )
     result = gate.gate(asked, Path(output) if output else None, catalogue, Home.default(), REPORTS, console)
     show_gate(result, json_, console)
+    return result.exit_code
+
+
+@task(
+    name="tune",
+    auto_shortflags=False,
+    positional=["framework"],
+    iterable=["image", "source"],
+    help={
+        "framework": "a framework, or all",
+        "budget": "time for each framework, for example 30m (default: none)",
+        "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
+        "spec": "experiment whose cells to time (default experiments/tune.json)",
+        **DEVICE,
+        **RUN,
+        **STRICT,
+        **JSON,
+    },
+)
+@verb
+def tune_(
+    _: Context,
+    framework: str,
+    budget: str = "",
+    cells: str = "",
+    spec: str = "",
+    device: str = "cpu",
+    engine: str = "",
+    image: Texts = None,
+    source: Texts = None,
+    strict: bool = False,
+    gpus: str = "",
+    json_: bool = False,
+) -> int:
+    """Find the fastest variant and settings of a framework on this machine; `best` stands for it from then on."""
+    from orchestrator.commands import images, tune
+    from orchestrator.execution.session import RunOptions
+
+    console = Console()
+    catalogue, _own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
+    request = tune.TuneRequest(
+        spec_path=Path(spec or EXPERIMENTS / "tune.json"),
+        framework=framework,
+        device=flags.device(device),
+        budget_seconds=flags.duration("--budget", budget),
+        cells=cells,
+        options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),
+    )
+    result = tune.tune(request, catalogue, Home.default(), REPORTS, console)
+    show("Tuned", tune.tuned_rows(result.found), json_, TUNED)
     return result.exit_code
 
 

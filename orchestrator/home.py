@@ -61,6 +61,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def tuned(self) -> Path:
+        """What `invoke tune` found, machine by machine."""
+        return self.root / "tuned.toml"
+
+    @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the index over the runs: `$WAYMARK_STORE`, else a SQLite file."""
         return os.environ.get("WAYMARK_STORE") or f"sqlite:///{self.root / 'store.sqlite'}"

@@ -35,6 +35,7 @@ Fault = Literal["none", "subject", "environment", "unknown"]
 
 Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers"]
 
+League = Literal["as shipped", "tuned"]
 
 ORACLE = "numpy_ref"
 """The framework that all others are checked against; it is slow, so its speed is not compared."""

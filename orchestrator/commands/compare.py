@@ -42,9 +42,10 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
 
     A subject against itself is repeated twice as often. Raises WaymarkError for what cannot be compared.
     """
-    framework, variants = flags.compared(*request.compared)
-    for variant in variants:
-        catalogue.resolve(framework, request.device, variant)
+    framework, asked = flags.compared(*request.compared)
+    named = {tag: catalogue.resolve(framework, request.device, tag).variant for tag in asked}
+    baseline, candidate = (f"{framework}:{named[subject.partition(':')[2]]}" for subject in request.compared)
+    variants = list(dict.fromkeys(named.values()))
     shipped = load_spec(request.spec_path, catalogue.frameworks, {"axes.frameworks": [framework]})
     changes = {
         "name": "compare",
@@ -57,7 +58,9 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
         "pairs": [],
     }
     until = None if request.pairs else request.until
-    return SweepRequest(request.spec_path, changes, compared=request.compared, until=until, options=request.options)
+    return SweepRequest(
+        request.spec_path, changes, compared=(baseline, candidate), until=until, options=request.options
+    )
 
 
 def compare(

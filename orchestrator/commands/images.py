@@ -14,15 +14,21 @@ from orchestrator.engines.images import Image
 from orchestrator.environment import Device
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY, Home
+from orchestrator.host import machine_id
 from orchestrator.planning.catalogue import Catalogue, chosen, index_mirrors, local_clones
 from orchestrator.planning.image_row import ImageRow
+from orchestrator.planning.tuned import best_here, read_tuned
 
 
 def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:
-    """All rows, with the local clones that --source or $WAYMARK_SOURCE name, and the mirrors of $WAYMARK_INDEX."""
+    """All rows, with the local clones that --source or $WAYMARK_SOURCE name, and the mirrors of $WAYMARK_INDEX.
+
+    `best` stands for what was tuned on this machine, as far as something was.
+    """
     clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
     mirrors = index_mirrors(os.environ.get("WAYMARK_INDEX", "").split())
-    return Catalogue.load(REPOSITORY / "docker").with_sources(clones).with_indexes(mirrors)
+    tuned = best_here(read_tuned(Home.default().tuned), machine_id())
+    return Catalogue.load(REPOSITORY / "docker").with_sources(clones).with_indexes(mirrors).with_best(tuned)
 
 
 def catalogue_for(

@@ -11,6 +11,7 @@ from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
+from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
@@ -21,7 +22,7 @@ from orchestrator.execution.session import RunOptions, RunPlan, Session, open_se
 from orchestrator.execution.trial_runner import TrialRunner
 from orchestrator.home import Home
 from orchestrator.host import read_host
-from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip_of
@@ -94,7 +95,7 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
         session.claim(plan.rows, spec.limits, oversubscribed(plan, session.host))
         trial_data = _trial_data(plan, home, console)
-        run = session.begin(plan.rows, _run_plan(spec, plan, order, request, recorded))
+        run = session.begin(plan.rows, _run_plan(spec, plan, order, request, recorded, _best(spec, rows_here)))
         skips = (*plan.skips, *_skipped(plan, run.environments))
         run = replace(run, facts=run.facts.model_copy(update={"skips": skips}))
         session.record(run.facts)
@@ -120,7 +121,8 @@ def _asked(
     """The spec, from its file or from a recorded run, and the rows of the catalogue that the engine knows."""
     rows_here, changes = rows_of(request.options.engine, catalogue), request.changes
     if recorded:
-        return recorded_spec(recorded.spec, f"the spec in run.json of {recorded.run_id}"), rows_here
+        spec = recorded_spec(recorded.spec, f"the spec in run.json of {recorded.run_id}")
+        return spec, rows_here.with_best(recorded.best)
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
     return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
@@ -157,7 +159,12 @@ def _pairs_planned(plan: Plan, run: RunFacts) -> int:
 
 
 def _run_plan(
-    spec: ExperimentSpec, plan: Plan, order: Order, request: SweepRequest, recorded: RunFacts | None
+    spec: ExperimentSpec,
+    plan: Plan,
+    order: Order,
+    request: SweepRequest,
+    recorded: RunFacts | None,
+    best: Mapping[str, Mapping[Device, str]],
 ) -> RunPlan:
     facts = {
         "spec": spec.model_dump(mode="json", by_alias=True),
@@ -165,9 +172,16 @@ def _run_plan(
         "until": request.until,
         "order_seed": order.seed,
         "study": spec.study,
+        "league": spec.league,
         "pairs": spec.pairs,
+        "best": best,
     }
     return RunPlan(spec.name, plan.trials[0].threads, spec.limits, facts, recorded)
+
+
+def _best(spec: ExperimentSpec, rows_here: Catalogue) -> dict[str, dict[Device, str]]:
+    """What `best` stands for in this run, so that it stands for the same when the run is resumed."""
+    return {name: rows_here.best[name] for name in spec.axes.frameworks if BEST in spec.axes.variants_of(name)}
 
 
 def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[int, Dataset], TrialData]:

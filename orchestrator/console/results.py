@@ -16,7 +16,8 @@ def show_run(published: Published, as_json: bool, console: Console) -> None:
     if as_json and tables:
         show_json({"results": rows, **{table.name: table.rows for table in tables}})
     else:
-        show(f"Run {published.stored.facts.run_id}", rows, as_json, SUMMARY)
+        facts = published.stored.facts
+        show(f"Run {facts.run_id}{facts.league_words}", rows, as_json, SUMMARY)
     _say_reasons(rows, console)
     for section in () if as_json else published.sections:
         for table in (table for table in section.tables if not table.is_detail):

@@ -46,6 +46,18 @@ COMPARISON = {"cell": "cell", "words": "candidate is", "pairs": "pairs", "noise_
 """The columns of a comparison's table, of analysis.comparison.rows; --json has all of them."""
 
 
+TUNED = {
+    "framework": "framework",
+    "default": "default",
+    "best": "best",
+    "ratio": "times as fast",
+    "low": "from",
+    "high": "to",
+    "tried": "variants tried",
+    "minutes": "minutes",
+}
+"""The columns of a tuning's table, of commands.tune.tuned_rows; --json has the path, too."""
+
 GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}
 """The columns of a gate's table, of report.ci.GateRow; --json has all of them."""
 

@@ -80,7 +80,7 @@ class Image:
 
 def reference(row: ImageRow) -> str:
     """'waymark/pytorch:2.13-cpu'."""
-    return f"waymark/{row.framework}:{row.variant}-{row.device}"
+    return f"waymark/{row.framework}:{row.base or row.variant}-{row.device}"
 
 
 def find(builder: ImageBuilder, row: ImageRow) -> Image:
@@ -221,7 +221,7 @@ def _recorded(builder: ImageBuilder, row: ImageRow) -> ImageFacts:
         "built": facts.created,
         "size_bytes": facts.size_bytes,
     }
-    lock = {**_lock(path), row.label: entry}
+    lock = {**_lock(path), row.image_label: entry}
     write_atomically(path, json.dumps(lock, indent=1, sort_keys=True) + "\n")
     return facts
 

@@ -28,7 +28,7 @@ def read_host() -> HostFacts:
     gpus, gpu_note = read_cards()
     cores = _physical_cores(cpus)
     return HostFacts(
-        hostname_sha256=_hostname_sha256(),
+        hostname_sha256=machine_id(),
         system=_pretty_system(),
         kernel=platform.release(),
         machine=platform.machine(),
@@ -127,7 +127,7 @@ def _memory_bytes() -> int:
     return min(limits)
 
 
-def _hostname_sha256() -> str:
+def machine_id() -> str:
     """Tells machines apart without naming them."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
 

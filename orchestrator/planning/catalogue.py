@@ -5,71 +5,49 @@ workers/frameworks/. Reading touches no daemon, and no row is known that its own
 """
 
 import re
-import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from orchestrator.environment import Device
+from orchestrator.errors import CatalogueError, did_you_mean
+from orchestrator.planning.image_row import ImageRow
+from orchestrator.planning.images_toml import TABLE, URL, read_table
+from orchestrator.planning.setting import JOINT, Setting, with_settings
 
-from orchestrator.environment import Device, Frozen, Name, Tag
-from orchestrator.errors import CatalogueError, did_you_mean, first_line, shortened
-from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
-
-TABLE = "images.toml"
+BEST = "best"
+"""Stands for the variant that is fastest on this machine as far as is known: tuned here, or named by the catalogue."""
 
 HOST = "host"
 """The variant that is whatever a Python of this machine has installed."""
 
-_FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-_URL = r"^https?://[^\s/]\S*$"
-_Url = Annotated[str, Field(pattern=_URL)]
-
-_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-_Value = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=10_000)]
-"""The operating system takes no NUL in a variable."""
-
-T = TypeVar("T")
-
-
-class _Entry(Frozen):
-    """One table of an images.toml, `["2.13".cpu]`; the fields are those of ImageRow."""
-
-    stage: _FileName
-    python: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
-    requirements: _FileName
-    index: _Url | None = None
-    disk_mb: Annotated[int, Field(ge=1)]
-    args: dict[_Variable, _Value] = {}
-    env: dict[_Variable, _Value] = {}
-    options: dict[Name, bool | int | str] = {}
-    expects: dict[str, bool | int | str] = {}
-    needs: dict[str, str] = {}
-    source: UpstreamSource | None = None
-    cuda: Cuda | None = None
-    why: str = ""
-    unproven: str = ""
-    retired: str = ""
-
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All rows, by framework, in the order of their files; and each framework's default variant on each device."""
+    """All rows, by framework, in the order of their files.
+
+    defaults: each framework's default variant on each device. best: the variant that `best` stands for there.
+    settings: what may be put on the variants of a framework, by name.
+    """
 
     tables: dict[str, tuple[ImageRow, ...]]
     defaults: dict[str, dict[Device, str]]
+    best: dict[str, dict[Device, str]] = field(default_factory=dict)
+    settings: dict[str, dict[str, Setting]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> "Catalogue":
         """Read <folder>/*/images.toml. Raises CatalogueError, naming file and key."""
-        tables, defaults = {}, {}
-        for path in sorted(folder.glob(f"*/{TABLE}")):
-            framework = path.parent.name
-            defaults[framework], tables[framework] = _read(path)
-        if not tables:
+        found = {path.parent.name: read_table(path) for path in sorted(folder.glob(f"*/{TABLE}"))}
+        if not found:
             raise CatalogueError(f"{folder} holds no */{TABLE}: there is nothing to train in.")
-        return cls(tables, defaults)
+        return cls(
+            {framework: table.rows for framework, table in found.items()},
+            {framework: table.defaults for framework, table in found.items()},
+            {framework: table.best for framework, table in found.items()},
+            {framework: table.settings for framework, table in found.items()},
+        )
 
     @property
     def frameworks(self) -> tuple[str, ...]:
@@ -150,7 +128,8 @@ class Catalogue:
             )
             for framework, rows in self.tables.items()
         }
-        return Catalogue(tables, {framework: dict.fromkeys(self.defaults[framework], HOST) for framework in tables})
+        only = {framework: dict.fromkeys(self.defaults[framework], HOST) for framework in tables}
+        return Catalogue(tables, only, only)
 
     def default(self, framework: str, device: Device = "cpu") -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""
@@ -158,17 +137,50 @@ class Catalogue:
         return self.defaults[framework][device]
 
     def resolve(self, framework: str, device: Device, variant: str | None = None) -> ImageRow:
-        """The row of that variant, or of the default one. Raises CatalogueError with the nearest name."""
+        """The row of that variant, or of the default one; `best` and settings are understood.
+
+        Raises CatalogueError with the nearest name.
+        """
         rows = [row for row in self._table(framework) if row.device == device]
         wanted = variant or self.default(framework, device)
+        if wanted == BEST and framework in self.best:
+            wanted = self.best[framework][device]
         for row in rows:
             if row.variant == wanted:
                 return row
+        base, *names = wanted.split(JOINT)
+        if names and base in {row.variant for row in rows}:
+            return self._with_settings(self.resolve(framework, device, base), names)
         known = [row.variant for row in rows]
         raise CatalogueError(
             f"docker/{framework}/{TABLE} has no variant '{wanted}' for {device}. "
             f"Known: {', '.join(known) or 'none'}.{did_you_mean(wanted, known)}"
         )
+
+    def with_best(self, tuned: Mapping[str, Mapping[Device, str]]) -> "Catalogue":
+        """This catalogue, in which `best` stands for other variants. tuned: framework -> device -> variant.
+
+        What this catalogue does not declare any more is left out.
+        """
+        best = {framework: dict(of) for framework, of in self.best.items()}
+        for framework, of in tuned.items():
+            for device, variant in of.items():
+                try:
+                    self.resolve(framework, device, variant)
+                except CatalogueError:  # its row or a setting is gone since
+                    continue
+                best[framework][device] = variant
+        return replace(self, best=best)
+
+    def _with_settings(self, row: ImageRow, names: Sequence[str]) -> ImageRow:
+        known = {name: setting for name, setting in self.settings.get(row.framework, {}).items() if setting.fits(row)}
+        for name in names:
+            if name not in known:
+                raise CatalogueError(
+                    f"docker/{row.framework}/{TABLE} has no setting '{name}' for {row.variant}. "
+                    f"Known: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
+                )
+        return with_settings(row, known, names)
 
     def rows(
         self,
@@ -209,7 +221,7 @@ def index_mirrors(texts: Sequence[str]) -> dict[str, str]:
     mirrors = {}
     for text in texts:
         framework, _, url = text.partition("=")
-        if not framework or not re.match(_URL, url):
+        if not framework or not re.match(URL, url):
             raise CatalogueError(
                 f"WAYMARK_INDEX holds '{text}'; write framework=URL, for example "
                 "pytorch=https://mirror.example/whl/cpu, and a space between two."
@@ -241,53 +253,3 @@ def chosen(
     if not rows:
         raise CatalogueError(f"no docker/*/{TABLE} declares a {device} image of {', '.join(frameworks) or 'anything'}.")
     return tuple(rows)
-
-
-def _read(path: Path) -> tuple[dict[Device, str], tuple[ImageRow, ...]]:
-    """Default variants and rows of one images.toml."""
-    where = f"docker/{path.parent.name}/{TABLE}"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # of ValueError: no UTF-8, no TOML, or a number of thousands of digits
-        raise CatalogueError(f"{where} does not read: {first_line(error)}.") from None
-    _check(TypeAdapter(Name), path.parent.name, f"{where}: the name of its folder")
-    default = table.pop("default", None)
-    gpu_default = table.pop("gpu_default", default)
-    rows = tuple(_rows(path.parent, table, where))
-    for key, value in (("default", default), ("gpu_default", gpu_default)):
-        if value not in {row.variant for row in rows}:
-            known = ", ".join(sorted({row.variant for row in rows})) or "none"
-            raise CatalogueError(f"{where}: {key} is {value!r}; it must be a variant of this file: {known}.")
-    return {"cpu": default, "gpu": gpu_default}, rows
-
-
-def _rows(folder: Path, table: dict[str, Any], where: str) -> Iterator[ImageRow]:
-    for variant, devices in table.items():
-        _check(TypeAdapter(Tag), variant, f"{where}: the variant")
-        for device, entry in _check(TypeAdapter(dict[Device, _Entry]), devices, f"{where}: {variant}").items():
-            fields = {name: getattr(entry, name) for name in _Entry.model_fields}
-            row = ImageRow(framework=folder.name, variant=variant, device=device, folder=folder, **fields)
-            for key, path in (("stage", folder / DOCKERFILE), ("requirements", row.requirements_path)):
-                if not path.is_file():
-                    raise CatalogueError(f"{where}: {variant}.{device}.{key} needs {path}, which is not there.")
-            if (device == "gpu") != (row.cuda is not None):
-                raise CatalogueError(f"{where}: {variant}.{device}.cuda: each gpu row has it, and no cpu row.")
-            for name, value in row.env.items():
-                for placeholder in PLACEHOLDER.findall(value):
-                    if placeholder not in PLACEHOLDERS:
-                        raise CatalogueError(
-                            f"{where}: {variant}.{device}.env.{name} has {{{placeholder}}}; "
-                            f"allowed are {', '.join(f'{{{known}}}' for known in PLACEHOLDERS)}."
-                        )
-            yield row
-
-
-def _check(adapter: TypeAdapter[T], value: object, where: str) -> T:
-    """`value` as the adapter's type, or a CatalogueError that names the first key that is wrong."""
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(shortened(str(part)) for part in first["loc"] if part != "[key]")
-        seen = "" if first["type"] in ("missing", "extra_forbidden") else f", seen {shortened(repr(first['input']))}"
-        raise CatalogueError(f"{where}{key and '.'}{key}: {first['msg']}{seen}.") from None

@@ -96,6 +96,8 @@ class ImageRow:
     unproven:     why waymark's authors have not made it; '' where they have, or there is nothing to say.
     retired:      evidence that what it is made from is nowhere left; such a row is listed and never made.
     image:        a user's own image, by id, that is used as it is; None for a row that is built here.
+    base:         the variant whose image it runs, for one with settings (see setting.py); '' for one of its own.
+    is_tried:     whether `invoke tune` tries it.
     """
 
     framework: str
@@ -118,6 +120,8 @@ class ImageRow:
     unproven: str
     retired: str
     image: str | None = None
+    base: str = ""
+    is_tried: bool = True
 
     @property
     def key(self) -> EnvironmentKey:
@@ -133,6 +137,11 @@ class ImageRow:
     def label(self) -> str:
         """'pytorch:2.13 cpu'."""
         return self.key.label
+
+    @property
+    def image_label(self) -> str:
+        """'pytorch:2.13 cpu': of the row whose image it runs."""
+        return f"{self.framework}:{self.base or self.variant} {self.device}"
 
     @property
     def slug(self) -> str:

@@ -143,7 +143,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                 yield Trial(
                     kind=spec.kind,
                     framework=framework,
-                    variant=variant or _default_variant(catalogue, framework, device),
+                    variant=_variant(catalogue, framework, device, variant),
                     model=entry.model,
                     input_size=size,
                     device=device,
@@ -181,8 +181,14 @@ def _measures(spec: ExperimentSpec) -> list[Measure]:
     return [spec.measure.model_copy(update={"feed": "native", "loader_workers": count}) for count in counts]
 
 
-def _default_variant(catalogue: Catalogue, framework: str, device: Device) -> str:
-    return catalogue.default(framework, device) if framework in catalogue.frameworks else "none"
+def _variant(catalogue: Catalogue, framework: str, device: Device, asked: str | None) -> str:
+    """The variant that is run: the default one if none is asked for, and what `best` stands for here."""
+    if framework not in catalogue.frameworks:
+        return asked or "none"
+    try:
+        return catalogue.resolve(framework, device, asked).variant
+    except CatalogueError:  # _why_not says why
+        return asked or catalogue.default(framework, device)
 
 
 def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:

@@ -13,7 +13,7 @@ from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import Dataset, InputSize, LoaderWorkers, Measure, Model, Study, Training
+from orchestrator.trial import Dataset, InputSize, League, LoaderWorkers, Measure, Model, Study, Training
 from workers import models, optimisers
 from workers.net import INITIALISERS
 
@@ -100,6 +100,8 @@ class ExperimentSpec(Frozen):
     kind: what a trial does; 'train' trains a network and times its steps.
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
     study: the name of a shipped study, whose question the report answers in a section of its own.
+    league: whether the variants are those that come with the frameworks, or tuned ones; the report says so beside its
+            numbers, because the two are not compared.
     pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
            faster; all pairs of a sweep are one family.
     """
@@ -117,6 +119,7 @@ class ExperimentSpec(Frozen):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     limits: Limits = Limits()
     study: Study | None = None
+    league: League | None = None
     pairs: tuple[tuple[_SubjectName, _SubjectName], ...] = ()
 
 
@@ -214,6 +217,8 @@ def _pairs_fault(spec: ExperimentSpec) -> str:
     for at, pair in enumerate(spec.pairs):
         baseline, candidate = pair
         for subject in pair:
+            if subject.endswith(":best"):
+                return f"pairs[{at}] names '{subject}'; name the variant itself, or use: invoke compare"
             if subject not in asked:
                 known = ", ".join(sorted(asked)) or "none"
                 nearest = did_you_mean(subject, asked)

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
 from orchestrator import files
-from orchestrator.environment import Environment, EnvironmentKey, Frozen, RunId, Token, UnixSeconds
+from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, RunId, Tag, Token, UnixSeconds
 from orchestrator.errors import StoreError
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import Cell, Exit, Model, Outcome, Study, SubjectPair, Trial
+from orchestrator.trial import Cell, Exit, League, Model, Outcome, Study, SubjectPair, Trial
 from workers import models
 
 RUN = "run.json"
@@ -151,6 +151,8 @@ class RunFacts(Frozen):
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     until:    when a comparison that adds pairs stops; None for a number of pairs that was fixed beforehand.
     order_seed: the order of the trials is drawn with it; None in runs of before 0.3.
+    league:   whether its variants are as shipped or tuned.
+    best:     what `best` stood for, by framework and device, if the spec asks for it.
     """
 
     run_id: RunId
@@ -167,6 +169,13 @@ class RunFacts(Frozen):
     pairs: tuple[SubjectPair, ...] = ()
     until: Until | None = None
     order_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    league: League | None = None
+    best: dict[Name, dict[Device, Tag]] = {}
+
+    @property
+    def league_words(self) -> str:
+        """' (tuned)' to stand behind a title; '' where the spec says nothing."""
+        return f" ({self.league})" if self.league else ""
 
 
 class JobFolder:

@@ -126,7 +126,8 @@ def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:
     skipped = sum(row.status == "skipped" for row in rows)
     subjects = len({row.subject for row in rows})
     text = f"{len(stored.trials)} trials of {subjects} framework builds in {cells} cells: {ok} ended ok"
-    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped."
+    league = f" League: {stored.facts.league}." if stored.facts.league else ""
+    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped.{league}"
 
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ def results_markdown(
     ]
     items = "".join(f"- {export.one_cell(caveat)}\n" for caveat in caveats) or "- none\n"
     answered = "".join(_section_markdown(section) for section in sections)
-    return f"# {stored.facts.run_id}\n\n{export.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
+    title = f"{stored.facts.run_id}{stored.facts.league_words}"
+    return f"# {title}\n\n{export.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
 
 
 def _section_markdown(section: Section) -> str:

@@ -9,11 +9,13 @@ from pathlib import Path
 from orchestrator.analysis.noise import NoiseFloors, noise_floors
 from orchestrator.errors import StoreError
 from orchestrator.home import Home
+from orchestrator.planning.tuned import read_tuned
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import answers, ranked
 from orchestrator.report.html import render
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
+from orchestrator.report.tuning import tuning_section
 from orchestrator.trial import Study
 
 
@@ -49,6 +51,8 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     floors = noise_floors(store, stored.facts) if is_judged else NoiseFloors()
     ranks = ranks_section(ranked(stored, floors))
     sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
+    tuning = tuning_section(run_id, read_tuned(home.tuned))
+    sections += [tuning] if tuning else []
     sections += paper_sections(stored, floors, _answers(store, stored))
     page = render(stored, reports / run_id, home, floors, sections)
     return Published(stored, page, sections, answers(stored, floors))

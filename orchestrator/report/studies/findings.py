@@ -75,7 +75,7 @@ def findings(stored: StoredRun, answers: Answers, floors: NoiseFloors) -> Sectio
         tables.append(StudyTable("agreement", "How far our order of speeds is the paper's.", headings, agreement))
     return Section(
         anchor="findings",
-        title="The study's findings",
+        title=f"The study's findings{stored.facts.league_words}",
         about=ABOUT,
         verdicts=(),
         tables=tuple(tables),

@@ -36,7 +36,7 @@ def tables_of_the_study(stored: StoredRun) -> Section | None:
     if not places:
         return None
     tables = [
-        _table(size, device, title, places)
+        _table(size, device, f"{title}{stored.facts.league_words}", places)
         for (size, device), title in TITLES.items()
         if any((place.input_size, place.device) == (size, device) for place, _ in places)
     ]

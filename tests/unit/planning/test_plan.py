@@ -68,10 +68,33 @@ def test_a_framework_without_recipe_is_skipped_with_that_reason(catalogue, host)
     assert Counter(skip.framework for skip in plan.skips) == Counter(dict.fromkeys(missing, 7))
 
 
-def test_the_paper_is_run_at_its_own_versions(catalogue, host):
-    plan = expand(shipped("paper", {"axes.devices": ["cpu"]}), catalogue, host)
+def test_the_paper_as_shipped_is_run_at_its_own_versions(catalogue, host):
+    plan = expand(shipped("paper-as-shipped", {"axes.devices": ["cpu"]}), catalogue, host)
     study = {"cntk:2.7", "neon:2.6-mkl", "mxnet:1.5", "pytorch:1.3", "tensorflow:2.7"}
     assert Counter(trial.subject for trial in plan.trials) == Counter(dict.fromkeys(study, 7))
+
+
+def test_the_paper_is_run_in_the_fastest_variants_here(catalogue, host):
+    here = catalogue.with_best({"mxnet": {"cpu": "1.5-mkl_amd_omp"}})
+    plan = expand(shipped("paper", {"axes.devices": ["cpu"]}), here, host)
+    best = {"cntk:2.7-amd", "neon:2.6-mkl-amd", "mxnet:1.5-mkl_amd_omp", "pytorch:2.13-tuned", "tensorflow:2.21-onednn"}
+    assert Counter(trial.subject for trial in plan.trials) == Counter(dict.fromkeys(best, 7))
+    assert {row.subject for row in plan.rows} == best
+
+
+def test_both_leagues_of_the_paper_ask_for_the_same_cells():
+    tuned, as_shipped = shipped("paper"), shipped("paper-as-shipped")
+    assert (tuned.league, as_shipped.league) == ("tuned", "as shipped")
+    same = {
+        "axes": tuned.axes.model_copy(update={"variants": {}}),
+        "training": tuned.training,
+        "dataset": tuned.dataset,
+    }
+    assert same == {
+        "axes": as_shipped.axes.model_copy(update={"variants": {}}),
+        "training": as_shipped.training,
+        "dataset": as_shipped.dataset,
+    }
 
 
 def test_the_paper_asks_a_card_for_rows_that_are_built_for_one(catalogue, host):
@@ -82,7 +105,8 @@ def test_the_paper_asks_a_card_for_rows_that_are_built_for_one(catalogue, host):
 
 
 def test_fewer_frameworks_drop_the_variants_of_the_others(catalogue, host):
-    plan = expand(shipped("paper", {"axes.frameworks": ["mxnet"], "axes.devices": ["cpu"]}), catalogue, host)
+    changes = {"axes.frameworks": ["mxnet"], "axes.devices": ["cpu"]}
+    plan = expand(shipped("paper-as-shipped", changes), catalogue, host)
     assert {trial.subject for trial in plan.trials} == {"mxnet:1.5"}
 
 

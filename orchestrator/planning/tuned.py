@@ -1,0 +1,90 @@
+"""<home>/tuned.toml: the fastest variant of each framework that `invoke tune` found, machine by machine."""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from orchestrator.environment import Device, Frozen, Name, Tag, Token, UnixSeconds
+from orchestrator.errors import CatalogueError, first_line
+from orchestrator.files import read_bytes, write_atomically
+
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class Tried(Frozen):
+    """One variant in one round. ratio, low, high: how many times as fast as the round's fastest; None for itself.
+
+    is_kept: whether it went on to the next round.
+    """
+
+    round: Annotated[int, Field(ge=1, le=4)]
+    variant: Tag
+    ratio: Factor | None = None
+    low: Factor | None = None
+    high: Factor | None = None
+    is_kept: bool = False
+    reason: str = ""
+    run_id: str
+
+
+class Tuned(Frozen):
+    """What one tuning found.
+
+    machine:  RecordedHost.hostname_sha256. cells: in which it was timed; all ratios are geometric means over them.
+    default:  the framework's variant as shipped. variant: the fastest, which `best` stands for.
+    ratio, low, high: how many times as fast `variant` is as `default`, from fresh pairs after the search; None if it
+              is the default, or was not confirmed.
+    seconds:  of all of it. open: what was left undecided, a sentence each.
+    """
+
+    machine: Token
+    framework: Name
+    device: Device
+    cells: tuple[str, ...]
+    default: Tag
+    variant: Tag
+    ratio: Factor | None = None
+    low: Factor | None = None
+    high: Factor | None = None
+    confirmed_by: str = ""
+    tuned_unix: UnixSeconds
+    seconds: Annotated[float, Field(ge=0)]
+    open: tuple[str, ...] = ()
+    path: tuple[Tried, ...] = ()
+
+
+def read_tuned(path: Path) -> tuple[Tuned, ...]:
+    """All entries; () if there is no file. Raises CatalogueError if it does not read."""
+    try:
+        table = tomllib.loads(read_bytes(path).decode("utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{path} does not read: {first_line(error)}. Remove it, and tune again.") from None
+    try:
+        return tuple(Tuned.model_validate_json(json.dumps(entry)) for entry in table.get("tuned", ()))
+    except (ValidationError, TypeError) as error:
+        raise CatalogueError(f"{path} does not read: {first_line(error)}. Remove it, and tune again.") from None
+
+
+def keep_tuned(path: Path, found: Tuned) -> None:
+    """Write `found` in the place of what was known of its framework and device on its machine."""
+    where = (found.machine, found.framework, found.device)
+    others = [one for one in read_tuned(path) if (one.machine, one.framework, one.device) != where]
+    entries = [one.model_dump(mode="json", exclude_none=True) for one in (*others, found)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, tomli_w.dumps({"tuned": entries}))
+
+
+def best_here(tuned: Iterable[Tuned], machine: str) -> dict[str, dict[Device, str]]:
+    """framework -> device -> the fastest variant, of what was tuned on this machine."""
+    found: dict[str, dict[Device, str]] = {}
+    for one in tuned:
+        if one.machine == machine:
+            found.setdefault(one.framework, {})[one.device] = one.variant
+    return found
