@@ -152,7 +152,8 @@ def check_(
         **VARIANT,
         "epochs": "epochs of every model, in place of the spec's",
         **RUN,
-        "dry-run": "print the plan with its skips and reasons, and run nothing",
+        "dry-run": "print the plan with its skips and reasons and how long it will take, and run nothing",
+        "scout": "take a few steps of each cell, three times, and tell what the whole training would take",
         "resume": "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
         "unverified": "also time environments whose selfcheck did not pass, and mark them",
         **STRICT,
@@ -171,6 +172,7 @@ def sweep_(
     source: Texts = None,
     engine: str = "",
     dry_run: bool = False,
+    scout: bool = False,
     resume: str | bool | None = None,
     unverified: bool = False,
     strict: bool = False,
@@ -183,6 +185,7 @@ def sweep_(
     from orchestrator.execution.session import RunOptions
 
     given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
+    given["scout"] = "yes" if scout else ""
     resumed = flags.resumed(resume)
     if resumed and any(given.values()):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
@@ -190,8 +193,11 @@ def sweep_(
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
     request = sweep.SweepRequest(
         spec_path=Path(spec or EXPERIMENTS / "quick.json"),
-        changes=flags.changes(device, frameworks, [*(variant or ()), *map(flags.variant_of, own)], epochs),
+        changes=flags.changes(
+            device, frameworks, [*(variant or ()), *map(flags.variant_of, own)], epochs, is_scout=scout
+        ),
         resume=resumed,
+        is_scout=scout,
         options=RunOptions(engine or None, flags.gpus(gpus), strict, unverified, ARGV),
     )
     if dry_run:

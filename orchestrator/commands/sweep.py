@@ -15,6 +15,7 @@ from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
+from orchestrator.execution.forecast import forecast
 from orchestrator.execution.job_runner import TrialData
 from orchestrator.execution.looks import Looks
 from orchestrator.execution.run_record import recorded_run
@@ -42,6 +43,7 @@ class SweepRequest:
     resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
     compared: the two subjects of an `invoke compare`.
     until:    when that has pairs enough; None for a fixed number of them.
+    is_scout: its changes are those of a scout; the run says so.
     """
 
     spec_path: Path
@@ -49,6 +51,7 @@ class SweepRequest:
     resume: str | None = None
     compared: SubjectPair | None = None
     until: Until | None = None
+    is_scout: bool = False
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -66,16 +69,35 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     spec, rows_here = _asked(request, catalogue, recorded)
     host = narrowed(read_host(), request.options.gpus)
     plan = expand(spec, rows_here, host, _order(request, recorded))
+    expected = forecast(plan.trials, home)
     rows: list[dict[str, object]] = [
-        {"cell": trial.label, "plan": "run", "epochs": trial.training.epochs, "threads": trial.threads, "reason": ""}
-        for trial in plan.trials
+        {
+            "cell": trial.label,
+            "plan": "run",
+            "epochs": trial.training.epochs,
+            "threads": trial.threads,
+            "minutes": None if seconds is None else seconds / 60,
+            "reason": "",
+        }
+        for trial, seconds in zip(plan.trials, expected, strict=True)
     ]
     rows += [
-        {"cell": skip.label, "plan": "skip", "epochs": None, "threads": None, "reason": skip.reason}
+        {"cell": skip.label, "plan": "skip", "epochs": None, "threads": None, "minutes": None, "reason": skip.reason}
         for skip in plan.skips
     ]
     drawn = "" if recorded else "; a run draws an order of its own"
-    return f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped{drawn}", rows
+    title = f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped; {_duration(expected)}{drawn}"
+    return title, rows
+
+
+def _duration(expected: Sequence[float | None]) -> str:
+    """'about 3.2 h', of those trials that are known."""
+    known = [seconds for seconds in expected if seconds is not None]
+    if not known:
+        return "how long they take is not known: `--scout` measures it"
+    text = f"about {sum(known) / 3600:.1f} h" if sum(known) > 3600 else f"about {sum(known) / 60:.0f} min"
+    unknown = len(expected) - len(known)
+    return f"{text} by records of this machine" + (f", without {unknown} that have none (`--scout`)" if unknown else "")
 
 
 def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> SweepResult:
@@ -173,6 +195,7 @@ def _run_plan(
         "order_seed": order.seed,
         "study": spec.study,
         "league": spec.league,
+        "is_scout": request.is_scout,
         "pairs": spec.pairs,
         "best": best,
     }

@@ -62,7 +62,7 @@ def read_tuned(path: Path) -> tuple[Tuned, ...]:
     """All entries; () if there is no file. Raises CatalogueError if it does not read."""
     try:
         table = tomllib.loads(read_bytes(path).decode("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, ValueError) as error:
         raise CatalogueError(f"{path} does not read: {first_line(error)}. Remove it, and tune again.") from None

@@ -151,6 +151,7 @@ class RunFacts(Frozen):
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
     until:    when a comparison that adds pairs stops; None for a number of pairs that was fixed beforehand.
     order_seed: the order of the trials is drawn with it; None in runs of before 0.3.
+    is_scout: it timed a few steps of each cell, on drawn signs, for what the whole training would take.
     league:   whether its variants are as shipped or tuned.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
     """
@@ -170,6 +171,7 @@ class RunFacts(Frozen):
     until: Until | None = None
     order_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     league: League | None = None
+    is_scout: bool = False
     best: dict[Name, dict[Device, Tag]] = {}
 
     @property

@@ -127,7 +127,8 @@ def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:
     subjects = len({row.subject for row in rows})
     text = f"{len(stored.trials)} trials of {subjects} framework builds in {cells} cells: {ok} ended ok"
     league = f" League: {stored.facts.league}." if stored.facts.league else ""
-    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped.{league}"
+    scout = " A scout: a few steps of each cell, on drawn signs." if stored.facts.is_scout else ""
+    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped.{league}{scout}"
 
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:

@@ -18,11 +18,13 @@ class DatasetKind:
     title:   its usual name, 'GTSRB'.
     classes: how many it has.
     origin:  where its pictures are on this machine. Raises DataError if they are not here.
+    counts:  how many pictures it has to train and validate, and how many to test; None if that is not known before.
     """
 
     title: str
     classes: int
     origin: Callable[[Dataset, Home], Origin]
+    counts: Callable[[Dataset], tuple[int, int]] | None = None
 
 
 def names() -> list[str]:

@@ -13,4 +13,9 @@ def _origin(dataset: Dataset, home: Home) -> Origin:
     return Origin(source.recognised, source.sha256, source.sha256s, lambda: opened(source))
 
 
-DATASET = DatasetKind(title="GTSRB", classes=CLASSES, origin=_origin)
+TRAINING_PICTURES, TEST_PICTURES = 39_209, 12_630
+"""Of the official archives."""
+
+DATASET = DatasetKind(
+    title="GTSRB", classes=CLASSES, counts=lambda _: (TRAINING_PICTURES, TEST_PICTURES), origin=_origin
+)

@@ -15,4 +15,10 @@ def _origin(dataset: Dataset, home: Home) -> Origin:
     return Origin("synthetic", synthetic.sha256(parameters), {}, lambda: drawn(synthetic.draw(parameters)))
 
 
-DATASET = DatasetKind(title="drawn signs", classes=synthetic.CLASSES, origin=_origin)
+def _counts(dataset: Dataset) -> tuple[int, int]:
+    drawn = dataset.synthetic or Synthetic()
+    per_track = synthetic.CLASSES * drawn.frames_per_track
+    return drawn.tracks_per_class * per_track, drawn.test_tracks_per_class * per_track
+
+
+DATASET = DatasetKind(title="drawn signs", classes=synthetic.CLASSES, counts=_counts, origin=_origin)

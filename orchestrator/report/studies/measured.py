@@ -11,7 +11,7 @@ from orchestrator.analysis.contrasts import Estimate, Turn, estimates, exact, me
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import DATASET, PaperCell, paper
-from orchestrator.trial import Cell, Training
+from orchestrator.trial import Cell, Training, Trial
 
 FRAMEWORKS = ("cntk", "neon", "mxnet", "pytorch", "tensorflow")
 """In the order of the paper's tables."""
@@ -93,12 +93,14 @@ class StudySeconds(NamedTuple):
     is_extrapolated: bool
 
 
-def is_equal_training(one: StoredTrial) -> bool:
-    """Whether the trial trained as the study did: its data, preparation, batches, rule and rate, on our own loop."""
-    trial = one.trial
+def is_equal_training(trial: Trial, is_scout: bool) -> bool:
+    """Whether a trial trained as the study did: its data, preparation, batches, rule and rate, on our own loop.
+
+    is_scout: of a scout, whose steps are those of the study, on other pictures.
+    """
     study = Training(batch_size=paper().batch_size, epochs=trial.training.epochs)
     is_plain = trial.cell == Cell(model=trial.model, input_size=trial.input_size, device=trial.device)
-    return trial.dataset.name == DATASET and is_plain and trial.training == study
+    return (is_scout or trial.dataset.name == DATASET) and is_plain and trial.training == study
 
 
 def study_seconds(one: StoredTrial) -> StudySeconds | None:
@@ -133,7 +135,12 @@ def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTria
     for one in stored.trials:
         place = place_of(one)
         is_of_study = place.framework in FRAMEWORKS and place.network in NETWORKS.values()
-        if is_of_study and one.outcome.status == "ok" and not one.record.is_unverified and is_equal_training(one):
+        if (
+            is_of_study
+            and one.outcome.status == "ok"
+            and not one.record.is_unverified
+            and is_equal_training(one.trial, stored.facts.is_scout)
+        ):
             found.setdefault((place, one.trial.variant), []).append(one)
     return found
 

@@ -241,3 +241,43 @@ def test_the_papers_rows_give_the_values_of_its_figures(ours):
     rows = table(ours["study-tables"], "study-epochs").rows
     assert len(rows) == 50
     assert all(row["epoch_s"] == pytest.approx(row["epoch_paper_s"]) for row in rows)
+
+
+# ---- a scout
+
+
+def scouted(repeats=3, **facts):
+    drawn = Dataset(name="synthetic")
+    trials = [
+        timed(fake.trial(dataset=drawn, repeat=repeat, training=Training(epochs=1)), step_seconds=0.1 + 0.001 * repeat)
+        for repeat in range(repeats)
+    ]
+    return paper_sections(run(*trials, is_scout=True, **facts), NO_FLOORS)
+
+
+def epochs_row(sections):
+    (section,) = sections
+    return next(row for row in table(section, "study-epochs").rows if row["subject"] == "pytorch:2.13")
+
+
+def test_a_scout_tells_the_seconds_of_the_study():
+    row = epochs_row(scouted())
+    assert row["epoch_s"] == pytest.approx(490 * (0.101 + INPUT_SECONDS))
+    assert row["epoch_low_s"] < row["epoch_s"] < row["epoch_high_s"]
+    assert row["training_s"] == pytest.approx(25 * row["epoch_s"])
+
+
+def test_a_scout_of_two_runs_has_no_interval():
+    row = epochs_row(scouted(2))
+    assert (row["runs"], row["epoch_low_s"], row["epoch_high_s"]) == (2, None, None)
+
+
+def test_a_scout_has_no_accuracy():
+    (section,) = scouted()
+    row = next(row for row in section.tables[0].rows if row["subject"] == "pytorch:2.13")
+    assert (row["accuracy_resnet20_test"], row["resnet20_extrapolated"]) == (None, True)
+
+
+def test_a_league_stands_behind_the_title_of_each_table():
+    (section,) = scouted(league="tuned")
+    assert section.tables[0].caption == "Table 2, 32x32, CPU (tuned)"

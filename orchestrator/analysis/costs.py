@@ -1,0 +1,74 @@
+"""How long trials will take, from trials of this machine that took the same steps."""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from orchestrator.environment import Device
+from orchestrator.records.stored import StoredTrial
+from orchestrator.trial import Model, Trial
+
+
+class Steps(NamedTuple):
+    """What decides how long a step takes on one machine."""
+
+    framework: str
+    variant: str
+    model: Model
+    input_size: int
+    device: Device
+    threads: int
+    batch_size: int
+    feed: str
+
+    @classmethod
+    def of(cls, trial: Trial) -> "Steps":
+        """The steps of a trial."""
+        network = (trial.model, trial.input_size, trial.device, trial.threads)
+        return cls(trial.framework, trial.variant, *network, trial.training.batch_size, trial.measure.feed)
+
+
+class Costs(NamedTuple):
+    """What a trial took. step_seconds: with the wait for input. picture_seconds: of an evaluation, each picture.
+
+    fixed_seconds: everything else, from the launch to the end.
+    """
+
+    step_seconds: float
+    picture_seconds: float
+    fixed_seconds: float
+
+    def seconds_of(self, trial: Trial, pictures: tuple[int, int, int]) -> float:
+        """Of a whole trial. pictures: how many train, validate and test."""
+        train, valid, test = pictures
+        epochs = trial.training.epochs
+        steps = train // trial.training.batch_size * epochs
+        evaluated = valid * (epochs if trial.measure.evaluate == "epoch" else 1) + test
+        return self.fixed_seconds + steps * self.step_seconds + evaluated * self.picture_seconds
+
+
+def costs_of(one: StoredTrial) -> Costs | None:
+    """The costs of a trial that ended ok; None if it has no step after its warm-up."""
+    timeline = one.timeline
+    if one.outcome.status != "ok" or not timeline.steady_steps.size or one.exit is None:
+        return None
+    wait = float(timeline.input_seconds.mean()) if timeline.input_seconds.size else 0.0
+    seconds = sum(score.evaluate_seconds for score in timeline.scores)
+    pictures = sum(score.pictures for score in timeline.scores)
+    trained = sum(epoch.epoch_seconds for epoch in timeline.epochs)
+    return Costs(
+        float(timeline.steady_steps.mean()) + wait,
+        seconds / pictures if pictures else 0.0,
+        max(one.exit.wall_seconds - seconds - trained, 0.0),
+    )
+
+
+def costs(trials: Iterable[StoredTrial], asked: Collection[Steps]) -> dict[Steps, Costs]:
+    """The costs of each of the steps that are asked for; of several trials that of the first that has one."""
+    found: dict[Steps, Costs] = {}
+    for one in trials:
+        steps = Steps.of(one.trial)
+        if steps in asked and steps not in found:
+            known = costs_of(one)
+            if known is not None:
+                found[steps] = known
+    return found

@@ -1,0 +1,58 @@
+"""How long each trial of a plan will take, from the runs of this machine that are on record."""
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.analysis.costs import Steps, costs
+from orchestrator.data import datasets
+from orchestrator.errors import StoreError
+from orchestrator.home import Home
+from orchestrator.host import machine_id
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredTrial
+from orchestrator.trial import Dataset, Trial
+
+NEWEST_RUNS = 40
+"""Older ones are not looked at: what they timed may have changed."""
+
+
+def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
+    """Seconds of each trial, without selfchecks and audits; None where no run of this machine has timed such steps.
+
+    Nothing is written: without runs there is no store.
+    """
+    if not home.runs.exists():
+        return [None] * len(trials)
+    asked = {Steps.of(trial) for trial in trials}
+    with Store.open(home.store_url) as store:
+        earlier = list(_newest(store))
+    known = costs(earlier, asked)
+    pictures = {one.trial.dataset: one.data for one in reversed(earlier) if one.data is not None}
+    counts: dict[Dataset, tuple[int, int, int] | None] = {
+        dataset: (facts.train_pictures, facts.valid_pictures, facts.test_pictures)
+        for dataset, facts in pictures.items()
+    }
+    found: list[float | None] = []
+    for trial in trials:
+        cost, sets = known.get(Steps.of(trial)), counts.get(trial.dataset) or _counts(trial.dataset)
+        found.append(cost.seconds_of(trial, sets) if cost and sets else None)
+    return found
+
+
+def _newest(store: Store) -> Iterator[StoredTrial]:
+    """The trials of this machine's newest sweeps, the newest first."""
+    here = [run for run in store.runs() if run.kind == "sweep" and run.host.hostname_sha256 == machine_id()]
+    for run in here[:NEWEST_RUNS]:
+        try:
+            yield from reversed(store.run(run.run_id).trials)
+        except StoreError:  # it is damaged
+            continue
+
+
+def _counts(dataset: Dataset) -> tuple[int, int, int] | None:
+    """Pictures to train, to validate and to test, as the whole data set has them."""
+    counts = datasets.named(dataset.name).counts
+    if counts is None:
+        return None
+    seen, test = counts(dataset)
+    valid = round(seen * dataset.validation_fraction)
+    return seen - valid, valid, test
