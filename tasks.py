@@ -153,7 +153,8 @@ def check_(
         "epochs": "epochs of every model, in place of the spec's",
         **RUN,
         "dry-run": "print the plan with its skips and reasons and how long it will take, and run nothing",
-        "scout": "take a few steps of each cell, three times, and tell what the whole training would take",
+        "scout": "take a few steps of each cell, three times or more, and tell what the whole training would take",
+        "precision": "with --scout: an interval of +- this much is enough, for example 5%",
         "resume": "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
         "unverified": "also time environments whose selfcheck did not pass, and mark them",
         **STRICT,
@@ -173,6 +174,7 @@ def sweep_(
     engine: str = "",
     dry_run: bool = False,
     scout: bool = False,
+    precision: str = "5%",
     resume: str | bool | None = None,
     unverified: bool = False,
     strict: bool = False,
@@ -198,6 +200,7 @@ def sweep_(
         ),
         resume=resumed,
         is_scout=scout,
+        until=flags.until(precision, "") if scout else None,
         options=RunOptions(engine or None, flags.gpus(gpus), strict, unverified, ARGV),
     )
     if dry_run:

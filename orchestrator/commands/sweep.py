@@ -17,7 +17,7 @@ from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
 from orchestrator.execution.forecast import forecast
 from orchestrator.execution.job_runner import TrialData
-from orchestrator.execution.looks import Looks
+from orchestrator.execution.looks import ComparisonLooks, Looks, ScoutLooks
 from orchestrator.execution.run_record import recorded_run
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.execution.trial_runner import TrialRunner
@@ -42,7 +42,7 @@ class SweepRequest:
     changes:  dotted path into the spec -> value, from flags.
     resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
     compared: the two subjects of an `invoke compare`.
-    until:    when that has pairs enough; None for a fixed number of them.
+    until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
     is_scout: its changes are those of a scout; the run says so.
     """
 
@@ -163,7 +163,9 @@ def _order(request: SweepRequest, recorded: RunFacts | None, seed: int = 0) -> O
 
 
 def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:
-    """What decides how many pairs are run; None if their number is fixed. Says what the pairs can find."""
+    """What decides how many pairs or turns are run; None if that is fixed. Says what the pairs can find."""
+    if run.is_scout:
+        return ScoutLooks(session.store, run, session.console)
     if run.compared is None:
         return None
     floors = noise_floors(session.store, run)
@@ -171,7 +173,7 @@ def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:
     framework = plan.trials[0].framework
     for device in sorted({cell.device for cell in cells}):
         session.console.say(floors.power_words((framework, device), _pairs_planned(plan, run)))
-    return Looks(session.store, run, len(cells), floors, session.console) if run.until else None
+    return ComparisonLooks(session.store, run, len(cells), floors, session.console) if run.until else None
 
 
 def _pairs_planned(plan: Plan, run: RunFacts) -> int:

@@ -1,9 +1,11 @@
-"""Looks at a comparison between its pairs, and says when a cell needs no more of them."""
+"""Looks at a comparison between its pairs, or at a scout between its turns, and says what needs no more of them."""
 
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestrator.analysis import comparison
+from orchestrator.analysis.costs import half_widths
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.analysis.ratios import FIRST_LOOK
 from orchestrator.console.progress import Console
@@ -13,8 +15,16 @@ from orchestrator.records.store import Store
 from orchestrator.trial import Cell, Trial
 
 
+class Looks(Protocol):
+    """Decides, trial by trial, whether a run needs it."""
+
+    def wants(self, trial: Trial) -> bool:
+        """Whether `trial` is to be run."""
+        ...
+
+
 @dataclass
-class Looks:
+class ComparisonLooks:
     """Of one run with `until`. cells: how many its plan has; floors: what is known of this machine's scatter."""
 
     store: Store
@@ -63,3 +73,33 @@ class Looks:
             return False
         self.console.say(f"{cell.title} after {pairs} pairs: {comparison.words(ratio)}")
         return comparison.is_enough(ratio, self._until)
+
+
+@dataclass
+class ScoutLooks:
+    """Of a scout: three turns of every cell, then more of those whose time is not known to the promised precision."""
+
+    store: Store
+    run: RunFacts
+    console: Console
+    _turn: int = 0
+    _known: set[tuple[str, Cell]] = field(default_factory=set)
+
+    def wants(self, trial: Trial) -> bool:
+        """Whether `trial` is one of the first turns, or the time of its cell is not known well enough yet."""
+        if trial.repeat < FIRST_LOOK:
+            return True
+        if trial.repeat != self._turn:
+            self._turn = trial.repeat
+            self._look()
+        return (trial.subject, trial.cell) not in self._known
+
+    def _look(self) -> None:
+        assert self.run.until is not None
+        precision = self.run.until.precision
+        widths = half_widths(self.store.run(self.run.run_id).trials)
+        self._known = {where for where, width in widths.items() if width is not None and width <= precision}
+        self.console.say(
+            f"after {self._turn} turns the steps of {len(self._known)} of {len(widths)} cells are known to "
+            f"+-{precision:.1%}".replace("%", " %")
+        )

@@ -134,6 +134,8 @@ def _cell_of(label: str, device: Any) -> Cell:
 class Until(Frozen):
     """When an `invoke compare` has pairs enough: a verdict, the precision, the budget; or for `invoke gate` its margin.
 
+    A scout has turns enough of a cell when its precision is reached.
+
     precision: half the width of the interval, as a share of 1. budget_seconds: of the timed part, None for no limit.
     margin: how much slower a candidate may be, as a share of 1; then only that is decided.
     """
@@ -149,7 +151,7 @@ class RunFacts(Frozen):
     compared: the two subjects of an `invoke compare`; twice the same for an A/A control. Called `arms` until 0.1.
     study:    the study of the spec, which gets its own section in the report.
     pairs:    (baseline, candidate), subjects whose speeds the report compares; all of them are one family.
-    until:    when a comparison that adds pairs stops; None for a number of pairs that was fixed beforehand.
+    until:    when a comparison that adds pairs stops, or a scout; None for a number that was fixed beforehand.
     order_seed: the order of the trials is drawn with it; None in runs of before 0.3.
     is_scout: it timed a few steps of each cell, on drawn signs, for what the whole training would take.
     league:   whether its variants are as shipped or tuned.

@@ -1,4 +1,4 @@
-"""When a comparison that adds pairs has enough of them."""
+"""When a comparison that adds pairs has enough of them, and a scout that adds turns."""
 
 import io
 
@@ -7,7 +7,7 @@ from rich.console import Console as Terminal
 
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.console.progress import Console
-from orchestrator.execution.looks import Looks
+from orchestrator.execution.looks import ComparisonLooks, ScoutLooks
 from orchestrator.records.run_folder import Until
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
@@ -40,7 +40,9 @@ def looking(seconds, until=None, compared=BUILDS, outcome=fake.OK, clock=None):
     ]
     stored = run(*trials, compared=compared, until=until or Until())
     said = io.StringIO()
-    return Looks(Recorded(stored), stored.facts, 1, NoiseFloors(), Console(Terminal(file=said, width=300))), said
+    return ComparisonLooks(
+        Recorded(stored), stored.facts, 1, NoiseFloors(), Console(Terminal(file=said, width=300))
+    ), said
 
 
 def wants(looks, repeat, variant="2.13"):
@@ -107,3 +109,43 @@ def test_a_trial_that_failed_ends_its_cell():
 def test_a_pair_of_a_control_is_two_repeats(repeat, pair):
     looks, _ = looking([], compared=(BUILDS[0], BUILDS[0]))
     assert looks._pair_of(asked("2.13", repeat)) == pair
+
+
+# ---- a scout
+
+
+def scouting(first, second, precision=0.05):
+    """(looks, what it says) of a scout in which two variants took so long in each turn."""
+    trials = [
+        timed(asked(variant, repeat), 2 * repeat + at, step_seconds=seconds)
+        for at, (variant, of) in enumerate((("2.13", first), ("1.3", second)))
+        for repeat, seconds in enumerate(of)
+    ]
+    stored = run(*trials, is_scout=True, until=Until(precision=precision))
+    said = io.StringIO()
+    return ScoutLooks(Recorded(stored), stored.facts, Console(Terminal(file=said, width=300))), said
+
+
+STEADY, WILD = [0.1, 0.1001, 0.0999], [0.1, 0.2, 0.05]
+
+
+def test_a_scout_takes_three_turns_of_every_cell():
+    looks, said = scouting(STEADY, WILD)
+    assert [wants(looks, repeat) for repeat in range(3)] == [True] * 3
+    assert said.getvalue() == ""
+
+
+def test_a_scout_goes_on_with_what_is_not_known_well_enough():
+    looks, said = scouting(STEADY, WILD)
+    assert (wants(looks, 3), wants(looks, 3, "1.3")) == (False, True)
+    assert "after 3 turns the steps of 1 of 2 cells are known to +-5.0 %" in said.getvalue()
+
+
+def test_a_scout_that_may_be_rough_has_enough_sooner():
+    looks, _ = scouting(STEADY, WILD, precision=0.99)
+    assert not wants(looks, 3)
+
+
+def test_a_cell_without_a_time_is_tried_again_in_each_turn():
+    looks, _ = scouting(STEADY, [])
+    assert wants(looks, 3, "1.3")
