@@ -374,6 +374,33 @@ def tune_(
     return result.exit_code
 
 
+@task(
+    name="limit",
+    auto_shortflags=False,
+    iterable=["source"],
+    help={
+        "spec": "experiment whose convolutions to time (default experiments/paper.json)",
+        **ENGINE,
+        **SOURCE,
+        **STRICT,
+        **JSON,
+    },
+)
+@verb
+def limit_(
+    _: Context, spec: str = "", engine: str = "", source: Texts = None, strict: bool = False, json_: bool = False
+) -> None:
+    """Measure what this machine can do at best (GFLOP/s, GB/s); later reports say how far each speed is from it."""
+    from orchestrator.commands import images, limit
+    from orchestrator.execution.session import RunOptions
+
+    console = Console()
+    catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
+    options = RunOptions(engine or None, is_strict=strict, argv=ARGV)
+    found = limit.measure(Path(spec or EXPERIMENTS / "paper.json"), catalogue, Home.default(), options, console)
+    show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), json_)
+
+
 @task(name="report", auto_shortflags=False, help={"run": "which run (default the newest)"})
 @verb
 def report_(_: Context, run: str = "") -> None:

@@ -66,6 +66,11 @@ class Home:
         return self.root / "tuned.toml"
 
     @property
+    def limits(self) -> Path:
+        """What `invoke limit` measured, machine by machine."""
+        return self.root / "limits.toml"
+
+    @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the index over the runs: `$WAYMARK_STORE`, else a SQLite file."""
         return os.environ.get("WAYMARK_STORE") or f"sqlite:///{self.root / 'store.sqlite'}"

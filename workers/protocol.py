@@ -30,6 +30,7 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
+peak      gemm_gflops {}, conv_gflops {}, network_conv_gflops {}, copy_gb_per_second, libraries {}
 done      weights_sha256, total_seconds; of a training also throttled_periods: how often a CPU quota stopped it
 fail      code, reason, op (if unsupported), log
 
@@ -56,6 +57,7 @@ KINDS = (
     "audited",
     "place",
     "check",
+    "peak",
     "done",
     "fail",
 )

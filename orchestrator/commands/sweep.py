@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
+from orchestrator.commands.limit import limit_of
 from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
 from orchestrator.environment import Device
@@ -28,6 +29,7 @@ from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip_of
 from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
+from orchestrator.records.limit import Limit
 from orchestrator.records.run_folder import RunFacts, Skip, Until
 from orchestrator.report import Published, publish, require_writable
 from orchestrator.trial import ORACLE, Dataset, SubjectPair
@@ -117,7 +119,9 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
         session.claim(plan.rows, spec.limits, oversubscribed(plan, session.host))
         trial_data = _trial_data(plan, home, console)
-        run = session.begin(plan.rows, _run_plan(spec, plan, order, request, recorded, _best(spec, rows_here)))
+        limit = limit_of(home, session.host.hostname_sha256, plan.trials[0].threads)
+        run_plan = _run_plan(spec, plan, order, request, recorded, _best(spec, rows_here), limit)
+        run = session.begin(plan.rows, run_plan)
         skips = (*plan.skips, *_skipped(plan, run.environments))
         run = replace(run, facts=run.facts.model_copy(update={"skips": skips}))
         session.record(run.facts)
@@ -189,6 +193,7 @@ def _run_plan(
     request: SweepRequest,
     recorded: RunFacts | None,
     best: Mapping[str, Mapping[Device, str]],
+    limit: Limit | None,
 ) -> RunPlan:
     facts = {
         "spec": spec.model_dump(mode="json", by_alias=True),
@@ -200,6 +205,7 @@ def _run_plan(
         "is_scout": request.is_scout,
         "pairs": spec.pairs,
         "best": best,
+        "limit": limit,
     }
     return RunPlan(spec.name, plan.trials[0].threads, spec.limits, facts, recorded)
 

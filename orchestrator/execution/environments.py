@@ -17,13 +17,15 @@ from orchestrator.planning.catalogue import HOST
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.records.job import probe_job
+from orchestrator.records.job import Job, probe_job
 from orchestrator.records.run_folder import JOB, JobFolder
+from orchestrator.records.timeline import Peak, read_timeline
 from orchestrator.trial import Outcome
 
 PROBE_SECONDS = 900.0
 """Long, because a driver may first compile all of a framework's code for its card."""
 PROBE_MEMORY_BYTES = 16 * GIB
+PEAK_MEMORY_BYTES = 4 * GIB
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,27 @@ def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
         )
         ended = engine.run(launch, lambda: None)
         return decide(job, folder.events(), ended)
+
+
+def measure_peak(environment: Environment, engine: Engine, home: Home, job: Job, cpus: tuple[int, ...]) -> Peak:
+    """What a worker of that environment found this machine to do at best. Raises EngineError if it did not end well."""
+    with tempfile.TemporaryDirectory(prefix=".peak-", dir=home.root) as name:
+        folder = JobFolder(Path(name))
+        folder.write(JOB, job)
+        launch = Launch(
+            environment=environment,
+            module="workers.run",
+            source=snapshot(home).path,
+            job_dir=folder.path,
+            data_dir=None,
+            cpus=cpus,
+            memory_bytes=PEAK_MEMORY_BYTES,
+            timeout_seconds=PROBE_SECONDS,
+            labels={"run": "limit", "job": f"{environment.framework}-{environment.variant}"},
+        )
+        ended = engine.run(launch, lambda: None)
+        events = folder.events()
+        outcome, peak = decide(job, events, ended), read_timeline(events).peak
+    if outcome.status != "ok" or peak is None:
+        raise EngineError(f"the limit of this machine was not measured: {outcome.status}: {outcome.reason}")
+    return peak

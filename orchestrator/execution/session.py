@@ -19,7 +19,7 @@ from orchestrator.engines.orphans import running_workers
 from orchestrator.engines.source import snapshot
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
-from orchestrator.execution.environments import Environments, prepare
+from orchestrator.execution.environments import Environments, measure_peak, prepare
 from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.locks import exclusive_run, lease, signals_as_interrupt
 from orchestrator.execution.run_record import new_run, record_final_load, write_run
@@ -29,8 +29,11 @@ from orchestrator.planning.gpu_fit import cards_for, narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
+from orchestrator.records.job import peak_job
 from orchestrator.records.run_folder import Record, RunFacts, RunFolder
 from orchestrator.records.store import Store
+from orchestrator.records.timeline import Peak
+from orchestrator.trial import Model
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,13 @@ class Session:
         """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
         assert self._engine is not None, "claim comes first"
         return self._engine.prepare(row, self.console.say)
+
+    def peak(self, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> Peak:
+        """What this machine does at best in the environment of `row`; see measure_peak."""
+        assert self._engine is not None, "claim comes first"
+        environment = self.prepared(row)
+        job = peak_job(environment, networks, threads)
+        return measure_peak(environment, self._engine, self.home, job, self.host.cpus[:threads])
 
     def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
         """The jobs of the run's folder, which is the record: the store is made to agree with it."""

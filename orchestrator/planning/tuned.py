@@ -1,17 +1,13 @@
 """<home>/tuned.toml: the fastest variant of each framework that `invoke tune` found, machine by machine."""
 
-import json
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from orchestrator.environment import Device, Frozen, Name, Tag, Token, UnixSeconds
-from orchestrator.errors import CatalogueError, first_line
-from orchestrator.files import read_bytes, write_atomically
+from orchestrator.records.kept import read_kept, write_kept
 
 Factor = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -59,26 +55,15 @@ class Tuned(Frozen):
 
 
 def read_tuned(path: Path) -> tuple[Tuned, ...]:
-    """All entries; () if there is no file. Raises CatalogueError if it does not read."""
-    try:
-        table = tomllib.loads(read_bytes(path).decode("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path} does not read: {first_line(error)}. Remove it, and tune again.") from None
-    try:
-        return tuple(Tuned.model_validate_json(json.dumps(entry)) for entry in table.get("tuned", ()))
-    except (ValidationError, TypeError) as error:
-        raise CatalogueError(f"{path} does not read: {first_line(error)}. Remove it, and tune again.") from None
+    """All entries; () if there is no file. Raises StoreError if it does not read."""
+    return read_kept(path, "tuned", Tuned)
 
 
 def keep_tuned(path: Path, found: Tuned) -> None:
     """Write `found` in the place of what was known of its framework and device on its machine."""
     where = (found.machine, found.framework, found.device)
     others = [one for one in read_tuned(path) if (one.machine, one.framework, one.device) != where]
-    entries = [one.model_dump(mode="json", exclude_none=True) for one in (*others, found)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, tomli_w.dumps({"tuned": entries}))
+    write_kept(path, "tuned", [*others, found])
 
 
 def best_here(tuned: Iterable[Tuned], machine: str) -> dict[str, dict[Device, str]]:

@@ -184,6 +184,20 @@ def probe_job(environment: Environment) -> Job:
     )
 
 
+def peak_job(environment: Environment, networks: Sequence[tuple[Model, int]], threads: int) -> Job:
+    """The job that measures what this machine can do at best. networks: whose convolutions are timed, with sizes."""
+    return Job(
+        kind="peak",
+        framework=environment.framework,
+        device="cpu",
+        network=_network(Model(name="resnet", depth=8), 32, CLASSES),
+        seed=0,
+        threads=threads,
+        options=environment.options,
+        payload={"networks": [[model.name, model.arguments, size] for model, size in networks]},
+    )
+
+
 def _network(model: Model, input_size: int, classes: int) -> Network:
     return Network(model=model.name, params=model.arguments, input_size=input_size, classes=classes)
 
@@ -209,11 +223,16 @@ def _check_missing(job: Job, events: Sequence[Event]) -> str:
     return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
 
 
+def _peak_missing(job: Job, events: Sequence[Event]) -> str:
+    return "" if any(event.kind == "peak" for event in events) else "it ended without its rates"
+
+
 JOB_KINDS: dict[str, JobKind] = {
     "train": JobKind(_train_missing, lambda trial: _TrainPayload(training=trial.training, measure=trial.measure)),
     "audit": JobKind(_check_missing),
     "selfcheck": JobKind(_check_missing),
     "probe": JobKind(lambda job, events: ""),
+    "peak": JobKind(_peak_missing),
 }
 
 

@@ -17,6 +17,7 @@ from orchestrator.errors import StoreError
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
+from orchestrator.records.limit import Limit
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.trial import Cell, Exit, League, Model, Outcome, Study, SubjectPair, Trial
 from workers import models
@@ -155,6 +156,7 @@ class RunFacts(Frozen):
     order_seed: the order of the trials is drawn with it; None in runs of before 0.3.
     is_scout: it timed a few steps of each cell, on drawn signs, for what the whole training would take.
     league:   whether its variants are as shipped or tuned.
+    limit:    what the machine can do at best, if it was measured before.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
     """
 
@@ -174,6 +176,7 @@ class RunFacts(Frozen):
     order_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     league: League | None = None
     is_scout: bool = False
+    limit: Limit | None = None
     best: dict[Name, dict[Device, Tag]] = {}
 
     @property

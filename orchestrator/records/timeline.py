@@ -128,6 +128,20 @@ class Check(EventPayload):
     passed: bool
 
 
+Rates = dict[str, Annotated[float, Field(gt=0, le=1e9)]]
+
+
+class Peak(EventPayload):
+    """What the machine can do at best, float32: matrix products by library and side, convolutions by network and shape,
+    all convolutions of a network together; bytes read and written by copies; and the libraries that did it."""
+
+    gemm_gflops: Rates
+    conv_gflops: Rates = {}
+    network_conv_gflops: Rates = {}
+    copy_gb_per_second: Annotated[float, Field(gt=0, le=1e9)]
+    libraries: dict[str, Any] = {}
+
+
 class Done(EventPayload):
     """The worker finished its job. throttled_periods: how often a CPU quota stopped it while it trained."""
 
@@ -146,6 +160,7 @@ _PAYLOADS: dict[str, type[EventPayload]] = {
     "audited": Audited,
     "place": Placement,
     "check": Check,
+    "peak": Peak,
     "done": Done,
 }
 
@@ -178,6 +193,7 @@ class Timeline:
     audited: Audited | None = None
     place_seconds: tuple[float, ...] = ()
     check: Check | None = None
+    peak: Peak | None = None
     done: Done | None = None
     unread: int = 0
     steady_steps: Array = field(default_factory=lambda: np.empty(0))
@@ -253,6 +269,7 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         audited=_last(said.get("audited", ())),
         place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
         check=_last(said.get("check", ())),
+        peak=_last(said.get("peak", ())),
         done=_last(said.get("done", ())),
         unread=unread,
         epoch_ends=tuple(epoch_ends),

@@ -55,6 +55,7 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
     return [
         *_ranks(altair, studies.get("ranks", ())),
         *_study(altair, studies.get("study-epochs", ())),
+        *_roofline(altair, studies.get("limit", ())),
         *_accuracy(altair, ok),
         *_epochs(altair, ok),
         *_drift(altair, ok),
@@ -127,6 +128,43 @@ def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
             _svg(alt, chart, grouped="xOffset"),
         )
     ]
+
+
+def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Speeds below the roof of the machine, against the operations for each byte."""
+    if not rows:
+        return []
+    peak, copies = rows[0]["peak_gflops"], rows[0]["copy_gb_per_second"]
+    ends = [row["intensity"] for row in rows]
+    low, high = min(*ends, peak / copies) / 2, max(*ends, peak / copies) * 2
+    roof = [{"intensity": at, "gflops": min(peak, copies * at)} for at in (low, peak / copies, high)]
+    subjects = sorted({row["subject"] for row in rows})
+    x = alt.X(
+        "intensity:Q",
+        title="operations for each byte",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(grid=False),
+    )
+    y = alt.Y("gflops:Q", title="GFLOP/s", scale=alt.Scale(type="log"))
+    points = [{**row, "cell": row["cell"], "roof": False, "order": at} for at, row in enumerate(rows)]
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    lines = [{**point, "cell": cell, "roof": True, "order": at} for cell in cells for at, point in enumerate(roof)]
+    legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=60, columnPadding=24)
+    chart = alt.layer(
+        alt.Chart()
+        .mark_line(color=INK, strokeWidth=1.5)
+        .transform_filter("datum.roof")
+        .encode(x=x, y=y, order="order:Q"),
+        alt.Chart()
+        .mark_point(size=60, filled=True, opacity=0.85)
+        .transform_filter("!datum.roof")
+        .encode(x=x, y=y, color=alt.Color("subject:N", sort=subjects, scale=alt.Scale(range=COLOURS), legend=legend)),
+        data=alt.Data(values=[*lines, *points]),
+        width=WIDTH,
+        height=180,
+    )
+    alt_text = f"Dots: GFLOP/s of each of {len(rows)} rows below a line, the roof of the machine. Numbers: limit.csv."
+    return [Figure("roofline", "Speeds below the roof of this machine", alt_text, _svg(alt, chart))]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:

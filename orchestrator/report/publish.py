@@ -14,6 +14,7 @@ from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import answers, ranked
 from orchestrator.report.html import render
+from orchestrator.report.limit import limit_section
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
 from orchestrator.report.tuning import tuning_section
 from orchestrator.trial import Study
@@ -53,6 +54,8 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
     tuning = tuning_section(run_id, read_tuned(home.tuned))
     sections += [tuning] if tuning else []
+    limit = limit_section(stored)
+    sections += [limit] if limit else []
     sections += paper_sections(stored, floors, _answers(store, stored))
     page = render(stored, reports / run_id, home, floors, sections)
     return Published(stored, page, sections, answers(stored, floors))

@@ -16,7 +16,7 @@ class StudyTable:
     """Rows of plain values, and the columns to show: key -> heading. name: of its CSV file, without .csv.
 
     is_detail: too long or wide for the console, which leaves it out.
-    Keys name the unit: _s seconds, _ms milliseconds, error_ and accuracy_ shares of 1, ratio and _times factors.
+    Keys name the unit: _s seconds, _ms milliseconds; error_, accuracy_ and share_ shares of 1; ratio, _times factors.
     """
 
     name: str
@@ -69,7 +69,7 @@ def cell_text(key: str, value: Any) -> str:
     if value is None or value == "":
         return "–"
     if isinstance(value, float):
-        if key.startswith(("error_", "accuracy_")):
+        if key.startswith(("error_", "accuracy_", "share_")):
             return percent(value)
         return f"{value:.2f}x" if key == "ratio" or key.endswith("_times") else figures3(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

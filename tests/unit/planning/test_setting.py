@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.engines.images import reference
-from orchestrator.errors import CatalogueError
+from orchestrator.errors import CatalogueError, StoreError
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import pins_sha256, recipe_sha256
 from orchestrator.planning.tuned import Tried, Tuned, best_here, keep_tuned, read_tuned
@@ -133,5 +133,5 @@ def test_no_file_is_nothing_tuned(home):
 def test_a_damaged_tuned_toml_is_one_sentence(home, text):
     home.root.mkdir()
     home.tuned.write_text(text)
-    with pytest.raises(CatalogueError, match=r"tuned\.toml does not read: .*\. Remove it, and tune again\."):
+    with pytest.raises(StoreError, match=r"tuned\.toml does not read: .*\. Remove it, and measure again\."):
         read_tuned(home.tuned)
