@@ -137,13 +137,14 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
     axes = spec.axes
     repeated = [framework for framework in axes.frameworks if repeat < axes.repeats_of(framework)]
     for framework, device, seed in product(repeated, axes.devices, axes.seeds):
-        for variant, entry in product(axes.variants_of(framework), axes.models):
+        asked = (_variant(catalogue, framework, device, variant) for variant in axes.variants_of(framework))
+        for variant, entry in product(dict.fromkeys(asked), axes.models):
             sizes = entry.input_sizes or axes.input_sizes
             for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
                 yield Trial(
                     kind=spec.kind,
                     framework=framework,
-                    variant=_variant(catalogue, framework, device, variant),
+                    variant=variant,
                     model=entry.model,
                     input_size=size,
                     device=device,

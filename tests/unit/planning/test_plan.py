@@ -82,6 +82,16 @@ def test_the_paper_is_run_in_the_fastest_variants_here(catalogue, host):
     assert {row.subject for row in plan.rows} == best
 
 
+def test_best_beside_the_variant_that_it_stands_for_is_one(catalogue, host):
+    changes = {
+        "axes.frameworks": ["mxnet"],
+        "axes.variants.mxnet": ["best", "1.5-mkl-omp-amd"],
+        "axes.devices": ["cpu"],
+    }
+    plan = expand(shipped("paper", changes), catalogue, host)
+    assert Counter(trial.subject for trial in plan.trials) == {"mxnet:1.5-mkl-omp-amd": 7}
+
+
 def test_both_leagues_of_the_paper_ask_for_the_same_cells():
     tuned, as_shipped = shipped("paper"), shipped("paper-as-shipped")
     assert (tuned.league, as_shipped.league) == ("tuned", "as shipped")
