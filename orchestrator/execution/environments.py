@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.console.progress import Console
 from orchestrator.engines.engine import Engine, Launch
@@ -16,6 +17,7 @@ from orchestrator.host import GIB
 from orchestrator.planning.catalogue import HOST
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.planning.image_row import ImageRow
+from orchestrator.records.event import Event
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import Job, probe_job
 from orchestrator.records.run_folder import JOB, JobFolder
@@ -87,27 +89,30 @@ def _prepared(row: ImageRow, engine: Engine, host: HostFacts, home: Home, consol
 
 def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
     """The outcome of one training step of a small network in that environment."""
-    with tempfile.TemporaryDirectory(prefix=".probe-", dir=home.root) as name:
-        folder, job = JobFolder(Path(name)), probe_job(environment)
-        folder.write(JOB, job)
-        launch = Launch(
-            environment=environment,
-            module="workers.run",
-            source=snapshot(home).path,
-            job_dir=folder.path,
-            data_dir=None,
-            cpus=(),
-            memory_bytes=PROBE_MEMORY_BYTES,
-            timeout_seconds=PROBE_SECONDS,
-            labels={"run": "probe", "job": f"{environment.framework}-{environment.variant}"},
-        )
-        ended = engine.run(launch, lambda: None)
-        return decide(job, folder.events(), ended)
+    return _apart(environment, engine, home, probe_job(environment), _Allowance((), PROBE_MEMORY_BYTES))[0]
 
 
 def measure_peak(environment: Environment, engine: Engine, home: Home, job: Job, cpus: tuple[int, ...]) -> Peak:
     """What a worker of that environment found this machine to do at best. Raises EngineError if it did not end well."""
-    with tempfile.TemporaryDirectory(prefix=".peak-", dir=home.root) as name:
+    outcome, events = _apart(environment, engine, home, job, _Allowance(cpus, PEAK_MEMORY_BYTES))
+    peak = read_timeline(events).peak
+    if outcome.status != "ok" or peak is None:
+        raise EngineError(f"the limit of this machine was not measured: {outcome.status}: {outcome.reason}")
+    return peak
+
+
+class _Allowance(NamedTuple):
+    """What a job apart from any run may use: cpus as in Launch, and its memory."""
+
+    cpus: tuple[int, ...]
+    memory_bytes: int
+
+
+def _apart(
+    environment: Environment, engine: Engine, home: Home, job: Job, allowed: _Allowance
+) -> tuple[Outcome, list[Event]]:
+    """The outcome and the events of a job that is part of no run: its folder is removed."""
+    with tempfile.TemporaryDirectory(prefix=f".{job.kind}-", dir=home.root) as name:
         folder = JobFolder(Path(name))
         folder.write(JOB, job)
         launch = Launch(
@@ -116,14 +121,11 @@ def measure_peak(environment: Environment, engine: Engine, home: Home, job: Job,
             source=snapshot(home).path,
             job_dir=folder.path,
             data_dir=None,
-            cpus=cpus,
-            memory_bytes=PEAK_MEMORY_BYTES,
+            cpus=allowed.cpus,
+            memory_bytes=allowed.memory_bytes,
             timeout_seconds=PROBE_SECONDS,
-            labels={"run": "limit", "job": f"{environment.framework}-{environment.variant}"},
+            labels={"run": job.kind, "job": f"{environment.framework}-{environment.variant}"},
         )
         ended = engine.run(launch, lambda: None)
         events = folder.events()
-        outcome, peak = decide(job, events, ended), read_timeline(events).peak
-    if outcome.status != "ok" or peak is None:
-        raise EngineError(f"the limit of this machine was not measured: {outcome.status}: {outcome.reason}")
-    return peak
+        return decide(job, events, ended), events
