@@ -33,7 +33,7 @@ Status = Literal[
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
-Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers"]
+Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers", "unit-gain"]
 
 League = Literal["as shipped", "tuned"]
 

@@ -169,7 +169,7 @@ class _Search:
         settings = {
             name: setting
             for name, setting in self._catalogue.settings.get(self._request.framework, {}).items()
-            if setting.fits(row)
+            if setting.is_tried and setting.fits(row)
         }
         if not settings:
             return base

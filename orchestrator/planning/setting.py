@@ -27,6 +27,7 @@ class Setting(Frozen):
 
     of:      the variants that it may be put on; none means all of its devices.
     devices: where it is known.
+    is_tried: whether `invoke tune` tries it.
     """
 
     env: dict[Variable, Value] = {}
@@ -34,6 +35,7 @@ class Setting(Frozen):
     expects: dict[str, bool | int | str] = {}
     of: Annotated[tuple[Tag, ...], Field(strict=False)] = ()
     devices: Annotated[tuple[Device, ...], Field(strict=False, min_length=1)] = ("cpu",)
+    is_tried: Annotated[bool, Field(alias="tune")] = True
     why: str
 
     def fits(self, row: ImageRow) -> bool:

@@ -31,6 +31,7 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "determinism": lambda stored, _: determinism(stored),
     "input-size": lambda stored, floors: levels.levels(levels.INPUT_SIZE, stored, floors),
     "loader-workers": loader_workers,
+    "unit-gain": lambda stored, floors: levels.levels(levels.UNIT_GAIN, stored, floors),
 }
 """'build-flags' has no entry: its pairs are its answer."""
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from orchestrator.analysis.contrasts import mean_difference
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import Tuning, paper
 from orchestrator.report.studies.claims import CLAIMS, Claim, Evidence, Verdict, verdict_of, weighed
 from orchestrator.report.studies.determinism import determinism
+from orchestrator.report.studies.levels import UNIT_GAIN
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.measured import Measured, Place, measured_paper, measured_run
 from orchestrator.report.studies.pairs import pairs_section
@@ -20,7 +22,7 @@ NOT_MEASURED = "not measured"
 SHOWN_COMPARISONS = 4
 """Of a claim with more of them the sentence counts; the table of evidence has them all."""
 
-DECISIVE: tuple[Study, ...] = ("build-flags", "determinism", "loader-workers")
+DECISIVE: tuple[Study, ...] = ("build-flags", "determinism", "loader-workers", "unit-gain")
 """Studies that decide findings of their own."""
 
 Answers = Mapping[Study, StoredRun]
@@ -194,6 +196,8 @@ def _of_studies(answers: Answers, floors: NoiseFloors, has_card: bool) -> list[S
     rows.append(
         _study_row("loader-workers", text, "loader-workers", answers, lambda stored: _loaders(stored, floors), False)
     )
+    text = "CNTK: with its own momentum (unit_gain=True) its accuracy suffers."
+    rows.append(_study_row("unit-gain", text, "unit-gain", answers, _unit_gain, False))
     return rows
 
 
@@ -244,6 +248,24 @@ def _repeats(stored: StoredRun, device: str) -> tuple[Verdict, str] | None:
     exact = sum(row["grade"] == "bit-exact" for row in rows)
     expected = len(rows) if device == "cpu" else 0
     return "holds" if exact == expected else "fails", f"{exact} of {len(rows)} rows are bit-exact"
+
+
+def _unit_gain(stored: StoredRun) -> tuple[Verdict, str] | None:
+    """By the test errors of both, seed by seed and cell by cell."""
+    errors: dict[str, dict[tuple[str, int], float]] = {}
+    for one in stored.trials:
+        accuracy = one.timeline.accuracy("test")
+        if one.outcome.status == "ok" and accuracy is not None:
+            errors.setdefault(UNIT_GAIN.level(one.trial), {})[one.trial.cell.title, one.trial.seed] = 1 - accuracy
+    theirs, own = errors.get("unit_gain=False", {}), errors.get("unit_gain=True", {})
+    estimate = mean_difference([own[where] - theirs[where] for where in own if where in theirs], family=1)
+    if estimate is None:
+        return None
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if end is None else f"{100 * end:+.2f}" for end in ends)
+    said = f"its test error is {value} percentage points" + (f" [{low}, {high}]" if low else "")
+    verdicts: dict[bool | None, Verdict] = {True: "holds", False: "fails", None: "not decided"}
+    return verdicts[estimate.is_above(0.0)], said
 
 
 def _loaders(stored: StoredRun, floors: NoiseFloors) -> tuple[Verdict, str] | None:

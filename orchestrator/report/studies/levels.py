@@ -27,7 +27,7 @@ class LevelStudy:
 
     level: the level of a trial, in words. rank: the order of levels; the others are compared with the first.
     rest:  what all levels of one comparison share, besides subject and device.
-    is_timed: whether a level can change the speed.
+    is_timed: whether a level can change the speed. group: whose levels are compared.
     """
 
     name: str
@@ -38,6 +38,7 @@ class LevelStudy:
     rest: Callable[[Trial], str]
     is_timed: bool
     notes: tuple[str, ...]
+    group: Callable[[Trial], str] = lambda trial: trial.subject
 
 
 CLAHE = LevelStudy(
@@ -76,10 +77,24 @@ DEPTH = LevelStudy(
     notes=("The paper: ResNet-32 does not beat ResNet-20.",),
 )
 
+UNIT_GAIN = LevelStudy(
+    "unit-gain",
+    "CNTK's unit_gain",
+    "CNTK with its own momentum (unit_gain, which scales the gradient by 1 - momentum) and with that of all others.",
+    level=lambda trial: "unit_gain=True" if "unit-gain" in trial.variant else "unit_gain=False",
+    rank=lambda trial: int("unit-gain" in trial.variant),
+    rest=lambda trial: trial.cell.network,
+    is_timed=False,
+    notes=(
+        "The paper set unit_gain to False, because with it CNTK's SGD is not the others' and its accuracy suffers.",
+    ),
+    group=lambda trial: trial.framework,
+)
+
 
 def levels(study: LevelStudy, stored: StoredRun, floors: NoiseFloors) -> Section:
     """A row for each subject and level, and a sentence for each level after the first."""
-    places = grouped(stored.trials, lambda one: (one.trial.subject, f"{study.rest(one.trial)} {one.trial.device}"))
+    places = grouped(stored.trials, lambda one: (study.group(one.trial), f"{study.rest(one.trial)} {one.trial.device}"))
     by_level = {
         place: grouped(sorted(members, key=lambda one: study.rank(one.trial)), lambda one: study.level(one.trial))
         for place, members in sorted(places.items(), key=lambda item: natural(" ".join(item[0])))

@@ -142,6 +142,12 @@ def test_a_round_that_the_budget_does_not_allow_is_left_open(tuned, monkeypatch)
     assert any(one.startswith("round 3") and "of the budget are left" in one for one in found.open)
 
 
+def test_settings_that_are_not_meant_to_be_fast_are_not_tried(tuned):
+    machine = Machine({"2.7": 0.2, "2.7-omp": 0.2, "2.7-amd": 0.1})
+    tuned(machine, "cntk")
+    assert not any("unit-gain" in variant for variants, _ in machine.asked for variant in variants)
+
+
 def test_all_frameworks_are_tuned_although_one_fails(tuned):
     speeds = {"2.7": 0.2, "2.7-omp": 0.2, "2.7-amd": 0.1}
     speeds |= SPEEDS | {"2.6": 1.0, "2.6-mkl": 0.2, "2.6-mkl-omp": 0.2, "2.6-mkl-amd": 0.1, "2.6-mkl-native": 0.2}

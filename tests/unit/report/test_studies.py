@@ -347,6 +347,33 @@ def test_workers_pay_where_an_epoch_is_shorter_with_them(inputs, verdict):
     assert finding("loader-workers", "loader-workers", stored)["verdict"] == verdict
 
 
+def unit_gain(theirs, own):
+    trials = [
+        timed(fake.trial("cntk", variant, seed=seed), accuracy=accuracy)
+        for variant, of in (("2.7", theirs), ("2.7_unit-gain", own))
+        for seed, accuracy in enumerate(of)
+    ]
+    return run(*trials, study="unit-gain")
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [([0.8, 0.81, 0.79, 0.8], "holds"), ([0.99, 0.98, 0.99, 0.98], "fails"), ([0.9, 0.99, 0.8, 0.9], "not decided")],
+)
+def test_unit_gain_harms_where_the_error_is_surely_larger(own, verdict):
+    row = finding("unit-gain", "unit-gain", unit_gain([0.9, 0.91, 0.89, 0.9], own))
+    assert row["verdict"] == verdict
+    assert row["numbers"].startswith("its test error is ")
+
+
+def test_unit_gain_is_a_study_of_two_levels_of_one_framework():
+    (section,) = study_sections(unit_gain([0.9] * 6, [0.8] * 6), NO_FLOORS)
+    assert [(row["subject"], row["level"], row["runs"]) for row in rows_of(section)] == [
+        ("cntk", "unit_gain=False", 6),
+        ("cntk", "unit_gain=True", 6),
+    ]
+
+
 # ---- page, Markdown, CSV, JSON
 
 

@@ -18,12 +18,12 @@ VERSION = cntk.__version__
 _MKL = ctypes.CDLL("libmklml_intel.so")
 
 
-def _sgd(weights, training):
+def _sgd(parameters, training, unit_gain):
     return cntk.momentum_sgd(
-        weights,
+        parameters,
         cntk.learning_parameter_schedule(training.learning_rate),
         cntk.momentum_schedule(training.momentum),
-        unit_gain=False,  # else CNTK scales the gradient by 1 - momentum
+        unit_gain=unit_gain,  # if so CNTK scales the gradient by 1 - momentum: not the SGD of the others
         use_mean_gradient=True,
     )
 
@@ -32,10 +32,14 @@ OPTIMISERS = {"sgd": _sgd}
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. Own option: deterministic, False or True (for the life of the process)."""
+    """See workers/frameworks/__init__.py. Own options:
+
+    deterministic: False or True, for the life of the process.
+    unit_gain:     False or True: whether momentum scales the gradient, which is CNTK's default and no other's.
+    """
 
     def __init__(self, net, weights, device, settings, options):
-        own = own_options(options, deterministic=(False, True))
+        own = own_options(options, deterministic=(False, True), unit_gain=(False, True))
         self._device = _default_device(device)
         cntk_py.set_max_num_cputhreads(settings.threads)
         cntk_py.set_fixed_random_seed(settings.seed)
@@ -47,7 +51,9 @@ class Adapter(object):
         self._logits = self._graph.logits
         self._labels = cntk.input_variable(net.shapes[net.output])
         self._one_hot = numpy.eye(net.shapes[net.output][0], dtype=numpy.float32)
-        learner = own_optimiser(settings.training, OPTIMISERS)(self._logits.parameters, settings.training)
+        learner = own_optimiser(settings.training, OPTIMISERS)(
+            self._logits.parameters, settings.training, own["unit_gain"]
+        )
         loss = cntk.cross_entropy_with_softmax(self._logits, self._labels)
         self._trainer = cntk.Trainer(self._logits, (loss, None), [learner])
 
