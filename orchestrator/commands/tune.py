@@ -105,7 +105,8 @@ def sentence(one: Tuned) -> str:
     """'mxnet on the CPU: best is 1.5-mkl_omp, 3.20x faster than 1.5 [3.01, 3.40]; ...'."""
     where = f"{one.framework} on the {one.device.upper()}"
     if one.ratio is None or one.low is None or one.high is None:
-        text = f"{where}: no variant is shown to be faster than its default {one.default}, so that stays its best"
+        rest = "so `best` is what it was before" if one.confirmed_by else "which is its best"
+        text = f"{where}: no variant is shown to be faster than its default {one.default}, {rest}"
     else:
         text = (
             f"{where}: best is {one.variant}, {one.ratio:.2f}x as fast as its default {one.default} "
@@ -285,8 +286,11 @@ class _Search:
                 options=self._request.options,
             )
             stored = self._ran(sweep_of(asked, self._catalogue)).stored
-            verdict = verdicts_of(self._home, stored)[-1]
             confirmed["confirmed_by"] = stored.facts.run_id
+            try:
+                verdict = verdicts_of(self._home, stored)[-1]
+            except SpecError as error:
+                verdict = {"verdict": None, "words": f"not compared: {error}"}
             if verdict["verdict"] == "faster":
                 confirmed |= {"variant": winner, **{key: verdict[key] for key in ("ratio", "low", "high")}}
             else:

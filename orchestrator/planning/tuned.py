@@ -67,9 +67,12 @@ def keep_tuned(path: Path, found: Tuned) -> None:
 
 
 def best_here(tuned: Iterable[Tuned], machine: str) -> dict[str, dict[Device, str]]:
-    """framework -> device -> the fastest variant, of what was tuned on this machine."""
+    """framework -> device -> the fastest variant, of what was tuned on this machine.
+
+    A tuning whose winner was not confirmed says nothing about the best.
+    """
     found: dict[str, dict[Device, str]] = {}
     for one in tuned:
-        if one.machine == machine:
+        if one.machine == machine and (one.ratio is not None or not one.confirmed_by):
             found.setdefault(one.framework, {})[one.device] = one.variant
     return found

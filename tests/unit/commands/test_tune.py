@@ -134,6 +134,25 @@ def test_a_winner_that_is_not_confirmed_is_left_open(tuned):
     assert found.open[-1].startswith("1.5-mkl-omp-amd is not confirmed: it is ")
 
 
+def test_a_default_that_fails_beside_the_winner_is_left_open(tuned):
+    machine = Machine(SPEEDS)
+    machine.failing = FailsLater(machine)
+    (found,), code, said = tuned(machine)
+    assert (found.variant, code) == ("1.5", 0)
+    assert "1.5-mkl-omp-amd is not confirmed: it is not compared: mxnet:1.5 IDSIA@48" in found.open[-1]
+    assert "so `best` is what it was before" in said
+
+
+class FailsLater:
+    """Holds the default once the search has ended."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def __contains__(self, variant):
+        return variant == "1.5" and len(self.machine.asked) > 3
+
+
 def test_a_round_that_the_budget_does_not_allow_is_left_open(tuned, monkeypatch):
     clock = iter(range(0, 100_000, 100))
     monkeypatch.setattr(tune.time, "monotonic", lambda: float(next(clock)))

@@ -102,6 +102,12 @@ def test_best_is_what_was_tuned_on_this_machine(catalogue):
     assert catalogue.with_best(here).resolve("mxnet", "cpu", "best").variant == "1.5-mkl_amd"
 
 
+def test_a_winner_that_was_not_confirmed_leaves_best_as_it_was(catalogue):
+    open_one = tuned(variant="1.5", ratio=None, low=None, high=None, confirmed_by="20261121-120000-compare")
+    assert best_here([open_one], "here") == {}
+    assert best_here([open_one.model_copy(update={"confirmed_by": ""})], "here") == {"mxnet": {"cpu": "1.5"}}
+
+
 @pytest.mark.parametrize("gone", ["1.6", "1.5-mkl_avx", "1.6_amd"])
 def test_what_the_catalogue_no_longer_has_is_not_best(catalogue, gone):
     here = catalogue.with_best({"mxnet": {"cpu": gone}})
