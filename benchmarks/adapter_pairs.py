@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 [--pairs 5] [--epochs 3] [--steps 20]
     WAYMARK_SOURCE=neon=PATH .venv/bin/python benchmarks/adapter_pairs.py neon:2.6-mkl idsia 48
     .venv/bin/python benchmarks/adapter_pairs.py pytorch resnet20 32 --engine host:/path/python --device gpu [--graph]
+    .venv/bin/python benchmarks/adapter_pairs.py cntk resnet20 32 --own-loop
 
 The plain script is benchmarks/plain_<framework>.py; it is given the row's own options as flags. Both run in the row's
 virtualenv, with its variables, on the same prepared pictures, one after the other, in a new random order for
@@ -68,6 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--graph", action="store_true", help="the plain script captures its step as a CUDA graph")
+    parser.add_argument("--own-loop", action="store_true", help="the plain script uses CNTK's own training function")
     args = parser.parse_args()
 
     home, host = Home.default(), read_host()
@@ -116,6 +118,7 @@ def main() -> None:
         command = [environment.location, script, *(f"--{name}={value}" for name, value in options.items())]
         command += ["--device=cuda"] if card else []
         command += ["--graph"] if args.graph else []
+        command += ["--own-loop"] if args.own_loop else []
         ended = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
         return json.loads(ended.stdout.splitlines()[-1])["epoch_seconds"][1:]
 
