@@ -11,13 +11,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from scipy.stats import t as student
 
+from orchestrator.analysis.ranks import Turn
 from orchestrator.analysis.ratios import FIRST_LOOK
 from orchestrator.analysis.scatter import Scatter, moderated, prior_of
 from orchestrator.analysis.stats import level_of_each
 
+__all__ = ["Estimate", "Turn", "estimates", "exact", "mean_difference"]
+
 Key = TypeVar("Key", bound=Hashable)
-Turn = tuple[int, int]
-"""Seed and repeat."""
 
 
 class Estimate(NamedTuple):

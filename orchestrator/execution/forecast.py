@@ -1,8 +1,9 @@
 """How long each trial of a plan will take, from the runs of this machine that are on record."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from orchestrator.analysis.costs import Steps, costs
+from orchestrator.analysis.costs import Costs, Steps, costs
 from orchestrator.data import datasets
 from orchestrator.errors import StoreError
 from orchestrator.home import Home
@@ -22,30 +23,32 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
     """
     if not home.runs.exists():
         return [None] * len(trials)
-    asked = {Steps.of(trial) for trial in trials}
+    missing = {Steps.of(trial) for trial in trials}
+    known: dict[Steps, Costs] = {}
+    pictures: dict[Dataset, tuple[int, int, int]] = {}
     with Store.open(home.store_url) as store:
-        earlier = list(_newest(store))
-    known = costs(earlier, asked)
-    pictures = {one.trial.dataset: one.data for one in reversed(earlier) if one.data is not None}
-    counts: dict[Dataset, tuple[int, int, int] | None] = {
-        dataset: (facts.train_pictures, facts.valid_pictures, facts.test_pictures)
-        for dataset, facts in pictures.items()
-    }
+        for earlier in _newest(store):
+            for one in earlier:
+                if one.data is not None:
+                    counts = (one.data.train_pictures, one.data.valid_pictures, one.data.test_pictures)
+                    pictures.setdefault(one.trial.dataset, counts)
+            known |= costs(earlier, missing)
+            missing -= known.keys()
+            if not missing:
+                break
     found: list[float | None] = []
     for trial in trials:
-        cost, sets = known.get(Steps.of(trial)), counts.get(trial.dataset) or _counts(trial.dataset)
+        cost, sets = known.get(Steps.of(trial)), pictures.get(trial.dataset) or _counts(trial.dataset)
         found.append(cost.seconds_of(trial, sets) if cost and sets else None)
     return found
 
 
-def _newest(store: Store) -> Iterator[StoredTrial]:
-    """The trials of this machine's newest sweeps, the newest first."""
+def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:
+    """The trials of each of this machine's newest sweeps, the newest first."""
     here = [run for run in store.runs() if run.kind == "sweep" and run.host.hostname_sha256 == machine_id()]
     for run in here[:NEWEST_RUNS]:
-        try:
-            yield from reversed(store.run(run.run_id).trials)
-        except StoreError:  # it is damaged
-            continue
+        with suppress(StoreError):  # it is damaged
+            yield store.run(run.run_id).trials[::-1]
 
 
 def _counts(dataset: Dataset) -> tuple[int, int, int] | None:

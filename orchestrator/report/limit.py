@@ -1,6 +1,7 @@
 """How far each speed is from what the machine can do: GFLOP/s, share of the peak, and the roof for that work."""
 
 from orchestrator.analysis.operations import step_bytes, step_operations
+from orchestrator.records.job import CLASSES
 from orchestrator.records.limit import Limit
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
@@ -38,7 +39,7 @@ def limit_section(stored: StoredRun) -> Section | None:
 def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
     trial = next(one for one in stored.trials if (one.trial.cell, one.trial.environment_key) == (row.cell, row.key))
     asked = trial.trial
-    classes = trial.data.classes if trial.data else 43
+    classes = trial.data.classes if trial.data else CLASSES
     size = (asked.model, asked.input_size, classes, asked.training.batch_size)
     operations, moved = step_operations(*size), step_bytes(*size)
     assert row.medians.step_ms is not None

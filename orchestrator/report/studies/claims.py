@@ -63,7 +63,7 @@ class Evidence(NamedTuple):
 
     @property
     def words(self) -> str:
-        """'mxnet takes 1.11x as long as neon [1.05, 1.16]'; a difference of accuracies in percentage points."""
+        """'1.11x [1.05, 1.16]', how many times as long; '+0.95 points [+0.10, +1.80]', a difference of accuracies."""
         if self.estimate is None:
             return "not measured"
         sign = -1 if self.comparison.is_reversed else 1

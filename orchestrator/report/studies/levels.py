@@ -7,6 +7,7 @@ import numpy as np
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.analysis.ranks import Turn
 from orchestrator.analysis.ratios import Pairs, judge, paired
 from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -18,7 +19,6 @@ from orchestrator.report.text import percent
 from orchestrator.trial import Trial
 
 GroupKey = tuple[str, str]
-Turn = tuple[int, int]
 
 
 @dataclass(frozen=True)
