@@ -43,6 +43,9 @@ ORACLE = "numpy_ref"
 AUDITED_STEPS = 2
 """Of a trial, if nothing else is asked for."""
 
+Turn = tuple[int, int]
+"""Seed and repeat: the runs of one turn in a cell follow each other."""
+
 SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
 
@@ -226,6 +229,11 @@ class Trial(Frozen):
     def subject(self) -> str:
         """'pytorch:2.13'."""
         return self.environment_key.subject
+
+    @property
+    def turn(self) -> Turn:
+        """Its seed and repeat."""
+        return self.seed, self.repeat
 
     @property
     def cell(self) -> Cell:

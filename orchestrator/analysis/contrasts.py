@@ -11,12 +11,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from scipy.stats import t as student
 
-from orchestrator.analysis.ranks import Turn
 from orchestrator.analysis.ratios import FIRST_LOOK
 from orchestrator.analysis.scatter import Scatter, moderated, prior_of
 from orchestrator.analysis.stats import level_of_each
-
-__all__ = ["Estimate", "Turn", "estimates", "exact", "mean_difference"]
+from orchestrator.trial import Turn
 
 Key = TypeVar("Key", bound=Hashable)
 

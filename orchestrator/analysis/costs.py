@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.analysis.contrasts import Turn, estimates
+from orchestrator.analysis.contrasts import estimates
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredTrial
-from orchestrator.trial import Cell, Model, Trial
+from orchestrator.trial import Cell, Model, Trial, Turn
 
 
 class Steps(NamedTuple):
@@ -86,7 +86,7 @@ def half_widths(trials: Iterable[StoredTrial]) -> dict[tuple[str, Cell], float |
     for one in trials:
         known = costs_of(one)
         if known is not None:
-            turn = (one.trial.seed, one.trial.repeat)
+            turn = one.trial.turn
             seconds.setdefault((one.trial.subject, one.trial.cell), {})[turn] = known.step_seconds
     found = zip(seconds, estimates([{where: 1.0} for where in seconds], seconds), strict=True)
     return {

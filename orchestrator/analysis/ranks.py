@@ -12,10 +12,7 @@ import numpy as np
 
 from orchestrator.analysis.ratios import Ratio, TimedRun, judge, paired
 from orchestrator.analysis.scatter import Scatter
-from orchestrator.trial import Cell
-
-Turn = tuple[int, int]
-"""Seed and repeat: the runs of one turn in a cell follow each other."""
+from orchestrator.trial import Cell, Turn
 
 Timings = Mapping[str, Mapping[Turn, TimedRun]]
 """The runs of one cell, by subject and turn."""

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.analysis.contrasts import Turn, estimates
+from orchestrator.analysis.contrasts import estimates
 from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun
-from orchestrator.trial import Cell
+from orchestrator.trial import Cell, Turn
 
 HELPS = 1.02
 """A setting that makes its variant faster by less than 2 % is not taken."""
@@ -32,7 +32,7 @@ def scored(stored: StoredRun, variants: Sequence[str]) -> list[Scored]:
     seconds: dict[tuple[str, Cell], dict[Turn, float]] = {}
     for one in stored.trials:
         if one.outcome.status == "ok" and not one.record.is_unverified and one.timeline.steady_steps.size:
-            turn = (one.trial.seed, one.trial.repeat)
+            turn = one.trial.turn
             seconds.setdefault((one.trial.variant, one.trial.cell), {})[turn] = timed_run(one).seconds
     cells = sorted({one.trial.cell for one in stored.trials}, key=lambda cell: cell.title)
     whole = [variant for variant in variants if all((variant, cell) in seconds for cell in cells)]

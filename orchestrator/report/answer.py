@@ -1,14 +1,14 @@
 """The answer of a sweep, one sentence per cell: which framework is fastest, by how much, and how far results agree."""
 
 from orchestrator.analysis.noise import NoiseFloors
-from orchestrator.analysis.ranks import Ranking, Turn, rankings
+from orchestrator.analysis.ranks import Ranking, rankings
 from orchestrator.analysis.ratios import TimedRun
 from orchestrator.analysis.stats import ENOUGH_REPEATS
 from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.text import tiny
-from orchestrator.trial import ORACLE, Cell
+from orchestrator.trial import ORACLE, Cell, Turn
 
 FEWEST_PAIRS = 2
 """One pair says nothing about the scatter; then there is no sentence."""
@@ -25,7 +25,7 @@ def ranked(stored: StoredRun, floors: NoiseFloors) -> dict[Cell, Ranking]:
     cells: dict[Cell, dict[str, dict[Turn, TimedRun]]] = {}
     for row in _sound(stored):
         runs = {
-            (one.trial.seed, one.trial.repeat): timed_run(one)
+            one.trial.turn: timed_run(one)
             for one in stored.trials
             if (one.trial.cell, one.trial.environment_key) == (row.cell, row.key) and one.timeline.steady_steps.size
         }

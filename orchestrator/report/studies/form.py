@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.analysis.contrasts import Estimate, Turn, estimates
+from orchestrator.analysis.contrasts import Estimate, estimates
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import PaperCell, paper
@@ -19,6 +19,7 @@ from orchestrator.report.studies.measured import (
     trials_of_the_study,
 )
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.trial import Turn
 
 TITLES: Mapping[tuple[int, Device], str] = {
     (32, "gpu"): "Table 2, 32x32, GPU",
@@ -107,11 +108,7 @@ def _epochs(places: Mapping[StudySubject, Sequence[StoredTrial]]) -> StudyTable:
 
 def _epoch_seconds(trials: Sequence[StoredTrial]) -> dict[Turn, float]:
     """Of an epoch of the study, by turn."""
-    return {
-        (one.trial.seed, one.trial.repeat): known.total / paper().epochs
-        for one in trials
-        if (known := study_seconds(one)) is not None
-    }
+    return {one.trial.turn: known.total / paper().epochs for one in trials if (known := study_seconds(one)) is not None}
 
 
 def _epoch_row(subject: StudySubject, seconds: Sequence[float], estimate: Estimate | None) -> StudyRow:

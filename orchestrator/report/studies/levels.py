@@ -7,7 +7,6 @@ import numpy as np
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.noise import NoiseFloors
-from orchestrator.analysis.ranks import Turn
 from orchestrator.analysis.ratios import Pairs, judge, paired
 from orchestrator.analysis.timed import timed_run
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -16,7 +15,7 @@ from orchestrator.report.studies.loaders import longer
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent
-from orchestrator.trial import Trial
+from orchestrator.trial import Trial, Turn
 
 GroupKey = tuple[str, str]
 
@@ -215,7 +214,7 @@ def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
 
 def _by_turn(trials: Sequence[StoredTrial]) -> dict[Turn, StoredTrial]:
     steady = [one for one in ok(trials) if one.timeline.steady_steps.size]
-    return {(one.trial.seed, one.trial.repeat): one for one in steady}
+    return {one.trial.turn: one for one in steady}
 
 
 def _error(one: StoredTrial, split: str) -> float | None:

@@ -70,7 +70,7 @@ def _pairs(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, Pairs]:
     """Number of workers -> its epochs beside those with the fewest; pairs share seed and repeat."""
     by_turn = {
         workers: {
-            (one.trial.seed, one.trial.repeat): timed_run(one, float(np.median(one.timeline.steady_epochs)))
+            one.trial.turn: timed_run(one, float(np.median(one.timeline.steady_epochs)))
             for one in ok(trials)
             if one.timeline.steady_epochs.size
         }

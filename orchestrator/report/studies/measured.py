@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.analysis.contrasts import Estimate, Turn, estimates, exact, mean_difference
+from orchestrator.analysis.contrasts import Estimate, estimates, exact, mean_difference
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import DATASET, PaperCell, paper
-from orchestrator.trial import Cell, Training, Trial
+from orchestrator.trial import Cell, Training, Trial, Turn
 
 FRAMEWORKS = ("cntk", "neon", "mxnet", "pytorch", "tensorflow")
 """In the order of the paper's tables."""
@@ -156,7 +156,7 @@ def measured_run(stored: StoredRun) -> Measured:
     accuracies: dict[Place, dict[Turn, float]] = {}
     for (place, _), trials in found.items():
         for one in trials if place not in several else ():
-            turn = (one.trial.seed, one.trial.repeat)
+            turn = one.trial.turn
             total, accuracy = study_seconds(one), one.timeline.accuracy("test")
             if total is not None:
                 seconds.setdefault(place, {})[turn] = total.total / paper().epochs
