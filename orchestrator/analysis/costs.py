@@ -52,14 +52,14 @@ class Costs(NamedTuple):
 def costs_of(one: StoredTrial) -> Costs | None:
     """The costs of a trial that ended ok; None if it has no step after its warm-up."""
     timeline = one.timeline
-    if one.outcome.status != "ok" or not timeline.steady_steps.size or one.exit is None:
+    step = timeline.whole_step_seconds
+    if one.outcome.status != "ok" or step is None or one.exit is None:
         return None
-    wait = float(timeline.input_seconds.mean()) if timeline.input_seconds.size else 0.0
     seconds = sum(score.evaluate_seconds for score in timeline.scores)
     pictures = sum(score.pictures for score in timeline.scores)
     trained = sum(epoch.epoch_seconds for epoch in timeline.epochs)
     return Costs(
-        float(timeline.steady_steps.mean()) + wait,
+        step,
         seconds / pictures if pictures else 0.0,
         max(one.exit.wall_seconds - seconds - trained, 0.0),
     )

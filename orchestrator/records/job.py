@@ -194,7 +194,9 @@ def peak_job(environment: Environment, networks: Sequence[tuple[Model, int]], th
         seed=0,
         threads=threads,
         options=environment.options,
-        payload={"networks": [[model.name, model.arguments, size] for model, size in networks]},
+        payload={
+            "networks": [[f"{model.label}@{size}", model.name, model.arguments, size] for model, size in networks]
+        },
     )
 
 

@@ -15,7 +15,7 @@ class Limit(Frozen):
 
     machine:  RecordedHost.hostname_sha256. processor: its model.
     gemm_gflops: of matrix products, by the better of two BLAS. conv_gflops: of the fastest convolution of the networks.
-    network_conv_gflops: of all convolutions of a network together, forward, by a good library: 'resnet-20-32' -> rate.
+    network_conv_gflops: of all convolutions of a network together, forward, by a good library: 'ResNet-20@32' -> rate.
     copy_gb_per_second: read and written together.
     """
 

@@ -210,6 +210,14 @@ class Timeline:
         return np.array([second for epoch in self.epochs for second in epoch.input_seconds])
 
     @property
+    def whole_step_seconds(self) -> float | None:
+        """The mean step after the warm-up, with the mean wait for its batch; None without such a step."""
+        if not self.steady_steps.size:
+            return None
+        wait = self.input_seconds
+        return float(self.steady_steps.mean()) + (float(wait.mean()) if wait.size else 0.0)
+
+    @property
     def drain_share(self) -> float:
         """How long the device was still busy after its epochs, as a share of them."""
         seconds = sum(epoch.epoch_seconds for epoch in self.epochs)

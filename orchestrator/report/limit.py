@@ -45,7 +45,6 @@ def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
     assert row.medians.step_ms is not None
     gflops = operations / row.medians.step_ms / 1e6
     roof = limit.roof_gflops(operations / moved)
-    name = "-".join(map(str, [asked.model.name, *asked.model.arguments.values(), asked.input_size]))
     return {
         "cell": row.cell.title,
         "subject": row.subject,
@@ -55,7 +54,7 @@ def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
         "intensity": operations / moved,
         "roof_gflops": roof,
         "share_roof": gflops / roof,
-        "forward_gflops": limit.network_conv_gflops.get(name),
+        "forward_gflops": limit.network_conv_gflops.get(asked.cell.network),
         "peak_gflops": limit.peak_gflops,
         "copy_gb_per_second": limit.copy_gb_per_second,
     }

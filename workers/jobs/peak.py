@@ -1,7 +1,8 @@
 """What this machine can do at best: matrix products, convolutions and copies in float32, on all processors of the job.
 
 The fastest of many repetitions counts, because a limit is asked for and not what is usual. The payload names
-`networks`, [[model, params, input_size], ...], whose convolutions are timed one by one in batches of BATCH, forward.
+`networks`, [[label, model, params, input_size], ...], whose convolutions are timed one by one, forward, in batches of
+BATCH.
 """
 
 import importlib
@@ -28,15 +29,15 @@ def work(trial):
         torch.set_num_threads(threads)
     gemm = {}
     for at, side in enumerate(SIDES):
-        gemm[f"numpy {side}"] = _gemm(numpy.ones, numpy.matmul, side)
+        square = numpy.ones((side, side), numpy.float32)
+        gemm[f"numpy {side}"] = _gemm(numpy.matmul, square, square.copy())
         if torch is not None:
-            gemm[f"torch {side}"] = _gemm(torch.ones, torch.matmul, side)
+            gemm[f"torch {side}"] = _gemm(torch.matmul, torch.ones((side, side)), torch.ones((side, side)))
         trial.emit("progress", epoch=0, step=at + 1, steps=len(SIDES) + 1)
     conv, whole = {}, {}
-    for name, params, size in trial.job["payload"]["networks"] if torch is not None else ():
+    for label, name, params, size in trial.job["payload"]["networks"] if torch is not None else ():
         net = models.build(name, trial.network.classes, size, **params)
         timed = {str(shape): _conv(torch, shape) for shape in sorted(set(_convolutions(net)))}
-        label = "-".join(str(part) for part in [name, *params.values(), size])
         conv.update((f"{label} {shape}", operations / seconds / 1e9) for shape, (operations, seconds) in timed.items())
         total = [timed[str(shape)] for shape in _convolutions(net)]
         whole[label] = sum(operations for operations, _ in total) / sum(seconds for _, seconds in total) / 1e9
@@ -63,13 +64,10 @@ def _fastest(run):
     return best
 
 
-def _gemm(ones, matmul, side):
-    """GFLOP/s of the product of two square matrices."""
-    a, b = (ones((side, side)) for _ in range(2))
-    a, b = (x.astype(numpy.float32) if hasattr(x, "astype") else x for x in (a, b))
+def _gemm(matmul, a, b):
+    """GFLOP/s of the product of two square matrices of float32."""
     out = a + b
-    seconds = _fastest(lambda: matmul(a, b, out=out))
-    return 2.0 * side**3 / seconds / 1e9
+    return 2.0 * len(a) ** 3 / _fastest(lambda: matmul(a, b, out=out)) / 1e9
 
 
 def _convolutions(net):
@@ -78,17 +76,9 @@ def _convolutions(net):
     for op in net.ops:
         if op.kind == "conv":
             channels, height, width = net.shapes[op.inputs[0]]
-            found.append(
-                (
-                    channels,
-                    height,
-                    width,
-                    op.params["channels"],
-                    op.params["kernel"],
-                    op.params["stride"],
-                    op.params["padding"][0],
-                )
-            )
+            params = op.params
+            shape = (params["channels"], params["kernel"], params["stride"], params["padding"][0])
+            found.append((channels, height, width) + shape)
     return found
 
 

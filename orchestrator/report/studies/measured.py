@@ -113,9 +113,9 @@ def study_seconds(one: StoredTrial) -> StudySeconds | None:
     epochs = timeline.epochs
     if len(epochs) == paper().epochs and all(len(epoch.loss) == steps for epoch in epochs):
         return StudySeconds(sum(epoch.epoch_seconds for epoch in epochs), False)
-    if not timeline.steady_steps.size:
+    step = timeline.whole_step_seconds
+    if step is None:
         return None
-    step = float(timeline.steady_steps.mean() + (timeline.input_seconds.mean() if timeline.input_seconds.size else 0))
     return StudySeconds(step * steps * paper().epochs, True)
 
 

@@ -11,7 +11,7 @@ from orchestrator.report.limit import limit_section
 from tests import fake_run as fake
 from tests.fake_stored import run, timed
 
-RATES = {"gemm_gflops": 160.0, "conv_gflops": 150.0, "network_conv_gflops": {"resnet-20-32": 40.0}}
+RATES = {"gemm_gflops": 160.0, "conv_gflops": 150.0, "network_conv_gflops": {"ResNet-20@32": 40.0}}
 
 
 def limit(**changes):

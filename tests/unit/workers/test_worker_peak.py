@@ -21,7 +21,7 @@ def _quick(monkeypatch):
 
 
 def test_rates_of_matrix_products_and_copies_are_told(tmp_path):
-    payload = {"networks": [["resnet", {"depth": 8}, 32]]}
+    payload = {"networks": [["ResNet-8@32", "resnet", {"depth": 8}, 32]]}
     (tmp_path / "job.json").write_text(job_json(kind="peak", payload=payload))
     assert run.main([str(tmp_path)]) == protocol.OK
     told = next(event for event in read(tmp_path) if event["kind"] == "peak")
