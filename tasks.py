@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
-from orchestrator.console.tables import IMAGES, TUNED, show
+from orchestrator.console.tables import IMAGES, RUNS, TUNED, show
 from orchestrator.console.verb import (
     BUDGET,
     CELLS,
@@ -151,6 +151,9 @@ def check_(
         **FRAMEWORKS,
         **VARIANT,
         "epochs": "epochs of every model, in place of the spec's",
+        "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
+        "seeds": "only these, in place of the spec's, for example 0,1,2",
+        "repeats": "of every cell, in place of the spec's",
         **RUN,
         "dry-run": "print the plan with its skips and reasons and how long it will take, and run nothing",
         "scout": "take a few steps of each cell, three times or more, and tell what the whole training would take",
@@ -169,6 +172,9 @@ def sweep_(
     frameworks: str = "",
     variant: Texts = None,
     epochs: str = "",
+    cells: str = "",
+    seeds: str = "",
+    repeats: str = "",
     image: Texts = None,
     source: Texts = None,
     engine: str = "",
@@ -186,18 +192,24 @@ def sweep_(
     from orchestrator.console.results import show_run
     from orchestrator.execution.session import RunOptions
 
-    given = {"device": device, "frameworks": frameworks, "variant": variant, "epochs": epochs, "spec": spec}
-    given["scout"] = "yes" if scout else ""
+    given = [device, frameworks, variant, epochs, cells, seeds, repeats, spec, scout]
     resumed = flags.resumed(resume)
-    if resumed and any(given.values()):
+    if resumed and any(given):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
     request = sweep.SweepRequest(
         spec_path=Path(spec or EXPERIMENTS / "quick.json"),
         changes=flags.changes(
-            device, frameworks, [*(variant or ()), *map(flags.variant_of, own)], epochs, is_scout=scout
+            device,
+            frameworks,
+            [*(variant or ()), *map(flags.variant_of, own)],
+            epochs,
+            seeds,
+            repeats,
+            is_scout=scout,
         ),
+        cells=cells,
         resume=resumed,
         is_scout=scout,
         until=flags.until(precision, "") if scout else None,
@@ -408,6 +420,48 @@ def report_(_: Context, run: str = "") -> None:
     from orchestrator.commands import records
 
     Console().say(f"report: {records.render_again(run or None, Home.default(), REPORTS).page}")
+
+
+@task(name="runs", auto_shortflags=False, help=JSON)
+@verb
+def runs_(_: Context, json_: bool = False) -> None:
+    """List the runs on record, the newest first, with their age and size."""
+    from orchestrator.commands import records
+
+    show("Runs", records.run_rows(Home.default()), json_, RUNS)
+
+
+@task(
+    name="show",
+    auto_shortflags=False,
+    positional=["trial"],
+    help={"trial": "RUN/7, or 7 for trial 7 of the newest sweep; reports and `invoke runs` name them", **JSON},
+)
+@verb
+def show_(_: Context, trial: str, json_: bool = False) -> None:
+    """Show everything about one trial: clocks, losses, audit, end of its log, and the command that repeats it."""
+    from orchestrator.commands import records
+
+    show(*records.trial_rows(trial, Home.default()), json_)
+
+
+@task(
+    name="remove",
+    auto_shortflags=False,
+    positional=["run"],
+    help={"run": "which run; `invoke runs` lists them", "yes": "do not ask"},
+)
+@verb
+def remove_(_: Context, run: str, yes: bool = False) -> int:
+    """Remove a run: its record, its part of the store and its report. Selfchecks in it are made again when needed."""
+    from orchestrator.commands import records
+
+    console = Console()
+    if not yes and not flags.confirmed(f"Remove run {run}, its record and its report?"):
+        console.say("nothing was removed")
+        return 1
+    records.remove(run, Home.default(), REPORTS, console)
+    return 0
 
 
 @task(auto_shortflags=False)

@@ -1,10 +1,13 @@
 """What audited steps cost the steps that are timed: trainings with and without them, in pairs, in one process.
 
-    .venv/bin/python -m benchmarks.audit_overhead [ROW] [--model resnet20] [--size 32] [--pairs 40] [--steps 30]
+    .venv/bin/python -m benchmarks.audit_overhead [ROW] [--model resnet20] [--size 32] [--batch 8] [--pairs 400]
+        [--steps 60]
 
 Both trainings of a pair go on with the same adapter, one after the other, and each of them first equally often; so the
 two differ in the audits and in little else. The number is the median step: the interval of the ratio should hold 1.
-The seconds of the copies are told too; they are outside every clock. Run it with nothing else running.
+A machine's speed drifts within seconds, so many pairs of short trainings tell more than few of long ones. The six steps
+that come right after a copy are told beside the others of their training, and the seconds of the copies, which are
+outside every clock. Run it with nothing else running.
 """
 
 import argparse
@@ -30,21 +33,26 @@ def main() -> None:
     parser.add_argument("row", nargs="?", default="pytorch")
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=60)
     args = parser.parse_args()
     host = read_host()
     framework, _, variant = args.row.partition(":")
     row = catalogue_with().resolve(framework, "cpu", variant or None)
     where = open_engine("virtualenv", Home.default(), host).prepare(row, print)
-    asked = [framework, args.model, args.size, args.pairs, args.steps, host.physical_cores, json.dumps(row.options)]
+    sizes = [args.size, args.batch, args.pairs, args.steps, host.physical_cores]
+    asked = [framework, args.model, *sizes, json.dumps(row.options)]
     command = [where.location, Path(__file__), *map(str, asked)]
     env = {**os.environ, **where.env, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     (ratio,) = judge([[paired(*([TimedRun(*one) for one in told[side]] for side in ("without", "with")))]])
     print(f"{row.subject} {args.model}@{args.size}: without / with audits = {ratio.effect:.4f} {ratio.interval}")
-    print(f"{ratio.pairs} pairs of {args.steps} steps; two copies around a step take {told['copies']:.3f} s")
+    print(f"{ratio.pairs} pairs of {args.steps} steps in batches of {args.batch}")
+    after, (low, high) = told["after"]
+    print(f"a step right after a copy / the other steps of its training = {after:.4f} [{low:.3f}, {high:.3f}]")
+    print(f"the copies of a training take {told['copies']:.4f} s, outside every clock")
 
 
 def measure(framework: str, model: str, *numbers: str) -> None:
@@ -56,37 +64,42 @@ def measure(framework: str, model: str, *numbers: str) -> None:
     from workers.frameworks import Settings
     from workers.protocol import Measure, Training
 
-    size, pairs, steps, threads = (int(number) for number in numbers[:4])
+    size, batch, pairs, steps, threads = (int(number) for number in numbers[:5])
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
     params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
     net = models.build("resnet" if params else model, 43, size, **params)
-    training = Training("sgd", "he_normal", 0.01, 0.9, 64, 1)
-    adapter = adapter_class(net, net.start(0), "cpu", Settings(training, threads, 0), json.loads(numbers[4]))
+    training = Training("sgd", "he_normal", 0.01, 0.9, batch, 1)
+    adapter = adapter_class(net, net.start(0), "cpu", Settings(training, threads, 0), json.loads(numbers[5]))
     rng = numpy.random.RandomState(0)
-    pictures = rng.randint(0, 255, (64 * steps, 3, size, size)).astype(numpy.uint8)
-    batches = Batches(pictures, rng.randint(0, 43, 64 * steps), 64)
+    pictures = rng.randint(0, 255, (batch * steps, 3, size, size)).astype(numpy.uint8)
+    batches = Batches(pictures, rng.randint(0, 43, batch * steps), batch)
 
     def train(audits: int) -> tuple:
         began, told = time.perf_counter(), []
         asked = loop.Asked(0, 1, Measure("step", "host", 0, 0, 0.0, "end", "none", audits))
         kept = loop.train(adapter, batches, None, asked, lambda kind, **fields: told.append(fields), time.perf_counter)
         (seconds,) = (fields["step_seconds"] for fields in told if "step_seconds" in fields)
-        return began, float(numpy.median(seconds)), kept.seconds
+        return began, numpy.array(seconds), kept
 
     train(2)
-    found, copies = {"without": [], "with": []}, []
+    found, copies, after = {"without": [], "with": []}, [], []
     for pair in range(pairs):
         sides = (("without", 0), ("with", 2))
         for side, audits in sides if pair % 2 == 0 else sides[::-1]:
-            began, step, copied = train(audits)
-            found[side].append([began, step])
-            copies += [copied] if audits else []
+            began, seconds, kept = train(audits)
+            found[side].append([began, float(numpy.median(seconds))])
+            if audits:
+                copies.append(kept.seconds)
+                is_after = numpy.isin(numpy.arange(steps), list(kept.due(0)))
+                after.append(float(numpy.log(numpy.median(seconds[is_after]) / numpy.median(seconds[~is_after]))))
         sys.stderr.write(f"pair {pair + 1}/{pairs}\n")
-    sys.stdout.write(json.dumps(dict(found, copies=float(numpy.median(copies)))) + "\n")
+    middle, half = numpy.mean(after), 1.96 * numpy.std(after, ddof=1) / pairs**0.5
+    told = [float(numpy.exp(middle)), [float(numpy.exp(middle - half)), float(numpy.exp(middle + half))]]
+    sys.stdout.write(json.dumps(dict(found, copies=float(numpy.median(copies)), after=told)) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 8 and sys.argv[3].isdigit():
+    if len(sys.argv) == 9 and sys.argv[3].isdigit():
         measure(*sys.argv[1:])
     else:
         main()

@@ -55,11 +55,11 @@ def create(path: Path) -> FileIO:
     return FileIO(os.open(path, flags, 0o644), "wb")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one rename, so that a reader sees the old file or the new one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` in one rename, so that a reader sees the old file or the new one."""
     draft = path.with_name(f".{path.name}.draft")
     with create(draft) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
     if path.is_dir() and not path.is_symlink():
         remove(path)
     draft.replace(path)

@@ -1,12 +1,17 @@
-"""`invoke ingest` and `invoke report`: read the records again, render a report again."""
+"""`invoke ingest`, `report`, `runs`, `show` and `remove`: what is done with the records of runs that have ended."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from orchestrator import files
 from orchestrator.console.progress import Console
 from orchestrator.errors import StoreError
+from orchestrator.execution.locks import exclusive_run
 from orchestrator.home import Home
+from orchestrator.records.run_folder import RunFacts
 from orchestrator.records.store import Store
-from orchestrator.report import Published, publish
+from orchestrator.report import Published, publish, trial_details
 
 
 def ingest(home: Home, console: Console) -> int:
@@ -26,3 +31,66 @@ def render_again(run_id: str | None, home: Home, reports: Path) -> Published:
         if newest is None:
             raise StoreError(f"the store of {home.root} holds no run. Fill it from the run folders with: invoke ingest")
         return publish(store, run_id or newest.run_id, home, reports)
+
+
+def run_rows(home: Home) -> list[dict[str, object]]:
+    """A row for each run, the newest first: what it was, when, how many trials ended ok, and its size on disk."""
+    now = datetime.now(UTC)
+    with Store.open(home.store_url) as store:
+        runs, counts = store.runs(), store.trial_counts()
+    rows: list[dict[str, object]] = []
+    for facts in runs:
+        began = datetime.fromtimestamp(facts.started_unix, UTC)
+        trials, ok = counts.get(facts.run_id, (0, 0))
+        folder = home.runs / facts.run_id
+        size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else None
+        rows.append(
+            {
+                "run": facts.run_id,
+                "what": _kind(facts),
+                "began": began.strftime("%Y-%m-%d %H:%M"),
+                "days_ago": (now - began).total_seconds() / 86400,
+                "trials": trials,
+                "ok": ok,
+                "engine": facts.engine,
+                "size_MB": None if size is None else size / 1e6,
+            }
+        )
+    return rows
+
+
+def _kind(facts: RunFacts) -> str:
+    if facts.compared:
+        return "compare"
+    return "scout" if facts.is_scout else facts.kind
+
+
+def trial_rows(text: str, home: Home) -> tuple[str, list[dict[str, Any]]]:
+    """A title and the facts of one trial, a row each: 'RUN/7', or '7' for the newest sweep.
+
+    Raises StoreError if there is no such run or trial.
+    """
+    named, _, number = text.rpartition("/")
+    with Store.open(home.store_url) as store:
+        newest = store.latest_sweep()
+        run_id = named or (newest.run_id if newest else "")
+        stored = store.run(run_id)
+    found = {str(one["ordinal"]): one for one in trial_details(stored)}
+    if number not in found:
+        known = ", ".join(list(found)[:20]) or "none"
+        raise StoreError(f"run {run_id} has no trial '{number}'. Its trials are: {known}.")
+    one = found[number]
+    facts = {**{name: value for name, value in one.items() if name not in ("numbers", "bounds")}, **one["numbers"]}
+    return f"Trial {number} of {run_id}", [{"fact": name, "value": value} for name, value in facts.items()]
+
+
+def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:
+    """Remove a run from disk and store, with its report. Raises StoreError if there is no such run, EngineError while
+    a run is going on."""
+    with exclusive_run(home), Store.open(home.store_url) as store:
+        store.run(run_id)
+        store.remove(run_id)
+        for folder in (home.runs / run_id, reports / run_id):
+            if folder.is_dir():
+                files.remove(folder)
+                console.say(f"removed {folder}")

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.commands.limit import limit_of
+from orchestrator.console.flags import models
 from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
 from orchestrator.environment import Device
@@ -42,6 +43,7 @@ class SweepRequest:
     """The arguments of `invoke sweep`.
 
     changes:  dotted path into the spec -> value, from flags.
+    cells:    only these of the spec, comma-separated; '' for all.
     resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
     compared: the two subjects of an `invoke compare`.
     until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
@@ -50,6 +52,7 @@ class SweepRequest:
 
     spec_path: Path
     changes: Mapping[str, Any] = field(default_factory=dict)
+    cells: str = ""
     resume: str | None = None
     compared: SubjectPair | None = None
     until: Until | None = None
@@ -151,7 +154,11 @@ def _asked(
         return spec, rows_here.with_best(recorded.best)
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
-    return load_spec(request.spec_path, rows_here.frameworks, changes), rows_here
+    spec = load_spec(request.spec_path, rows_here.frameworks, changes)
+    if request.cells:
+        changes = {**changes, "axes.models": models(request.cells, spec)}
+        spec = load_spec(request.spec_path, rows_here.frameworks, changes)
+    return spec, rows_here
 
 
 def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:

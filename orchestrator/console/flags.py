@@ -1,6 +1,7 @@
 """Parses the flags of a verb; each mistake is one sentence with the flag, what was seen and what is allowed."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,14 @@ def sizes(text: str) -> tuple[int, ...]:
     if not given or not {"32", "48", "64"}.issuperset(given):
         raise SpecError(f"--sizes is '{text}'; it takes 32, 48 and 64, separated by commas.")
     return tuple(int(size) for size in given)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Seeds of the first weights and the order of the pictures: '0,1' -> (0, 1)."""
+    given = names(text)
+    if not given or not all(map(_is_number, given)) or len(set(given)) < len(given):
+        raise SpecError(f"--seeds is '{shortened(text)}'; it takes whole numbers, each once, for example 0,1,2.")
+    return tuple(map(int, given))
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,13 @@ def duration(flag: str, text: str) -> float | None:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def confirmed(question: str) -> bool:
+    """Whether the user says yes. Raises SpecError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise SpecError(f"{question} Nobody can be asked here; say --yes.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
 def resumed(given: str | bool | None) -> str | None:
     """'latest' for a bare --resume, else the run that it names; None without it."""
     if given == "":
@@ -197,7 +213,14 @@ depend on the content of a picture."""
 
 
 def changes(
-    device_: str, frameworks: str, given: Sequence[str], epochs: str, *, is_scout: bool = False
+    device_: str,
+    frameworks: str,
+    given: Sequence[str],
+    epochs: str,
+    seeds_: str = "",
+    repeats: str = "",
+    *,
+    is_scout: bool = False,
 ) -> dict[str, Any]:
     """The changes that the flags of a sweep make to its spec: dotted path -> value. '' changes nothing.
 
@@ -216,4 +239,8 @@ def changes(
         found["training.epochs"] = number("--epochs", epochs)
         found["axes.models[].epochs"] = None
         found["axes.epochs"] = {}
+    if seeds_:
+        found["axes.seeds"] = list(seeds(seeds_))
+    if repeats:
+        found["axes.repeats"] = number("--repeats", repeats)
     return found

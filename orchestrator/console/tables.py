@@ -58,6 +58,10 @@ TUNED = {
 }
 """The columns of a tuning's table, of commands.tune.tuned_rows; --json has the path, too."""
 
+RUNS = {"run": "run", "what": "what", "began": "began, UTC", "days_ago": "days ago", "trials": "trials", "ok": "ok"}
+RUNS |= {"engine": "engine", "size_MB": "size MB"}
+"""The columns of the list of runs, of commands.records.run_rows."""
+
 GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}
 """The columns of a gate's table, of report.ci.GateRow; --json has all of them."""
 

@@ -204,6 +204,23 @@ class Store:
                     found.append(RunFacts.model_validate_json(text))
         return found
 
+    def trial_counts(self) -> dict[str, tuple[int, int]]:
+        """How many trials each run has, and how many of them ended ok."""
+        is_ok = sa.case((_jobs.c.status == "ok", 1), else_=0)
+        asked = sa.select(_jobs.c.run_id, sa.func.count(), sa.func.sum(is_ok)).where(_jobs.c.kind == "trial")
+        with self._database.reading() as connection:
+            rows = connection.execute(asked.group_by(_jobs.c.run_id)).all()
+        return {run_id: (int(trials), int(ok)) for run_id, trials, ok in rows}
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run with its jobs; nothing happens if it is not there."""
+
+        def remove(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(_jobs).where(_jobs.c.run_id == run_id))
+            connection.execute(sa.delete(_runs).where(_runs.c.run_id == run_id))
+
+        self._database.write(remove)
+
     def latest_sweep(self) -> RunFacts | None:
         """The sweep that started last; None if there is none."""
         return next((run for run in self.runs() if run.kind == "sweep"), None)

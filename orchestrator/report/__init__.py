@@ -5,6 +5,7 @@ from orchestrator.report.ci import files as ci_files
 from orchestrator.report.publish import Published, publish, require_writable
 from orchestrator.report.studies import Section
 from orchestrator.report.tables import check_row, summary_rows
+from orchestrator.report.trial_details import details as trial_details
 
 __all__ = [
     "GateResult",
@@ -16,4 +17,5 @@ __all__ = [
     "publish",
     "require_writable",
     "summary_rows",
+    "trial_details",
 ]

@@ -1,17 +1,143 @@
-"""The answer of a sweep, one sentence per cell: which framework is fastest, by how much, and how far results agree."""
+"""The answer of a run in a few sentences: what is fastest, what tuning gave, whether all computed the same, caveats."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.analysis.ranks import Ranking, rankings
 from orchestrator.analysis.ratios import TimedRun
 from orchestrator.analysis.stats import ENOUGH_REPEATS
 from orchestrator.analysis.timed import timed_run
+from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredRun
+from orchestrator.report.studies.section import Section
 from orchestrator.report.tables import SummaryRow, summary_rows
-from orchestrator.report.text import tiny
+from orchestrator.report.text import figures3, tiny
 from orchestrator.trial import ORACLE, Cell, Turn
 
 FEWEST_PAIRS = 2
 """One pair says nothing about the scatter; then there is no sentence."""
+
+SENTENCES = 3
+"""Of one line of the answer; more is in the sections below it."""
+
+
+@dataclass(frozen=True)
+class AnswerLine:
+    """One question and what the run says to it."""
+
+    question: str
+    sentences: Sequence[str]
+
+
+def answer(
+    stored: StoredRun,
+    rows: Sequence[SummaryRow],
+    floors: NoiseFloors,
+    sections: Sequence[Section],
+    caveats: Sequence[str],
+) -> list[AnswerLine]:
+    """What a reader should know first. rows: the run's summary rows; sections: of its studies; caveats: all of them."""
+    doubts = list(caveats[: SENTENCES - 1])
+    if len(caveats) > len(doubts):
+        doubts.append(f"{len(caveats) - len(doubts)} more under Caveats.")
+    lines = [
+        AnswerLine("What is fastest?", _fastest(stored, rows, floors, sections)),
+        AnswerLine("What did tuning give?", _tuning(sections)),
+        AnswerLine("Do all compute the same?", _same(stored, rows)),
+        AnswerLine("What limits these numbers?", doubts or ["Nothing that waymark looks for was found."]),
+    ]
+    return [line for line in lines if line.sentences]
+
+
+def _fastest(
+    stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors, sections: Sequence[Section]
+) -> list[str]:
+    if stored.facts.compared:
+        baseline, candidate = stored.facts.compared
+        try:
+            judged = comparison.rows(stored, floors)
+        except SpecError as error:
+            return [str(error)]
+        return _first([f"{row['cell']}: {candidate} beside {baseline} is {row['words']}." for row in judged])
+    ranking = ranked(stored, floors)
+    if len(ranking) > SENTENCES:
+        return _leads(ranking)
+    if ranking:
+        return [f"{_order(cell, of)}." for cell, of in ranking.items()]
+    studied = [verdict for section in sections if section.anchor == stored.facts.study for verdict in section.verdicts]
+    return _first(studied) if studied else _times_alone(rows)
+
+
+def _leads(rankings_: dict[Cell, Ranking]) -> list[str]:
+    """In how many cells each subject leads alone."""
+    alone: dict[str, int] = {}
+    for of in rankings_.values():
+        if len(of.leaders) == 1 and of.pairs >= ENOUGH_REPEATS:
+            alone[of.leaders[0]] = alone.get(of.leaders[0], 0) + 1
+    said = [
+        f"{subject} is the fastest in {count} of {len(rankings_)} cells."
+        for subject, count in sorted(alone.items(), key=lambda item: -item[1])
+    ]
+    open_ = len(rankings_) - sum(alone.values())
+    more = [f"In {open_} of {len(rankings_)} cells no subject leads alone; the ranks are below."] if open_ else []
+    return said[: SENTENCES - 1] + more
+
+
+def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
+    """The steps of each cell from the shortest to the longest, where too few repeats allow no order."""
+    cells: dict[Cell, list[SummaryRow]] = {}
+    for row in rows:
+        if row.medians.step_ms is not None and row.key.framework != ORACLE:
+            cells.setdefault(row.cell, []).append(row)
+    several = {cell: sorted(of, key=lambda row: row.medians.step_ms or 0.0) for cell, of in cells.items()}
+    said = [
+        f"{cell.label} on the {cell.device.upper()}: a step takes {figures3(of[0].medians.step_ms)} ms "
+        f"({of[0].subject}) to {figures3(of[-1].medians.step_ms)} ms ({of[-1].subject})."
+        for cell, of in several.items()
+        if len(of) > 1
+    ]
+    if not said:
+        return [] if cells else ["No trial was timed."]
+    few = f"With fewer than {ENOUGH_REPEATS} repeats no order is shown to be more than chance."
+    return [*said[: SENTENCES - 1], few]
+
+
+def _tuning(sections: Sequence[Section]) -> list[str]:
+    for section in sections:
+        if section.anchor == "tuning":
+            return _first(section.verdicts)
+        if section.anchor == "pairs":
+            pairs = section.tables[0].rows
+            faster = sorted((row for row in pairs if row.get("verdict") == "faster"), key=lambda row: -row["ratio"])
+            said = [f"{row['candidate']} is {row['words']} than {row['baseline']} in {row['cell']}." for row in faster]
+            return [*said[: SENTENCES - 1], f"{len(faster)} of {len(pairs)} rows are shown to be faster."]
+    return []
+
+
+def _same(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
+    ran = [row for row in rows if row.trials]
+    passed = [row for row in ran if row.check == "passed"]
+    if not ran:
+        return []
+    off = max((row.parity.get("logits") or 0.0 for row in passed), default=0.0)
+    said = f"{len(passed)} of {len(ran)} rows passed their selfcheck"
+    said += f"; their logits are within {tiny(off)} of the float64 reference." if passed else "."
+    steps = sum(len(one.timeline.audited.steps) for one in stored.trials if one.timeline.audited)
+    failed = [row.name for row in ran if row.audit == "failed"]
+    missing = [row.name for row in ran if row.audit == "missing"]
+    audited = f"All {steps} audited steps of the timed trials are within their bounds."
+    if failed or missing:
+        audited = f"Audited steps: {len(failed)} rows failed and {len(missing)} are not made yet, of {len(ran)}."
+    return [said, *([audited] if steps else [])]
+
+
+def _first(sentences: Sequence[str]) -> list[str]:
+    """The first few, and how many more there are."""
+    if len(sentences) <= SENTENCES:
+        return list(sentences)
+    return [*sentences[: SENTENCES - 1], f"{len(sentences) - SENTENCES + 1} more below."]
 
 
 def ranked(stored: StoredRun, floors: NoiseFloors) -> dict[Cell, Ranking]:

@@ -1,8 +1,11 @@
-"""Charts as SVG, with greys that are readable on light and dark pages. The only user of Altair and vl-convert."""
+"""Charts, each defined once in Altair: for the page, as SVG and as PNG. The only user of Altair and vl-convert.
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+Their greys are readable on light and dark pages. A chart has a panel for each cell, two side by side.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,15 +13,15 @@ import numpy as np
 from orchestrator.analysis.timed import timed_run
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.report.chart_data import COLOURS, are_many, end_labels, few, few_lines, panels, subjects_of
 from orchestrator.report.tables import trial_numbers
 
-# After Okabe and Ito 2008, for every kind of colour vision; the blue is lighter, to be readable on dark pages.
-COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
 INK = "#7d838c"
 LINE = "#7d838c40"
-WIDTH = 280
+WIDTH, HEIGHT = 420, 220  # pixels of one panel
 CURVE_POINTS = 240  # of one line: more than a panel of this width can show is not needed
-
+ALL_CURVE_POINTS = 20_000  # of all lines of a chart, so that the page of a large run stays small
+MOST_CELLS = 24  # of one chart
 
 _RESNET_FIGURES = {"ResNet-20": 2, "ResNet-32": 3}
 """Figures of the paper, by the network that they show at all sizes."""
@@ -26,29 +29,69 @@ _RESNET_FIGURES = {"ResNet-20": 2, "ResNet-32": 3}
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart. name: of its file, without .svg; alt: its content in words, for screen readers."""
+    """One chart. name: of its files, without the ending; alt: its content in words, for screen readers; chart: its
+    definition in Vega-Lite, from which the page draws it."""
 
     name: str
     title: str
     alt: str
+    chart: Mapping[str, Any]
     svg: str
+    png: bytes
 
 
 class FiguresMissingError(Exception):
     """The extra for figures is not installed; the message says how to get it."""
 
 
+@cache
+def chart_library() -> str:
+    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def panel_charts() -> dict[str, Any]:
+    """The charts of one trial, without their data: rows of `at`, which counts from 1, and `value`."""
+    import altair
+
+    return {
+        name: _configured(altair, _series(altair, title, unit), right=16).to_dict()
+        for name, title, unit in (
+            ("steps", "part of the training", "ms"),
+            ("losses", "epoch", "loss"),
+            ("valid", "epoch", "accuracy"),
+        )
+    }
+
+
+def _series(alt: Any, x_title: str, y_title: str) -> Any:
+    return (
+        alt.Chart(alt.Data(values=[]), width=560, height=140)
+        .mark_line(point=alt.OverlayMarkDef(size=16), strokeWidth=1.5, color=COLOURS[0])
+        .encode(
+            x=alt.X("at:Q", title=x_title, axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+            y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False)),
+            tooltip=[alt.Tooltip("at:Q", title=x_title), alt.Tooltip("value:Q", title=y_title)],
+        )
+    )
+
+
 def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Figure]:
     """The run's charts; empty ones are left out. studies: the rows of its studies' tables, by the name of the table.
 
+    Charts of trials show the first cells only, if there are very many.
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
     try:
         import altair
-        import vl_convert  # noqa: F401  Altair asks for it only when it saves
+        import vl_convert  # noqa: F401  the charts are saved with it
     except ImportError:
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.") from None
     ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
+    cells = list(dict.fromkeys(one.trial.cell for one in ok))[:MOST_CELLS]
+    ok = [one for one in ok if one.trial.cell in cells]
     watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
     studies = studies or {}
     curves = [_curve(altair, watched, series) for series in SERIES]
@@ -78,12 +121,12 @@ def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
             x2=alt.X2("to:Q"),
             y=alt.Y("subject:N", title=None, sort=subjects),
             color=alt.Color("subject:N", legend=None, sort=subjects, scale=alt.Scale(range=COLOURS)),
+            tooltip=["subject:N", "rank_low:Q", "rank_high:Q"],
         )
     )
     alt_text = f"Bars: the interval of the rank of each of {len(subjects)} subjects by speed, a panel per cell."
-    return [
-        Figure("ranks", "Ranks by speed, with their intervals", f"{alt_text} Numbers: ranks.csv.", _svg(alt, chart))
-    ]
+    title = "Ranks by speed, with their intervals"
+    return [_figure(alt, "ranks", title, f"{alt_text} Numbers: ranks.csv.", chart)]
 
 
 def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
@@ -108,7 +151,7 @@ def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
         return []
     names = sorted({bar["subject"] for bar in distinct.values()})
     chart = (
-        alt.Chart(alt.Data(values=list(distinct.values())), width=WIDTH, height=180)
+        alt.Chart(alt.Data(values=list(distinct.values())), width=WIDTH, height=HEIGHT)
         .mark_bar(opacity=0.85)
         .encode(
             x=alt.X("x:N", title=None, axis=alt.Axis(labelAngle=0)),
@@ -117,17 +160,12 @@ def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
             color=alt.Color(
                 "subject:N", sort=names, scale=alt.Scale(range=COLOURS), legend=alt.Legend(title=None, orient="top")
             ),
+            tooltip=["subject:N", "x:N", alt.Tooltip("seconds:Q", format=".4g")],
         )
     )
     alt_text = "Bars: seconds of an epoch of the study by framework, here and in the paper. Numbers: study-epochs.csv."
-    return [
-        Figure(
-            "study-epochs",
-            "Seconds per epoch, as in the paper's figures 2 to 4",
-            alt_text,
-            _svg(alt, chart, grouped="xOffset"),
-        )
-    ]
+    title = "Seconds per epoch, as in the paper's figures 2 to 4"
+    return [_figure(alt, "study-epochs", title, alt_text, chart, grouped="xOffset")]
 
 
 def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
@@ -158,17 +196,22 @@ def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
         alt.Chart()
         .mark_point(size=60, filled=True, opacity=0.85)
         .transform_filter("!datum.roof")
-        .encode(x=x, y=y, color=alt.Color("subject:N", sort=subjects, scale=alt.Scale(range=COLOURS), legend=legend)),
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("subject:N", sort=subjects, scale=alt.Scale(range=COLOURS), legend=legend),
+            tooltip=["subject:N", alt.Tooltip("gflops:Q", format=".4g"), alt.Tooltip("intensity:Q", format=".4g")],
+        ),
         data=alt.Data(values=[*lines, *points]),
         width=WIDTH,
-        height=180,
+        height=HEIGHT,
     )
     alt_text = f"Dots: GFLOP/s of each of {len(rows)} rows below a line, the roof of the machine. Numbers: limit.csv."
-    return [Figure("roofline", "Speeds below the roof of this machine", alt_text, _svg(alt, chart))]
+    return [_figure(alt, "roofline", "Speeds below the roof of this machine", alt_text, chart)]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
-    panel = _panels(trials)
+    panel = panels(trials)
     points = [
         {**panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
         for one in trials
@@ -177,50 +220,81 @@ def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     ]
     if not points:
         return []
-    chart = (
-        alt.Chart(alt.Data(values=points), width=WIDTH, height=200)
-        .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=1.5, opacity=0.85)
-        .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
-            y=alt.Y("accuracy:Q", title="validation accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
-            color=_colour(alt, trials),
-            shape=alt.Shape("subject:N", legend=None, sort=_subjects(trials)),
-            detail="process:N",
-        )
+    shown, what = few_lines(points)
+    last = max(point["epoch"] for point in points)
+    ticks = list(range(1, last + 1)) if last <= 12 else alt.Undefined
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False, values=ticks))
+    y = alt.Y("accuracy:Q", title="validation accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
+    tooltip = ["subject:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".2%")]
+    line = alt.Chart().mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=1.5, opacity=0.85)
+    chart = _labelled(alt, line, trials, shown, x, y, "epoch", "accuracy", detail="process:N", tooltip=tooltip)
+    alt_text = f"Lines: validation accuracy after each epoch, {what}, of {len(trials)} trials, a panel per cell."
+    title = "Validation accuracy after each epoch"
+    return [
+        _figure(alt, "accuracy", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="y"),
+    ]
+
+
+def _labelled(
+    alt: Any,
+    line: Any,
+    trials: Sequence[StoredTrial],
+    points: Sequence[Mapping[str, Any]],
+    x: Any,
+    y: Any,
+    x_name: str,
+    y_name: str,
+    **encoding: Any,
+) -> Any:
+    """Lines with the subject's name at the end of each, or with legends if there are very many subjects."""
+    data = [{**point, "label": False} for point in points]
+    if are_many(trials):
+        chart = line.encode(x=x, y=y, color=_colour(alt, trials), **encoding)
+        return chart.properties(data=alt.Data(values=data), width=WIDTH, height=HEIGHT)
+    scale = alt.Scale(range=COLOURS, domain=subjects_of(trials))
+    color = alt.Color("subject:N", legend=None, sort=subjects_of(trials), scale=scale)
+    names = alt.Chart().mark_text(align="left", dx=7, fontSize=11)
+    return alt.layer(
+        line.transform_filter("!datum.label").encode(x=x, y=y, color=color, **encoding),
+        names.transform_filter("datum.label").encode(x=x, y=y, color=color, text="subject:N"),
+        data=alt.Data(values=[*data, *end_labels(points, x_name, y_name)]),
+        width=WIDTH,
+        height=HEIGHT,
     )
-    alt_text = (
-        f"Lines: validation accuracy after each epoch, a line for each of {len(trials)} trials, a panel per cell."
-    )
-    svg = _svg(alt, chart, trials, shared="y")
-    return [Figure("accuracy", "Validation accuracy after each epoch", f"{alt_text} Numbers: results.csv.", svg)]
 
 
 def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
-    panel = _panels(trials)
-    points = [{**panel(one), "seconds": trial_numbers(one).epoch_s} for one in trials if one.timeline.epochs]
+    panel = panels(trials)
+    points = [
+        {**panel(one), "trial": one.record.ordinal, "seconds": trial_numbers(one).epoch_s}
+        for one in trials
+        if one.timeline.epochs
+    ]
     if not points:
         return []
+    points = few(points)
     chart = (
         alt.Chart(alt.Data(values=points), width=WIDTH, height=alt.Step(22))
         .mark_point(size=55, filled=True, opacity=0.7)
         .encode(
             x=alt.X("seconds:Q", title="seconds per epoch", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6)),
-            y=alt.Y("subject:N", title=None, sort=_subjects(trials), axis=alt.Axis(grid=True)),
-            color=alt.Color("subject:N", legend=None, sort=_subjects(trials), scale=alt.Scale(range=COLOURS)),
+            y=alt.Y("subject:N", title=None, sort=subjects_of(trials), axis=alt.Axis(grid=True)),
+            color=alt.Color("subject:N", legend=None, sort=subjects_of(trials), scale=alt.Scale(range=COLOURS)),
+            tooltip=["subject:N", "trial:Q", alt.Tooltip("seconds:Q", format=".4g")],
         )
     )
     alt_text = (
         f"Dots: seconds per epoch, one dot for each of {len(points)} trials, a row per framework, a panel per cell."
     )
-    svg = _svg(alt, chart, trials)
-    return [Figure("epochs", "Seconds per epoch, a dot per repeat", f"{alt_text} Numbers: results.csv.", svg)]
+    title = "Seconds per epoch, a dot per repeat"
+    return [_figure(alt, "epochs", title, f"{alt_text} Numbers: results.csv.", chart, trials)]
 
 
 def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     """The speed of each trial against the order in which they ran, as a share of its row's median."""
     trials = [one for one in trials if one.timeline.steady_steps.size]
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    panel = _panels(trials)
+    panel = panels(trials)
     for place, one in enumerate(sorted(trials, key=lambda one: timed_run(one).place), start=1):
         key = panel(one)["cell"], one.trial.subject
         rows.setdefault(key, []).append((place, float(np.median(one.timeline.steady_steps))))
@@ -237,8 +311,9 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     ]
     if not points:
         return []
+    points = few(points)
     chart = (
-        alt.Chart(alt.Data(values=points), width=WIDTH, height=140)
+        alt.Chart(alt.Data(values=points), width=WIDTH, height=HEIGHT)
         .mark_point(size=40, filled=True, opacity=0.75)
         .encode(
             x=alt.X(
@@ -246,19 +321,21 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
             ),
             y=alt.Y("share:Q", title="step, off its median", axis=alt.Axis(format="+%")),
             color=_colour(alt, trials),
-            shape=alt.Shape("subject:N", legend=None, sort=_subjects(trials)),
+            shape=alt.Shape("subject:N", legend=None, sort=subjects_of(trials)),
+            tooltip=["subject:N", "place:Q", alt.Tooltip("share:Q", format="+.1%")],
         )
     )
     alt_text = f"Dots: the median step of each of {len(points)} trials against their order, off the median of its row."
     title = "Drift: the step of each trial against the order of the trials"
-    return [Figure("drift", title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials, shared="x"))]
+    return [_figure(alt, "drift", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="x")]
 
 
 def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
     """`series` over the time of each trial, with a dot where an epoch ended."""
-    lines, dots, drawn, panel_of = [], [], [], _panels(trials)
+    lines, dots, drawn, panel_of = [], [], [], panels(trials)
+    most = max(30, min(CURVE_POINTS, ALL_CURVE_POINTS // max(1, len(trials))))
     for one in trials:
-        times, values = thinned(one.samples, series.read, CURVE_POINTS)
+        times, values = thinned(one.samples, series.read, most)
         if times.size < 2:
             continue
         drawn.append(one)
@@ -275,61 +352,64 @@ def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
         "x": alt.X("seconds:Q", title="seconds since the launch", axis=alt.Axis(grid=False)),
         "y": alt.Y("value:Q", title=series.unit, scale=alt.Scale(zero=series.unit == "%")),
         "color": _colour(alt, drawn),
+        "tooltip": ["subject:N", alt.Tooltip("seconds:Q", format=".0f"), alt.Tooltip("value:Q", format=".4g")],
     }
     chart = alt.layer(
         alt.Chart().mark_line(strokeWidth=1.3, opacity=0.85).transform_filter("datum.is_line").encode(**encoding),
         alt.Chart().mark_point(size=22, filled=True).transform_filter("!datum.is_line").encode(**encoding),
         data=alt.Data(values=[{**row, "is_line": True} for row in lines] + [{**row, "is_line": False} for row in dots]),
         width=WIDTH,
-        height=140,
+        height=HEIGHT,
     )
     title = f"{series.title[0].upper()}{series.title[1:]}, over one trial of each; a dot ends an epoch"
     alt_text = f"Lines: {series.title} in {series.unit}, a line for each of {len(drawn)} trials, a panel per cell."
-    return [Figure(series.name.replace("_", "-"), title, f"{alt_text} Numbers: results.csv.", _svg(alt, chart, trials))]
+    name = series.name.replace("_", "-")
+    return [_figure(alt, name, title, f"{alt_text} Numbers: results.csv.", chart, trials)]
 
 
-def _panels(trials: Sequence[StoredTrial]) -> Callable[[StoredTrial], dict[str, Any]]:
-    """The subject of a trial and the title of its panel: its cell, and its framework where colours run out."""
-    is_split = _are_many(trials)
-
-    def panel(one: StoredTrial) -> dict[str, Any]:
-        title = f"{one.trial.cell.title} · {one.trial.framework}" if is_split else one.trial.cell.title
-        return {"subject": one.trial.subject, "cell": title}
-
-    return panel
-
-
-def _are_many(trials: Sequence[StoredTrial]) -> bool:
-    return len(_subjects(trials)) > len(COLOURS)
-
-
-def _subjects(trials: Sequence[StoredTrial]) -> list[str]:
-    return sorted({one.trial.subject for one in trials})
-
-
-def _colour(alt: Any, trials: list[StoredTrial]) -> Any:
+def _colour(alt: Any, trials: Sequence[StoredTrial]) -> Any:
     legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=60, columnPadding=24)
-    order = None if _are_many(trials) else _subjects(trials)
+    order = None if are_many(trials) else subjects_of(trials)
     return alt.Color("subject:N", legend=legend, sort=order or alt.Undefined, scale=alt.Scale(range=COLOURS))
 
 
-def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared: str = "", grouped: str = "") -> str:
-    """The chart with a panel per cell, three side by side.
+def _figure(
+    alt: Any,
+    name: str,
+    title: str,
+    alt_text: str,
+    chart: Any,
+    trials: Sequence[StoredTrial] = (),
+    shared: str = "",
+    grouped: str = "",
+) -> Figure:
+    """The chart with a panel per cell, two side by side, drawn.
 
     trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
     shared: the axes that all panels have in common, because they are read against each other.
     grouped: the channel that sets bars side by side, if there is one.
     """
-    own = "independent" if _are_many(trials) else "shared"
+    import vl_convert
+
+    own = "independent" if are_many(trials) else "shared"
     axes = {axis: "shared" if axis in shared else "independent" for axis in ("x", "y", *([grouped] if grouped else []))}
-    panels = (
-        chart.facet(facet=alt.Facet("cell:N", title=None), columns=3, spacing=36)
+    faceted = (
+        chart.facet(facet=alt.Facet("cell:N", title=None), columns=2, spacing={"row": 36, "column": 96})
         .resolve_scale(**axes, color=own, shape=own)
         .resolve_legend(color=own)
-        .configure(
+    )
+    drawn = _configured(alt, faceted).to_dict()
+    svg, png = vl_convert.vegalite_to_svg(drawn), vl_convert.vegalite_to_png(drawn, scale=2)
+    return Figure(name, title, alt_text, drawn, svg, png)
+
+
+def _configured(alt: Any, chart: Any, right: int = 96) -> Any:
+    """The chart in the colours and type of the page. right: room for names at the ends of lines, in pixels."""
+    return (
+        chart.configure(
             background="transparent",
             font="system-ui, sans-serif",
-            padding={"left": 28, "right": 16, "top": 4, "bottom": 4},
+            padding={"left": 28, "right": right, "top": 4, "bottom": 4},
         )
         .configure_view(stroke=None)
         .configure_axis(
@@ -338,6 +418,3 @@ def _svg(alt: Any, chart: Any, trials: Sequence[StoredTrial] = (), shared: str =
         .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight=600, labelAnchor="start")
         .configure_legend(labelColor=INK, labelFontSize=12)
     )
-    file = io.StringIO()
-    panels.save(file, format="svg")
-    return file.getvalue()

@@ -1,7 +1,6 @@
 """Writes a run's report folder: a page that needs no other file and no network, with tables as CSV and Markdown."""
 
 import base64
-import html
 import json
 import re
 import unicodedata
@@ -15,20 +14,19 @@ import jinja2
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
-from orchestrator.environment import digest
 from orchestrator.errors import SpecError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import export, tables
+from orchestrator.report import export, inline, tables
+from orchestrator.report.answer import answer
 from orchestrator.report.caveats import caveats as caveats_of
-from orchestrator.report.figures import Figure, FiguresMissingError, draw
+from orchestrator.report.figures import Figure, FiguresMissingError, chart_library, draw, panel_charts
 from orchestrator.report.markdown import results_markdown
 from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, words
-
-TEMPLATES = Path(__file__).resolve().parent / "templates"
+from orchestrator.report.trial_details import anchor, details
 
 SYNC = {
     "step": "the device is idle at the end of every step (latency)",
@@ -64,30 +62,65 @@ def render(
     folder.mkdir(parents=True, exist_ok=True)
     rows = tables.summary_rows(stored)
     caveats = caveats_of(stored, rows)
-    flat = [row.flat() for row in rows]
     floors = floors or NoiseFloors()
     if sections is None:
         sections = [*study_sections(stored, floors), *paper_sections(stored, floors)]
     tables_by_name = {table.name: table for section in sections for table in section.tables}
     figures, figures_missing = _figures(stored, tables_by_name)
-    page = (
-        _templates()
+    texts = {
+        "results.csv": export.csv_text(tables.trial_rows(stored)),
+        "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
+        "results.md": results_markdown(stored, rows, caveats, sections),
+        "spec.json": json.dumps(stored.facts.spec, indent=2, ensure_ascii=False) + "\n",
+        **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
+        **{f"{figure.name}.svg": figure.svg for figure in figures},
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, _without_paths(text, home))
+    for figure in figures:
+        write_atomically(folder / f"{figure.name}.png", figure.png)
+    context = {
+        "run": stored.facts,
+        "began": datetime.fromtimestamp(stored.facts.started_unix, UTC),
+        "headline": _headline(stored, rows),
+        "answer": answer(stored, rows, floors, sections, caveats),
+        "comparison": _comparison(stored, floors),
+        "sections": sections,
+        "caveats": caveats,
+        "figures": figures,
+        "figures_missing": figures_missing,
+    }
+    page = _page(stored, rows, context, home)
+    write_atomically(folder / "index.html", page)  # last, so that a page always has its tables
+    return folder / "index.html"
+
+
+def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, Any], home: Home | None) -> str:
+    """The text of the page. context: what is said in words, and the figures."""
+    groups = tables.groups(stored)
+    at = {id(one): number for number, one in enumerate(stored.trials)}
+    members = [[at[id(one)] for one in group.trials] for group in groups]
+    flat = [{**row.flat(), "at": number, "members": members[number]} for number, row in enumerate(rows)]
+    figures: Sequence[Figure] = context["figures"]
+    blocks = {
+        "row-data": [{"title": row.name, "trials": members[number]} for number, row in enumerate(rows)],
+        "trial-data": details(stored),
+        "chart-data": {figure.name: figure.chart for figure in figures},
+        "panel-charts": panel_charts() if figures else {},
+    }
+    style, script = inline.style(), inline.script()
+    library = inline.library(chart_library()) if figures else ""
+    return (
+        _templates(home)
         .get_template("page.html")
         .render(
-            run=stored.facts,
-            began=datetime.fromtimestamp(stored.facts.started_unix, UTC),
-            headline=_headline(stored, rows),
+            **context,
             rows=flat,
             host=stored.facts.host.model_dump(mode="json"),
-            comparison=_comparison(stored, floors),
-            sections=sections,
             cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
             figure_names=tables.figure_names(stored),
             audit_figures=tables.AUDIT_FIGURES,
             checks=stored.checks,
-            caveats=caveats,
-            figures=figures,
-            figures_missing=figures_missing,
             failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
             failed_checks=[check for check in stored.checks if not check.passed],
             measures=_distinct(trial.trial.measure for trial in stored.trials),
@@ -98,19 +131,13 @@ def render(
             builds=_builds(stored),
             sync=SYNC,
             feed=FEED,
+            style=style,
+            script=script,
+            library=library,
+            policy=inline.policy([style], [library, script] if library else [script]),
+            blocks={name: inline.data(_inert(value, home)) for name, value in blocks.items()},
         )
     )
-    files = {
-        "results.csv": export.csv_text(tables.trial_rows(stored)),
-        "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": results_markdown(stored, rows, caveats, sections),
-        **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
-        **{f"{figure.name}.svg": figure.svg for figure in figures},
-        "index.html": page,  # last, so that a page always has its tables
-    }
-    for name, text in files.items():
-        write_atomically(folder / name, _without_paths(text, home))
-    return folder / "index.html"
 
 
 def _figures(stored: StoredRun, of_studies: Mapping[str, StudyTable]) -> tuple[list[Figure], str]:
@@ -168,12 +195,12 @@ def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None
         return found | {"reason": str(error)}
 
 
-def _templates() -> jinja2.Environment:
+def _templates(home: Home | None) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader(inline.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # texts from outside
+        finalize=lambda value: _inert(value, home) if type(value) is str else value,  # texts from outside
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -183,12 +210,24 @@ def _templates() -> jinja2.Environment:
         "tiny": tiny,
         "words": words,
         "shown": shown,
+        "nearest": tables.nearest_to_bound,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
         "data_uri": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "short": lambda identity: identity.removeprefix("sha256:")[:12],
-        "anchor": lambda identity: "e" + digest(identity)[:12],
+        "anchor": anchor,
     }
     return environment
+
+
+def _inert(value: Any, home: Home | None) -> Any:
+    """The value with every text in it printable and without paths of this machine."""
+    if isinstance(value, str):
+        return _without_paths(printable(value), home)
+    if isinstance(value, Mapping):
+        return {_inert(key, home): _inert(item, home) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(item, home) for item in value]
+    return value
 
 
 def printable(text: str) -> str:
@@ -205,6 +244,5 @@ def _without_paths(text: str, home: Home | None) -> str:
     own = Path.home()
     places += [(str(own), "~")] if len(own.parts) > 1 else []
     for path, name in places:
-        for spelled in {path, html.escape(path)}:
-            text = re.sub(rf"(?<![\w/.-]){re.escape(spelled)}(?![\w-])", name, text)
+        text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w-])", name, text)
     return text

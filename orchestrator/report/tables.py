@@ -17,6 +17,7 @@ from orchestrator.environment import EnvironmentKey
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
+from orchestrator.records.timeline import Check
 from orchestrator.trial import Cell
 
 AUDIT_FIGURES = ("loss", "update", "averages", "decay")
@@ -271,6 +272,32 @@ def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
             is_within = value is not None and bound is not None and value <= bound
             rows.append(head | {"figure": name, "value": value, "bound": bound, "within": is_within})
     return rows
+
+
+class NearFigure(NamedTuple):
+    """The figure of a check that is nearest to its bound, or farthest beyond it; value is None if it is not finite."""
+
+    name: str
+    value: float | None
+    bound: float
+    is_within: bool
+
+
+def nearest_to_bound(check: Check) -> NearFigure | None:
+    """None if no figure has a bound."""
+    bounded = [(name, value, check.bounds.get(name)) for name, value in check.figures.items()]
+    found = [
+        NearFigure(name, value, bound, value is not None and value <= bound)
+        for name, value, bound in bounded
+        if bound is not None
+    ]
+    return max(found, key=_share_of_bound, default=None)
+
+
+def _share_of_bound(figure: NearFigure) -> float:
+    if figure.value is None:
+        return math.inf
+    return figure.value / figure.bound if figure.bound else (math.inf if figure.value else 0.0)
 
 
 def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> FlatRow:

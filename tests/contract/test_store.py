@@ -267,3 +267,16 @@ def test_opening_again_keeps_what_is_there(store, url):
     store.add_run(fake.run_facts())
     with Store.open(url) as again:
         assert again.latest_sweep() == fake.run_facts()
+
+
+def test_a_run_that_is_removed_is_gone_with_its_jobs(store):
+    fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    fake.add_all(store, fake.run_facts("20261122-120000-other"), ())
+    store.remove(fake.run_facts().run_id)
+    assert ([run.run_id for run in store.runs()], store.trial_counts()) == (["20261122-120000-other"], {})
+
+
+def test_trials_are_counted_by_run(store):
+    fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    outcomes = [outcome.status for record, _, outcome, _ in fake.some_jobs() if record.trial]
+    assert store.trial_counts() == {fake.run_facts().run_id: (len(outcomes), outcomes.count("ok"))}

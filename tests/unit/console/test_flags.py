@@ -43,3 +43,19 @@ def test_pairs_that_are_named_without_a_number_are_refused():
 def test_a_number_of_pairs_is_one():
     with pytest.raises(SpecError, match="--pairs is 'many'"):
         flags.pairs("many")
+
+
+@pytest.mark.parametrize("text", [",", "a", "1,1", "-1", "1.5"])
+def test_seeds_that_are_no_numbers_are_refused(text):
+    with pytest.raises(SpecError, match=r"--seeds is .* whole numbers, each once"):
+        flags.seeds(text)
+
+
+def test_seeds_and_repeats_replace_those_of_the_spec():
+    changes = flags.changes("", "", (), "", "3,4", "2")
+    assert changes == {"axes.seeds": [3, 4], "axes.repeats": 2}
+
+
+def test_nobody_is_asked_where_there_is_no_terminal():
+    with pytest.raises(SpecError, match="Remove it\\? Nobody can be asked here; say --yes"):
+        flags.confirmed("Remove it?")

@@ -1,6 +1,12 @@
-"""The sentence in which a sweep of several frameworks ends."""
+"""The sentence in which a sweep of several frameworks ends, and the answer with which its page begins."""
 
-from orchestrator.report.answer import answers
+from dataclasses import replace
+
+from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.report.answer import answer, answers
+from orchestrator.report.caveats import caveats
+from orchestrator.report.studies.section import Section, StudyTable
+from orchestrator.report.tables import summary_rows
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, timed
 
@@ -64,3 +70,65 @@ def test_the_oracle_competes_with_none():
     checks = [*CHECKS, checked(framework="numpy_ref", variant="1.0", ordinal=99)]
     (said,) = answers(run(*sweep((0.1, 0.3)).trials, *trials, checks=checks))
     assert "numpy_ref" not in said
+
+
+def lines(stored, floors=None, sections=()):
+    """The answer's sentences, by question."""
+    rows = summary_rows(stored)
+    said = answer(stored, rows, floors or NoiseFloors(), sections, caveats(stored, rows))
+    return {line.question: " ".join(line.sentences) for line in said}
+
+
+def test_of_single_runs_the_answer_gives_a_range_and_no_order():
+    said = lines(sweep((0.1, 0.3), repeats=1))["What is fastest?"]
+    assert "a step takes 100 ms (pytorch:2.13) to 300 ms (tensorflow:2.21)" in said
+    assert "With fewer than 6 repeats no order is shown to be more than chance." in said
+
+
+def test_the_answer_of_a_ranking_is_its_sentence():
+    assert "3.00x as fast as tensorflow:2.21 [3.00, 3.00]" in lines(sweep((0.1, 0.3), repeats=6))["What is fastest?"]
+
+
+def test_the_answer_of_a_comparison_is_its_verdict():
+    trials = [
+        timed(fake.trial(variant=variant, repeat=repeat), 2 * repeat + at, step_seconds=seconds)
+        for repeat in range(6)
+        for at, (variant, seconds) in enumerate((("2.13", 0.1), ("1.3", 0.2)))
+    ]
+    said = lines(run(*trials, compared=("pytorch:2.13", "pytorch:1.3")))["What is fastest?"]
+    assert said.startswith("pytorch ResNet-20@32 cpu: pytorch:1.3 beside pytorch:2.13 is 2.00x slower [2.00, 2.00]")
+
+
+def test_the_answer_says_how_many_rows_are_proven():
+    said = lines(sweep((0.1, 0.3), checks=CHECKS[:1]))["Do all compute the same?"]
+    assert said == "1 of 2 rows passed their selfcheck; their logits are within 2.1e-6 of the float64 reference."
+
+
+def test_an_audit_that_is_not_made_is_in_the_answer():
+    one = timed()
+    kept = replace(one, events=(*one.events, *fake.events(("audited", {"steps": [[0, 3]], "seconds": 0.1}))))
+    said = lines(run(kept, checks=CHECKS))["Do all compute the same?"]
+    assert said.endswith("Audited steps: 0 rows failed and 1 are not made yet, of 1.")
+
+
+def test_the_answer_names_the_first_caveats_and_counts_the_rest():
+    stored = sweep((0.1, 0.3), repeats=1, checks=(), host=fake.host(is_virtual=True))
+    said = lines(stored)["What limits these numbers?"]
+    count = len(caveats(stored, summary_rows(stored)))
+    assert said.endswith(f"{count - 2} more under Caveats.")
+
+
+def test_what_tuning_gave_is_told_only_where_it_was_asked():
+    assert "What did tuning give?" not in lines(sweep((0.1, 0.3)))
+    mkl = {"candidate": "mxnet:1.5-mkl", "verdict": "faster", "ratio": 1.9, "words": "1.90x faster [1.80, 2.00]"}
+    newer = {"candidate": "mxnet:1.9", "verdict": "unclear", "ratio": 1.0, "words": "1.000"}
+    rows = [{"baseline": "mxnet:1.5", "cell": "IDSIA@48 cpu", **row} for row in (mkl, newer)]
+    pairs = Section("pairs", "Builds compared", "", (), (StudyTable("pairs", "", {"candidate": "candidate"}, rows),))
+    said = lines(sweep((0.1, 0.3)), sections=[pairs])["What did tuning give?"]
+    assert said == (
+        "mxnet:1.5-mkl is 1.90x faster [1.80, 2.00] than mxnet:1.5 in IDSIA@48 cpu. 1 of 2 rows are shown to be faster."
+    )
+
+
+def test_a_run_of_nothing_was_not_timed():
+    assert lines(run())["What is fastest?"] == "No trial was timed."

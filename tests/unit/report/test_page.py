@@ -1,8 +1,12 @@
 """Pages and folders of reports of a run that never ran."""
 
+import base64
+import hashlib
+import json
 import re
 import sys
 import xml.etree.ElementTree as ET
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import html
+from orchestrator.report import html, inline
 from orchestrator.trial import Exit
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
@@ -28,7 +32,7 @@ class Balance(HTMLParser):
         self.open, self.stray = [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -98,12 +102,44 @@ def test_markdown_shows_no_markup_of_the_record(tmp_path):
 def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
     html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"index.html", "results.csv", "results.md", "parity.csv", "accuracy.svg", "epochs.svg"}
+    figures = {"accuracy.svg", "accuracy.png", "epochs.svg", "epochs.png"}
+    assert names == {"index.html", "results.csv", "results.md", "parity.csv", "spec.json", *figures}
 
 
 def test_a_page_loads_nothing_from_anywhere(page):
-    loaded = re.findall(r"<(?:script|link|iframe)|(?:src|srcset|poster)=\"(?!data:)|@import|url\(", page(run(timed())))
-    assert loaded == []
+    text = page(run(timed()))
+    assert re.findall(r"<(?:script src|link|iframe)|(?:src|srcset|poster)=\"(?!data:)|@import|url\(", text) == []
+
+
+def test_a_browser_may_run_the_pages_own_scripts_only(drawn):
+    text = (drawn / "index.html").read_text()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = re.findall(r"sha256-([\w+/=]+)", unescape(policy).partition("script-src")[2])
+    assert (len(scripts), allowed) == (2, hashes)
+    assert "unsafe" not in policy
+
+
+def test_the_data_of_a_page_cannot_become_markup():
+    hostile = {"reason": "</script><b>&\u2028"}
+    text = inline.data(hostile)
+    assert json.loads(text) == hostile
+    assert not set("<>&\u2028") & set(text)
+
+
+def test_a_page_holds_its_trials_as_data(page):
+    text = page(run(timed(), timed(ordinal=2, outcome=NO_MEMORY)))
+    (found,) = re.findall(r'<script type="application/json" id="trial-data">(.*?)</script>', text)
+    assert [one["status"] for one in json.loads(found)] == ["ok", "out_of_memory"]
+
+
+def test_numbers_lead_to_the_trials_behind_them(page):
+    text = page(run(timed(), skips=(skip(),)))
+    (found,) = re.findall(r'<script type="application/json" id="row-data">(.*?)</script>', text)
+    rows = json.loads(found)
+    (at,) = {int(number) for number in re.findall(r'href="#row(\d+)"', text)}
+    assert (rows[at]["title"], rows[at]["trials"]) == ("pytorch:2.13 ResNet-20@32 cpu", [0])
 
 
 def test_a_page_is_well_formed(page):
@@ -126,7 +162,7 @@ def test_a_page_is_well_formed(page):
 )
 def test_what_strangers_wrote_is_only_text(page, stored):
     text = page(stored)
-    assert not re.search("<script|\x1b|\u202e", text)
+    assert not re.search("<script>alert|\x1b|\u202e", text)
 
 
 def test_every_status_is_on_the_page(page):

@@ -1,0 +1,78 @@
+"""The rows that charts draw: a panel for each cell, few enough lines and dots, and places for the names of lines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.records.stored import StoredTrial
+
+# After Okabe and Ito 2008, for every kind of colour vision; the blue is lighter, to be readable on dark pages.
+COLOURS = ["#2A87C8", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800"]
+
+MOST_LINES = 6  # of one subject in one panel; of more trials the chart shows the median
+MOST_DOTS = 2_000  # of one chart
+LABEL_ROOM = 0.075  # height of a label at the end of a line, as a share of the panel's
+
+Point = dict[str, Any]
+
+
+def panels(trials: Sequence[StoredTrial]) -> Callable[[StoredTrial], dict[str, Any]]:
+    """The subject of a trial and the title of its panel: its cell, and its framework where colours run out."""
+    is_split = are_many(trials)
+
+    def panel(one: StoredTrial) -> dict[str, Any]:
+        title = f"{one.trial.cell.title} · {one.trial.framework}" if is_split else one.trial.cell.title
+        return {"subject": one.trial.subject, "cell": title}
+
+    return panel
+
+
+def are_many(trials: Sequence[StoredTrial]) -> bool:
+    """Whether there are more subjects than colours; then each framework has panels of its own."""
+    return len(subjects_of(trials)) > len(COLOURS)
+
+
+def subjects_of(trials: Sequence[StoredTrial]) -> list[str]:
+    """Their subjects, in the order of the legend."""
+    return sorted({one.trial.subject for one in trials})
+
+
+def few_lines(points: list[Point]) -> tuple[list[Point], str]:
+    """The points of each trial, or of each subject's median trial where a panel would have too many lines."""
+    processes: dict[tuple[str, str], set[int]] = {}
+    for point in points:
+        processes.setdefault((point["cell"], point["subject"]), set()).add(point["process"])
+    if max(map(len, processes.values())) <= MOST_LINES:
+        return points, "a line for each trial"
+    at: dict[tuple[str, str, int], list[float]] = {}
+    for point in points:
+        at.setdefault((point["cell"], point["subject"], point["epoch"]), []).append(point["accuracy"])
+    middle = [
+        {"cell": cell, "subject": subject, "process": 0, "epoch": epoch, "accuracy": float(np.median(values))}
+        for (cell, subject, epoch), values in at.items()
+    ]
+    return middle, "the median of the trials of each subject"
+
+
+def few(points: list[Point], most: int = MOST_DOTS) -> list[Point]:
+    """Every n-th point, so that at most about `most` are left."""
+    return points[:: -(-len(points) // most)]
+
+
+def end_labels(points: Sequence[Mapping[str, Any]], x_name: str, y_name: str) -> list[Point]:
+    """One point for the name of each subject in each panel, at the end of its line and clear of the other names."""
+    values = [point[y_name] for point in points]
+    room = (max(values) - min(values)) * LABEL_ROOM or LABEL_ROOM
+    ends: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for point in points:
+        key = (point["cell"], point["subject"])
+        if key not in ends or point[x_name] > ends[key][x_name]:
+            ends[key] = point
+    labels: list[Point] = []
+    below: dict[str, float] = {}
+    for point in sorted(ends.values(), key=lambda point: float(point[y_name])):
+        at = max(float(point[y_name]), below.get(point["cell"], -np.inf) + room)
+        below[point["cell"]] = at
+        labels.append({**point, y_name: at, "label": True})
+    return labels

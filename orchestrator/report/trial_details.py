@@ -1,0 +1,86 @@
+"""What a reader may ask about one trial: clocks, steps, losses, audit, log, and the command that repeats it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.environment import digest
+from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.records.timeline import Array
+from orchestrator.report.tables import trial_numbers
+
+STEP_POINTS = 120
+"""Of the series of one trial's steps: more than a chart of its width can show is not needed."""
+
+ALL_STEP_POINTS = 250_000
+"""Of all trials together, so that the page of a large run stays small."""
+
+Details = dict[str, Any]
+
+
+def details(stored: StoredRun) -> list[Details]:
+    """One entry for each trial, in the order in which they ran; plain values, ready for JSON.
+
+    steps_ms: the medians of equal parts of the series of steps, after the warm-up. losses: the mean of each epoch.
+    log: the end of the log, of a trial that did not end ok.
+    """
+    points = max(20, min(STEP_POINTS, ALL_STEP_POINTS // max(1, len(stored.trials))))
+    return [_one(stored, trial, points) for trial in stored.trials]
+
+
+def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
+    trial, outcome, timeline = one.trial, one.outcome, one.timeline
+    audit = stored.audit_of(one)
+    check = audit.timeline.check if audit else None
+    numbers = {name: _short(value) for name, value in trial_numbers(one)._asdict().items() if value is not None}
+    return {
+        "ordinal": one.record.ordinal,
+        "subject": trial.subject,
+        "cell": trial.cell.title,
+        "seed": trial.seed,
+        "repeat": trial.repeat,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "numbers": numbers,
+        "steps_ms": [_short(value * 1000) for value in thinned_steps(timeline.steady_steps, points)],
+        "losses": [_mean(epoch.loss) for epoch in timeline.epochs],
+        "valid": [_short(score.accuracy) for score in timeline.scores if score.split == "valid"],
+        "audit": {name: value and float(f"{value:.2e}") for name, value in check.figures.items()} if check else None,
+        "bounds": check.bounds if check else {},
+        "weights": timeline.done.weights_sha256 if timeline.done else None,
+        "environment": anchor(one.environment.identity),
+        "log": one.exit.log_tail if one.exit and outcome.status != "ok" else "",
+        "command": " ".join(repeat_command(stored, one)),
+    }
+
+
+def anchor(identity: str) -> str:
+    """The name of an environment in links of the page."""
+    return "e" + digest(identity)[:12]
+
+
+def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
+    """The command, from a clone that holds the report, that runs this trial again: its cell, build and seed, once."""
+    facts, trial = stored.facts, one.trial
+    command = ["invoke", "sweep", f"--spec=reports/{facts.run_id}/spec.json", f"--device={trial.device}"]
+    command += [f"--frameworks={trial.framework}", f"--variant={trial.framework}={trial.variant}"]
+    command += [f"--cells={trial.model.label}@{trial.input_size}", f"--seeds={trial.seed}", "--repeats=1"]
+    return command + ([] if facts.engine == "docker" else [f"--engine={facts.engine}"])
+
+
+def thinned_steps(seconds: Array, points: int) -> Sequence[float]:
+    """The series (n,) as the medians of at most `points` equal parts."""
+    if seconds.size <= points:
+        return list(map(float, seconds))
+    return [float(np.median(part)) for part in np.array_split(seconds, points)]
+
+
+def _mean(losses: Sequence[float | None]) -> float | None:
+    known = [loss for loss in losses if loss is not None]
+    return _short(float(np.mean(known))) if known and len(known) == len(losses) else None
+
+
+def _short(value: float) -> float:
+    """Five significant figures: a page holds many thousands of these."""
+    return float(f"{value:.5g}")

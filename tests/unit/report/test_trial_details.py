@@ -1,0 +1,73 @@
+"""What the page and `invoke show` tell about one trial."""
+
+import json
+from dataclasses import replace
+
+from orchestrator.console import flags
+from orchestrator.planning.spec import load_spec
+from orchestrator.report import html
+from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command
+from tests import fake_run as fake
+from tests.fake_stored import NO_MEMORY, run, timed
+from tests.unit.report.test_report import audited, kept
+
+
+def test_details_hold_clocks_losses_and_scores():
+    (one,) = details(run(timed(step_seconds=0.1, accuracy=0.9)))
+    assert (one["numbers"]["step_ms"], len(one["losses"]), one["valid"][-1]) == (100.0, 2, 0.9)
+
+
+def test_a_long_series_of_steps_is_thinned():
+    (one,) = details(run(timed(steps=1000, epochs=2)))
+    assert len(one["steps_ms"]) == STEP_POINTS
+
+
+def test_many_trials_have_shorter_series():
+    stored = run(*(timed(fake.trial(repeat=at), at + 1, steps=200) for at in range(3)))
+    many = replace(stored, trials=stored.trials * 3000)
+    assert len(details(many)[0]["steps_ms"]) < STEP_POINTS
+
+
+def test_the_log_of_a_trial_that_ended_ok_is_left_out():
+    logged = fake.ENDED.model_copy(update={"log_tail": "the end"})
+    ok, bad = details(run(timed(exit_=logged), timed(fake.trial(repeat=1), 2, NO_MEMORY, logged)))
+    assert (ok["log"], bad["log"]) == ("", "the end")
+
+
+def test_an_audit_stands_with_its_bounds():
+    trial = kept()
+    (one,) = details(replace(run(trial), audits=(audited(trial, update=2e-4),)))
+    assert (one["audit"]["update"], set(one["bounds"]) >= {"logits"}) == (2e-4, True)
+
+
+def test_a_loss_that_is_not_finite_is_not_known():
+    one = timed()
+    said = [event.model_copy(update={"loss": [None, 1.0]}) if event.kind == "epoch" else event for event in one.events]
+    assert details(run(replace(one, events=tuple(said))))[0]["losses"] == [None, None]
+
+
+def test_details_are_json():
+    stored = run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY))
+    assert json.loads(json.dumps(details(stored), allow_nan=False)) == details(stored)
+
+
+def test_the_command_of_a_trial_plans_that_trial(tmp_path):
+    spec = {"name": "many", "axes": {"frameworks": ["mxnet", "pytorch"], "repeats": 3, "seeds": [0, 1, 2]}}
+    spec["axes"]["models"] = [{"name": "idsia"}, {"name": "resnet", "depth": 20}]
+    stored = run(timed(fake.trial(seed=2, repeat=1)), spec=spec)
+    html.render(stored, tmp_path / stored.facts.run_id)
+    said = dict(part.removeprefix("--").split("=", 1) for part in repeat_command(stored, stored.trials[0])[2:])
+    assert said["spec"] == f"reports/{stored.facts.run_id}/spec.json"
+    path = tmp_path / stored.facts.run_id / "spec.json"
+    changes = flags.changes(said["device"], said["frameworks"], [said["variant"]], "", said["seeds"], said["repeats"])
+    whole = load_spec(path, ["mxnet", "pytorch"], changes)
+    models = flags.models(said["cells"], whole)
+    asked = load_spec(path, ["mxnet", "pytorch"], {**changes, "axes.models": models})
+    axes = asked.axes
+    assert (axes.frameworks, axes.variants["pytorch"], axes.seeds, axes.repeats) == (("pytorch",), ("2.13",), (2,), 1)
+    assert [(entry.model.label, entry.input_sizes) for entry in axes.models] == [("ResNet-20", (32,))]
+
+
+def test_the_command_names_an_engine_that_is_not_docker():
+    stored = run(timed(), engine="virtualenv")
+    assert repeat_command(stored, stored.trials[0])[-1] == "--engine=virtualenv"
