@@ -5,6 +5,7 @@
 taken for a new one.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_serializer
@@ -55,6 +56,13 @@ def _without_default(fields: dict[str, Any], name: str, default: object) -> dict
     return {key: value for key, value in fields.items() if key != name or value != default}
 
 
+@cache
+def _label(name: str) -> str:
+    """The usual name of a family; it is asked for once for each trial of a run, and more."""
+    label: str = models.label(name)
+    return label
+
+
 class Model(Frozen):
     """A network of workers/models: its family and the arguments of the family's `build`.
 
@@ -82,8 +90,7 @@ class Model(Frozen):
     @property
     def family(self) -> str:
         """'ResNet', 'IDSIA': the name without a depth."""
-        label: str = models.label(self.name)
-        return label
+        return _label(self.name)
 
     @property
     def arguments(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2_contingency, median_abs_deviation, ttest_1samp
+from scipy.stats import chi2_contingency, ttest_1samp
 
 Array = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def summarise(values: ArrayLike, warmup: int = 0) -> Summary | None:
     if not steady.size:
         return None
     median = float(np.median(steady))
-    mad = float(median_abs_deviation(steady))
+    mad = float(np.median(np.abs(steady - median)))
     p05, p95 = np.percentile(steady, [5, 95])
     outliers = int(np.sum(np.abs(steady - median) > OUTLIER_MADS * mad))
     return Summary(int(steady.size), median, float(p05), float(p95), mad, outliers)

@@ -6,12 +6,12 @@ from typing import Any
 
 from orchestrator.console.progress import Console
 from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, show, show_json
-from orchestrator.report import GateResult, Published, summary_rows
+from orchestrator.report import GateResult, Published
 
 
 def show_run(published: Published, as_json: bool, console: Console) -> None:
     """A sweep: its summary, why some cells have no numbers, the answers of its studies, the report, the answer."""
-    rows = [row.flat() for row in summary_rows(published.stored)]
+    rows = [row.flat() for row in published.rows]
     tables = [table for section in published.sections for table in section.tables]
     if as_json and tables:
         show_json({"results": rows, **{table.name: table.rows for table in tables}})

@@ -1,6 +1,6 @@
 """The answer of a run in a few sentences: what is fastest, what tuning gave, whether all computed the same, caveats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis import comparison
@@ -12,7 +12,7 @@ from orchestrator.analysis.timed import timed_run
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies.section import Section
-from orchestrator.report.tables import SummaryRow, summary_rows
+from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, tiny
 from orchestrator.trial import ORACLE, Cell, Turn
 
@@ -61,7 +61,7 @@ def _fastest(
         except SpecError as error:
             return [str(error)]
         return _first([f"{row['cell']}: {candidate} beside {baseline} is {row['words']}." for row in judged])
-    ranking = ranked(stored, floors)
+    ranking = ranked(stored, rows, floors)
     if len(ranking) > SENTENCES:
         return _leads(ranking)
     if ranking:
@@ -140,7 +140,7 @@ def _first(sentences: Sequence[str]) -> list[str]:
     return [*sentences[: SENTENCES - 1], f"{len(sentences) - SENTENCES + 1} more below."]
 
 
-def ranked(stored: StoredRun, floors: NoiseFloors) -> dict[Cell, Ranking]:
+def ranked(stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors) -> dict[Cell, Ranking]:
     """The ranking of each cell in which two frameworks or more were timed, ended ok and passed their selfcheck.
 
     None for a study, pairs of builds or a comparison, which ask something else. The oracle is left out.
@@ -149,7 +149,7 @@ def ranked(stored: StoredRun, floors: NoiseFloors) -> dict[Cell, Ranking]:
     if facts.compared or facts.study or facts.pairs:
         return {}
     cells: dict[Cell, dict[str, dict[Turn, TimedRun]]] = {}
-    for row in _sound(stored):
+    for row in _sound(rows):
         runs = {
             one.trial.turn: timed_run(one)
             for one in stored.trials
@@ -163,10 +163,9 @@ def ranked(stored: StoredRun, floors: NoiseFloors) -> dict[Cell, Ranking]:
     return {cell: found for cell, found in rankings(several, known).items() if found.pairs >= FEWEST_PAIRS}
 
 
-def answers(stored: StoredRun, floors: NoiseFloors | None = None) -> list[str]:
+def answers(rows: Sequence[SummaryRow], rankings_: Mapping[Cell, Ranking]) -> list[str]:
     """A sentence for each cell that has a ranking."""
-    rankings_ = ranked(stored, floors or NoiseFloors())
-    off = {(row.cell, row.subject): row.parity.get("logits") or 0.0 for row in _sound(stored)}
+    off = {(row.cell, row.subject): row.parity.get("logits") or 0.0 for row in _sound(rows)}
     return [
         f"{_order(cell, ranking)}; {'both compute' if len(ranking.ranks) == 2 else 'all of them compute'} the same to "
         f"{tiny(max(off[cell, rank.subject] for rank in ranking.ranks))}."
@@ -174,10 +173,10 @@ def answers(stored: StoredRun, floors: NoiseFloors | None = None) -> list[str]:
     ]
 
 
-def _sound(stored: StoredRun) -> list[SummaryRow]:
+def _sound(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
     return [
         row
-        for row in summary_rows(stored)
+        for row in rows
         if row.status == "ok"
         and row.check == "passed"
         and row.medians.step_ms is not None

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -51,16 +52,18 @@ def render(
     home: Home | None = None,
     floors: NoiseFloors | None = None,
     sections: Sequence[Section] | None = None,
+    rows: Sequence[SummaryRow] | None = None,
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
     floors: what is known of its machine's noise, for a run that compares.
     sections: the answers to its studies and the study of 2020 beside it, if they are known.
+    rows: its summary rows, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report holds no personal paths.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = tables.summary_rows(stored)
+    rows = tables.summary_rows(stored) if rows is None else rows
     caveats = caveats_of(stored, rows)
     floors = floors or NoiseFloors()
     if sections is None:
@@ -76,7 +79,7 @@ def render(
         **{f"{figure.name}.svg": figure.svg for figure in figures},
     }
     for name, text in texts.items():
-        write_atomically(folder / name, _without_paths(text, home))
+        write_atomically(folder / name, _without_paths(text, home, Path.home()))
     for figure in figures:
         write_atomically(folder / f"{figure.name}.png", figure.png)
     context = {
@@ -222,12 +225,17 @@ def _templates(home: Home | None) -> jinja2.Environment:
 def _inert(value: Any, home: Home | None) -> Any:
     """The value with every text in it printable and without paths of this machine."""
     if isinstance(value, str):
-        return _without_paths(printable(value), home)
+        return _text(value, home, Path.home())
     if isinstance(value, Mapping):
         return {_inert(key, home): _inert(item, home) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_inert(item, home) for item in value]
     return value
+
+
+@lru_cache(maxsize=10_000)
+def _text(text: str, home: Home | None, own: Path) -> str:
+    return _without_paths(printable(text), home, own)
 
 
 def printable(text: str) -> str:
@@ -238,10 +246,9 @@ def printable(text: str) -> str:
     )
 
 
-def _without_paths(text: str, home: Home | None) -> str:
+def _without_paths(text: str, home: Home | None, own: Path) -> str:
     """`text` without the paths of this machine's waymark folder and of the user's own folder."""
     places = [(str(home.root), "$WAYMARK_HOME")] if home else []
-    own = Path.home()
     places += [(str(own), "~")] if len(own.parts) > 1 else []
     for path, name in places:
         text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w-])", name, text)

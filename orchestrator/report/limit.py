@@ -1,20 +1,22 @@
 """How far each speed is from what the machine can do: GFLOP/s, share of the peak, and the roof for that work."""
 
+from collections.abc import Sequence
+
 from orchestrator.analysis.operations import step_bytes, step_operations
 from orchestrator.records.job import CLASSES
 from orchestrator.records.limit import Limit
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
-from orchestrator.report.tables import SummaryRow, summary_rows
+from orchestrator.report.tables import SummaryRow
 
 
-def limit_section(stored: StoredRun) -> Section | None:
+def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | None:
     """A row for each subject and cell on the CPU with a time; None if the machine's limit was not measured before."""
     limit = stored.facts.limit
-    timed = [row for row in summary_rows(stored) if row.medians.step_ms and row.cell.device == "cpu"]
+    timed = [row for row in rows if row.medians.step_ms and row.cell.device == "cpu"]
     if limit is None or not timed:
         return None
-    rows = [_row(row, stored, limit) for row in timed]
+    told = [_row(row, stored, limit) for row in timed]
     conv = f"{limit.conv_gflops:.0f} in the fastest convolution" if limit.conv_gflops else "convolutions were not timed"
     headings = {"cell": "cell", "subject": "subject", "step_ms": "step ms", "gflops": "GFLOP/s"}
     headings |= {"share_peak": "of the peak", "intensity": "operations a byte", "roof_gflops": "roof, GFLOP/s"}
@@ -30,8 +32,8 @@ def limit_section(stored: StoredRun) -> Section | None:
             "times the operations for each byte, if every op reads its inputs from memory and writes its output there; "
             "a framework that joins ops can be above it."
         ),
-        verdicts=tuple(_best_of_each(rows)),
-        tables=(StudyTable("limit", "Each speed beside what the machine can do.", headings, rows),),
+        verdicts=tuple(_best_of_each(told)),
+        tables=(StudyTable("limit", "Each speed beside what the machine can do.", headings, told),),
         notes=("Source of the roof: Williams, Waterman and Patterson 2009, the roofline model.",),
     )
 

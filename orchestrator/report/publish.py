@@ -16,18 +16,20 @@ from orchestrator.report.answer import answers, ranked
 from orchestrator.report.html import render
 from orchestrator.report.limit import limit_section
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
+from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.tuning import tuning_section
 from orchestrator.trial import Study
 
 
 @dataclass(frozen=True)
 class Published:
-    """A run with its report: the page, the sections of its studies, and its answers, one sentence per cell."""
+    """A run with its report: page, sections of its studies, answers (a sentence for each cell), summary rows."""
 
     stored: StoredRun
     page: Path
     sections: Sequence[Section]
     answers: Sequence[str]
+    rows: Sequence[SummaryRow] = ()
 
 
 def require_writable(reports: Path) -> None:
@@ -50,15 +52,17 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)
     is_judged = facts.compared or facts.study or facts.pairs or is_repeated
     floors = noise_floors(store, stored.facts) if is_judged else NoiseFloors()
-    ranks = ranks_section(ranked(stored, floors))
+    rows = summary_rows(stored)
+    ranking = ranked(stored, rows, floors)
+    ranks = ranks_section(ranking)
     sections = [*study_sections(stored, floors), *([ranks] if ranks else [])]
     tuning = tuning_section(run_id, read_tuned(home.tuned))
     sections += [tuning] if tuning else []
-    limit = limit_section(stored)
+    limit = limit_section(stored, rows)
     sections += [limit] if limit else []
     sections += paper_sections(stored, floors, _answers(store, stored))
-    page = render(stored, reports / run_id, home, floors, sections)
-    return Published(stored, page, sections, answers(stored, floors))
+    page = render(stored, reports / run_id, home, floors, sections, rows)
+    return Published(stored, page, sections, answers(rows, ranking), rows)
 
 
 def _answers(store: Store, stored: StoredRun) -> Answers:

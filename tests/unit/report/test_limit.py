@@ -8,6 +8,7 @@ from orchestrator.records.kept import write_kept
 from orchestrator.records.limit import Limit
 from orchestrator.records.timeline import Peak
 from orchestrator.report.limit import limit_section
+from orchestrator.report.tables import summary_rows
 from tests import fake_run as fake
 from tests.fake_stored import run, timed
 
@@ -19,8 +20,12 @@ def limit(**changes):
     return Limit(**{**facts, **RATES, **changes})
 
 
+def section(stored):
+    return limit_section(stored, summary_rows(stored))
+
+
 def rows(*trials, **changes):
-    (table,) = limit_section(run(*trials, limit=limit(**changes))).tables
+    (table,) = section(run(*trials, limit=limit(**changes))).tables
     return table.rows
 
 
@@ -39,17 +44,17 @@ def test_the_roof_is_lower_where_bytes_take_longer():
 
 def test_the_best_of_each_cell_is_named():
     trials = [timed(fake.trial(), step_seconds=0.2), timed(fake.trial("mxnet", "1.5"), step_seconds=0.4)]
-    (said,) = limit_section(run(*trials, limit=limit())).verdicts
+    (said,) = section(run(*trials, limit=limit())).verdicts
     assert said.startswith("ResNet-20@32 cpu: the most is 78.1 GFLOP/s (pytorch:2.13), 49 % of the peak.")
 
 
 def test_without_a_limit_or_without_times_there_is_no_section():
-    assert limit_section(run(timed(fake.trial()))) is None
-    assert limit_section(run(timed(fake.trial(), outcome=fake.CRASHED), limit=limit())) is None
+    assert section(run(timed(fake.trial()))) is None
+    assert section(run(timed(fake.trial(), outcome=fake.CRASHED), limit=limit())) is None
 
 
 def test_a_card_is_not_held_against_the_processors_limit():
-    assert limit_section(run(timed(fake.trial(device="gpu")), limit=limit())) is None
+    assert section(run(timed(fake.trial(device="gpu")), limit=limit())) is None
 
 
 def test_the_limit_is_the_fastest_of_what_was_measured():
