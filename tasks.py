@@ -482,6 +482,22 @@ def reap(_: Context) -> int:
     return reap.reap(Home.default(), Console())
 
 
+@task(
+    name="export-env",
+    auto_shortflags=False,
+    positional=["row"],
+    help={"row": "framework:variant, for example mxnet:1.5-mkl", "to": "a new folder", **DEVICE},
+)
+@verb
+def export_env_(_: Context, row: str, to: str, device: str = "cpu") -> None:
+    """Write the environment of a row as a plain Dockerfile with its pins, to build without waymark."""
+    from orchestrator.commands import export, images
+
+    framework, variant = flags.subject(row)
+    found = images.catalogue_with().resolve(framework, flags.device(device), variant)
+    export.export_env(found, Path(to), Console())
+
+
 @task(name="doctor", auto_shortflags=False, help=JSON)
 @verb
 def doctor_(_: Context, json_: bool = False) -> int:

@@ -108,15 +108,20 @@ def images(given: Sequence[str] | None) -> dict[str, str]:
 
 def compared(baseline: str, candidate: str) -> tuple[str, list[str]]:
     """'mxnet:1.5' and 'mxnet:1.5-mkl' -> ('mxnet', ['1.5', '1.5-mkl']); one variant, if both are the same."""
-    split = [text.partition(":") for text in (baseline, candidate)]
-    for (framework, sign, tag), text in zip(split, (baseline, candidate), strict=True):
-        if not (framework and sign and tag):
-            raise SpecError(f"'{text}' is neither a run on record nor framework:variant, for example mxnet:1.5-mkl.")
+    split = [subject(text, "neither a run on record nor") for text in (baseline, candidate)]
     if split[0][0] != split[1][0]:
         raise SpecError(
             f"{baseline} and {candidate} are two frameworks; compare builds of one, and use a sweep for frameworks."
         )
-    return split[0][0], list(dict.fromkeys(tag for _, _, tag in split))
+    return split[0][0], list(dict.fromkeys(tag for _, tag in split))
+
+
+def subject(text: str, what: str = "not") -> tuple[str, str]:
+    """'mxnet:1.5-mkl' -> ('mxnet', '1.5-mkl'). what: how a sentence about a mistake goes on after 'is'."""
+    framework, sign, tag = text.partition(":")
+    if not (framework and sign and tag):
+        raise SpecError(f"'{text}' is {what} framework:variant, for example mxnet:1.5-mkl.")
+    return framework, tag
 
 
 def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:

@@ -145,12 +145,8 @@ def ensure(
             reference=reference(row),
             stage=row.stage,
             args={
-                "PYTHON": row.python,
-                "REQUIREMENTS": row.requirements,
                 **pip_args(process.output((sys.executable, "-m", "pip", "config", "list")) or ""),
-                **_source_args(row),
-                **({"PUBLISHER_INDEX": row.index} if row.index else {}),
-                **row.args,
+                **row_args(row),
             },
             labels={RECIPE: recipe_sha256(row), _VERSION: row.requirements_path.stem},
         )
@@ -181,10 +177,12 @@ def _context(row: ImageRow, home: Home) -> Iterator[Path]:
         yield folder
 
 
-def _source_args(row: ImageRow) -> dict[str, str]:
-    if row.source is None:
-        return {}
-    return {"SOURCE_REPOSITORY": row.source.repository, "SOURCE_COMMIT": row.source.commit}
+def row_args(row: ImageRow) -> dict[str, str]:
+    """What the row gives to its Dockerfile; the user's own package indexes come on top (pip_args)."""
+    source = row.source
+    origin = {"SOURCE_REPOSITORY": source.repository, "SOURCE_COMMIT": source.commit} if source else {}
+    index = {"PUBLISHER_INDEX": row.index} if row.index else {}
+    return {"PYTHON": row.python, "REQUIREMENTS": row.requirements, **origin, **index, **row.args}
 
 
 def pip_args(listing: str) -> dict[str, str]:

@@ -138,7 +138,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
             script=script,
             library=library,
             policy=inline.policy([style], [library, script] if library else [script]),
-            blocks={name: inline.data(_inert(value, home)) for name, value in blocks.items()},
+            blocks={name: inline.data(_inert(value, home, Path.home())) for name, value in blocks.items()},
         )
     )
 
@@ -199,11 +199,12 @@ def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None
 
 
 def _templates(home: Home | None) -> jinja2.Environment:
+    own = Path.home()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(inline.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: _inert(value, home) if type(value) is str else value,  # texts from outside
+        finalize=lambda value: _inert(value, home, own) if type(value) is str else value,  # texts from outside
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -222,14 +223,14 @@ def _templates(home: Home | None) -> jinja2.Environment:
     return environment
 
 
-def _inert(value: Any, home: Home | None) -> Any:
-    """The value with every text in it printable and without paths of this machine."""
+def _inert(value: Any, home: Home | None, own: Path) -> Any:
+    """The value with every text in it printable and without paths of this machine. own: the user's folder."""
     if isinstance(value, str):
-        return _text(value, home, Path.home())
+        return _text(value, home, own)
     if isinstance(value, Mapping):
-        return {_inert(key, home): _inert(item, home) for key, item in value.items()}
+        return {_inert(key, home, own): _inert(item, home, own) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_inert(item, home) for item in value]
+        return [_inert(item, home, own) for item in value]
     return value
 
 
