@@ -5,6 +5,7 @@ Each verb imports its own command: `invoke images` need not wait for scipy.
 
 import os
 import sys
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -413,13 +414,20 @@ def limit_(
     show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), json_)
 
 
-@task(name="report", auto_shortflags=False, help={"run": "which run (default the newest)"})
+@task(
+    name="report",
+    auto_shortflags=False,
+    help={"run": "which run (default the newest)", "open": "show the page in the browser, too"},
+)
 @verb
-def report_(_: Context, run: str = "") -> None:
+def report_(_: Context, run: str = "", open_: bool = False) -> None:
     """Render the report of a run again, from the store."""
     from orchestrator.commands import records
 
-    Console().say(f"report: {records.render_again(run or None, Home.default(), REPORTS).page}")
+    page = records.render_again(run or None, Home.default(), REPORTS).page
+    Console().say(f"report: {page}")
+    if open_ and not webbrowser.open(page.as_uri()):
+        Console().say("no browser was found; open that file in one")
 
 
 @task(name="runs", auto_shortflags=False, help=JSON)

@@ -1,6 +1,6 @@
 """`invoke ingest`, `report`, `runs`, `show` and `remove`: what is done with the records of runs that have ended."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def run_rows(home: Home) -> list[dict[str, object]]:
                 "run": facts.run_id,
                 "what": _kind(facts),
                 "began": began.strftime("%Y-%m-%d %H:%M"),
-                "days_ago": (now - began).total_seconds() / 86400,
+                "age": _age(now - began),
                 "trials": trials,
                 "ok": ok,
                 "engine": facts.engine,
@@ -57,6 +57,14 @@ def run_rows(home: Home) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _age(past: timedelta) -> str:
+    """'5 min', '3 h', '12 days'."""
+    minutes = past.total_seconds() / 60
+    if minutes < 100:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days"
 
 
 def _kind(facts: RunFacts) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator.console.progress import Console
-from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, show, show_json
+from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, is_table, show, show_json
 from orchestrator.report import GateResult, Published
 
 
@@ -19,7 +19,7 @@ def show_run(published: Published, as_json: bool, console: Console) -> None:
         facts = published.stored.facts
         show(f"Run {facts.run_id}{facts.league_words}", rows, as_json, SUMMARY)
     _say_reasons(rows, console)
-    for section in () if as_json else published.sections:
+    for section in published.sections if is_table() and not as_json else ():
         for table in (table for table in section.tables if not table.is_detail):
             show(section.title, table.texts, False)
         for verdict in section.verdicts:

@@ -1,13 +1,17 @@
-"""Rows on stdout, as a table or as JSON; and the columns of each table."""
+"""Rows on stdout, as a table, as JSON or as CSV; and the columns of each table."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+_is_csv: ContextVar[bool] = ContextVar("csv", default=False)
 
 PIPE_COLUMNS = 160  # width of tables where there is no terminal
 
@@ -58,7 +62,7 @@ TUNED = {
 }
 """The columns of a tuning's table, of commands.tune.tuned_rows; --json has the path, too."""
 
-RUNS = {"run": "run", "what": "what", "began": "began, UTC", "days_ago": "days ago", "trials": "trials", "ok": "ok"}
+RUNS = {"run": "run", "what": "what", "began": "began, UTC", "age": "age", "trials": "trials", "ok": "ok"}
 RUNS |= {"engine": "engine", "size_MB": "size MB"}
 """The columns of the list of runs, of commands.records.run_rows."""
 
@@ -66,12 +70,32 @@ GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}
 """The columns of a gate's table, of report.ci.GateRow; --json has all of them."""
 
 
+@contextmanager
+def as_csv(is_csv: bool) -> Iterator[None]:
+    """Within it `show` prints CSV, with all keys as columns, unless JSON is asked for."""
+    token = _is_csv.set(is_csv)
+    try:
+        yield
+    finally:
+        _is_csv.reset(token)
+
+
+def is_table() -> bool:
+    """Whether `show` prints tables for people; a program reads one table only."""
+    return not _is_csv.get()
+
+
 def show(
     title: str, rows: Sequence[Mapping[str, Any]], as_json: bool, headings: Mapping[str, str] | None = None
 ) -> None:
-    """Rows as JSON on stdout, or as a table of the keys in `headings`, by default all keys of the first row."""
+    """Rows as JSON or CSV on stdout, or as a table of the keys in `headings`, by default all keys of the first row."""
     if as_json:
         show_json(rows)
+        return
+    if _is_csv.get():
+        from orchestrator.report import csv_text  # with scipy behind it, for which no other table waits
+
+        print(csv_text(rows), end="")  # noqa: T201 - this is the output
         return
     shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

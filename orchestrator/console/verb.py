@@ -1,7 +1,8 @@
-"""Shared by all verbs of tasks.py: help texts of common flags, and the exit code of an error."""
+"""Shared by all verbs of tasks.py: help texts of common flags, --csv beside --json, and the exit code of an error."""
 
 import errno
 import functools
+import inspect
 import io
 import os
 import sys
@@ -10,12 +11,13 @@ from typing import ParamSpec
 
 from invoke.exceptions import Exit
 
+from orchestrator.console.tables import as_csv
 from orchestrator.engines import engine_forms
-from orchestrator.errors import WaymarkError
+from orchestrator.errors import SpecError, WaymarkError
 
 P = ParamSpec("P")
 
-JSON = {"json": "print the result as JSON"}
+JSON = {"json": "print the result as JSON", "csv": "print its table as CSV"}
 FRAMEWORKS = {"frameworks": "only these, comma-separated"}
 DEVICE = {"device": "cpu or gpu"}
 VARIANT = {"variant": "framework=variant, for example mxnet=1.5-mkl: only this one of it; may be repeated"}
@@ -58,13 +60,20 @@ def _prepare_streams() -> None:
 
 
 def verb(body: Callable[P, int | None]) -> Callable[P, None]:
-    """Wrap a verb: WaymarkError, a full disk, Ctrl-C and a closed pipe become one sentence and an exit code."""
+    """Wrap a verb: WaymarkError, a full disk, Ctrl-C and a closed pipe become one sentence and an exit code.
+
+    A verb with `json_` takes `csv` too.
+    """
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        is_csv = bool(kwargs.pop("csv", False))
         _prepare_streams()
         try:
-            code = body(*args, **kwargs)
+            if is_csv and kwargs.get("json_"):
+                raise SpecError("--json and --csv are two forms of the same table; say one of them.")
+            with as_csv(is_csv):
+                code = body(*args, **kwargs)
             sys.stdout.flush()
         except WaymarkError as error:
             raise Exit(str(error), error.exit_code) from None
@@ -81,4 +90,8 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
         if code:
             raise Exit(code=code)
 
+    signature = inspect.signature(body)
+    if "json_" in signature.parameters:
+        csv = inspect.Parameter("csv", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+        run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), csv])  # type: ignore[attr-defined]
     return run

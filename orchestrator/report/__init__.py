@@ -2,6 +2,7 @@
 
 from orchestrator.report.ci import GateResult, GateRow
 from orchestrator.report.ci import files as ci_files
+from orchestrator.report.export import csv_text
 from orchestrator.report.publish import Published, publish, require_writable
 from orchestrator.report.studies import Section
 from orchestrator.report.tables import check_row, summary_rows
@@ -14,6 +15,7 @@ __all__ = [
     "Section",
     "check_row",
     "ci_files",
+    "csv_text",
     "publish",
     "require_writable",
     "summary_rows",

@@ -42,6 +42,8 @@ def invoke(*arguments, home):
         (["compare", "mxnet:1.5", "mxnet:1.5-mkl", "--pairs=0"], 2, "--pairs is '0'; it takes a whole number"),
         (["report", "--run=../../etc"], 4, "holds no run"),
         (["show", "../../etc/7"], 4, "holds no run"),
+        (["images", "--json", "--csv"], 2, "--json and --csv are two forms of the same table"),
+        (["export-env", "mxnet", "--to=x"], 2, "'mxnet' is not framework:variant"),
         (["remove", "../../etc"], 2, "Nobody can be asked here; say --yes."),
         (["remove", "../../etc", "--yes"], 4, "holds no run"),
         (["sweep", "--seeds=a"], 2, "--seeds is 'a'; it takes whole numbers, each once"),

@@ -1,5 +1,7 @@
 """What is done with runs on record: list them, show a trial, remove one."""
 
+from datetime import timedelta
+
 import pytest
 
 from orchestrator.commands import records
@@ -26,7 +28,12 @@ def home(tmp_path):
 def test_each_run_is_listed_with_its_trials_age_and_size(home):
     (row,) = records.run_rows(home)
     assert (row["run"], row["what"], row["trials"], row["engine"]) == (RUN, "sweep", 2, "docker")
-    assert (row["size_MB"] > 0, row["days_ago"] == pytest.approx(0, abs=1e4)) == (True, True)
+    assert (row["size_MB"] > 0, row["age"].split()[1] in ("min", "h", "days")) == (True, True)
+
+
+@pytest.mark.parametrize(("hours", "text"), [(0.5, "30 min"), (3, "3 h"), (47, "47 h"), (72, "3 days")])
+def test_an_age_is_told_in_a_unit_that_suits_it(hours, text):
+    assert records._age(timedelta(hours=hours)) == text
 
 
 def test_a_run_without_a_folder_here_has_no_size(home):
