@@ -2,15 +2,17 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
+SEPARATE := tests/integration/test_verbs.py tests/integration/test_browser.py tests/contract/test_store.py
+
 .PHONY: demo test check coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks; two at a time run what shares nothing: unit tests, environments
-	$(BIN)/pytest -n 2 tests/unit
+test: check ## everything that CI asks; two at a time run what shares nothing: unit tests, flags, the page, environments
+	$(BIN)/pytest -n 2 tests/unit $(SEPARATE)
 	$(BIN)/pytest -n 2 --dist loadscope -m 'frameworks or index' tests/contract
-	$(BIN)/pytest -m 'not (frameworks or index)' tests/contract tests/integration tests/faults
+	$(BIN)/pytest -m 'not (frameworks or index)' $(SEPARATE:%=--ignore=%) tests/contract tests/integration tests/faults
 
 coverage: .venv/installed ## which lines and branches tests reach in this interpreter
 	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'

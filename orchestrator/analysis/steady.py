@@ -14,15 +14,18 @@ P = 0.001
 
 @dataclass(frozen=True)
 class Trend:
-    """change: of the time of a step from the first block to the last, as a share of its median; p: of no trend."""
+    """change: of the time of a step from the first block to the last, as a share of its median.
+
+    p: of no trend; None for a change so small that it is not asked.
+    """
 
     change: float
-    p: float
+    p: float | None
 
     @property
     def is_steady(self) -> bool:
         """Whether no trend over 5 % is shown."""
-        return abs(self.change) <= CHANGE or self.p >= P
+        return self.p is None or self.p >= P
 
 
 def trend(steps: ArrayLike) -> Trend | None:
@@ -35,6 +38,8 @@ def trend(steps: ArrayLike) -> Trend | None:
         return None
     blocks = np.array([np.median(block) for block in np.array_split(seconds, BLOCKS)])
     place = np.arange(BLOCKS)
-    slope, p = theilslopes(blocks, place).slope, kendalltau(place, blocks).pvalue
-    change = float(slope * (BLOCKS - 1) / np.median(blocks))
+    change = float(theilslopes(blocks, place).slope * (BLOCKS - 1) / np.median(blocks))
+    if abs(change) <= CHANGE:
+        return Trend(change, None)
+    p = kendalltau(place, blocks).pvalue
     return Trend(change, 1.0 if np.isnan(p) else float(p))
