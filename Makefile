@@ -34,7 +34,7 @@ check: .venv/installed
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,postgres,dev]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,publish,postgres,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)

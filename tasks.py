@@ -472,12 +472,31 @@ def remove_(_: Context, run: str, yes: bool = False) -> int:
     return 0
 
 
-@task(auto_shortflags=False)
+@task(
+    name="publish",
+    auto_shortflags=False,
+    positional=["run"],
+    help={"run": "which run; `invoke runs` lists them", "to": "a new folder, or a new file that ends in .zip"},
+)
 @verb
-def ingest(_: Context) -> int:
-    """Make the store again from the event files of all runs."""
-    from orchestrator.commands import records
+def publish_(_: Context, run: str, to: str) -> None:
+    """Write a run as one folder or archive: records, environments, hashes and the page, for others to check."""
+    from orchestrator.commands import publication
 
+    publication.publish_run(run, Path(to), Home.default(), Console())
+
+
+@task(
+    auto_shortflags=False,
+    help={"published": "a folder or .zip file of `invoke publish`: every hash is verified and its report rendered"},
+)
+@verb
+def ingest(_: Context, published: str = "") -> int:
+    """Make the store again from the event files of all runs; or take in a run that somebody published."""
+    from orchestrator.commands import publication, records
+
+    if published:
+        return publication.ingest_publication(Path(published), Home.default(), REPORTS, Console())
     return records.ingest(Home.default(), Console())
 
 

@@ -56,6 +56,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def published(self) -> Path:
+        """`published/<run>/`: runs of others, laid out as a home is; they stay apart from the runs of this one."""
+        return self.root / "published"
+
+    @property
     def logs(self) -> Path:
         """One log per image or virtualenv build."""
         return self.root / "logs"

@@ -51,10 +51,14 @@ class ZipFiles:
     not stop at the declared size.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises DataError for an archive that is not a zip, is encrypted, or declares names or sizes out of bounds."""
+    def __init__(self, path: Path, file_bytes: int = MAX_FILE_BYTES) -> None:
+        """Raises DataError for an archive that is not a zip, is encrypted, or declares names or sizes out of bounds.
+
+        file_bytes: as many as one file may have.
+        """
         self.path = path
-        self._members = {member.filename: member for member in _checked_directory(path) if not member.is_dir()}
+        members = _checked_directory(path, file_bytes)
+        self._members = {member.filename: member for member in members if not member.is_dir()}
         self.names = tuple(self._members)
         self._file = os.open(path, os.O_RDONLY)
 
@@ -89,7 +93,7 @@ class ZipFiles:
         os.close(self._file)
 
 
-def _checked_directory(path: Path) -> list[zipfile.ZipInfo]:
+def _checked_directory(path: Path, file_bytes: int) -> list[zipfile.ZipInfo]:
     packed = path.stat().st_size
     if packed > MAX_ARCHIVE_BYTES:
         raise DataError(f"{path} has {packed} bytes; at most {MAX_ARCHIVE_BYTES} are read.")
@@ -104,7 +108,7 @@ def _checked_directory(path: Path) -> list[zipfile.ZipInfo]:
         raise DataError(f"{path} holds {len(members)} files; at most {MAX_FILES} are read.")
     seen: set[str] = set()
     for member in members:
-        _check_member(path, member, packed)
+        _check_member(path, member, packed, file_bytes)
         if member.filename in seen:
             raise DataError(f"{path}: {member.filename} is there twice; an official archive has it once.")
         seen.add(member.filename)
@@ -119,7 +123,7 @@ def _checked_directory(path: Path) -> list[zipfile.ZipInfo]:
     return members
 
 
-def _check_member(path: Path, member: zipfile.ZipInfo, packed: int) -> None:
+def _check_member(path: Path, member: zipfile.ZipInfo, packed: int, file_bytes: int) -> None:
     if not 0 <= member.header_offset < packed:
         raise DataError(f"{path}: {member.filename} lies outside of the archive; it is damaged, fetch it again.")
     if _HOSTILE_NAME.search(member.orig_filename):
@@ -130,9 +134,9 @@ def _check_member(path: Path, member: zipfile.ZipInfo, packed: int) -> None:
         raise DataError(
             f"{path}: {member.filename} is packed by method {member.compress_type}; known: 0 (stored), 8 (deflated)."
         )
-    if member.file_size > MAX_FILE_BYTES:
+    if member.file_size > file_bytes:
         raise DataError(
-            f"{path}: {member.filename} declares {member.file_size} bytes; a file may have at most {MAX_FILE_BYTES}."
+            f"{path}: {member.filename} declares {member.file_size} bytes; a file may have at most {file_bytes}."
         )
 
 

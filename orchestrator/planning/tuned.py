@@ -53,6 +53,11 @@ class Tuned(Frozen):
     open: tuple[str, ...] = ()
     path: tuple[Tried, ...] = ()
 
+    @property
+    def run_ids(self) -> frozenset[str]:
+        """The runs that it consists of."""
+        return frozenset({self.confirmed_by, *(tried.run_id for tried in self.path)} - {""})
+
 
 def read_tuned(path: Path) -> tuple[Tuned, ...]:
     """All entries; () if there is no file. Raises StoreError if it does not read."""

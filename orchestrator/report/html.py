@@ -26,7 +26,7 @@ from orchestrator.report.figures import Figure, FiguresMissingError, chart_libra
 from orchestrator.report.markdown import results_markdown
 from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
 from orchestrator.report.tables import SummaryRow
-from orchestrator.report.text import figures3, percent, shown, tiny, words
+from orchestrator.report.text import figures3, percent, shown, tiny, without_paths, words
 from orchestrator.report.trial_details import anchor, details
 
 SYNC = {
@@ -79,7 +79,7 @@ def render(
         **{f"{figure.name}.svg": figure.svg for figure in figures},
     }
     for name, text in texts.items():
-        write_atomically(folder / name, _without_paths(text, home, Path.home()))
+        write_atomically(folder / name, without_paths(text, home, Path.home()))
     for figure in figures:
         write_atomically(folder / f"{figure.name}.png", figure.png)
     context = {
@@ -236,7 +236,7 @@ def _inert(value: Any, home: Home | None, own: Path) -> Any:
 
 @lru_cache(maxsize=10_000)
 def _text(text: str, home: Home | None, own: Path) -> str:
-    return _without_paths(printable(text), home, own)
+    return without_paths(printable(text), home, own)
 
 
 def printable(text: str) -> str:
@@ -245,12 +245,3 @@ def printable(text: str) -> str:
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "�" for char in plain
     )
-
-
-def _without_paths(text: str, home: Home | None, own: Path) -> str:
-    """`text` without the paths of this machine's waymark folder and of the user's own folder."""
-    places = [(str(home.root), "$WAYMARK_HOME")] if home else []
-    places += [(str(own), "~")] if len(own.parts) > 1 else []
-    for path, name in places:
-        text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w-])", name, text)
-    return text

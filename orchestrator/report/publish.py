@@ -60,12 +60,12 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     sections += [tuning] if tuning else []
     limit = limit_section(stored, rows)
     sections += [limit] if limit else []
-    sections += paper_sections(stored, floors, _answers(store, stored))
+    sections += paper_sections(stored, floors, deciding_runs(store, stored))
     page = render(stored, reports / run_id, home, floors, sections, rows)
     return Published(stored, page, sections, answers(rows, ranking), rows)
 
 
-def _answers(store: Store, stored: StoredRun) -> Answers:
+def deciding_runs(store: Store, stored: StoredRun) -> Answers:
     """The newest runs on this machine, no newer than `stored`, of the studies that decide findings of their own."""
     found: dict[Study, StoredRun] = {}
     for facts in store.runs():

@@ -2,7 +2,10 @@
 
 import math
 import re
+from pathlib import Path
 from typing import Any
+
+from orchestrator.home import Home
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -44,3 +47,12 @@ def shown(value: Any, name: str = "") -> str:
     if isinstance(value, list | tuple):
         return ", ".join(shown(item) for item in value)
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def without_paths(text: str, home: Home | None, own: Path) -> str:
+    """`text` with $WAYMARK_HOME in place of the path of `home`, and ~ in place of the user's own folder."""
+    places = [(str(home.root), "$WAYMARK_HOME")] if home else []
+    places += [(str(own), "~")] if len(own.parts) > 1 else []
+    for path, name in places:
+        text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w-])", name, text)
+    return text

@@ -10,7 +10,7 @@ _ROUNDS = {1: "every variant", 2: "the faster half again", 3: "each setting alon
 
 def tuning_section(run_id: str, tuned: Iterable[Tuned]) -> Section | None:
     """The path of the tuning that this run was part of; None if it was part of none."""
-    one = next((one for one in tuned if run_id in {one.confirmed_by, *(tried.run_id for tried in one.path)}), None)
+    one = next((one for one in tuned if run_id in one.run_ids), None)
     if one is None:
         return None
     headings = {"round": "round", "variant": "variant", "ratio": "takes, times the fastest of the round"}

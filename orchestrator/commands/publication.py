@@ -1,0 +1,212 @@
+"""`invoke publish` and `invoke ingest --published=FILE`: a run as one folder or archive that somebody else can check and render.
+
+It is laid out as a home is (`runs/`, `tuned.toml`), with the report, bills of materials, RO-Crate metadata and a hash
+for every file. It carries the other runs that its report needs: selfchecks made before, comparisons that tell the noise
+of the machine, and studies that decide findings. So the report that is made of it elsewhere is the one that is in it.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator import files
+from orchestrator.analysis.noise import noise_floors
+from orchestrator.console.progress import Console
+from orchestrator.data.archive import ZipFiles
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.planning.tuned import read_tuned
+from orchestrator.records.kept import write_kept
+from orchestrator.records.run_folder import EVENTS, EXIT, JOB, OUTCOME, RECORD, RUN, TELEMETRY, RunFolder
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredRun
+from orchestrator.report import publish
+from orchestrator.report.crate import SUMS, Sums, bill_of_materials, sums_text, write_metadata
+from orchestrator.report.publish import deciding_runs
+from orchestrator.report.text import without_paths
+
+REPORT = "report"
+RUN_ID = "RUN"
+LIMIT_BYTES = 512 * 2**20
+"""Of one file: as much as a job may write of events."""
+
+_Read = Callable[[str], bytes]
+_JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
+_WHEN = (1980, 1, 1, 0, 0, 0)  # of every member of an archive, so that the same run gives the same archive
+
+
+def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
+    """Write the run to a new folder, or to an archive if `to` ends in .zip. Nothing is left behind if that fails.
+
+    Raises StoreError if there is no such run or its record is not whole, SpecError if `to` exists.
+    """
+    if to.exists():
+        raise SpecError(f"--to is {to}, which exists; name a new folder or .zip file.")
+    with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".waymark-") as scratch:
+        crate = Home(Path(scratch) / run_id)
+        with Store.open(home.store_url) as store:
+            stored = store.run(run_id)
+            for needed, ordinals in _needed(store, stored).items():
+                console.say(f"{needed}: {'all' if ordinals is None else len(ordinals)} jobs")
+                _copy_run(home, needed, crate.runs / needed, ordinals)
+        tuned = [one for one in read_tuned(home.tuned) if run_id in one.run_ids]
+        if tuned:
+            write_kept(crate.tuned, "tuned", tuned)
+        (crate.root / RUN_ID).write_text(run_id + "\n", encoding="utf-8")
+        (crate.root / "bom").mkdir()
+        for environment in stored.environments:
+            path = crate.root / "bom" / f"{environment.identity.removeprefix('sha256:')[:16]}.cdx.json"
+            path.write_text(bill_of_materials(environment), encoding="utf-8")
+        _render(crate, run_id, crate.root / REPORT, console)
+        write_metadata(crate.root, stored.facts)
+        (crate.root / SUMS).write_text(sums_text(crate.root), encoding="utf-8")
+        if to.suffix == ".zip":
+            packed = Path(scratch) / "packed.zip"
+            _pack(crate.root, packed)
+            packed.replace(to)
+        else:
+            crate.root.replace(to)
+    console.say(f"{run_id} is in {to}. Elsewhere: invoke ingest --published={to}")
+
+
+def ingest_publication(path: Path, home: Home, reports: Path, console: Console) -> int:
+    """Verify a published run, keep it below the home's `published`, and render its report; 1 if its tables differ.
+
+    It stays apart from the runs of this home, because another machine's times say nothing about this one.
+    Raises StoreError, naming the file, if a hash does not agree, DataError for an unsafe archive; nothing is kept then.
+    """
+    home.published.mkdir(parents=True, exist_ok=True)
+    with _contents(path) as (names, read), tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
+        draft = Home(Path(scratch) / "crate")
+        run_id = _taken(path, names, read, draft)
+        rendered = Path(scratch) / REPORT
+        _render(draft, run_id, rendered, console)
+        tables = _tables(draft.root / REPORT)
+        differing = [name for name in tables if not _is_same(draft.root / REPORT, rendered, name)]
+        kept = home.published / run_id
+        files.remove(kept)
+        draft.root.replace(kept)
+        files.remove(reports / run_id)
+        reports.mkdir(parents=True, exist_ok=True)
+        shutil.move(rendered, reports / run_id)
+    if differing:
+        console.say(f"{len(differing)} of {len(tables)} tables differ from those in {path}: {', '.join(differing)}")
+    else:
+        console.say(f"every hash agrees, and {len(tables)} tables are those in {path}, byte for byte")
+    console.say(f"report: {reports / run_id / 'index.html'}")
+    return 1 if differing else 0
+
+
+def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
+    """Write every file to the draft, each verified as it is read; gives the run. Raises StoreError for a wrong one."""
+    for needed in (SUMS, RUN_ID):
+        if needed not in names:
+            raise StoreError(f"{path} is no published run: it has no {needed}.")
+    sums = Sums(str(path), read(SUMS))
+    for name in names:
+        if name == SUMS:
+            continue
+        content = read(name)
+        sums.check(name, content)
+        (draft.root / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(draft.root / name, content)
+    sums.end()
+    run_id = (draft.root / RUN_ID).read_text(encoding="utf-8", errors="replace").strip()
+    if f"runs/{run_id}/{RUN}" not in names:
+        raise StoreError(f"{path}: {RUN_ID} names no run that is in it.")
+    return RunFolder(draft.runs / run_id).facts().run_id
+
+
+def _needed(store: Store, stored: StoredRun) -> dict[str, set[int] | None]:
+    """The run and those that its report needs -> the numbers of their jobs; None for all."""
+    needed: dict[str, set[int] | None] = {stored.facts.run_id: None}
+    for floor in noise_floors(store, stored.facts).known.values():
+        needed |= dict.fromkeys(floor.run_ids)
+    needed |= dict.fromkeys(run.facts.run_id for run in deciding_runs(store, stored).values())
+    for check in stored.checks:
+        ordinals = needed.setdefault(check.record.run_id, set())
+        if ordinals is not None:
+            ordinals.add(check.record.ordinal)
+    return needed
+
+
+def _copy_run(home: Home, run_id: str, target: Path, ordinals: set[int] | None) -> None:
+    """Copy the records of a run, without paths of this machine. Raises StoreError if one does not read.
+
+    Events stay as the worker wrote them, because their hash is part of the record.
+    """
+    folder = RunFolder(home.runs / run_id)
+    folder.facts()
+    jobs, damaged = folder.jobs()
+    if damaged:
+        raise StoreError(f"{damaged[0]} A run whose record is not whole is not published.")
+    target.mkdir(parents=True)
+    _copy(home, folder.path / RUN, target / RUN)
+    for ordinal, (job, _) in jobs.items():
+        if ordinals is None or ordinal in ordinals:
+            (target / job.path.name).mkdir()
+            for name in (*_JOB_FILES, *([TELEMETRY] if ordinals is None else [])):
+                if (job.path / name).exists():
+                    _copy(home, job.path / name, target / job.path.name / name)
+
+
+def _copy(home: Home, source: Path, target: Path) -> None:
+    if source.suffix == ".jsonl":
+        files.copy(source, target, LIMIT_BYTES)
+    else:
+        text = files.read_bytes(source).decode("utf-8", "replace")
+        files.write_atomically(target, without_paths(text, home, Path.home()))
+
+
+def _render(crate: Home, run_id: str, report: Path, console: Console) -> None:
+    """The report of a run, made of nothing but what is in the crate."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with Store.open(f"sqlite:///{scratch}/store.sqlite") as store:
+            read = store.rebuild(crate.runs, lambda line: None)
+            if read.damaged:
+                raise StoreError(read.damaged[0])
+            publish(store, run_id, crate, Path(scratch))
+        shutil.move(Path(scratch) / run_id, report)
+    console.say(f"rendered {run_id} from {read.jobs} jobs of {read.runs} runs")
+
+
+def _tables(report: Path) -> list[str]:
+    return sorted(path.name for path in report.glob("*.csv"))
+
+
+def _is_same(one: Path, other: Path, name: str) -> bool:
+    return (other / name).is_file() and (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _WHEN)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            packed.writestr(member, path.read_bytes())
+
+
+@contextmanager
+def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
+    """The names of the files of a folder or archive, and what reads one of them."""
+    if path.is_dir():
+        found = sorted(one for one in path.rglob("*") if not one.is_dir() or one.is_symlink())
+        yield [one.relative_to(path).as_posix() for one in found], lambda name: _read_plain(path / name)
+    elif path.is_file():
+        archive = ZipFiles(path, LIMIT_BYTES)
+        try:
+            yield archive.names, archive.read
+        finally:
+            archive.close()
+    else:
+        raise StoreError(f"{path} is not there; it takes a folder or a .zip file that `invoke publish` wrote.")
+
+
+def _read_plain(path: Path) -> bytes:
+    try:
+        return files.read_bytes(path, LIMIT_BYTES)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}).") from None

@@ -1,0 +1,219 @@
+"""A run that travels: published, taken in elsewhere, and what is refused on the way."""
+
+import json
+import shutil
+import stat
+import sys
+import zipfile
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from rocrate.rocrate import ROCrate
+
+from orchestrator.commands.publication import ingest_publication, publish_run
+from orchestrator.console.progress import Console
+from orchestrator.errors import DataError, SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.records.run_folder import JobFolder, RunFolder
+from orchestrator.records.store import Store
+from orchestrator.report.crate import SUMS, sums_text
+from tests import fake_run as fake
+
+RUN, OLD = fake.run_facts().run_id, "20261120-120000-check"
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Tables are what must be the same; figures take their time."""
+    monkeypatch.setitem(sys.modules, "altair", None)
+
+
+def a_home(root, **facts):
+    """A home with a run of two trials whose selfcheck was made in an earlier run, beside a check that nobody needs."""
+    home = Home(root)
+    checks = [
+        (fake.check_record(run_id=OLD, ordinal=at, framework=name), fake.ENDED, fake.OK, fake.checking())
+        for at, name in ((1, "pytorch"), (2, "mxnet"))
+    ]
+    fake.write_run(home.runs, fake.run_facts(OLD, kind="check", started_unix=1.0), checks)
+    fake.write_run(home.runs, fake.run_facts(**facts), fake.some_jobs()[:2])
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    return home
+
+
+@pytest.fixture
+def home(tmp_path):
+    return a_home(tmp_path / "home")
+
+
+@pytest.fixture
+def published(home, tmp_path):
+    """The run as a folder."""
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    return tmp_path / "crate"
+
+
+def taken_in(path, tmp_path):
+    """(exit code, home, reports) of another user who ingests it."""
+    home, reports = Home(tmp_path / "elsewhere"), tmp_path / "reports"
+    return ingest_publication(path, home, reports, Console()), home, reports
+
+
+@pytest.mark.parametrize("name", ["crate", "crate.zip"])
+def test_a_run_is_the_same_tables_elsewhere(home, tmp_path, name):
+    publish_run(RUN, tmp_path / name, home, Console())
+    shutil.rmtree(home.root)
+    code, elsewhere, reports = taken_in(tmp_path / name, tmp_path)
+    kept = elsewhere.published / RUN / "report"
+    names = sorted(path.name for path in kept.glob("*.csv"))
+    assert (code, {"parity.csv", "results.csv"} <= set(names)) == (0, True)
+    assert [(reports / RUN / one).read_bytes() for one in names] == [(kept / one).read_bytes() for one in names]
+
+
+def test_the_report_needs_no_run_that_is_not_in_it(published):
+    jobs = {path.parent.name: path.name for path in published.glob("runs/*/*/record.json") for path in [path.parent]}
+    assert set(jobs) == {RUN, OLD}
+    assert [record.check.framework for _, record in RunFolder(published / "runs" / OLD).jobs()[0].values()] == [
+        "pytorch"
+    ]
+
+
+def test_the_same_run_gives_the_same_archive(home, tmp_path):
+    for name in ("one.zip", "two.zip"):
+        publish_run(RUN, tmp_path / name, home, Console())
+    with zipfile.ZipFile(tmp_path / "one.zip") as one, zipfile.ZipFile(tmp_path / "two.zip") as two:
+        assert one.read(SUMS) == two.read(SUMS)
+
+
+def test_a_published_run_names_no_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/users/ada")
+    home = a_home(tmp_path / "home", argv=("sweep", "--spec=/users/ada/spec.json"), engine=f"host:{tmp_path}/home/x")
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    text = "".join(path.read_text() for path in (tmp_path / "crate").rglob("*.json"))
+    assert ("/users/ada" in text, f"{tmp_path}/home" in text) == (False, False)
+    assert RunFolder(tmp_path / "crate" / "runs" / RUN).facts().argv[1] == "--spec=~/spec.json"
+
+
+def test_bills_of_materials_are_valid_and_name_every_package(published):
+    (path,) = (published / "bom").glob("*.json")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text()) is None
+    said = {one["name"] for one in json.loads(path.read_text())["components"]}
+    assert said == {line.partition("==")[0] for line in fake.environment().freeze}
+
+
+def test_the_metadata_is_read_back_by_rocrate(published):
+    crate = ROCrate(published)
+    files = {entity.id for entity in crate.data_entities if entity.type == "File"}
+    assert crate.root_dataset["identifier"] == RUN
+    assert {f"runs/{RUN}/run.json", "report/results.csv", "report/index.html"} <= files
+
+
+def every_file(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_changed_byte_in_any_file_is_refused_with_its_name(published, tmp_path):
+    for name in every_file(published):
+        path = published / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if content else b"x")
+        with pytest.raises(StoreError) as refused:
+            taken_in(published, tmp_path)
+        assert name == SUMS or f"{name} is " in str(refused.value)
+        path.write_bytes(content)
+    assert taken_in(published, tmp_path)[0] == 0
+
+
+def test_nothing_is_kept_of_what_was_refused(published, tmp_path):
+    (published / "report" / "results.csv").write_text("other")
+    with pytest.raises(StoreError, match="it was changed"):
+        taken_in(published, tmp_path)
+    assert (list((tmp_path / "elsewhere" / "published").iterdir()), (tmp_path / "reports").exists()) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda folder: (folder / "more.txt").write_text("x"), "more.txt is not listed in SHA256SUMS"),
+        (lambda folder: (folder / "report" / "results.csv").unlink(), "results.csv is listed in SHA256SUMS and is not"),
+        (lambda folder: (folder / SUMS).unlink(), "it has no SHA256SUMS"),
+        (lambda folder: (folder / "RUN").unlink(), "it has no RUN"),
+        (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "link cannot be read (it is a link)"),
+        (lambda folder: (folder / SUMS).write_text("no hash\n"), "no hash and name"),
+    ],
+    ids=["more", "less", "no sums", "no run", "link", "sums"],
+)
+def test_a_folder_that_is_not_whole_is_refused(published, tmp_path, change, says):
+    change(published)
+    with pytest.raises(StoreError) as refused:
+        taken_in(published, tmp_path)
+    assert says in str(refused.value)
+
+
+def test_a_run_that_is_named_and_not_there_is_refused(published, tmp_path):
+    (published / "RUN").write_text("../../etc\n")
+    (published / SUMS).write_text(sums_text(published))
+    with pytest.raises(StoreError, match="RUN names no run that is in it"):
+        taken_in(published, tmp_path)
+
+
+def test_tables_that_differ_are_named(published, tmp_path, capsys):
+    (published / "report" / "results.csv").write_text("step_ms\n1\n")
+    (published / SUMS).write_text(sums_text(published))
+    assert taken_in(published, tmp_path)[0] == 1
+    assert "1 of 4 tables differ" in capsys.readouterr().err.replace("\n", " ")
+
+
+def packed(path, names, **member):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in names:
+            one = zipfile.ZipInfo(name)
+            one.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in member.items():
+                setattr(one, key, value)
+            archive.writestr(one, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ([("../outside", b"x")], "leads out of the archive"),
+        ([("/etc/outside", b"x")], "leads out of the archive"),
+        ([("SHA256SUMS", b"x"), ("bomb", bytes(2**28))], "times its size are read"),
+    ],
+    ids=["traversal", "absolute", "bomb"],
+)
+def test_a_hostile_archive_is_refused(tmp_path, names, says):
+    with pytest.raises(DataError, match=says):
+        taken_in(packed(tmp_path / "hostile.zip", names), tmp_path)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_link_in_an_archive_is_only_a_file(published, tmp_path):
+    (published / "link").write_text("/etc/passwd")
+    (published / SUMS).write_text(sums_text(published))
+    names = [(name, (published / name).read_bytes()) for name in every_file(published)]
+    path = packed(tmp_path / "link.zip", names, external_attr=(stat.S_IFLNK | 0o777) << 16)
+    _, home, _ = taken_in(path, tmp_path)
+    assert not (home.published / RUN / "link").is_symlink()
+
+
+def test_a_name_that_is_taken_is_not_written_to(home, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(SpecError, match=r"which exists; name a new folder or \.zip file"):
+        publish_run(RUN, tmp_path / "mine", home, Console())
+
+
+def test_a_damaged_record_is_not_published(home, tmp_path):
+    (JobFolder(next((home.runs / RUN).glob("0001-*"))).path / "record.json").write_text("{")
+    with pytest.raises(StoreError, match="whose record is not whole is not published"):
+        publish_run(RUN, tmp_path / "crate", home, Console())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_what_is_not_there_is_not_ingested(tmp_path):
+    with pytest.raises(StoreError, match=r"is not there; it takes a folder or a \.zip file"):
+        taken_in(tmp_path / "nowhere.zip", tmp_path)
