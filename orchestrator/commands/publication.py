@@ -1,4 +1,4 @@
-"""`invoke publish` and `invoke ingest --published=FILE`: a run as one folder or archive that somebody else can check and render.
+"""`invoke publish` and `invoke ingest --published`: a run as one folder or archive that others can check and render.
 
 It is laid out as a home is (`runs/`, `tuned.toml`), with the report, bills of materials, RO-Crate metadata and a hash
 for every file. It carries the other runs that its report needs: selfchecks made before, comparisons that tell the noise

@@ -39,14 +39,14 @@ def answer(
     caveats: Sequence[str],
 ) -> list[AnswerLine]:
     """What a reader should know first. rows: the run's summary rows; sections: of its studies; caveats: all of them."""
-    doubts = list(caveats[: SENTENCES - 1])
-    if len(caveats) > len(doubts):
-        doubts.append(f"{len(caveats) - len(doubts)} more under Caveats.")
+    shown = list(caveats[: SENTENCES - 1])
+    if len(caveats) > len(shown):
+        shown.append(f"{len(caveats) - len(shown)} more under Caveats.")
     lines = [
         AnswerLine("What is fastest?", _fastest(stored, rows, floors, sections)),
         AnswerLine("What did tuning give?", _tuning(sections)),
         AnswerLine("Do all compute the same?", _same(stored, rows)),
-        AnswerLine("What limits these numbers?", doubts or ["Nothing that waymark looks for was found."]),
+        AnswerLine("What limits these numbers?", shown or ["Nothing that waymark looks for was found."]),
     ]
     return [line for line in lines if line.sentences]
 

@@ -50,7 +50,7 @@ def test_a_trial_is_shown_by_run_and_number(home, name):
     assert facts["command"].startswith(f"invoke sweep --spec=reports/{RUN}/spec.json --device=cpu --frameworks=")
 
 
-def test_a_trial_that_is_not_there_is_refused_with_those_that_are(home):
+def test_a_trial_that_is_not_there_is_refused_by_number(home):
     with pytest.raises(StoreError, match=r"has no trial '7'\. Its trials are: 1, 2\."):
         records.trial_rows(f"{RUN}/7", home)
 

@@ -25,7 +25,7 @@ def test_a_name_stands_at_the_end_of_its_own_line():
     assert [(one["subject"], one["epoch"], one["accuracy"]) for one in labels] == [("s1", 2, 0.3), ("s0", 2, 0.9)]
 
 
-def test_lines_that_end_at_one_place_have_names_one_above_the_other():
+def test_lines_that_end_together_have_names_above_each_other():
     labels = chart_data.end_labels(ends(0.0, 0.0), "epoch", "accuracy")
     assert len({label["accuracy"] for label in labels}) == 2
 
