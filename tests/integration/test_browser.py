@@ -98,7 +98,7 @@ def test_a_dot_tells_its_numbers(opened):
     page = scrolled_through(opened())
     figure = page.locator("figure:has(figcaption:has-text('a dot per repeat'))")
     figure.locator(".mark-symbol path").first.hover(force=True)
-    page.locator("#vg-tooltip-element.visible").wait_for(timeout=5_000)
+    page.locator("#vg-tooltip-element.visible").wait_for(timeout=20_000)
     assert "seconds" in page.locator("#vg-tooltip-element").inner_text()
 
 
