@@ -496,7 +496,7 @@ def ingest(_: Context, published: str = "") -> int:
     from orchestrator.commands import publication, records
 
     if published:
-        return publication.ingest_publication(Path(published), Home.default(), REPORTS, Console())
+        return publication.ingest_publication(Path(published), Home.default(), Console())
     return records.ingest(Home.default(), Console())
 
 

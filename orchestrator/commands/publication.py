@@ -19,20 +19,20 @@ from orchestrator.data.archive import ZipFiles
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.planning.tuned import read_tuned
+from orchestrator.records.event import LIMIT_BYTES
 from orchestrator.records.kept import write_kept
 from orchestrator.records.run_folder import EVENTS, EXIT, JOB, OUTCOME, RECORD, RUN, TELEMETRY, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import publish
-from orchestrator.report.crate import SUMS, Sums, bill_of_materials, sums_text, write_metadata
+from orchestrator.report.crate import SUMS, Sums, bill_of_materials, require_libraries, sums_text, write_metadata
 from orchestrator.report.publish import deciding_runs
 from orchestrator.report.text import without_paths
 
-REPORT = "report"
-RUN_ID = "RUN"
-LIMIT_BYTES = 512 * 2**20
-"""Of one file: as much as a job may write of events."""
+REPORT, RENDERED = "report", "rendered"
+"""The report that was published, and the one that was made of its records here."""
 
+RUN_ID = "RUN"
 _Read = Callable[[str], bytes]
 _JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of every member of an archive, so that the same run gives the same archive
@@ -43,8 +43,11 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
 
     Raises StoreError if there is no such run or its record is not whole, SpecError if `to` exists.
     """
+    require_libraries()
     if to.exists():
         raise SpecError(f"--to is {to}, which exists; name a new folder or .zip file.")
+    if not to.absolute().parent.is_dir():
+        raise SpecError(f"--to is {to}, and {to.absolute().parent} is no folder; make it first.")
     with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".waymark-") as scratch:
         crate = Home(Path(scratch) / run_id)
         with Store.open(home.store_url) as store:
@@ -72,8 +75,8 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
     console.say(f"{run_id} is in {to}. Elsewhere: invoke ingest --published={to}")
 
 
-def ingest_publication(path: Path, home: Home, reports: Path, console: Console) -> int:
-    """Verify a published run, keep it below the home's `published`, and render its report; 1 if its tables differ.
+def ingest_publication(path: Path, home: Home, console: Console) -> int:
+    """Verify a published run, keep it below the home's `published`, and render its report there; 1 if tables differ.
 
     It stays apart from the runs of this home, because another machine's times say nothing about this one.
     Raises StoreError, naming the file, if a hash does not agree, DataError for an unsafe archive; nothing is kept then.
@@ -82,21 +85,18 @@ def ingest_publication(path: Path, home: Home, reports: Path, console: Console) 
     with _contents(path) as (names, read), tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
         draft = Home(Path(scratch) / "crate")
         run_id = _taken(path, names, read, draft)
-        rendered = Path(scratch) / REPORT
+        rendered = draft.root / RENDERED
         _render(draft, run_id, rendered, console)
         tables = _tables(draft.root / REPORT)
         differing = [name for name in tables if not _is_same(draft.root / REPORT, rendered, name)]
         kept = home.published / run_id
         files.remove(kept)
         draft.root.replace(kept)
-        files.remove(reports / run_id)
-        reports.mkdir(parents=True, exist_ok=True)
-        shutil.move(rendered, reports / run_id)
     if differing:
         console.say(f"{len(differing)} of {len(tables)} tables differ from those in {path}: {', '.join(differing)}")
     else:
         console.say(f"every hash agrees, and {len(tables)} tables are those in {path}, byte for byte")
-    console.say(f"report: {reports / run_id / 'index.html'}")
+    console.say(f"report: {kept / RENDERED / 'index.html'}")
     return 1 if differing else 0
 
 

@@ -16,6 +16,9 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.images_toml import TABLE, URL, read_table
 from orchestrator.planning.setting import JOINT, Setting, with_settings
 
+OWN_IMAGE = "image-"
+"""How the variants of users' own images begin."""
+
 BEST = "best"
 """Stands for the variant that is fastest on this machine as far as is known: tuned here, or named by the catalogue."""
 
@@ -95,7 +98,7 @@ class Catalogue:
         table = self._table(framework)
         row = replace(
             table[0],
-            variant=f"image-{image_id.removeprefix('sha256:')[:12]}",
+            variant=f"{OWN_IMAGE}{image_id.removeprefix('sha256:')[:12]}",
             device=device,
             args={},
             env={},

@@ -34,25 +34,30 @@ class AnswerLine:
 def answer(
     stored: StoredRun,
     rows: Sequence[SummaryRow],
+    ranking: Mapping[Cell, Ranking],
     floors: NoiseFloors,
     sections: Sequence[Section],
     caveats: Sequence[str],
 ) -> list[AnswerLine]:
-    """What a reader should know first. rows: the run's summary rows; sections: of its studies; caveats: all of them."""
-    shown = list(caveats[: SENTENCES - 1])
-    if len(caveats) > len(shown):
-        shown.append(f"{len(caveats) - len(shown)} more under Caveats.")
+    """What a reader should know first, at most three sentences to each question.
+
+    rows, ranking: of the run; sections: of its studies; caveats: all of them.
+    """
     lines = [
-        AnswerLine("What is fastest?", _fastest(stored, rows, floors, sections)),
+        AnswerLine("What is fastest?", _fastest(stored, rows, ranking, floors, sections)),
         AnswerLine("What did tuning give?", _tuning(sections)),
         AnswerLine("Do all compute the same?", _same(stored, rows)),
-        AnswerLine("What limits these numbers?", shown or ["Nothing that waymark looks for was found."]),
+        AnswerLine("What limits these numbers?", _first(caveats) or ["Nothing that waymark looks for was found."]),
     ]
     return [line for line in lines if line.sentences]
 
 
 def _fastest(
-    stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors, sections: Sequence[Section]
+    stored: StoredRun,
+    rows: Sequence[SummaryRow],
+    ranking: Mapping[Cell, Ranking],
+    floors: NoiseFloors,
+    sections: Sequence[Section],
 ) -> list[str]:
     if stored.facts.compared:
         baseline, candidate = stored.facts.compared
@@ -61,7 +66,8 @@ def _fastest(
         except SpecError as error:
             return [str(error)]
         return _first([f"{row['cell']}: {candidate} beside {baseline} is {row['words']}." for row in judged])
-    ranking = ranked(stored, rows, floors)
+    if stored.facts.pairs:
+        return []  # pairs of builds are what tuning gave
     if len(ranking) > SENTENCES:
         return _leads(ranking)
     if ranking:
@@ -70,7 +76,7 @@ def _fastest(
     return _first(studied) if studied else _times_alone(rows)
 
 
-def _leads(rankings_: dict[Cell, Ranking]) -> list[str]:
+def _leads(rankings_: Mapping[Cell, Ranking]) -> list[str]:
     """In how many cells each subject leads alone."""
     alone: dict[str, int] = {}
     for of in rankings_.values():
@@ -82,11 +88,11 @@ def _leads(rankings_: dict[Cell, Ranking]) -> list[str]:
     ]
     open_ = len(rankings_) - sum(alone.values())
     more = [f"In {open_} of {len(rankings_)} cells no subject leads alone; the ranks are below."] if open_ else []
-    return said[: SENTENCES - 1] + more
+    return [*_first(said, SENTENCES - len(more)), *more]
 
 
 def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
-    """The steps of each cell from the shortest to the longest, where too few repeats allow no order."""
+    """The steps of each cell from the shortest to the longest, where no order is judged."""
     cells: dict[Cell, list[SummaryRow]] = {}
     for row in rows:
         if row.medians.step_ms is not None and row.key.framework != ORACLE:
@@ -100,8 +106,8 @@ def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
     ]
     if not said:
         return [] if cells else ["No trial was timed."]
-    few = f"With fewer than {ENOUGH_REPEATS} repeats no order is shown to be more than chance."
-    return [*said[: SENTENCES - 1], few]
+    why = f"No order is judged: that takes {ENOUGH_REPEATS} repeats of two frameworks or more, and passed selfchecks."
+    return [*_first(said, SENTENCES - 1), why]
 
 
 def _tuning(sections: Sequence[Section]) -> list[str]:
@@ -112,7 +118,7 @@ def _tuning(sections: Sequence[Section]) -> list[str]:
             pairs = section.tables[0].rows
             faster = sorted((row for row in pairs if row.get("verdict") == "faster"), key=lambda row: -row["ratio"])
             said = [f"{row['candidate']} is {row['words']} than {row['baseline']} in {row['cell']}." for row in faster]
-            return [*said[: SENTENCES - 1], f"{len(faster)} of {len(pairs)} rows are shown to be faster."]
+            return [*_first(said, SENTENCES - 1), f"{len(faster)} of {len(pairs)} rows are shown to be faster."]
     return []
 
 
@@ -133,11 +139,11 @@ def _same(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
     return [said, *([audited] if steps else [])]
 
 
-def _first(sentences: Sequence[str]) -> list[str]:
-    """The first few, and how many more there are."""
-    if len(sentences) <= SENTENCES:
+def _first(sentences: Sequence[str], most: int = SENTENCES) -> list[str]:
+    """At most so many: the first, and if there are more than that how many."""
+    if len(sentences) <= most:
         return list(sentences)
-    return [*sentences[: SENTENCES - 1], f"{len(sentences) - SENTENCES + 1} more below."]
+    return [*sentences[: most - 1], f"{len(sentences) - most + 1} more below."]
 
 
 def ranked(stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors) -> dict[Cell, Ranking]:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import uuid
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +18,15 @@ from orchestrator.records.run_folder import RunFacts
 SUMS, METADATA = "SHA256SUMS", "ro-crate-metadata.json"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _NAMESPACE = uuid.UUID("8a3f6a0e-6f0b-5d53-9d6c-0c8a2a6c6a11")  # of the serial numbers of our bills of materials
+
+
+def require_libraries() -> None:
+    """Raises StoreError if the extra that publishing needs is not installed."""
+    try:
+        import cyclonedx.model.bom  # noqa: F401
+        import rocrate.rocrate  # noqa: F401
+    except ImportError:
+        raise StoreError("Publishing needs an extra: pip install -e '.[publish]' in the clone.") from None
 
 
 def bill_of_materials(environment: Environment) -> str:
@@ -44,15 +52,13 @@ def bill_of_materials(environment: Environment) -> str:
 
 def write_metadata(folder: Path, facts: RunFacts) -> None:
     """ro-crate-metadata.json of all files that are in the folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that rocrate imports
-        from rocrate.rocrate import ROCrate
+    from rocrate.rocrate import ROCrate
 
     crate = ROCrate(folder, init=True)
     crate.name = f"waymark run {facts.run_id}"
     crate.description = "A comparison of deep-learning frameworks: records, environments and report of one run."
     crate.datePublished = datetime.fromtimestamp(facts.started_unix, UTC)
-    crate.license = "https://spdx.org/licenses/CC0-1.0"
+    crate.license = "not stated: ask who published it"  # the format wants one, and only they can give it
     crate.root_dataset["identifier"] = facts.run_id
     crate.root_dataset["softwareVersion"] = facts.waymark_version
     write_atomically(folder / METADATA, json.dumps(crate.metadata.generate(), indent=1, default=str) + "\n")

@@ -15,6 +15,7 @@ from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.chart_data import COLOURS, are_many, end_labels, few, few_lines, panels, subjects_of
 from orchestrator.report.tables import trial_numbers
+from orchestrator.trial import Cell
 
 INK = "#7d838c"
 LINE = "#7d838c40"
@@ -89,8 +90,8 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
         import vl_convert  # noqa: F401  the charts are saved with it
     except ImportError:
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.") from None
-    ok = [trial for trial in stored.trials if trial.outcome.status == "ok"]
-    cells = list(dict.fromkeys(one.trial.cell for one in ok))[:MOST_CELLS]
+    ok = _ok(stored)
+    cells = _cells(ok)[:MOST_CELLS]
     ok = [one for one in ok if one.trial.cell in cells]
     watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
     studies = studies or {}
@@ -104,6 +105,22 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
         *_drift(altair, ok),
         *(figure for curve in curves for figure in curve),
     ]
+
+
+def left_out(stored: StoredRun) -> str:
+    """A sentence about cells that charts of trials do not show; '' if they show all."""
+    cells = len(_cells(_ok(stored)))
+    if cells <= MOST_CELLS:
+        return ""
+    return f"Charts of trials show the first {MOST_CELLS} of {cells} cells; results.csv has all."
+
+
+def _ok(stored: StoredRun) -> list[StoredTrial]:
+    return [trial for trial in stored.trials if trial.outcome.status == "ok"]
+
+
+def _cells(trials: Sequence[StoredTrial]) -> list[Cell]:
+    return list(dict.fromkeys(one.trial.cell for one in trials))
 
 
 def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:

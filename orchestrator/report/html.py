@@ -15,19 +15,21 @@ import jinja2
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.analysis.ranks import Ranking
 from orchestrator.errors import SpecError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import export, inline, tables
-from orchestrator.report.answer import answer
+from orchestrator.report.answer import answer, ranked
 from orchestrator.report.caveats import caveats as caveats_of
-from orchestrator.report.figures import Figure, FiguresMissingError, chart_library, draw, panel_charts
+from orchestrator.report.figures import Figure, FiguresMissingError, chart_library, draw, left_out, panel_charts
 from orchestrator.report.markdown import results_markdown
 from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
 from orchestrator.report.tables import SummaryRow
 from orchestrator.report.text import figures3, percent, shown, tiny, without_paths, words
 from orchestrator.report.trial_details import anchor, details
+from orchestrator.trial import Cell
 
 SYNC = {
     "step": "the device is idle at the end of every step (latency)",
@@ -53,12 +55,13 @@ def render(
     floors: NoiseFloors | None = None,
     sections: Sequence[Section] | None = None,
     rows: Sequence[SummaryRow] | None = None,
+    ranking: Mapping[Cell, Ranking] | None = None,
 ) -> Path:
     """Write the run's report into `folder` and return its page.
 
     floors: what is known of its machine's noise, for a run that compares.
     sections: the answers to its studies and the study of 2020 beside it, if they are known.
-    rows: its summary rows, if they are known.
+    rows, ranking: its summary rows and which subjects lead, if they are known.
     Without Altair the page says how to get figures. The paths of `home` and of the user's own folder are written as
     $WAYMARK_HOME and ~, so that a report holds no personal paths.
     """
@@ -66,6 +69,7 @@ def render(
     rows = tables.summary_rows(stored) if rows is None else rows
     caveats = caveats_of(stored, rows)
     floors = floors or NoiseFloors()
+    ranking = ranked(stored, rows, floors) if ranking is None else ranking
     if sections is None:
         sections = [*study_sections(stored, floors), *paper_sections(stored, floors)]
     tables_by_name = {table.name: table for section in sections for table in section.tables}
@@ -86,12 +90,13 @@ def render(
         "run": stored.facts,
         "began": datetime.fromtimestamp(stored.facts.started_unix, UTC),
         "headline": _headline(stored, rows),
-        "answer": answer(stored, rows, floors, sections, caveats),
+        "answer": answer(stored, rows, ranking, floors, sections, caveats),
         "comparison": _comparison(stored, floors),
         "sections": sections,
         "caveats": caveats,
         "figures": figures,
         "figures_missing": figures_missing,
+        "figures_note": left_out(stored),
     }
     page = _page(stored, rows, context, home)
     write_atomically(folder / "index.html", page)  # last, so that a page always has its tables

@@ -61,7 +61,7 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     limit = limit_section(stored, rows)
     sections += [limit] if limit else []
     sections += paper_sections(stored, floors, deciding_runs(store, stored))
-    page = render(stored, reports / run_id, home, floors, sections, rows)
+    page = render(stored, reports / run_id, home, floors, sections, rows, ranking)
     return Published(stored, page, sections, answers(rows, ranking), rows)
 
 

@@ -1,11 +1,13 @@
 """What a reader may ask about one trial: clocks, steps, losses, audit, log, and the command that repeats it."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from orchestrator.environment import digest
+from orchestrator.planning.catalogue import OWN_IMAGE
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.records.timeline import Array
 from orchestrator.report.tables import trial_numbers
@@ -51,7 +53,7 @@ def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
         "weights": timeline.done.weights_sha256 if timeline.done else None,
         "environment": anchor(one.environment.identity),
         "log": one.exit.log_tail if one.exit and outcome.status != "ok" else "",
-        "command": " ".join(repeat_command(stored, one)),
+        "command": shlex.join(repeat_command(stored, one)),
     }
 
 
@@ -61,20 +63,27 @@ def anchor(identity: str) -> str:
 
 
 def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
-    """The command, from a clone that holds the report, that runs this trial again: its cell, build and seed, once."""
+    """The command, from a clone that holds the report, that runs this trial again: its network, build and seed, once.
+
+    A spec of several preparations or loaders (the studies of CLAHE and of loader workers) runs in all of them.
+    """
     facts, trial = stored.facts, one.trial
     command = ["invoke", "sweep", f"--spec=reports/{facts.run_id}/spec.json", f"--device={trial.device}"]
-    command += [f"--frameworks={trial.framework}", f"--variant={trial.framework}={trial.variant}"]
+    is_own = trial.variant.startswith(OWN_IMAGE)
+    build = f"--image={trial.framework}={one.environment.location}"
+    command += [f"--frameworks={trial.framework}"]
+    command += [build if is_own else f"--variant={trial.framework}={trial.variant}"]
     command += [f"--cells={trial.model.label}@{trial.input_size}", f"--seeds={trial.seed}", "--repeats=1"]
     return command + ([] if facts.engine == "docker" else [f"--engine={facts.engine}"])
 
 
 def thinned_steps(seconds: Array, points: int) -> Sequence[float]:
-    """The series (n,) as the medians of `points` equal parts, or as it is if it has no more."""
-    if seconds.size <= points:
-        return list(map(float, seconds))
-    whole = seconds[: seconds.size // points * points].reshape(points, -1)  # the last few steps are left out
-    return list(map(float, np.median(whole, axis=1)))
+    """The series (n,) as the medians of equal parts, at most `points` of them; the last part may be shorter."""
+    width = -(-seconds.size // points) or 1
+    whole = seconds[: seconds.size // width * width]
+    rest = seconds[whole.size :]
+    medians = np.median(whole.reshape(-1, width), axis=1)
+    return [*map(float, medians), *([float(np.median(rest))] if rest.size else [])]
 
 
 def _mean(losses: Sequence[float | None]) -> float | None:

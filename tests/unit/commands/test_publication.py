@@ -56,20 +56,20 @@ def published(home, tmp_path):
 
 
 def taken_in(path, tmp_path):
-    """(exit code, home, reports) of another user who ingests it."""
-    home, reports = Home(tmp_path / "elsewhere"), tmp_path / "reports"
-    return ingest_publication(path, home, reports, Console()), home, reports
+    """(exit code, home) of another user who ingests it."""
+    home = Home(tmp_path / "elsewhere")
+    return ingest_publication(path, home, Console()), home
 
 
 @pytest.mark.parametrize("name", ["crate", "crate.zip"])
 def test_a_run_is_the_same_tables_elsewhere(home, tmp_path, name):
     publish_run(RUN, tmp_path / name, home, Console())
     shutil.rmtree(home.root)
-    code, elsewhere, reports = taken_in(tmp_path / name, tmp_path)
-    kept = elsewhere.published / RUN / "report"
+    code, elsewhere = taken_in(tmp_path / name, tmp_path)
+    kept, rendered = (elsewhere.published / RUN / name for name in ("report", "rendered"))
     names = sorted(path.name for path in kept.glob("*.csv"))
     assert (code, {"parity.csv", "results.csv"} <= set(names)) == (0, True)
-    assert [(reports / RUN / one).read_bytes() for one in names] == [(kept / one).read_bytes() for one in names]
+    assert [(rendered / one).read_bytes() for one in names] == [(kept / one).read_bytes() for one in names]
 
 
 def test_the_report_needs_no_run_that_is_not_in_it(published):
@@ -130,7 +130,7 @@ def test_nothing_is_kept_of_what_was_refused(published, tmp_path):
     (published / "report" / "results.csv").write_text("other")
     with pytest.raises(StoreError, match="it was changed"):
         taken_in(published, tmp_path)
-    assert (list((tmp_path / "elsewhere" / "published").iterdir()), (tmp_path / "reports").exists()) == ([], False)
+    assert list((tmp_path / "elsewhere" / "published").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_link_in_an_archive_is_only_a_file(published, tmp_path):
     (published / SUMS).write_text(sums_text(published))
     names = [(name, (published / name).read_bytes()) for name in every_file(published)]
     path = packed(tmp_path / "link.zip", names, external_attr=(stat.S_IFLNK | 0o777) << 16)
-    _, home, _ = taken_in(path, tmp_path)
+    _, home = taken_in(path, tmp_path)
     assert not (home.published / RUN / "link").is_symlink()
 
 
@@ -217,3 +217,24 @@ def test_a_damaged_record_is_not_published(home, tmp_path):
 def test_what_is_not_there_is_not_ingested(tmp_path):
     with pytest.raises(StoreError, match=r"is not there; it takes a folder or a \.zip file"):
         taken_in(tmp_path / "nowhere.zip", tmp_path)
+
+
+def test_without_its_extra_publishing_says_how_to_get_it(home, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
+    with pytest.raises(StoreError, match=r"pip install -e '.\[publish\]' in the clone"):
+        publish_run(RUN, tmp_path / "crate", home, Console())
+    assert not (tmp_path / "crate").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(home, tmp_path):
+    with pytest.raises(SpecError, match=r"--to is .*, and .*nowhere is no folder"):
+        publish_run(RUN, tmp_path / "nowhere" / "crate.zip", home, Console())
+
+
+def test_a_publication_takes_the_place_of_no_report_of_this_home(home, published, tmp_path):
+    reports = tmp_path / "reports"
+    (reports / RUN).mkdir(parents=True)
+    (reports / RUN / "index.html").write_text("mine")
+    ingest_publication(published, home, Console())
+    assert (reports / RUN / "index.html").read_text() == "mine"
+    assert (home.published / RUN / "rendered" / "index.html").is_file()

@@ -81,14 +81,15 @@ def test_the_oracle_competes_with_none():
 def lines(stored, floors=None, sections=()):
     """The answer's sentences, by question."""
     rows = summary_rows(stored)
-    said = answer(stored, rows, floors or NoiseFloors(), sections, caveats(stored, rows))
+    floors = floors or NoiseFloors()
+    said = answer(stored, rows, ranked(stored, rows, floors), floors, sections, caveats(stored, rows))
     return {line.question: " ".join(line.sentences) for line in said}
 
 
 def test_of_single_runs_the_answer_gives_a_range_and_no_order():
     said = lines(sweep((0.1, 0.3), repeats=1))["What is fastest?"]
     assert "a step takes 100 ms (pytorch:2.13) to 300 ms (tensorflow:2.21)" in said
-    assert "With fewer than 6 repeats no order is shown to be more than chance." in said
+    assert "No order is judged: that takes 6 repeats of two frameworks or more" in said
 
 
 def test_the_answer_of_a_ranking_is_its_sentence():
@@ -121,7 +122,7 @@ def test_the_answer_names_the_first_caveats_and_counts_the_rest():
     stored = sweep((0.1, 0.3), repeats=1, checks=(), host=fake.host(is_virtual=True))
     said = lines(stored)["What limits these numbers?"]
     count = len(caveats(stored, summary_rows(stored)))
-    assert said.endswith(f"{count - 2} more under Caveats.")
+    assert said.endswith(f"{count - 2} more below.")
 
 
 def test_what_tuning_gave_is_told_only_where_it_was_asked():
@@ -138,3 +139,22 @@ def test_what_tuning_gave_is_told_only_where_it_was_asked():
 
 def test_a_run_of_nothing_was_not_timed():
     assert lines(run())["What is fastest?"] == "No trial was timed."
+
+
+def test_repeats_of_one_framework_are_not_called_too_few():
+    trials = [
+        timed(fake.trial("mxnet", variant, repeat=repeat), 10 * at + repeat, step_seconds=seconds)
+        for at, (variant, seconds) in enumerate((("1.5", 0.1), ("1.9", 0.3)))
+        for repeat in range(6)
+    ]
+    said = lines(run(*trials))["What is fastest?"]
+    assert "fewer than" not in said
+    assert "No order is judged: that takes 6 repeats of two frameworks or more" in said
+
+
+def test_cells_beyond_the_first_are_counted():
+    rows = summary_rows(sweep((0.1, 0.3), repeats=1))
+    cells = [fake.trial(input_size=size).cell for size in (32, 48, 64)]
+    several = [replace(row, cell=cell) for cell in cells for row in rows]
+    said = answer(run(), several, {}, NoiseFloors(), (), ())[0].sentences
+    assert (len(said), said[1]) == (3, "2 more below.")

@@ -16,7 +16,7 @@ from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import html, inline
+from orchestrator.report import figures, html, inline
 from orchestrator.trial import Exit
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
@@ -231,3 +231,10 @@ def test_a_comparison_that_failed_says_why(page):
 
 def test_a_run_that_compares_nothing_has_no_such_section(page):
     assert 'id="comparison"' not in page(run(timed()))
+
+
+def test_charts_that_leave_out_cells_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_CELLS", 1)
+    stored = run(timed(), timed(fake.trial(model=fake.IDSIA, input_size=48), 2))
+    text = html.render(stored, tmp_path).read_text()
+    assert "Charts of trials show the first 1 of 2 cells; results.csv has all." in text

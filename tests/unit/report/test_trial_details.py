@@ -3,10 +3,13 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from orchestrator.console import flags
 from orchestrator.planning.spec import load_spec
 from orchestrator.report import html
-from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command
+from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command, thinned_steps
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, run, timed
 from tests.unit.report.test_report import audited, kept
@@ -19,7 +22,7 @@ def test_details_hold_clocks_losses_and_scores():
 
 def test_a_long_series_of_steps_is_thinned():
     (one,) = details(run(timed(steps=1000, epochs=2)))
-    assert len(one["steps_ms"]) == STEP_POINTS
+    assert 0.9 * STEP_POINTS < len(one["steps_ms"]) <= STEP_POINTS
 
 
 def test_many_trials_have_shorter_series():
@@ -71,3 +74,23 @@ def test_the_command_of_a_trial_plans_that_trial(tmp_path):
 def test_the_command_names_an_engine_that_is_not_docker():
     stored = run(timed(), engine="virtualenv")
     assert repeat_command(stored, stored.trials[0])[-1] == "--engine=virtualenv"
+
+
+@pytest.mark.parametrize("count", [121, 134, 239, 240, 1000])
+def test_a_thinned_series_ends_where_the_steps_end(count):
+    seconds = np.r_[np.zeros(count - 10), np.ones(10)]
+    thinned = thinned_steps(seconds, STEP_POINTS)
+    assert (len(thinned) <= STEP_POINTS, thinned[0], thinned[-1]) == (True, 0.0, 1.0)
+
+
+def test_a_users_own_image_is_named_in_the_command():
+    own = fake.environment(variant="image-0a1b2c", location="sha256:0a1b2c")
+    stored = run(timed(fake.trial(variant="image-0a1b2c"), record={"environment": own}))
+    command = repeat_command(stored, stored.trials[0])
+    assert "--image=pytorch=sha256:0a1b2c" in command
+    assert not any(part.startswith("--variant") for part in command)
+
+
+def test_a_command_can_be_pasted_into_a_shell():
+    (one,) = details(run(timed(), engine="host:/my pythons/python"))
+    assert one["command"].endswith("'--engine=host:/my pythons/python'")
