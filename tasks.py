@@ -220,7 +220,7 @@ def sweep_(
         show(*sweep.outline(request, catalogue, Home.default()), json_)
         return 0
     result = sweep.sweep(request, catalogue, Home.default(), REPORTS, console)
-    show_run(result.published, json_, console)
+    show_run(result.report, json_, console)
     return result.exit_code
 
 

@@ -38,7 +38,7 @@ def _measured(folder: Path, framework: str, repeats: int, limit_percent: float) 
     catalogue = Catalogue.load(REPOSITORY / "docker")
     home = Home(folder / "home")
     result = sweep.sweep(request, catalogue, home, folder / "reports", Console())
-    shares = [foreign_percent(one.samples, one.timeline) for one in result.published.stored.trials]
+    shares = [foreign_percent(one.samples, one.timeline) for one in result.report.stored.trials]
     return [share for share in shares if share is not None]
 
 

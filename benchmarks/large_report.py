@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.home import Home
 from orchestrator.records.event import Event
 from orchestrator.records.store import Store
-from orchestrator.report import publish
+from orchestrator.report import write_report
 from tests import fake_run as fake
 
 FRAMEWORKS = (("cntk", "2.7"), ("mxnet", "1.5"), ("neon", "2.6"), ("pytorch", "2.13"), ("tensorflow", "2.21"))
@@ -49,7 +49,7 @@ def render(home: Home) -> None:
     """In a process of its own: the report, and what it took."""
     began = time.perf_counter()
     with Store.open(home.store_url) as store:
-        page = publish(store, fake.run_facts().run_id, home, home.root / "reports").page
+        page = write_report(store, fake.run_facts().run_id, home, home.root / "reports").page
     seconds, memory = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{seconds:.1f} s, {memory:.2f} GiB of memory, page of {page.stat().st_size / 1e6:.1f} MB: {page}")
 

@@ -68,10 +68,10 @@ def compare(
 ) -> tuple[int, list[dict[str, object]]]:
     """The exit code of that sweep, and the verdicts; no verdicts if it was stopped."""
     result = sweep(sweep_of(request, catalogue), catalogue, home, reports, console)
-    console.say(f"report: {result.published.page}")
+    console.say(f"report: {result.report.page}")
     if result.exit_code == INTERRUPTED:
         return INTERRUPTED, []
-    return result.exit_code, verdicts_of(home, result.published.stored)
+    return result.exit_code, verdicts_of(home, result.report.stored)
 
 
 def verdicts_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:

@@ -48,7 +48,7 @@ def gate(
         if result.exit_code == INTERRUPTED:
             return None
         with Store.open(home.store_url) as store:
-            return rows_of(result.published.stored, noise_floors(store, result.published.stored.facts))
+            return rows_of(result.report.stored, noise_floors(store, result.report.stored.facts))
 
     rows = draw(request)
     slow = [row.cell for row in rows or () if row.finding == "slower"]

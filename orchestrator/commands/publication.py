@@ -24,10 +24,10 @@ from orchestrator.records.kept import write_kept
 from orchestrator.records.run_folder import EVENTS, EXIT, JOB, OUTCOME, RECORD, RUN, TELEMETRY, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
-from orchestrator.report import publish
+from orchestrator.report import write_report
 from orchestrator.report.crate import SUMS, Sums, bill_of_materials, require_libraries, sums_text, write_metadata
-from orchestrator.report.publish import deciding_runs
 from orchestrator.report.text import without_paths
+from orchestrator.report.writing import deciding_runs
 
 REPORT, RENDERED = "report", "rendered"
 """The report that was published, and the one that was made of its records here."""
@@ -168,7 +168,7 @@ def _render(crate: Home, run_id: str, report: Path, console: Console) -> None:
             read = store.rebuild(crate.runs, lambda line: None)
             if read.damaged:
                 raise StoreError(read.damaged[0])
-            publish(store, run_id, crate, Path(scratch))
+            write_report(store, run_id, crate, Path(scratch))
         shutil.move(Path(scratch) / run_id, report)
     console.say(f"rendered {run_id} from {read.jobs} jobs of {read.runs} runs")
 

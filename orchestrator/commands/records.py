@@ -11,7 +11,7 @@ from orchestrator.execution.locks import exclusive_run
 from orchestrator.home import Home
 from orchestrator.records.run_folder import RunFacts
 from orchestrator.records.store import Store
-from orchestrator.report import Published, publish, trial_details
+from orchestrator.report import Report, trial_details, write_report
 
 
 def ingest(home: Home, console: Console) -> int:
@@ -24,13 +24,13 @@ def ingest(home: Home, console: Console) -> int:
     return 1 if read.damaged else 0
 
 
-def render_again(run_id: str | None, home: Home, reports: Path) -> Published:
+def render_again(run_id: str | None, home: Home, reports: Path) -> Report:
     """The report of a run, the newest by default, from the store. Raises StoreError if there is no such run."""
     with Store.open(home.store_url) as store:
         newest = store.latest_sweep()
         if newest is None:
             raise StoreError(f"the store of {home.root} holds no run. Fill it from the run folders with: invoke ingest")
-        return publish(store, run_id or newest.run_id, home, reports)
+        return write_report(store, run_id or newest.run_id, home, reports)
 
 
 def run_rows(home: Home) -> list[dict[str, object]]:

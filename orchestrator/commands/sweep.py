@@ -32,7 +32,7 @@ from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip
 from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
 from orchestrator.records.limit import Limit
 from orchestrator.records.run_folder import RunFacts, Skip, Until
-from orchestrator.report import Published, publish, require_writable
+from orchestrator.report import Report, require_writable, write_report
 from orchestrator.trial import ORACLE, Dataset, SubjectPair
 
 INTERRUPTED = 130
@@ -64,7 +64,7 @@ class SweepRequest:
 class SweepResult:
     """A finished sweep: its run with the report, and the exit code."""
 
-    published: Published
+    report: Report
     exit_code: int
 
 
@@ -260,12 +260,12 @@ def _ended(
     session: Session, facts: RunFacts, environments: Environments, is_interrupted: bool, reports: Path
 ) -> SweepResult:
     """Exit code 0 only if no trial failed because of waymark or the machine; a failure of the framework is a result."""
-    published = publish(session.store, facts.run_id, session.home, reports)
+    report = write_report(session.store, facts.run_id, session.home, reports)
     if is_interrupted:
         session.console.say(
             f"stopped; what is done is kept. Continue with: invoke sweep --resume={facts.run_id}",
         )
-        return SweepResult(published, INTERRUPTED)
-    outcomes = [*(trial.outcome for trial in published.stored.trials), *environments.failed.values()]
+        return SweepResult(report, INTERRUPTED)
+    outcomes = [*(trial.outcome for trial in report.stored.trials), *environments.failed.values()]
     is_ours = any(outcome.fault in ("environment", "unknown") for outcome in outcomes)
-    return SweepResult(published, 1 if is_ours else 0)
+    return SweepResult(report, 1 if is_ours else 0)

@@ -26,7 +26,7 @@ from orchestrator.planning.spec import load_spec
 from orchestrator.planning.tuned import Tried, Tuned, keep_tuned
 from orchestrator.records.run_folder import Until
 from orchestrator.records.store import Store
-from orchestrator.report import Published, publish
+from orchestrator.report import Report, write_report
 from orchestrator.trial import ORACLE
 
 SEARCH_SHARE = 0.65
@@ -94,8 +94,8 @@ def tune(request: TuneRequest, catalogue: Catalogue, home: Home, reports: Path, 
         keep_tuned(home.tuned, one)
         if one.path:
             with Store.open(home.store_url) as store:
-                published = publish(store, one.confirmed_by or one.path[-1].run_id, home, reports)
-            console.say(f"report: {published.page}")
+                report = write_report(store, one.confirmed_by or one.path[-1].run_id, home, reports)
+            console.say(f"report: {report.page}")
         console.say(sentence(one))
         found.append(one)
     return TuneResult(found, code)
@@ -212,11 +212,11 @@ class _Search:
             f"{len(self._models)} cells"
         )
         began = time.monotonic()
-        published = self._sweep(variants, repeats)
+        report = self._sweep(variants, repeats)
         self._trials += len(variants) * len(self._models) * repeats
         self._trial_seconds += time.monotonic() - began
-        self._cells = tuple(dict.fromkeys(one.trial.cell.network for one in published.stored.trials))
-        found = scored(published.stored, variants)
+        self._cells = tuple(dict.fromkeys(one.trial.cell.network for one in report.stored.trials))
+        found = scored(report.stored, variants)
         timed = [one for one in found if not one.reason]
         if not timed:
             raise SpecError(f"none of its variants could be timed: {found[0].variant}: {found[0].reason}.")
@@ -230,7 +230,7 @@ class _Search:
                 high=one.high,
                 is_kept=one.variant in kept,
                 reason=one.reason,
-                run_id=published.stored.facts.run_id,
+                run_id=report.stored.facts.run_id,
             )
             for one in found
         ]
@@ -239,7 +239,7 @@ class _Search:
     def _halved(self, timed: Sequence[Scored]) -> list[str]:
         return [one.variant for one in timed[: max(1, (len(timed) + 1) // 2)]]
 
-    def _sweep(self, variants: Sequence[str], repeats: int) -> Published:
+    def _sweep(self, variants: Sequence[str], repeats: int) -> Report:
         framework = self._request.framework
         changes = {
             "name": f"tune-{framework.replace('_', '-')}",
@@ -254,11 +254,11 @@ class _Search:
         asked = SweepRequest(self._request.spec_path, changes, options=self._request.options)
         return self._ran(asked)
 
-    def _ran(self, asked: SweepRequest) -> Published:
+    def _ran(self, asked: SweepRequest) -> Report:
         result = sweep(asked, self._catalogue, self._home, self._reports, self._console)
         if result.exit_code == INTERRUPTED:
             raise _StoppedError
-        return result.published
+        return result.report
 
     def _confirmed(self, winner: str) -> Tuned:
         """What was found: the winner if fresh pairs show that it is faster than the default, else the default."""

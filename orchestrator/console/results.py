@@ -6,26 +6,26 @@ from typing import Any
 
 from orchestrator.console.progress import Console
 from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, is_table, show, show_json
-from orchestrator.report import GateResult, Published
+from orchestrator.report import GateResult, Report
 
 
-def show_run(published: Published, as_json: bool, console: Console) -> None:
+def show_run(report: Report, as_json: bool, console: Console) -> None:
     """A sweep: its summary, why some cells have no numbers, the answers of its studies, the report, the answer."""
-    rows = [row.flat() for row in published.rows]
-    tables = [table for section in published.sections for table in section.tables]
+    rows = [row.flat() for row in report.rows]
+    tables = [table for section in report.sections for table in section.tables]
     if as_json and tables:
         show_json({"results": rows, **{table.name: table.rows for table in tables}})
     else:
-        facts = published.stored.facts
+        facts = report.stored.facts
         show(f"Run {facts.run_id}{facts.league_words}", rows, as_json, SUMMARY)
     _say_reasons(rows, console)
-    for section in published.sections if is_table() and not as_json else ():
+    for section in report.sections if is_table() and not as_json else ():
         for table in (table for table in section.tables if not table.is_detail):
             show(section.title, table.texts, False)
         for verdict in section.verdicts:
             console.say(verdict)
-    console.say(f"report: {published.page}")
-    for answer in published.answers:
+    console.say(f"report: {report.page}")
+    for answer in report.answers:
         console.say(answer)
 
 

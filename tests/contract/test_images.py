@@ -145,9 +145,9 @@ def test_a_hand_built_image_is_run_and_compared_by_its_digest(own_image, catalog
         REPOSITORY / "experiments/smoke.json", compared, 1, options=RunOptions(engine="docker")
     )
     result = sweep.sweep(compare.sweep_of(asked, catalogue), catalogue, home, tmp_path / "reports", console)
-    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok", "ok"]
-    assert {trial.environment.location for trial in result.published.stored.trials} == {image_id}
-    assert "numpy==2.4.6" in result.published.stored.trials[0].environment.freeze
-    (verdict,) = compare.verdicts_of(home, result.published.stored)
+    assert [trial.outcome.status for trial in result.report.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.location for trial in result.report.stored.trials} == {image_id}
+    assert "numpy==2.4.6" in result.report.stored.trials[0].environment.freeze
+    (verdict,) = compare.verdicts_of(home, result.report.stored)
     assert verdict["pairs"] == 1
-    assert f"numpy_ref:image-{image_id[7:19]}" in result.published.page.read_text()
+    assert f"numpy_ref:image-{image_id[7:19]}" in result.report.page.read_text()

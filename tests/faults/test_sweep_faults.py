@@ -122,8 +122,8 @@ def test_a_sweep_that_was_killed_is_resumed_to_its_end(long_world, catalogue, no
     assert until(lambda: not running_workers(home.root), seconds=5)
     spec_path, reports = spec, environment["WAYMARK_REPORTS"]
     result, _ = run((home, spec_path, type(spec_path)(reports)), catalogue, resume="latest")
-    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok", "ok"]
-    jobs, refused = RunFolder(home.runs / result.published.stored.facts.run_id).jobs()
+    assert [trial.outcome.status for trial in result.report.stored.trials] == ["ok", "ok"]
+    jobs, refused = RunFolder(home.runs / result.report.stored.facts.run_id).jobs()
     assert (sorted(number for number, (_, record) in jobs.items() if record.trial), refused) == ([1, 2], [])
     note("SIGKILL of the sweep, then --resume", "virtualenv", "2 of 2 trials ok")
 

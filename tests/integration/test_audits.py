@@ -30,31 +30,31 @@ class Adapter(adapter.Adapter):
 
 def test_an_honest_trial_passes_its_audit(swept):
     (home, _, _), result, said = swept
-    stored = result.published.stored
+    stored = result.report.stored
     audits = [stored.audit_of(trial) for trial in stored.trials]
     assert [audit.passed for audit in audits] == [True, True]
     assert [len(trial.timeline.audited.steps) for trial in stored.trials] == [2, 2]
     assert said.count(": as the oracle computes") == 2
     assert list(home.runs.glob(f"*/*/{AUDITS}")) == []  # they are large
-    assert '<span class="good">passed</span>' in result.published.page.read_text()
+    assert '<span class="good">passed</span>' in result.report.page.read_text()
 
 
 def test_a_spec_may_ask_for_no_audit(world, catalogue):
     _, spec, _ = world
     spec.write_text(json.dumps({**SPEC, "measure": {**SPEC["measure"], "audit": 0}}))
     result, said = run(world, catalogue)
-    assert result.published.stored.audits == ()
+    assert result.report.stored.audits == ()
     assert "audit [" not in said
 
 
 def test_an_audit_that_was_not_made_is_made_at_resume(world, catalogue, monkeypatch):
     monkeypatch.setattr("orchestrator.commands.sweep.Auditor.run_all", lambda auditor: False)
     first, _ = run(world, catalogue)
-    assert first.published.stored.audits == ()
-    assert "the oracle has not repeated its audited steps" in first.published.page.read_text()
+    assert first.report.stored.audits == ()
+    assert "the oracle has not repeated its audited steps" in first.report.page.read_text()
     monkeypatch.undo()
     again, _ = run(world, catalogue, resume="latest")
-    assert [audit.passed for audit in again.published.stored.audits] == [True, True]
+    assert [audit.passed for audit in again.report.stored.audits] == [True, True]
 
 
 @pytest.mark.slow

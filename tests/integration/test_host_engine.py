@@ -65,28 +65,28 @@ def swept(request, python, tmp_path_factory, catalogue):
 
 
 def test_what_is_installed_computes_what_the_oracle_computes(swept):
-    (check,) = swept[1].published.stored.checks
+    (check,) = swept[1].report.stored.checks
     assert check.passed, check.timeline.check
     assert check.timeline.check.figures["clean_loss_step_20"] <= 1e-3
 
 
 def test_what_is_installed_trains(swept):
     device, result = swept
-    (trial,) = result.published.stored.trials
+    (trial,) = result.report.stored.trials
     first, *_, last = trial.timeline.epochs
     assert (trial.trial.subject, trial.trial.device, trial.outcome.status) == ("pytorch:host", device, "ok")
     assert sum(last.loss) / len(last.loss) < 0.9 * sum(first.loss) / len(first.loss)
 
 
 def test_its_own_version_is_in_the_record(swept):
-    (trial,) = swept[1].published.stored.trials
+    (trial,) = swept[1].report.stored.trials
     frozen = dict(line.split("==") for line in trial.environment.freeze)
     assert trial.timeline.hello.version.partition("+")[0] == frozen["torch"].partition("+")[0]
 
 
 def test_a_card_is_watched_only_while_a_trial_trains_on_it(swept):
     device, result = swept
-    (row,) = summary_rows(result.published.stored)
+    (row,) = summary_rows(result.report.stored)
     seen = {name: bool(row.flat()[name]) for name in ("memory_gib", "card_gib", "card_watts", "card_mhz", "place_ms")}
     on_card = device == "gpu"
     assert seen == {

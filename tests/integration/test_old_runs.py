@@ -61,9 +61,9 @@ def test_an_old_question_has_the_key_that_it_had(ingested, run_id):
 
 
 def test_an_old_run_is_reported(ingested, tmp_path):
-    published = records.render_again(FIRST, ingested, tmp_path)
-    assert "misconfigured" in published.page.read_text(encoding="utf-8")
-    rows = comparison.family(published.stored, published.stored.facts.pairs, comparison.NoiseFloors())
+    report = records.render_again(FIRST, ingested, tmp_path)
+    assert "misconfigured" in report.page.read_text(encoding="utf-8")
+    rows = comparison.family(report.stored, report.stored.facts.pairs, comparison.NoiseFloors())
     assert rows == EXPECTED["pairs"]
 
 

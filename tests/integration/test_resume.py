@@ -12,7 +12,7 @@ from tests.sweeping import run
 
 
 def folder_of(world, result):
-    return world[0].runs / result.published.stored.facts.run_id
+    return world[0].runs / result.report.stored.facts.run_id
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_trial_keeps_its_number_when_the_plan_has_changed(done, catalogue, swe
     after = trials_by_number(folder)
     assert {number: after[number] for number in before} == before
     assert [trial.seed for number, trial in after.items() if number not in before] == [7]
-    assert len(again.published.stored.trials) == 3, said
+    assert len(again.report.stored.trials) == 3, said
 
 
 def test_a_complete_run_without_its_store_is_not_trained_again(done, catalogue):
@@ -57,7 +57,7 @@ def test_a_complete_run_without_its_store_is_not_trained_again(done, catalogue):
     again, said = run(world, catalogue, resume=folder.name)
     assert said.count("already done") == 2
     assert sorted(path.name for path in folder.iterdir()) == names
-    assert [trial.outcome.status for trial in again.published.stored.trials] == ["ok", "ok"]
+    assert [trial.outcome.status for trial in again.report.stored.trials] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize("damaged", ["a line dropped", "a number changed"])
@@ -73,7 +73,7 @@ def test_a_trial_with_damaged_events_is_run_again(done, catalogue, damaged):
     assert (read.jobs, len(read.damaged)) == (4, 1)  # the other trial, the selfcheck, and an audit of each trial
     again, said = run(world, catalogue, resume=folder.name)
     assert said.count("already done") == 1
-    assert [trial.outcome.status for trial in again.published.stored.trials] == ["ok", "ok"]
+    assert [trial.outcome.status for trial in again.report.stored.trials] == ["ok", "ok"]
 
 
 def test_a_row_without_a_folder_is_run_again(done, catalogue):

@@ -33,34 +33,34 @@ INVOKE = [sys.executable, "-m", "invoke"]
 
 
 def weights(result):
-    return [trial.events[-1].fields["weights_sha256"] for trial in result.published.stored.trials]
+    return [trial.events[-1].fields["weights_sha256"] for trial in result.report.stored.trials]
 
 
 def test_a_sweep_ends_with_ok_rows_a_report_and_exit_code_0(swept):
     _, result, _ = swept
-    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok", "ok"]
+    assert [trial.outcome.status for trial in result.report.stored.trials] == ["ok", "ok"]
     assert result.exit_code == 0
-    assert "numpy_ref:1.0" in result.published.page.read_text()
+    assert "numpy_ref:1.0" in result.report.page.read_text()
 
 
 def test_an_environment_is_checked_before_it_is_timed(swept):
     _, result, said = swept
-    assert [check.passed for check in result.published.stored.checks] == [True]
+    assert [check.passed for check in result.report.stored.checks] == [True]
     assert said.index("selfcheck ResNet-8@32: passed") < said.index("[1/2]")
 
 
 def test_a_trial_leaves_what_the_machine_did_meanwhile(swept):
     _, result, _ = swept
-    assert [len(trial.samples) >= 2 for trial in result.published.stored.trials] == [True, True]
-    assert [check.samples for check in result.published.stored.checks] == [()]
-    assert {sample.card for trial in result.published.stored.trials for sample in trial.samples} == {None}
+    assert [len(trial.samples) >= 2 for trial in result.report.stored.trials] == [True, True]
+    assert [check.samples for check in result.report.stored.checks] == [()]
+    assert {sample.card for trial in result.report.stored.trials for sample in trial.samples} == {None}
 
 
 def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
     again, said = run(world, catalogue, resume="latest")
-    assert (again.published.stored.trials, again.published.stored.checks) == (
-        swept[1].published.stored.trials,
-        swept[1].published.stored.checks,
+    assert (again.report.stored.trials, again.report.stored.checks) == (
+        swept[1].report.stored.trials,
+        swept[1].report.stored.checks,
     )
     assert said.count("already done") == 2
 
@@ -69,7 +69,7 @@ def test_a_second_sweep_reuses_the_selfcheck(swept, world, catalogue):
     again, said = run(world, catalogue)
     assert "passed before" in said
     assert (
-        len(again.published.stored.checks) == 1
+        len(again.report.stored.checks) == 1
     )  # cited from the first run, so that its figures stand in this report too
     assert sorted(weights(again)) == sorted(weights(swept[1]))
 
@@ -84,7 +84,7 @@ def test_a_variant_whose_switch_does_not_take_is_never_timed(world, catalogue):
     tuned = replace(row, variant="1.0-tuned", env=env, expects=expects)
     catalogue = replace(catalogue, tables={**catalogue.tables, "numpy_ref": (row, tuned)})
     result, _ = run(world, catalogue, changes={"axes.variants.numpy_ref": "1.0-tuned", "axes.seeds": [0]})
-    (trial,) = result.published.stored.trials
+    (trial,) = result.report.stored.trials
     assert (trial.outcome.status, trial.outcome.fault) == ("misconfigured", "environment")
     assert trial.outcome.reason == "its row expects allocator = 'tcmalloc'; in force is 'libc'."
     assert not trial.timeline.epochs
@@ -105,17 +105,17 @@ def test_ingest_makes_the_same_store_again(swept, world):
     (home.root / "store.sqlite").unlink()
     assert records.ingest(home, Console(Terminal(file=io.StringIO()))) == 0
     with Store.open(home.store_url) as store:
-        assert store.run(swept[1].published.stored.facts.run_id) == swept[1].published.stored
+        assert store.run(swept[1].report.stored.facts.run_id) == swept[1].report.stored
 
 
 def test_the_host_engine_trains_what_is_installed(world, catalogue):
     result, said = run(world, catalogue, engine="host")
-    assert [(trial.trial.subject, trial.outcome.status) for trial in result.published.stored.trials] == [
+    assert [(trial.trial.subject, trial.outcome.status) for trial in result.report.stored.trials] == [
         ("numpy_ref:host", "ok"),
         ("numpy_ref:host", "ok"),
     ]
-    assert [check.passed for check in result.published.stored.checks] == [True]
-    assert {trial.environment.location for trial in result.published.stored.trials} == {sys.executable}
+    assert [check.passed for check in result.report.stored.checks] == [True]
+    assert {trial.environment.location for trial in result.report.stored.trials} == {sys.executable}
     again, said = run(world, catalogue, resume="latest")
     assert said.count("already done") == 2
     assert again.exit_code == 0
@@ -135,7 +135,7 @@ class Refusing(VirtualenvEngine):
 def test_an_unsupported_selfcheck_is_not_timed_even_unverified(fresh, catalogue, monkeypatch):
     monkeypatch.setattr("orchestrator.execution.session.open_engine", lambda name, home, host: Refusing(home, host))
     result, said = run(fresh, catalogue, allow_unverified=True)
-    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.published.stored.trials]
+    outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.report.stored.trials]
     assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
     assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
     assert result.exit_code == 0
@@ -172,12 +172,12 @@ def test_a_build_without_code_for_the_card_is_a_skip(fresh, catalogue, monkeypat
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "tiny"], "devices": ["cpu", "gpu"], "seeds": [0]}
     fresh[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
     result, _ = run(fresh, known)
-    reasons = {skip.label: skip.reason for skip in result.published.stored.facts.skips}
+    reasons = {skip.label: skip.reason for skip in result.report.stored.facts.skips}
     assert reasons["tiny:1.0 ResNet-8@32 gpu"] == (
         "unsupported: built without code for this card: "
         "RuntimeError: CUDA error: no kernel image is available for execution on the device"
     )
-    assert [trial.outcome.status for trial in result.published.stored.trials] == ["unsupported"]
+    assert [trial.outcome.status for trial in result.report.stored.trials] == ["unsupported"]
     assert result.exit_code == 0
 
 
@@ -227,8 +227,8 @@ def test_an_environment_that_fails_costs_its_own_cells_only(world, catalogue, mo
     axes = {**SPEC["axes"], "frameworks": ["numpy_ref", "pytorch"], "seeds": [0]}
     world[1].write_text(json.dumps({**SPEC, "axes": axes}))
     result, _ = run(world, catalogue)
-    assert [trial.outcome.status for trial in result.published.stored.trials] == ["ok"]
-    assert [skip.reason for skip in result.published.stored.facts.skips] == ["no wheel for this machine"]
+    assert [trial.outcome.status for trial in result.report.stored.trials] == ["ok"]
+    assert [skip.reason for skip in result.report.stored.facts.skips] == ["no wheel for this machine"]
     assert result.exit_code == 1
 
 
@@ -275,8 +275,8 @@ def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
     study = {"study": "determinism", "measure": {**SPEC["measure"], "fingerprint": "epoch"}}
     world[1].write_text(json.dumps({**SPEC, **study, "axes": axes}))
     result, _ = run(world, catalogue)
-    assert len({trial.data.sha256 for trial in result.published.stored.trials}) == 2
-    ((section,),) = [result.published.sections]
+    assert len({trial.data.sha256 for trial in result.report.stored.trials}) == 2
+    ((section,),) = [result.report.sections]
     assert [(row["cell"], row["runs"], row["grade"]) for row in section.tables[0].rows] == [
         ("ResNet-8@32 cpu", 2, "bit-exact"),
         ("ResNet-8@32 without CLAHE cpu", 2, "bit-exact"),
@@ -287,8 +287,8 @@ def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
 @pytest.mark.docker
 def test_a_sweep_in_containers_ends_like_one_in_virtualenvs(world, catalogue):
     in_docker, _ = run(world, catalogue, engine="docker")
-    assert [trial.outcome.status for trial in in_docker.published.stored.trials] == ["ok", "ok"]
-    assert {trial.environment.engine for trial in in_docker.published.stored.trials} == {"docker"}
+    assert [trial.outcome.status for trial in in_docker.report.stored.trials] == ["ok", "ok"]
+    assert {trial.environment.engine for trial in in_docker.report.stored.trials} == {"docker"}
 
 
 def test_strict_refuses_a_machine_that_others_are_warned_of(world, catalogue, monkeypatch):
@@ -308,11 +308,11 @@ def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
     request = compare.sweep_of(asked, catalogue)
     request = replace(request, changes={**request.changes, "axes.seeds": [0], "measure.warmup_steps": 0})
     result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=io.StringIO())))
-    (row,) = compare.verdicts_of(home, result.published.stored)
+    (row,) = compare.verdicts_of(home, result.report.stored)
     assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
     assert row["words"].endswith("no verdict from fewer than 6 pairs")
     assert row["noise_floor"] is None  # no earlier comparison tells one
-    run_id = result.published.stored.facts.run_id
+    run_id = result.report.stored.facts.run_id
     assert compare.recorded(home, (run_id, run_id)) == [row]
     assert compare.recorded(home, ("numpy_ref:1.0", run_id)) is None
 

@@ -14,7 +14,7 @@ from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY
 from orchestrator.records.run_folder import Until
-from orchestrator.report import Published, ci
+from orchestrator.report import Report, ci
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests.fake_stored import run, skip, timed
@@ -48,7 +48,7 @@ def gated(monkeypatch, tmp_path, home, catalogue):
             found = left.pop(0)
             if isinstance(found, Exception):
                 raise found
-            return SweepResult(Published(found, tmp_path / "page", (), ()), 0)
+            return SweepResult(Report(found, tmp_path / "page", (), (), ()), 0)
 
         monkeypatch.setattr(gate, "sweep", sweep)
         said = io.StringIO()

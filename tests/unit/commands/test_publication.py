@@ -231,7 +231,7 @@ def test_a_folder_that_is_not_there_is_named(home, tmp_path):
         publish_run(RUN, tmp_path / "nowhere" / "crate.zip", home, Console())
 
 
-def test_a_publication_takes_the_place_of_no_report_of_this_home(home, published, tmp_path):
+def test_a_publication_replaces_no_report_of_this_home(home, published, tmp_path):
     reports = tmp_path / "reports"
     (reports / RUN).mkdir(parents=True)
     (reports / RUN / "index.html").write_text("mine")

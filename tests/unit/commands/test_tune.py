@@ -11,7 +11,7 @@ from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.tuned import read_tuned
-from orchestrator.report import Published
+from orchestrator.report import Report
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests.fake_stored import run, timed
@@ -57,7 +57,7 @@ class Machine:
             for at, variant in enumerate(variants)
         ]
         stored = run(*trials, run_id=f"run-{len(self.asked)}", compared=request.compared, until=request.until)
-        return SweepResult(Published(stored, reports / "page", (), ()), 0)
+        return SweepResult(Report(stored, reports / "page", (), (), ()), 0)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def tuned(monkeypatch, tmp_path, home, catalogue):
 
     def tuned(machine, framework="mxnet", budget=None):
         monkeypatch.setattr(tune, "sweep", machine.sweep)
-        monkeypatch.setattr(tune, "publish", lambda store, run_id, home, reports: Published(None, run_id, (), ()))
+        monkeypatch.setattr(tune, "write_report", lambda store, run_id, home, reports: Report(None, run_id, (), (), ()))
         said = io.StringIO()
         home.root.mkdir(exist_ok=True)
         request = tune.TuneRequest(SPEC, framework, budget_seconds=budget)
@@ -190,7 +190,7 @@ def test_a_stopped_search_keeps_nothing_of_its_framework(tuned, home, monkeypatc
 
     def stopped(*given):
         result = sweep(*given)
-        return SweepResult(result.published, INTERRUPTED) if len(machine.asked) > 1 else result
+        return SweepResult(result.report, INTERRUPTED) if len(machine.asked) > 1 else result
 
     machine.sweep = stopped
     found, code, said = tuned(machine)

@@ -22,14 +22,14 @@ from orchestrator.trial import Study
 
 
 @dataclass(frozen=True)
-class Published:
+class Report:
     """A run with its report: page, sections of its studies, answers (a sentence for each cell), summary rows."""
 
     stored: StoredRun
     page: Path
     sections: Sequence[Section]
     answers: Sequence[str]
-    rows: Sequence[SummaryRow] = ()
+    rows: Sequence[SummaryRow]
 
 
 def require_writable(reports: Path) -> None:
@@ -45,7 +45,7 @@ def require_writable(reports: Path) -> None:
         ) from None
 
 
-def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
+def write_report(store: Store, run_id: str, home: Home, reports: Path) -> Report:
     """Write the report. Raises StoreError if there is no such run."""
     stored = store.run(run_id)
     facts = stored.facts
@@ -62,7 +62,7 @@ def publish(store: Store, run_id: str, home: Home, reports: Path) -> Published:
     sections += [limit] if limit else []
     sections += paper_sections(stored, floors, deciding_runs(store, stored))
     page = render(stored, reports / run_id, home, floors, sections, rows, ranking)
-    return Published(stored, page, sections, answers(rows, ranking), rows)
+    return Report(stored, page, sections, answers(rows, ranking), rows)
 
 
 def deciding_runs(store: Store, stored: StoredRun) -> Answers:
