@@ -9,6 +9,7 @@ from orchestrator.analysis.ratios import MOST_PAIRS
 from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
+from orchestrator.engines import rows_of
 from orchestrator.environment import Device
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
@@ -43,7 +44,8 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
     A subject against itself is repeated twice as often. Raises WaymarkError for what cannot be compared.
     """
     framework, asked = flags.compared(*request.compared)
-    named = {tag: catalogue.resolve(framework, request.device, tag).variant for tag in asked}
+    known = rows_of(request.options.engine, catalogue)
+    named = {tag: known.resolve(framework, request.device, tag).variant for tag in asked}
     baseline, candidate = (f"{framework}:{named[subject.partition(':')[2]]}" for subject in request.compared)
     variants = list(dict.fromkeys(named.values()))
     shipped = load_spec(request.spec_path, catalogue.frameworks, {"axes.frameworks": [framework]})

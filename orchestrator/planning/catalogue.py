@@ -119,7 +119,7 @@ class Catalogue:
         """What --engine=host knows: of each framework the one variant `host`, on the devices that it has rows for.
 
         Nothing is told to the framework, but that on a card float32 means float32 (no TF32); nothing is expected of
-        it, and nothing is known of what it was built for.
+        it, and nothing is known of what it was built for. Any setting of its device may be put on it.
         """
         bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "index": None}
         bare |= {"why": "what a Python of this machine has installed", "image": None, "expects": {}, "needs": {}}
@@ -132,7 +132,11 @@ class Catalogue:
             for framework, rows in self.tables.items()
         }
         only = {framework: dict.fromkeys(self.defaults[framework], HOST) for framework in tables}
-        return Catalogue(tables, only, only)
+        settings = {
+            framework: {name: setting.model_copy(update={"of": ()}) for name, setting in known.items()}
+            for framework, known in self.settings.items()
+        }
+        return Catalogue(tables, only, only, settings)
 
     def default(self, framework: str, device: Device = "cpu") -> str:
         """The variant taken when none is asked for. Raises CatalogueError for an unknown framework."""

@@ -317,3 +317,14 @@ def test_the_guide_to_the_frameworks_tells_the_same_of_a_card(row):
     assert " to ".join(row.cuda.capability) in line
     assert row.cuda.version in line
     assert (f"by PTX {row.cuda.ptx}" in line) if row.cuda.ptx else ("PTX" not in line)
+
+
+def test_settings_may_be_put_on_what_is_installed(catalogue):
+    row = catalogue.installed().resolve("pytorch", "gpu", "host_nhwc_cudnn-benchmark")
+    assert row.options == {"memory_format": "channels_last", "cudnn_benchmark": True}
+    assert (row.base, row.expects) == ("host", {"cudnn_benchmark": True})
+
+
+def test_a_setting_of_the_cpu_is_not_put_on_a_card(catalogue):
+    with pytest.raises(CatalogueError, match="has no setting 'bound' for host"):
+        catalogue.installed().resolve("pytorch", "gpu", "host_bound")
