@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 SEPARATE := tests/integration/test_verbs.py tests/integration/test_browser.py tests/contract/test_store.py
 
-.PHONY: demo test check coverage faults fuzz clean
+.PHONY: demo test check docs coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
@@ -13,6 +13,9 @@ test: check ## everything that CI asks; two at a time run what shares nothing: u
 	$(BIN)/pytest -n 2 tests/unit $(SEPARATE)
 	$(BIN)/pytest -n 2 --dist loadscope -m 'frameworks or index' tests/contract
 	$(BIN)/pytest -m 'not (frameworks or index)' $(SEPARATE:%=--ignore=%) tests/contract tests/integration tests/faults
+
+docs: .venv/installed ## the documentation as a site, in site/; a dead link fails it
+	$(BIN)/mkdocs build --strict --quiet
 
 coverage: .venv/installed ## which lines and branches tests reach in this interpreter
 	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'
@@ -28,13 +31,14 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
 	$(BIN)/vermin --quiet --no-tips --violations -t=3.6- workers tests/unit/workers
 
 .venv/installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,publish,postgres,dev]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,publish,parquet,mlflow,postgres,docs,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)
