@@ -417,17 +417,46 @@ def limit_(
 @task(
     name="report",
     auto_shortflags=False,
-    help={"run": "which run (default the newest)", "open": "show the page in the browser, too"},
+    help={
+        "run": "which run (default the newest); several, comma-separated, are joined on one page",
+        "open": "show the page in the browser, too",
+        "watch": "serve the page on this machine alone, and make it again as the run goes on, until Ctrl-C",
+        "port": "of the served page (default any that is free)",
+    },
 )
 @verb
-def report_(_: Context, run: str = "", open_: bool = False) -> None:
-    """Render the report of a run again, from the store."""
-    from orchestrator.commands import records
+def report_(_: Context, run: str = "", open_: bool = False, watch: bool = False, port: int = 0) -> None:
+    """Render the report of a run again, from the store; of several runs also a page that joins them."""
+    from orchestrator.commands import collections, records, watching
 
-    page = records.render_again(run or None, Home.default(), REPORTS).page
-    Console().say(f"report: {page}")
+    console, asked = Console(), flags.names(run)
+    if watch:
+        watching.watch(asked, Home.default(), REPORTS, port, console, open_)
+        return
+    if len(asked) > 1:
+        page = collections.join_runs(asked, Home.default(), REPORTS, console)
+    else:
+        page = records.render_again(run or None, Home.default(), REPORTS).page
+    console.say(f"report: {page}")
     if open_ and not webbrowser.open(page.as_uri()):
-        Console().say("no browser was found; open that file in one")
+        console.say("no browser was found; open that file in one")
+
+
+@task(
+    name="index",
+    auto_shortflags=False,
+    help={
+        "published": "a folder of published runs: folders or .zip files of `invoke publish`",
+        "to": "a new folder: a site that any web server can host",
+    },
+)
+@verb
+def index_(_: Context, published: str, to: str) -> None:
+    """Make a site of published runs: every hash verified, every page made anew, and one page that lists all."""
+    from orchestrator.commands import collections
+
+    console = Console()
+    console.say(f"index: {collections.write_index(Path(published), Path(to), console)}")
 
 
 @task(name="runs", auto_shortflags=False, help=JSON)
@@ -476,27 +505,53 @@ def remove_(_: Context, run: str, yes: bool = False) -> int:
     name="publish",
     auto_shortflags=False,
     positional=["run"],
-    help={"run": "which run; `invoke runs` lists them", "to": "a new folder, or a new file that ends in .zip"},
+    help={
+        "run": "which run; `invoke runs` lists them",
+        "to": "a new folder, or a new file that ends in .zip",
+        "key": "a private key in PEM, to sign its hashes with (default: not signed)",
+    },
 )
 @verb
-def publish_(_: Context, run: str, to: str) -> None:
+def publish_(_: Context, run: str, to: str, key: str = "") -> None:
     """Write a run as one folder or archive: records, environments, hashes and the page, for others to check."""
     from orchestrator.commands import publication
 
-    publication.publish_run(run, Path(to), Home.default(), Console())
+    publication.publish_run(run, Path(to), Home.default(), Console(), flags.path(key))
+
+
+@task(
+    name="export-mlflow",
+    auto_shortflags=False,
+    positional=["run"],
+    help={
+        "run": "which run; `invoke runs` lists them",
+        "to": "where MLflow keeps its runs, for example sqlite:///mlflow.db or http://127.0.0.1:5000",
+    },
+)
+@verb
+def export_mlflow_(_: Context, run: str, to: str) -> None:
+    """Write the trials of a run to MLflow, as an experiment of its name."""
+    from orchestrator.commands import records
+
+    records.export_to_mlflow(run, to, Home.default(), Console())
 
 
 @task(
     auto_shortflags=False,
-    help={"published": "a folder or .zip file of `invoke publish`: every hash is verified and its report rendered"},
+    help={
+        "published": "a folder or .zip file of `invoke publish`: every hash is verified and its report rendered",
+        "key": "a public key in PEM: refuse a published run that is not signed with the private one",
+    },
 )
 @verb
-def ingest(_: Context, published: str = "") -> int:
+def ingest(_: Context, published: str = "", key: str = "") -> int:
     """Make the store again from the event files of all runs; or take in a run that somebody published."""
     from orchestrator.commands import publication, records
 
     if published:
-        return publication.ingest_publication(Path(published), Home.default(), Console())
+        return publication.ingest_publication(Path(published), Home.default(), Console(), flags.path(key))
+    if key:
+        raise SpecError("--key verifies a published run; name it with --published.")
     return records.ingest(Home.default(), Console())
 
 

@@ -4,20 +4,23 @@ from orchestrator.environment import Card
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.sample import CardSample, Sample
 from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 
 NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
 
 
-def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, **said):
+def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, changes=None, extra=(), **said):
+    """changes: kind of event -> fields that every event of it has in place of its own. extra: more events."""
     record = fake.trial_record(asked or fake.trial(), ordinal, **(record or {}))
-    return StoredTrial(record, outcome, exit_, tuple(fake.training(**said)))
+    events = [event.model_copy(update=(changes or {}).get(event.kind, {})) for event in fake.training(**said)]
+    return StoredTrial(record, outcome, exit_, read_timeline([*events, *extra]))
 
 
 def checked(passed=True, outcome=fake.OK, figures=None, **record):
     said = fake.checking(passed, **(figures or {}))
-    return StoredCheck(fake.check_record(**record), outcome, fake.ENDED, tuple(said))
+    return StoredCheck(fake.check_record(**record), outcome, fake.ENDED, read_timeline(said))
 
 
 def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pytorch", "2.13")):
@@ -51,7 +54,7 @@ def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pyto
         )
         for second in range(2 * len(said))
     )
-    return StoredTrial(record, fake.OK, fake.ENDED, tuple(said), samples)
+    return StoredTrial(record, fake.OK, fake.ENDED, read_timeline(said), samples)
 
 
 def skip(framework="mxnet", cell=None, reason="no row for it"):

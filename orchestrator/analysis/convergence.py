@@ -35,9 +35,10 @@ def unlike(trials: Sequence[StoredTrial]) -> list[Learning]:
     """
     by_subject: dict[str, dict[int, list[float]]] = {}
     for one in trials:
-        losses = [loss for epoch in one.timeline.epochs for loss in epoch.loss if loss is not None]
-        if losses:
-            by_subject.setdefault(one.trial.subject, {}).setdefault(one.trial.seed, []).append(float(np.mean(losses)))
+        losses = np.concatenate([np.empty(0), *(epoch.loss for epoch in one.timeline.epochs)])
+        if np.isfinite(losses).any():
+            mean = float(losses[np.isfinite(losses)].mean())
+            by_subject.setdefault(one.trial.subject, {}).setdefault(one.trial.seed, []).append(mean)
     means = {subject: {seed: float(np.mean(of)) for seed, of in seeds.items()} for subject, seeds in by_subject.items()}
     seeds = sorted(set.intersection(*(set(of) for of in means.values()))) if means else []
     if len(means) < 2 or len(seeds) < ENOUGH_SEEDS:

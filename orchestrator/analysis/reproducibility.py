@@ -55,7 +55,9 @@ def grade(runs: Sequence[Timeline]) -> Grade:
 
 
 def _first_step(runs: Sequence[Timeline]) -> tuple[int, int] | None:
-    losses = [{(one.epoch, step): loss for one in run.epochs for step, loss in enumerate(one.loss)} for run in runs]
+    losses = [
+        {(one.epoch, step): loss for one in run.epochs for step, loss in enumerate(one.known_losses)} for run in runs
+    ]
     places = sorted({place for run in losses for place in run})
     return next((place for place in places if not _are_equal([run.get(place, "absent") for run in losses])), None)
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import kendalltau, theilslopes
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau
+
+Array = NDArray[np.float64]
 
 BLOCKS = 20
 """Neighbouring steps are alike, so blocks of them are judged and not steps."""
@@ -36,10 +38,23 @@ def trend(steps: ArrayLike) -> Trend | None:
     seconds = np.asarray(steps, dtype=np.float64)
     if len(seconds) < 2 * BLOCKS:
         return None
-    blocks = np.array([np.median(block) for block in np.array_split(seconds, BLOCKS)])
-    place = np.arange(BLOCKS)
-    change = float(theilslopes(blocks, place).slope * (BLOCKS - 1) / np.median(blocks))
+    blocks = _medians(seconds)
+    change = float(_slope(blocks) * (BLOCKS - 1) / np.median(blocks))
     if abs(change) <= CHANGE:
         return Trend(change, None)
-    p = kendalltau(place, blocks).pvalue
+    p = kendalltau(np.arange(BLOCKS), blocks).pvalue
     return Trend(change, 1.0 if np.isnan(p) else float(p))
+
+
+def _medians(seconds: Array) -> Array:
+    """The medians (BLOCKS,) of the parts that np.array_split makes, in two calls, as runs may have many trials."""
+    width, longer = divmod(seconds.size, BLOCKS)
+    first, rest = np.split(seconds, [longer * (width + 1)])
+    parts = (first.reshape(longer, width + 1), rest.reshape(BLOCKS - longer, width))
+    return np.concatenate([np.median(part, axis=1) for part in parts if part.size])
+
+
+def _slope(values: Array) -> float:
+    """That of Theil and Sen: the median of the slopes of all pairs (scipy.stats.theilslopes, without its interval)."""
+    one, other = np.triu_indices(values.size, 1)
+    return float(np.median((values[other] - values[one]) / (other - one)))

@@ -26,6 +26,7 @@ from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import write_report
 from orchestrator.report.crate import SUMS, Sums, bill_of_materials, require_libraries, sums_text, write_metadata
+from orchestrator.report.signature import SIGNATURE, signed, verify
 from orchestrator.report.text import without_paths
 from orchestrator.report.writing import deciding_runs
 
@@ -38,8 +39,10 @@ _JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of every member of an archive, so that the same run gives the same archive
 
 
-def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
+def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path | None = None) -> None:
     """Write the run to a new folder, or to an archive if `to` ends in .zip. Nothing is left behind if that fails.
+
+    key: a private key in PEM, to sign its hashes with.
 
     Raises StoreError if there is no such run or its record is not whole, SpecError if `to` exists.
     """
@@ -63,9 +66,12 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
         for environment in stored.environments:
             path = crate.root / "bom" / f"{environment.identity.removeprefix('sha256:')[:16]}.cdx.json"
             path.write_text(bill_of_materials(environment), encoding="utf-8")
-        _render(crate, run_id, crate.root / REPORT, console)
+        rendered(crate, run_id, crate.root / REPORT, console)
         write_metadata(crate.root, stored.facts)
-        (crate.root / SUMS).write_text(sums_text(crate.root), encoding="utf-8")
+        sums = sums_text(crate.root).encode()
+        (crate.root / SUMS).write_bytes(sums)
+        if key:
+            (crate.root / SIGNATURE).write_text(signed(sums, stored.facts, key), encoding="utf-8")
         if to.suffix == ".zip":
             packed = Path(scratch) / "packed.zip"
             _pack(crate.root, packed)
@@ -75,20 +81,21 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console) -> None:
     console.say(f"{run_id} is in {to}. Elsewhere: invoke ingest --published={to}")
 
 
-def ingest_publication(path: Path, home: Home, console: Console) -> int:
+def ingest_publication(path: Path, home: Home, console: Console, key: Path | None = None) -> int:
     """Verify a published run, keep it below the home's `published`, and render its report there; 1 if tables differ.
 
     It stays apart from the runs of this home, because another machine's times say nothing about this one.
+    key: a public key in PEM; it must be signed with the private one.
     Raises StoreError, naming the file, if a hash does not agree, DataError for an unsafe archive; nothing is kept then.
     """
     home.published.mkdir(parents=True, exist_ok=True)
-    with _contents(path) as (names, read), tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
+    with tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
         draft = Home(Path(scratch) / "crate")
-        run_id = _taken(path, names, read, draft)
-        rendered = draft.root / RENDERED
-        _render(draft, run_id, rendered, console)
+        run_id = unpacked(path, draft)
+        console.say(_signer(path, draft, key))
+        rendered(draft, run_id, draft.root / RENDERED, console)
         tables = _tables(draft.root / REPORT)
-        differing = [name for name in tables if not _is_same(draft.root / REPORT, rendered, name)]
+        differing = [name for name in tables if not _is_same(draft.root / REPORT, draft.root / RENDERED, name)]
         kept = home.published / run_id
         files.remove(kept)
         draft.root.replace(kept)
@@ -100,17 +107,29 @@ def ingest_publication(path: Path, home: Home, console: Console) -> int:
     return 1 if differing else 0
 
 
+def unpacked(path: Path, draft: Home) -> str:
+    """Write every file of a published run to the draft, each verified as it is read; gives the run.
+
+    Raises StoreError, naming the file, for a wrong one, DataError for an unsafe archive.
+    """
+    with _contents(path) as (names, read):
+        return _taken(path, names, read, draft)
+
+
 def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
-    """Write every file to the draft, each verified as it is read; gives the run. Raises StoreError for a wrong one."""
     for needed in (SUMS, RUN_ID):
         if needed not in names:
             raise StoreError(f"{path} is no published run: it has no {needed}.")
-    sums = Sums(str(path), read(SUMS))
+    listed = read(SUMS)
+    sums = Sums(str(path), listed)
+    draft.root.mkdir(parents=True)
+    files.write_atomically(draft.root / SUMS, listed)
     for name in names:
         if name == SUMS:
             continue
         content = read(name)
-        sums.check(name, content)
+        if name != SIGNATURE:
+            sums.check(name, content)
         (draft.root / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(draft.root / name, content)
     sums.end()
@@ -118,6 +137,17 @@ def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
     if f"runs/{run_id}/{RUN}" not in names:
         raise StoreError(f"{path}: {RUN_ID} names no run that is in it.")
     return RunFolder(draft.runs / run_id).facts().run_id
+
+
+def _signer(path: Path, draft: Home, key: Path | None) -> str:
+    """Who signed the published run, in words. Raises StoreError if the owner of `key` did not."""
+    signature = draft.root / SIGNATURE
+    if key is None:
+        return "it is signed; --key=FILE verifies by whom" if signature.exists() else "it is not signed"
+    if not signature.exists():
+        raise StoreError(f"{path} is not signed: it has no {SIGNATURE}.")
+    verify(signature.read_bytes(), (draft.root / SUMS).read_bytes(), key, str(path))
+    return f"it is signed with {key}"
 
 
 def _needed(store: Store, stored: StoredRun) -> dict[str, set[int] | None]:
@@ -161,16 +191,22 @@ def _copy(home: Home, source: Path, target: Path) -> None:
         files.write_atomically(target, without_paths(text, home, Path.home()))
 
 
-def _render(crate: Home, run_id: str, report: Path, console: Console) -> None:
-    """The report of a run, made of nothing but what is in the crate."""
+def is_published(path: Path) -> bool:
+    """Whether this looks like a published run: a folder with hashes, or an archive."""
+    return (path / SUMS).is_file() or (path.suffix == ".zip" and path.is_file())
+
+
+def rendered(crate: Home, run_id: str, report: Path, console: Console) -> StoredRun:
+    """Write the report of a run, made of nothing but what is in the crate; gives the run."""
     with tempfile.TemporaryDirectory() as scratch:
         with Store.open(f"sqlite:///{scratch}/store.sqlite") as store:
             read = store.rebuild(crate.runs, lambda line: None)
             if read.damaged:
                 raise StoreError(read.damaged[0])
-            write_report(store, run_id, crate, Path(scratch))
+            stored = write_report(store, run_id, crate, Path(scratch)).stored
         shutil.move(Path(scratch) / run_id, report)
     console.say(f"rendered {run_id} from {read.jobs} jobs of {read.runs} runs")
+    return stored
 
 
 def _tables(report: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""`invoke ingest`, `report`, `runs`, `show` and `remove`: what is done with the records of runs that have ended."""
+"""What is done with the records of runs: ingest, report, runs, show, export-mlflow, remove."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from orchestrator.home import Home
 from orchestrator.records.run_folder import RunFacts
 from orchestrator.records.store import Store
 from orchestrator.report import Report, trial_details, write_report
+from orchestrator.report.mlflow_runs import log_runs
 
 
 def ingest(home: Home, console: Console) -> int:
@@ -90,6 +91,13 @@ def trial_rows(text: str, home: Home) -> tuple[str, list[dict[str, Any]]]:
     one = found[number]
     facts = {**{name: value for name, value in one.items() if name not in ("numbers", "bounds")}, **one["numbers"]}
     return f"Trial {number} of {run_id}", [{"fact": name, "value": value} for name, value in facts.items()]
+
+
+def export_to_mlflow(run_id: str, uri: str, home: Home, console: Console) -> None:
+    """Write the trials of a run to MLflow. Raises StoreError if there is no such run, or MLflow cannot write there."""
+    with Store.open(home.store_url) as store:
+        trials = log_runs(store.run(run_id), uri)
+    console.say(f"{trials} trials of {run_id} are in MLflow's experiment of that name at {uri}")
 
 
 def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.environment import Device
@@ -35,6 +36,11 @@ def gpus(text: str) -> tuple[int, ...]:
 def _is_number(text: str) -> bool:
     """Decimal digits, few enough for an int."""
     return text.isascii() and text.isdecimal() and len(text) <= 9
+
+
+def path(text: str) -> Path | None:
+    """The path; None for ''."""
+    return Path(text) if text else None
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class TrialProgress:
             case Epoch(epoch=epoch, loss=losses, epoch_seconds=seconds):
                 self.epoch = epoch + 1
                 self.share = min(1.0, self.epoch / max(1, self.epochs))
-                self.loss = next((loss for loss in reversed(losses) if loss is not None), None)
+                self.loss = next((loss for loss in reversed(losses.tolist()) if loss == loss), None)
                 self.images_per_second = len(losses) * self.batch_size / seconds
             case Score(split="test", accuracy=accuracy):
                 self.test_accuracy = accuracy

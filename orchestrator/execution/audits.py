@@ -68,7 +68,7 @@ class Auditor:
             data=data.facts,
             audit=request,
         )
-        losses = [epoch.loss for epoch in one.timeline.epochs]
+        losses = [epoch.known_losses for epoch in one.timeline.epochs]
         job = audit_job(request, environment, data.facts.classes, losses)
         with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
             outcome = run_job(self.run.context, audit, job, replace(data, audits=folder.path / AUDITS), on_event)

@@ -21,6 +21,7 @@ from orchestrator.records.job import Job
 from orchestrator.records.run_folder import DataFacts, JobFolder, Record
 from orchestrator.records.store import Store
 from orchestrator.records.stored import has_passed
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Exit, Outcome
 
 REFERENCE = "reference.npz"
@@ -93,7 +94,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     if outcome.status == "ok":
         outcome = judge_load(events, folder.samples(), context.foreign_percent)
     if reference is not None:
-        if has_passed(outcome, events):
+        if has_passed(outcome, read_timeline(events)):
             _keep_reference(folder.path / REFERENCE, reference)
         files.remove(folder.path / REFERENCE)  # it is large
     _finish(context, folder, record, exit_, outcome)

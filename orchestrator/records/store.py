@@ -21,7 +21,7 @@ from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
-from orchestrator.records.timeline import flaw
+from orchestrator.records.timeline import TIMELINE_KINDS, Timeline, flaw, read_lines, read_timeline
 from orchestrator.trial import Exit, Outcome
 
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
@@ -114,7 +114,7 @@ class Store:
             "worker_sha256": record.worker_sha256,
             "status": outcome.status,
             "fault": outcome.fault,
-            "passed": has_passed(outcome, events) if record.trial is None else None,
+            "passed": has_passed(outcome, read_timeline(events)) if record.trial is None else None,
             "record_json": record.model_dump_json(),
             "exit_json": exit and exit.model_dump_json(),
             "outcome_json": outcome.model_dump_json(),
@@ -322,28 +322,29 @@ def _asked(record: Record) -> dict[str, Any]:
 
 
 def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck | StoredAudit]:
-    """Jobs with their events, in planned order."""
+    """Jobs with their timelines, in planned order."""
     jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
     said = connection.execute(
-        sa.select(_events.c.run_id, _events.c.ordinal, _events.c.event_json)
+        sa.select(_events.c.run_id, _events.c.ordinal, _events.c.kind, _events.c.event_json)
         .join(_jobs, (_jobs.c.run_id == _events.c.run_id) & (_jobs.c.ordinal == _events.c.ordinal))
-        .where(where)
+        .where(where, _events.c.kind.in_(TIMELINE_KINDS))
         .order_by(_events.c.run_id, _events.c.ordinal, _events.c.position)
+        .execution_options(yield_per=1000)  # the texts of all events of a run may be gigabytes
     )
-    events = {
-        key: tuple(Event.model_validate_json(row.event_json) for row in rows)
-        for key, rows in itertools.groupby(said, key=lambda row: (row.run_id, row.ordinal))
+    timelines = {
+        key: read_lines((kind, text) for _, _, kind, text in rows)
+        for key, rows in itertools.groupby(said, key=lambda row: (row[0], row[1]))
     }
-    return [_stored(row, events.get((row.run_id, row.ordinal), ())) for row in jobs]
+    return [_stored(row, timelines.get((row.run_id, row.ordinal), Timeline())) for row in jobs]
 
 
-def _stored(row: Any, events: tuple[Event, ...]) -> StoredTrial | StoredCheck | StoredAudit:
+def _stored(row: Any, timeline: Timeline) -> StoredTrial | StoredCheck | StoredAudit:
     record = Record.model_validate_json(row.record_json)
     kind = StoredTrial if record.trial else StoredAudit if record.audit else StoredCheck
     return kind(
         record=record,
         outcome=Outcome.model_validate_json(row.outcome_json),
         exit=Exit.model_validate_json(row.exit_json) if row.exit_json else None,
-        events=events,
+        timeline=timeline,
         samples=read_samples(row.telemetry_jsonl or ""),
     )

@@ -1,16 +1,13 @@
 """What the store returns: runs, their trials and selfchecks, as frozen records without a database behind them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from orchestrator.environment import Device, Environment
-from orchestrator.records.event import Event
 from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
 from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
-from orchestrator.records.timeline import Timeline, read_timeline
+from orchestrator.records.timeline import Timeline
 from orchestrator.trial import Exit, Model, Outcome, Trial
 
 
@@ -51,26 +48,23 @@ class CheckSubject(NamedTuple):
         return cls(*where, request.threads, request.device, request.model, request.classes, *rule)
 
 
-def has_passed(outcome: Outcome, events: Sequence[Event]) -> bool:
+def has_passed(outcome: Outcome, timeline: Timeline) -> bool:
     """A check passes if its worker ended ok and its last `check` event says so."""
-    check = read_timeline(events).check
-    return outcome.status == "ok" and check is not None and check.passed
+    return outcome.status == "ok" and timeline.check is not None and timeline.check.passed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredJob:
-    """One worker process; the base of trials and checks. samples: of the machine during the job."""
+    """One worker process; the base of trials and checks.
+
+    timeline: clocks, scores and figures. samples: of the machine during the job.
+    """
 
     record: Record
     outcome: Outcome
     exit: Exit | None
-    events: tuple[Event, ...]
+    timeline: Timeline
     samples: tuple[Sample, ...] = ()
-
-    @cached_property
-    def timeline(self) -> Timeline:
-        """Clocks, scores and figures, read from the events."""
-        return read_timeline(self.events)
 
     @property
     def environment(self) -> Environment:
@@ -80,10 +74,10 @@ class StoredJob:
     @property
     def passed(self) -> bool:
         """Of a check or an audit: it ran to its end and every figure was within its bound. Of a trial never."""
-        return has_passed(self.outcome, self.events)
+        return has_passed(self.outcome, self.timeline)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredTrial(StoredJob):
     """One timed trial."""
 
@@ -99,7 +93,7 @@ class StoredTrial(StoredJob):
         return self.record.data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredCheck(StoredJob):
     """One selfcheck."""
 
@@ -116,7 +110,7 @@ class StoredCheck(StoredJob):
         return is_of_it and CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredAudit(StoredJob):
     """The audited steps of one trial, repeated by the oracle."""
 

@@ -1,6 +1,7 @@
 """Clocks, scores and check figures of one worker, read from its events, which are validated.
 
-All times are seconds on the worker's monotonic clock; `steady` steps are those after the warm-up.
+All times are seconds on the worker's monotonic clock; `steady` steps are those after the warm-up. A store may hold
+ten thousand trials, so series are arrays, and payloads have slots.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from orchestrator.environment import UnixSeconds
 from orchestrator.records.event import Event
@@ -23,13 +25,32 @@ Loss = Annotated[float, Field(ge=-1e300, le=1e300)] | None
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class EventPayload(BaseModel):
-    """The fields that we read of one kind of event; there may be others."""
+_durations = TypeAdapter(tuple[Duration, ...])
+_seconds = TypeAdapter(tuple[Seconds, ...])
+_counts = TypeAdapter(tuple[Annotated[int, Field(ge=1, le=2**31)], ...])
+_losses = TypeAdapter(tuple[Loss, ...], config=ConfigDict(allow_inf_nan=False))
+_NONE = np.empty(0)
+_NONE.flags.writeable = False
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+def _series(items: TypeAdapter[Any]) -> PlainValidator:
+    """Validates a list of such items, and keeps it as an array."""
+
+    def read(value: object) -> Array:
+        known = items.validate_python(value)
+        return np.array(known, dtype=np.float64) if known else _NONE
+
+    return PlainValidator(read)
 
 
-class Hello(EventPayload):
+_event_payload = pydantic.dataclasses.dataclass(
+    frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore", allow_inf_nan=False)
+)
+"""The fields that we read of one kind of event; there may be others."""
+
+
+@_event_payload
+class Hello:
     """The framework's version and build facts."""
 
     python: str
@@ -37,20 +58,22 @@ class Hello(EventPayload):
     version: str
     import_seconds: Seconds
     started_unix: UnixSeconds | None = None
-    describe: dict[str, Any] = {}
+    describe: dict[str, Any] = field(default_factory=dict)
 
 
-class Built(EventPayload):
+@_event_payload
+class Built:
     """The network is built: its size, the seconds of building it and of opening the arrays, and settings in force."""
 
     weights: Annotated[int, Field(ge=0, le=2**50)]
     multiply_adds: Annotated[int, Field(ge=0, le=2**60)]
     build_seconds: Seconds
     data_seconds: Seconds
-    describe: dict[str, Any] = {}
+    describe: dict[str, Any] = field(default_factory=dict)
 
 
-class Position(EventPayload):
+@_event_payload
+class Position:
     """Position within the training, for the screen only."""
 
     epoch: Annotated[int, Field(ge=0, le=100_000)]
@@ -58,37 +81,46 @@ class Position(EventPayload):
     steps: Annotated[int, Field(ge=1, le=2**40)]
 
 
-class Epoch(EventPayload):
-    """One epoch; with sync=block it has blocks in place of steps."""
+@_event_payload
+class Epoch:
+    """One epoch; with sync=block it has blocks in place of steps.
 
+    t: when it was reported, right after its end. loss: of each step; NaN where it is not finite.
+    """
+
+    t: Seconds = 0.0
     epoch: Annotated[int, Field(ge=0, le=100_000)]
-    step_seconds: tuple[Duration, ...] = ()
-    block_steps: tuple[Annotated[int, Field(ge=1, le=2**31)], ...] = ()
-    block_seconds: tuple[Duration, ...] = ()
-    input_seconds: tuple[Seconds, ...] = ()
-    loss: tuple[Loss, ...] = ()
+    step_seconds: Annotated[Array, _series(_durations)] = field(default_factory=lambda: _NONE)
+    block_steps: Annotated[Array, _series(_counts)] = field(default_factory=lambda: _NONE)
+    block_seconds: Annotated[Array, _series(_durations)] = field(default_factory=lambda: _NONE)
+    input_seconds: Annotated[Array, _series(_seconds)] = field(default_factory=lambda: _NONE)
+    loss: Annotated[Array, _series(_losses)] = field(default_factory=lambda: _NONE)
     epoch_seconds: Duration
     drain_seconds: Seconds = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="after")
-    def _blocks_match(self) -> "Epoch":
-        if len(self.block_steps) != len(self.block_seconds):
+    def __post_init__(self) -> None:
+        """Raises ValueError if a block lacks its steps or its seconds."""
+        if self.block_steps.size != self.block_seconds.size:
             raise ValueError("every block needs its steps and its seconds")
-        return self
 
     @property
     def steady_steps(self) -> Array:
         """Seconds per step (n,) after the warm-up; for each block after it, its mean step, once."""
-        if not self.block_seconds:
-            return np.array(self.step_seconds[self.warmup_steps :])
-        steps: Array = np.array(self.block_steps, dtype=np.float64)
-        begins = np.cumsum(steps) - steps
-        means: Array = np.array(self.block_seconds, dtype=np.float64) / steps
+        if not self.block_seconds.size:
+            return self.step_seconds[self.warmup_steps :]
+        begins = np.cumsum(self.block_steps) - self.block_steps
+        means: Array = self.block_seconds / self.block_steps
         return means[begins >= self.warmup_steps]
 
+    @property
+    def known_losses(self) -> list[float | None]:
+        """The losses as plain numbers; None where one is not finite."""
+        return [None if loss != loss else loss for loss in self.loss.tolist()]
 
-class Score(EventPayload):
+
+@_event_payload
+class Score:
     """Accuracy over one split; `loss` is None where it is not finite."""
 
     split: str
@@ -99,28 +131,32 @@ class Score(EventPayload):
     evaluate_seconds: Seconds
 
 
-class Fingerprint(EventPayload):
+@_event_payload
+class Fingerprint:
     """Hashes after an epoch: of weights by name, in the network's order; of predictions by split."""
 
     epoch: int
-    weights: dict[str, str] = {}
-    predictions: dict[str, str] = {}
+    weights: dict[str, str] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
 
 
-class Audited(EventPayload):
+@_event_payload
+class Audited:
     """Which (epoch, step) the oracle can repeat, and the seconds that their copies took, outside every clock."""
 
     steps: tuple[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], ...]
     seconds: Seconds
 
 
-class Placement(EventPayload):
+@_event_payload
+class Placement:
     """Batches placed one by one, the device idle before and after each."""
 
     place_seconds: tuple[Seconds, ...]
 
 
-class Check(EventPayload):
+@_event_payload
+class Check:
     """Largest differences from numpy_ref by name, and their bounds; a figure that is not finite is None."""
 
     figures: dict[str, float | None]
@@ -131,18 +167,20 @@ class Check(EventPayload):
 Rates = dict[str, Annotated[float, Field(gt=0, le=1e9)]]
 
 
-class Peak(EventPayload):
+@_event_payload
+class Peak:
     """What the machine can do at best, float32: matrix products by library and side, convolutions by network and shape,
     all convolutions of a network together; bytes read and written by copies; and the libraries that did it."""
 
     gemm_gflops: Rates
-    conv_gflops: Rates = {}
-    network_conv_gflops: Rates = {}
+    conv_gflops: Rates = field(default_factory=dict)
+    network_conv_gflops: Rates = field(default_factory=dict)
     copy_gb_per_second: Annotated[float, Field(gt=0, le=1e9)]
-    libraries: dict[str, Any] = {}
+    libraries: dict[str, Any] = field(default_factory=dict)
 
 
-class Done(EventPayload):
+@_event_payload
+class Done:
     """The worker finished its job. throttled_periods: how often a CPU quota stopped it while it trained."""
 
     weights_sha256: str | None = None
@@ -150,39 +188,42 @@ class Done(EventPayload):
     throttled_periods: Annotated[int, Field(ge=0, le=2**60)] | None = None
 
 
-_PAYLOADS: dict[str, type[EventPayload]] = {
-    "hello": Hello,
-    "built": Built,
-    "progress": Position,
-    "epoch": Epoch,
-    "score": Score,
-    "fingerprint": Fingerprint,
-    "audited": Audited,
-    "place": Placement,
-    "check": Check,
-    "peak": Peak,
-    "done": Done,
+Payload = Hello | Built | Position | Epoch | Score | Fingerprint | Audited | Placement | Check | Peak | Done
+
+_PAYLOADS: dict[str, TypeAdapter[Any]] = {
+    "hello": TypeAdapter(Hello),
+    "built": TypeAdapter(Built),
+    "progress": TypeAdapter(Position),
+    "epoch": TypeAdapter(Epoch),
+    "score": TypeAdapter(Score),
+    "fingerprint": TypeAdapter(Fingerprint),
+    "audited": TypeAdapter(Audited),
+    "place": TypeAdapter(Placement),
+    "check": TypeAdapter(Check),
+    "peak": TypeAdapter(Peak),
+    "done": TypeAdapter(Done),
 }
+TIMELINE_KINDS = tuple(kind for kind in _PAYLOADS if kind != "progress")
+"""The kinds of events that a timeline is made of."""
 
 
-def payload_of(event: Event) -> EventPayload | None:
+def payload_of(event: Event) -> Payload | None:
     """The fields that we read of an event; None for a kind that has none, and if they do not match the protocol."""
     kind = _PAYLOADS.get(event.kind)
     try:
-        return None if kind is None else kind.model_validate(event.fields)
+        return None if kind is None else kind.validate_python({**event.fields, "t": event.t})
     except ValidationError:
         return None
 
 
-_Kind = TypeVar("_Kind", bound=EventPayload)
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
 class Timeline:
     """One worker from its first event to its last.
 
-    unread:     how many events did not match the protocol.
-    epoch_ends: when each of `epochs` was reported, which is right after its end, in seconds on the worker's clock.
+    unread: how many events did not match the protocol.
     """
 
     hello: Hello | None = None
@@ -197,17 +238,16 @@ class Timeline:
     done: Done | None = None
     unread: int = 0
     steady_steps: Array = field(default_factory=lambda: np.empty(0))
-    epoch_ends: tuple[float, ...] = ()
 
     @property
     def first_step_seconds(self) -> float | None:
         """Seconds of the very first step; None where steps were not timed one by one."""
-        return next((epoch.step_seconds[0] for epoch in self.epochs if epoch.step_seconds), None)
+        return next((float(epoch.step_seconds[0]) for epoch in self.epochs if epoch.step_seconds.size), None)
 
     @property
     def input_seconds(self) -> Array:
         """Seconds of cutting each batch (n,), over all epochs."""
-        return np.array([second for epoch in self.epochs for second in epoch.input_seconds])
+        return _joined(epoch.input_seconds for epoch in self.epochs)
 
     @property
     def whole_step_seconds(self) -> float | None:
@@ -232,7 +272,7 @@ class Timeline:
     @property
     def steady_input_seconds(self) -> Array:
         """Seconds that the steps of each epoch waited for their batches: of the epochs that `steady_epochs` counts."""
-        seconds = np.array([sum(epoch.input_seconds) for epoch in self.epochs])
+        seconds = np.array([epoch.input_seconds.sum() for epoch in self.epochs])
         return seconds[1:] if seconds.size > 1 else seconds
 
     @property
@@ -240,8 +280,8 @@ class Timeline:
         """Start and end of each epoch in seconds since 1970; () if the worker's start is not known."""
         if self.hello is None or self.hello.started_unix is None:
             return ()
-        ends = [self.hello.started_unix + end for end in self.epoch_ends]
-        return tuple((end - epoch.epoch_seconds, end) for epoch, end in zip(self.epochs, ends, strict=True))
+        began = self.hello.started_unix
+        return tuple((began + epoch.t - epoch.epoch_seconds, began + epoch.t) for epoch in self.epochs)
 
     def accuracy(self, split: str) -> float | None:
         """The last accuracy over 'valid' or 'test'."""
@@ -255,18 +295,29 @@ class Timeline:
 
 def read_timeline(events: Iterable[Event]) -> Timeline:
     """The timeline of one worker; events that do not match the protocol are counted and left out."""
+    return _timeline((event.kind, payload_of(event)) for event in events if event.kind in TIMELINE_KINDS)
+
+
+def read_lines(lines: Iterable[tuple[str, str]]) -> Timeline:
+    """The timeline of events that are already known to be whole: pairs of a kind of TIMELINE_KINDS and the JSON."""
+    return _timeline((kind, _payload_of_line(kind, text)) for kind, text in lines)
+
+
+def _payload_of_line(kind: str, text: str) -> Payload | None:
+    try:
+        return _PAYLOADS[kind].validate_json(text)  # type: ignore[no-any-return]
+    except ValidationError:
+        return None
+
+
+def _timeline(payloads: Iterable[tuple[str, Payload | None]]) -> Timeline:
     said: dict[str, list[Any]] = {}
-    epoch_ends: list[float] = []
     unread = 0
-    for event in events:
-        if event.kind not in _PAYLOADS or event.kind == "progress":
-            continue
-        payload = payload_of(event)
+    for kind, payload in payloads:
         if payload is None:
             unread += 1
-            continue
-        said.setdefault(event.kind, []).append(payload)
-        epoch_ends += [event.t] if event.kind == "epoch" else []
+        else:
+            said.setdefault(kind, []).append(payload)
     epochs = tuple(said.get("epoch", ()))
     return Timeline(
         hello=_last(said.get("hello", ())),
@@ -280,9 +331,12 @@ def read_timeline(events: Iterable[Event]) -> Timeline:
         peak=_last(said.get("peak", ())),
         done=_last(said.get("done", ())),
         unread=unread,
-        epoch_ends=tuple(epoch_ends),
-        steady_steps=np.concatenate([np.empty(0), *(epoch.steady_steps for epoch in epochs)]),
+        steady_steps=_joined(epoch.steady_steps for epoch in epochs),
     )
+
+
+def _joined(series: Iterable[Array]) -> Array:
+    return np.concatenate([_NONE, *series])
 
 
 def flaw(events: Sequence[Event]) -> str:

@@ -1,7 +1,8 @@
-"""Rows of plain values as CSV and as Markdown, inert: no cell runs in a spreadsheet or leaves its place in a table."""
+"""Rows of plain values as CSV, JSON, Parquet and Markdown, inert: no cell runs in a spreadsheet or leaves its place."""
 
 import csv
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,26 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def json_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a JSON list of objects, a row a line."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) for row in rows)
+    return f"[\n{lines}\n]\n"
+
+
+def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """Rows as a Parquet file with a column for every name; None if pyarrow is not installed."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+    file = io.BytesIO()
+    parquet.write_table(table, file)
     return file.getvalue()
 
 

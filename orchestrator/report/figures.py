@@ -3,9 +3,14 @@
 Their greys are readable on light and dark pages. A chart has a panel for each cell, two side by side.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -29,7 +34,7 @@ _RESNET_FIGURES = {"ResNet-20": 2, "ResNet-32": 3}
 
 
 @dataclass(frozen=True)
-class Figure:
+class Drawing:
     """One chart. name: of its files, without the ending; alt: its content in words, for screen readers; chart: its
     definition in Vega-Lite, from which the page draws it."""
 
@@ -37,6 +42,12 @@ class Figure:
     title: str
     alt: str
     chart: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure(Drawing):
+    """A chart as pictures too."""
+
     svg: str
     png: bytes
 
@@ -47,10 +58,16 @@ class FiguresMissingError(Exception):
 
 @cache
 def chart_library() -> str:
-    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it."""
-    import vl_convert
+    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it.
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    Made by another process: it takes seconds, in which vl-convert lets no other thread run.
+    """
+    code = (
+        "import sys, vl_convert as made_by;"
+        "sys.stdout.buffer.write(made_by.javascript_bundle('window.vegaEmbed = vegaEmbed;').encode())"
+    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout  # noqa: S603 - ours
 
 
 def panel_charts() -> dict[str, Any]:
@@ -58,7 +75,7 @@ def panel_charts() -> dict[str, Any]:
     import altair
 
     return {
-        name: _configured(altair, _series(altair, title, unit), right=16).to_dict()
+        name: _configured(altair, _series(altair, title, unit), right=16).to_dict(validate=False)
         for name, title, unit in (
             ("steps", "part of the training", "ms"),
             ("losses", "epoch", "loss"),
@@ -85,16 +102,26 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
     Charts of trials show the first cells only, if there are very many.
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
-    try:
-        import altair
-        import vl_convert  # noqa: F401  the charts are saved with it
-    except ImportError:
-        raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.") from None
+    if not all(map(find_spec, ("altair", "vl_convert"))):
+        raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool.submit(chart_library)
+        return list(pool.map(_pictured, _drawings(stored, studies or {})))
+
+
+def _drawings(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing]:
+    import altair
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):  # checking each part against the schema takes longer than all else; a test does it
+        return _all(altair, stored, studies)
+
+
+def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing]:
     ok = _ok(stored)
     cells = _cells(ok)[:MOST_CELLS]
     ok = [one for one in ok if one.trial.cell in cells]
     watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
-    studies = studies or {}
     curves = [_curve(altair, watched, series) for series in SERIES]
     return [
         *_ranks(altair, studies.get("ranks", ())),
@@ -103,8 +130,16 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
         *_accuracy(altair, ok),
         *_epochs(altair, ok),
         *_drift(altair, ok),
-        *(figure for curve in curves for figure in curve),
+        *(drawing for curve in curves for drawing in curve),
     ]
+
+
+def _pictured(drawing: Drawing) -> Figure:
+    import vl_convert
+
+    svg = vl_convert.vegalite_to_svg(dict(drawing.chart))
+    png = vl_convert.svg_to_png(svg, scale=2)
+    return Figure(drawing.name, drawing.title, drawing.alt, drawing.chart, svg, png)
 
 
 def left_out(stored: StoredRun) -> str:
@@ -123,7 +158,7 @@ def _cells(trials: Sequence[StoredTrial]) -> list[Cell]:
     return list(dict.fromkeys(one.trial.cell for one in trials))
 
 
-def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     """The interval of each rank as a bar from its first to its last place."""
     if not rows:
         return []
@@ -146,7 +181,7 @@ def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [_figure(alt, "ranks", title, f"{alt_text} Numbers: ranks.csv.", chart)]
 
 
-def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     """Seconds of an epoch as the paper draws them: by size in its figures 2 and 3, by network in its figure 4."""
     subjects = {row["subject"] for row in rows}
     frameworks = {subject.partition(":")[0] for subject in subjects}
@@ -185,7 +220,7 @@ def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [_figure(alt, "study-epochs", title, alt_text, chart, grouped="xOffset")]
 
 
-def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     """Speeds below the roof of the machine, against the operations for each byte."""
     if not rows:
         return []
@@ -227,7 +262,7 @@ def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [_figure(alt, "roofline", "Speeds below the roof of this machine", alt_text, chart)]
 
 
-def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     panel = panels(trials)
     points = [
         {**panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
@@ -280,7 +315,7 @@ def _labelled(
     )
 
 
-def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     panel = panels(trials)
     points = [
         {**panel(one), "trial": one.record.ordinal, "seconds": trial_numbers(one).epoch_s}
@@ -307,7 +342,7 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     return [_figure(alt, "epochs", title, f"{alt_text} Numbers: results.csv.", chart, trials)]
 
 
-def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
+def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     """The speed of each trial against the order in which they ran, as a share of its row's median."""
     trials = [one for one in trials if one.timeline.steady_steps.size]
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
@@ -347,7 +382,7 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Figure]:
     return [_figure(alt, "drift", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="x")]
 
 
-def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Figure]:
+def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Drawing]:
     """`series` over the time of each trial, with a dot where an epoch ended."""
     lines, dots, drawn, panel_of = [], [], [], panels(trials)
     most = max(30, min(CURVE_POINTS, ALL_CURVE_POINTS // max(1, len(trials))))
@@ -399,15 +434,13 @@ def _figure(
     trials: Sequence[StoredTrial] = (),
     shared: str = "",
     grouped: str = "",
-) -> Figure:
-    """The chart with a panel per cell, two side by side, drawn.
+) -> Drawing:
+    """The chart with a panel per cell, two side by side.
 
     trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
     shared: the axes that all panels have in common, because they are read against each other.
     grouped: the channel that sets bars side by side, if there is one.
     """
-    import vl_convert
-
     own = "independent" if are_many(trials) else "shared"
     axes = {axis: "shared" if axis in shared else "independent" for axis in ("x", "y", *([grouped] if grouped else []))}
     faceted = (
@@ -415,9 +448,7 @@ def _figure(
         .resolve_scale(**axes, color=own, shape=own)
         .resolve_legend(color=own)
     )
-    drawn = _configured(alt, faceted).to_dict()
-    svg, png = vl_convert.vegalite_to_svg(drawn), vl_convert.vegalite_to_png(drawn, scale=2)
-    return Figure(name, title, alt_text, drawn, svg, png)
+    return Drawing(name, title, alt_text, _configured(alt, faceted).to_dict(validate=False))
 
 
 def _configured(alt: Any, chart: Any, right: int = 96) -> Any:

@@ -1,17 +1,11 @@
 """Writes a run's report folder: a page that needs no other file and no network, with tables as CSV and Markdown."""
 
-import base64
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
@@ -24,10 +18,13 @@ from orchestrator.report import export, inline, tables
 from orchestrator.report.answer import answer, ranked
 from orchestrator.report.caveats import caveats as caveats_of
 from orchestrator.report.figures import Figure, FiguresMissingError, chart_library, draw, left_out, panel_charts
+from orchestrator.report.latex import results_latex
 from orchestrator.report.markdown import results_markdown
+from orchestrator.report.results_table import results_texts
 from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
 from orchestrator.report.tables import SummaryRow
-from orchestrator.report.text import figures3, percent, shown, tiny, without_paths, words
+from orchestrator.report.templating import inert, templates
+from orchestrator.report.text import without_paths
 from orchestrator.report.trial_details import anchor, details
 from orchestrator.trial import Cell
 
@@ -74,18 +71,23 @@ def render(
         sections = [*study_sections(stored, floors), *paper_sections(stored, floors)]
     tables_by_name = {table.name: table for section in sections for table in section.tables}
     figures, figures_missing = _figures(stored, tables_by_name)
+    results, by_trial = results_texts(stored, rows), tables.trial_rows(stored)
     texts = {
-        "results.csv": export.csv_text(tables.trial_rows(stored)),
+        "results.csv": export.csv_text(by_trial),
+        "results.json": export.json_text(by_trial),
         "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": results_markdown(stored, rows, caveats, sections),
+        "results.md": results_markdown(stored.facts, results, caveats, sections),
+        "results.tex": results_latex(stored.facts, results, sections),
         "spec.json": json.dumps(stored.facts.spec, indent=2, ensure_ascii=False) + "\n",
         **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
         **{f"{figure.name}.svg": figure.svg for figure in figures},
     }
     for name, text in texts.items():
         write_atomically(folder / name, without_paths(text, home, Path.home()))
-    for figure in figures:
-        write_atomically(folder / f"{figure.name}.png", figure.png)
+    parquet = export.parquet_bytes(inert(by_trial, home))
+    files: dict[str, bytes] = {"results.parquet": parquet} if parquet else {}
+    for name, content in (files | {f"{figure.name}.png": figure.png for figure in figures}).items():
+        write_atomically(folder / name, content)
     context = {
         "run": stored.facts,
         "began": datetime.fromtimestamp(stored.facts.started_unix, UTC),
@@ -118,33 +120,31 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
     }
     style, script = inline.style(), inline.script()
     library = inline.library(chart_library()) if figures else ""
-    return (
-        _templates(home)
-        .get_template("page.html")
-        .render(
-            **context,
-            rows=flat,
-            host=stored.facts.host.model_dump(mode="json"),
-            cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
-            figure_names=tables.figure_names(stored),
-            audit_figures=tables.AUDIT_FIGURES,
-            checks=stored.checks,
-            failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
-            failed_checks=[check for check in stored.checks if not check.passed],
-            measures=_distinct(trial.trial.measure for trial in stored.trials),
-            trainings=_distinct(trial.trial.training for trial in stored.trials),
-            threads=_distinct(trial.trial.threads for trial in stored.trials),
-            pictures=_pictures(stored),
-            environments=stored.environments,
-            builds=_builds(stored),
-            sync=SYNC,
-            feed=FEED,
-            style=style,
-            script=script,
-            library=library,
-            policy=inline.policy([style], [library, script] if library else [script]),
-            blocks={name: inline.data(_inert(value, home, Path.home())) for name, value in blocks.items()},
-        )
+    made = templates(home)
+    made.filters |= {"nearest": tables.nearest_to_bound, "anchor": anchor}
+    return made.get_template("page.html").render(
+        **context,
+        rows=flat,
+        host=stored.facts.host.model_dump(mode="json"),
+        cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
+        figure_names=tables.figure_names(stored),
+        audit_figures=tables.AUDIT_FIGURES,
+        checks=stored.checks,
+        failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
+        failed_checks=[check for check in stored.checks if not check.passed],
+        measures=_distinct(trial.trial.measure for trial in stored.trials),
+        trainings=_distinct(trial.trial.training for trial in stored.trials),
+        threads=_distinct(trial.trial.threads for trial in stored.trials),
+        pictures=_pictures(stored),
+        environments=stored.environments,
+        builds=_builds(stored),
+        sync=SYNC,
+        feed=FEED,
+        style=style,
+        script=script,
+        library=library,
+        policy=inline.policy([style], [library, script] if library else [script]),
+        blocks={name: inline.data(inert(value, home)) for name, value in blocks.items()},
     )
 
 
@@ -201,52 +201,3 @@ def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None
         return found | {"rows": comparison.rows(stored, floors)}
     except SpecError as error:
         return found | {"reason": str(error)}
-
-
-def _templates(home: Home | None) -> jinja2.Environment:
-    own = Path.home()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(inline.TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: _inert(value, home, own) if type(value) is str else value,  # texts from outside
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "figures3": figures3,
-        "tiny": tiny,
-        "words": words,
-        "shown": shown,
-        "nearest": tables.nearest_to_bound,
-        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
-        "data_uri": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
-        "short": lambda identity: identity.removeprefix("sha256:")[:12],
-        "anchor": anchor,
-    }
-    return environment
-
-
-def _inert(value: Any, home: Home | None, own: Path) -> Any:
-    """The value with every text in it printable and without paths of this machine. own: the user's folder."""
-    if isinstance(value, str):
-        return _text(value, home, own)
-    if isinstance(value, Mapping):
-        return {_inert(key, home, own): _inert(item, home, own) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_inert(item, home, own) for item in value]
-    return value
-
-
-@lru_cache(maxsize=10_000)
-def _text(text: str, home: Home | None, own: Path) -> str:
-    return without_paths(printable(text), home, own)
-
-
-def printable(text: str) -> str:
-    """Text without terminal colours, and with a mark for characters that control output or change its direction."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "�" for char in plain
-    )

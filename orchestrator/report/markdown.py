@@ -1,42 +1,20 @@
 """The results of a run and its caveats in Markdown, for an issue or a README."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from orchestrator.records.stored import StoredRun
-from orchestrator.report import export, tables
+from orchestrator.records.run_folder import RunFacts
+from orchestrator.report import export
 from orchestrator.report.studies import Section
-from orchestrator.report.tables import SummaryRow
-from orchestrator.report.text import figures3, percent, tiny
 
 
 def results_markdown(
-    stored: StoredRun, rows: Sequence[SummaryRow], caveats: Sequence[str], sections: Sequence[Section]
+    facts: RunFacts, texts: Sequence[Mapping[str, str]], caveats: Sequence[str], sections: Sequence[Section]
 ) -> str:
-    """The results and their caveats, for an issue or a README."""
-    lines = [
-        {
-            "cell": row.cell.title,
-            "subject": row.subject,
-            "status": f"{row.status} ({row.ok} of {row.trials})" if row.trials else row.status,
-            "test": percent(row.medians.accuracy_test),
-            "valid": percent(row.medians.accuracy_valid),
-            "step ms": figures3(row.medians.step_ms),
-            "images/s, step": figures3(row.medians.images_per_second),
-            "images/s, epoch": figures3(row.medians.epoch_images_per_second),
-            "epoch s": figures3(row.medians.epoch_s),
-            "total s": figures3(row.medians.total_s),
-            "spread": percent(row.spread, 0),
-            "selfcheck": row.check,
-            "audit": row.audit,
-            **{name: tiny(row.parity.get(name)) for name in tables.figure_names(stored)},
-            "reason": row.reason,
-        }
-        for row in rows
-    ]
+    """The results and their caveats. texts: of results_table.results_texts."""
     items = "".join(f"- {export.one_cell(caveat)}\n" for caveat in caveats) or "- none\n"
     answered = "".join(_section_markdown(section) for section in sections)
-    title = f"{stored.facts.run_id}{stored.facts.league_words}"
-    return f"# {title}\n\n{export.markdown_table(lines)}\n{answered}## Caveats\n\n{items}"
+    title = f"{facts.run_id}{facts.league_words}"
+    return f"# {title}\n\n{export.markdown_table(texts)}\n{answered}## Caveats\n\n{items}"
 
 
 def _section_markdown(section: Section) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -316,14 +317,24 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
 
 def _epoch_speed(one: StoredTrial) -> float | None:
     """Pictures that an epoch trained on, over its seconds."""
-    steps = [len(epoch.loss) for epoch in one.timeline.epochs]
+    steps = [epoch.loss.size for epoch in one.timeline.epochs]
     if not one.timeline.steady_epochs.size or not steps or not steps[-1]:
         return None
     return steps[-1] * one.trial.training.batch_size / float(np.median(one.timeline.steady_epochs))
 
 
+_numbers: WeakKeyDictionary[StoredTrial, TrialNumbers] = WeakKeyDictionary()
+"""A report asks for the numbers of each trial four times, and may have ten thousand trials."""
+
+
 def trial_numbers(one: StoredTrial) -> TrialNumbers:
     """The measurements of one trial."""
+    if one not in _numbers:
+        _numbers[one] = _trial_numbers(one)
+    return _numbers[one]
+
+
+def _trial_numbers(one: StoredTrial) -> TrialNumbers:
     timeline = one.timeline
     step = stats.summarise(timeline.steady_steps)
     evaluations = [score.evaluate_seconds for score in timeline.scores if score.split == "valid"]

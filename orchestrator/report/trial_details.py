@@ -1,5 +1,6 @@
 """What a reader may ask about one trial: clocks, steps, losses, audit, log, and the command that repeats it."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -86,9 +87,9 @@ def thinned_steps(seconds: Array, points: int) -> Sequence[float]:
     return [*map(float, medians), *([float(np.median(rest))] if rest.size else [])]
 
 
-def _mean(losses: Sequence[float | None]) -> float | None:
-    known = [loss for loss in losses if loss is not None]
-    return _short(float(np.mean(known))) if known and len(known) == len(losses) else None
+def _mean(losses: Array) -> float | None:
+    mean = float(losses.mean()) if losses.size else math.nan  # NaN if any is not finite
+    return _short(mean) if math.isfinite(mean) else None
 
 
 def _short(value: float) -> float:

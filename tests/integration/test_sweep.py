@@ -33,7 +33,7 @@ INVOKE = [sys.executable, "-m", "invoke"]
 
 
 def weights(result):
-    return [trial.events[-1].fields["weights_sha256"] for trial in result.report.stored.trials]
+    return [trial.timeline.done.weights_sha256 for trial in result.report.stored.trials]
 
 
 def test_a_sweep_ends_with_ok_rows_a_report_and_exit_code_0(swept):

@@ -111,7 +111,7 @@ def study_seconds(one: StoredTrial) -> StudySeconds | None:
     """
     timeline, steps = one.timeline, paper().steps_per_epoch
     epochs = timeline.epochs
-    if len(epochs) == paper().epochs and all(len(epoch.loss) == steps for epoch in epochs):
+    if len(epochs) == paper().epochs and all(epoch.loss.size == steps for epoch in epochs):
         return StudySeconds(sum(epoch.epoch_seconds for epoch in epochs), False)
     step = timeline.whole_step_seconds
     if step is None:

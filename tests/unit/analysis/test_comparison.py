@@ -1,7 +1,5 @@
 """What is paired with what, what is refused and why, and the words of a verdict."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -18,8 +16,10 @@ from orchestrator.planning.plan import expand
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.run_folder import Until
 from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
+from tests import fake_stored
 
 SPEC = REPOSITORY / "experiments" / "compare.json"
 NO_FLOORS = NoiseFloors()
@@ -29,7 +29,7 @@ def timed(variant="1.5", seconds=0.1, outcome=fake.OK, is_unverified=False, warm
     exit_ = fake.ENDED.model_copy(update={"launched_unix": asked.pop("launched", 1.0)})
     trial = fake.trial(framework, variant, **asked)
     record = fake.trial_record(trial, is_unverified=is_unverified)
-    return StoredTrial(record, outcome, exit_, tuple(fake.training(seconds, warmup=warmup, epochs=1)))
+    return StoredTrial(record, outcome, exit_, read_timeline(fake.training(seconds, warmup=warmup, epochs=1)))
 
 
 def run(*trials, host="here", **facts):
@@ -51,11 +51,7 @@ def test_variants_of_one_run_are_paired_by_question():
 def test_only_steps_after_the_warm_up_count():
     assert timed_run(timed(warmup=20)).seconds == 0.1
     slow_start = [0.9] * 20 + [0.1] * 10
-    events = [
-        event.model_copy(update={"step_seconds": slow_start}) if event.kind == "epoch" else event
-        for event in timed().events
-    ]
-    assert timed_run(replace(timed(), events=tuple(events))).seconds == 0.1
+    assert timed_run(fake_stored.timed(epochs=1, changes={"epoch": {"step_seconds": slow_start}})).seconds == 0.1
 
 
 def test_a_control_pairs_neighbours_and_alternates_sides():

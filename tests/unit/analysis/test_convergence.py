@@ -3,7 +3,6 @@
 import numpy as np
 
 from orchestrator.analysis.convergence import unlike
-from orchestrator.records.event import Event
 from tests import fake_run as fake
 from tests.fake_stored import timed
 
@@ -11,13 +10,8 @@ RNG = np.random.default_rng(0)
 
 
 def trained(framework, seed, loss, repeat=0):
-    one = timed(fake.trial(framework, "1", seed=seed, repeat=repeat), ordinal=len(framework) * 100 + 10 * seed + repeat)
-    events = [_with_loss(event, loss) for event in one.events]
-    return type(one)(one.record, one.outcome, one.exit, tuple(events))
-
-
-def _with_loss(event: Event, loss: float) -> Event:
-    return event.model_copy(update={"loss": [loss] * 30}) if event.kind == "epoch" else event
+    asked, ordinal = fake.trial(framework, "1", seed=seed, repeat=repeat), len(framework) * 100 + 10 * seed + repeat
+    return timed(asked, ordinal, changes={"epoch": {"loss": [loss] * 30}})
 
 
 def cell(seeds, **factors):

@@ -2,14 +2,23 @@
 
 import numpy as np
 import pytest
+from scipy.stats import theilslopes
 
-from orchestrator.analysis.steady import trend
+from orchestrator.analysis.steady import BLOCKS, trend
 
 RNG = np.random.default_rng(0)
 
 
 def steps(count=600, noise=0.05):
     return 0.1 * RNG.lognormal(0, noise, count)
+
+
+@pytest.mark.parametrize("count", [40, 59, 600, 617])
+def test_the_slope_is_that_of_theil_and_sen(count):
+    seconds = steps(count) * np.linspace(1, 1.5, count)
+    blocks = [np.median(block) for block in np.array_split(seconds, BLOCKS)]
+    change = theilslopes(blocks, np.arange(BLOCKS)).slope * (BLOCKS - 1) / np.median(blocks)
+    assert trend(seconds).change == pytest.approx(change, rel=1e-12)
 
 
 def test_equal_steps_have_no_trend():

@@ -7,6 +7,9 @@ import sys
 import zipfile
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from rocrate.rocrate import ROCrate
@@ -18,6 +21,7 @@ from orchestrator.home import Home
 from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.report.crate import SUMS, sums_text
+from orchestrator.report.signature import SIGNATURE
 from tests import fake_run as fake
 
 RUN, OLD = fake.run_facts().run_id, "20261120-120000-check"
@@ -108,6 +112,73 @@ def test_the_metadata_is_read_back_by_rocrate(published):
     files = {entity.id for entity in crate.data_entities if entity.type == "File"}
     assert crate.root_dataset["identifier"] == RUN
     assert {f"runs/{RUN}/run.json", "report/results.csv", "report/index.html"} <= files
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """name -> (private, public): files with the keys of two people."""
+    made = {}
+    for name in ("ada", "eve"):
+        private, folder = Ed25519PrivateKey.generate(), tmp_path_factory.mktemp(name)
+        plain = serialization.NoEncryption()
+        (folder / "key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain))
+        (folder / "pub").write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        made[name] = (folder / "key", folder / "pub")
+    return made
+
+
+def ingested(path, tmp_path, key=None):
+    return ingest_publication(path, Home(tmp_path / "elsewhere"), Console(), key)
+
+
+@pytest.mark.parametrize("name", ["crate", "crate.zip"])
+def test_a_signed_run_is_taken_from_who_signed_it(home, tmp_path, keys, name, capsys):
+    publish_run(RUN, tmp_path / name, home, Console(), keys["ada"][0])
+    assert ingested(tmp_path / name, tmp_path, keys["ada"][1]) == 0
+    assert "it is signed with" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_run_that_somebody_else_signed_is_refused(home, tmp_path, keys):
+    publish_run(RUN, tmp_path / "crate", home, Console(), keys["eve"][0])
+    with pytest.raises(StoreError, match="is not signed with"):
+        ingested(tmp_path / "crate", tmp_path, keys["ada"][1])
+
+
+def test_new_hashes_below_an_old_signature_are_refused(home, tmp_path, keys):
+    publish_run(RUN, tmp_path / "crate", home, Console(), keys["ada"][0])
+    (tmp_path / "crate" / "report" / "results.csv").write_text("step_ms\n1\n")
+    (tmp_path / "crate" / SIGNATURE).rename(tmp_path / "kept")
+    (tmp_path / "crate" / SUMS).write_text(sums_text(tmp_path / "crate"))
+    (tmp_path / "kept").rename(tmp_path / "crate" / SIGNATURE)
+    with pytest.raises(StoreError, match="is about something else than its SHA256SUMS"):
+        ingested(tmp_path / "crate", tmp_path, keys["ada"][1])
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"payload": "e30=", "payloadType": "x", "signatures": []}'])
+def test_a_signature_that_is_none_is_refused(home, tmp_path, keys, content):
+    publish_run(RUN, tmp_path / "crate", home, Console(), keys["ada"][0])
+    (tmp_path / "crate" / SIGNATURE).write_text(content)
+    with pytest.raises(StoreError, match="is not signed with"):
+        ingested(tmp_path / "crate", tmp_path, keys["ada"][1])
+
+
+def test_a_run_that_is_not_signed_has_no_signer(published, tmp_path, keys):
+    with pytest.raises(StoreError, match=r"is not signed: it has no SHA256SUMS\.intoto\.json"):
+        ingested(published, tmp_path, keys["ada"][1])
+
+
+@pytest.mark.parametrize(("which", "says"), [(1, "holds no private key in PEM"), (None, "cannot be read")])
+def test_what_is_no_key_signs_nothing(home, tmp_path, keys, which, says):
+    key = keys["ada"][which] if which else tmp_path / "nowhere"
+    with pytest.raises(SpecError, match=says):
+        publish_run(RUN, tmp_path / "crate", home, Console(), key)
+    assert not (tmp_path / "crate").exists()
+
+
+def test_a_private_key_verifies_nothing(home, tmp_path, keys):
+    publish_run(RUN, tmp_path / "crate", home, Console(), keys["ada"][0])
+    with pytest.raises(SpecError, match="holds no public key in PEM"):
+        ingested(tmp_path / "crate", tmp_path, keys["ada"][0])
 
 
 def every_file(folder):

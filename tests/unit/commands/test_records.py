@@ -72,3 +72,37 @@ def test_what_is_no_run_is_not_removed(home, tmp_path, name):
 def test_nothing_is_removed_while_a_run_is_going_on(home, tmp_path):
     with exclusive_run(home), pytest.raises(EngineError, match="another run is going on"):
         records.remove(RUN, home, tmp_path, Console())
+
+
+OF_MLFLOW = pytest.mark.filterwarnings("default")  # it uses what its own libraries call deprecated
+
+
+@OF_MLFLOW
+def test_mlflow_reads_back_what_was_exported(home, tmp_path):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    records.export_to_mlflow(RUN, uri, home, Console())
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(RUN)
+    runs = {run.data.params["repeat"] + run.info.status: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == ["0FAILED", "0FINISHED"]
+    ended = runs["0FINISHED"]
+    assert ended.data.params["training.batch_size"] == str(fake.trial().training.batch_size)
+    assert ended.data.tags["waymark.status"] == "ok"
+    losses = client.get_metric_history(ended.info.run_id, "loss")
+    assert [metric.step for metric in losses] == [0, 1]
+
+
+@OF_MLFLOW
+def test_a_run_is_exported_to_mlflow_once(home, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    records.export_to_mlflow(RUN, uri, home, Console())
+    with pytest.raises(StoreError, match=r"has an experiment .* already"):
+        records.export_to_mlflow(RUN, uri, home, Console())
+
+
+@OF_MLFLOW
+def test_a_place_that_mlflow_does_not_know_is_refused(home):
+    with pytest.raises(StoreError, match="MLflow cannot write to ftp:"):
+        records.export_to_mlflow(RUN, "ftp://nowhere.example", home, Console())

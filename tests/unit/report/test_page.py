@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from altair.utils.schemapi import validate_jsonschema
+from altair.vegalite.v6.schema.core import load_schema
 
 from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
@@ -86,6 +88,23 @@ def test_each_quantity_that_was_watched_is_a_figure(drawn):
     assert figures == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
 
 
+def test_every_chart_is_as_the_schema_of_vega_lite_asks():
+    """Drawing leaves this out, because it takes longer than all else."""
+    rank = {"cell": "ResNet-20@32 cpu", "subject": "pytorch:2.13", "rank_low": 1, "rank_high": 1}
+    epoch = {"network": "ResNet-20", "input_size": 48, "device": "cpu", "epoch_s": 1.0, "epoch_paper_s": 2.0}
+    limit = {"cell": "ResNet-20@32 cpu", "subject": "pytorch:2.13", "peak_gflops": 100.0, "copy_gb_per_second": 10.0}
+    studies = {
+        "ranks": [rank],
+        "study-epochs": [{**epoch, "subject": name} for name in ("pytorch:2.13", "mxnet:1.9")],
+        "limit": [{**limit, "intensity": 5.0, "gflops": 40.0}],
+    }
+    found = figures.draw(run(watched(), *(timed(fake.trial(repeat=at), at + 2) for at in range(6))), studies)
+    names = {"ranks", "study-epochs", "roofline", "accuracy", "epochs", "drift", "card-watts"}
+    assert names <= {figure.name for figure in found}
+    for chart in (*(figure.chart for figure in found), *figures.panel_charts().values()):
+        validate_jsonschema(chart, load_schema())
+
+
 def test_each_epochs_end_is_a_dot_on_the_course(drawn):
     marks = ET.parse(drawn / "card-watts.svg").getroot().iter("{http://www.w3.org/2000/svg}path")
     dots = [mark for mark in marks if mark.get("aria-roledescription") == "point"]
@@ -103,7 +122,8 @@ def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
     html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     figures = {"accuracy.svg", "accuracy.png", "epochs.svg", "epochs.png"}
-    assert names == {"index.html", "results.csv", "results.md", "parity.csv", "spec.json", *figures}
+    tables = {f"results.{ending}" for ending in ("csv", "json", "md", "parquet", "tex")} | {"parity.csv"}
+    assert names == {"index.html", "spec.json", *tables, *figures}
 
 
 def test_a_page_loads_nothing_from_anywhere(page):

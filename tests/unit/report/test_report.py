@@ -4,17 +4,20 @@ import csv
 import io
 import itertools
 import json
+import sys
 from dataclasses import replace
 
 import pytest
+from pyarrow import parquet
 
 from orchestrator import report
 from orchestrator.records.job import AuditRequest
 from orchestrator.records.stored import StoredAudit, StoredCheck, StoredTrial
-from orchestrator.report import export, html, tables
+from orchestrator.records.timeline import Timeline, read_timeline
+from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import trial_rows
-from orchestrator.report.text import tiny
+from orchestrator.report.text import figures3, tiny
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
 from workers.jobs import audit
@@ -129,8 +132,19 @@ def test_parity_csv_has_a_row_for_each_figure():
     assert [(row["figure"], row["within"]) for row in rows][:2] == [("logits", False), ("loss_step_1", True)]
 
 
+def test_parquet_and_json_hold_the_same_rows():
+    rows = trial_rows(run(timed(), timed(fake.trial(repeat=1), 2, NO_MEMORY)))
+    read = parquet.read_table(io.BytesIO(export.parquet_bytes(rows))).to_pylist()
+    assert json.loads(export.json_text(rows)) == [{name: row[name] for name in rows[0]} for row in read]
+
+
+def test_without_pyarrow_there_is_no_parquet(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert export.parquet_bytes([{"a": 1}]) is None
+
+
 def test_a_check_that_died_is_in_the_parity_table():
-    dead = StoredCheck(fake.check_record(), NO_MEMORY, fake.ENDED, ())
+    dead = StoredCheck(fake.check_record(), NO_MEMORY, fake.ENDED, Timeline())
     assert [(row["figure"], row["status"]) for row in tables.parity_rows([dead])] == [("", "out_of_memory")]
 
 
@@ -148,34 +162,23 @@ def test_an_accuracy_of_one_seed_is_a_caveat():
 
 
 def test_steps_that_become_slower_are_a_caveat():
-    slower = timed(steps=100, epochs=1)
     seconds = [0.1 + 0.001 * step for step in range(100)]
-    said = [
-        event.model_copy(update={"step_seconds": seconds}) if event.kind == "epoch" else event
-        for event in slower.events
-    ]
-    told = caveats_of(run(StoredTrial(slower.record, slower.outcome, slower.exit, tuple(said))))
+    told = caveats_of(run(timed(steps=100, epochs=1, changes={"epoch": {"step_seconds": seconds}})))
     assert any(caveat.startswith("1 trial of 1 reached no steady state, least pytorch:2.13") for caveat in told)
 
 
 def test_a_subject_that_learns_unlike_the_others_is_a_caveat():
     trials = []
     for number, (name, seed) in enumerate(itertools.product(("mxnet", "pytorch"), range(4)), start=1):
-        one = timed(fake.trial(name, seed=seed), number)
         loss = [(3.0 if name == "mxnet" else 2.0) + 0.01 * seed] * 30
-        said = [event.model_copy(update={"loss": loss}) if event.kind == "epoch" else event for event in one.events]
-        trials.append(StoredTrial(one.record, one.outcome, one.exit, tuple(said)))
+        trials.append(timed(fake.trial(name, seed=seed), number, changes={"epoch": {"loss": loss}}))
     assert any("mxnet:2.13 learns slower than the others" in caveat for caveat in caveats_of(run(*trials)))
 
 
 def test_blocks_of_a_framework_that_waits_are_no_throughput():
     measure = fake.trial().measure.model_copy(update={"sync": "block"})
-    one = timed(fake.trial("cntk", "2.7", device="gpu", measure=measure))
-    said = [
-        event.model_copy(update={"describe": {"waits_each_step": True}}) if event.kind == "built" else event
-        for event in one.events
-    ]
-    told = caveats_of(run(StoredTrial(one.record, one.outcome, one.exit, tuple(said))))
+    waiting = {"built": {"describe": {"waits_each_step": True}}}
+    told = caveats_of(run(timed(fake.trial("cntk", "2.7", device="gpu", measure=measure), changes=waiting)))
     assert any(caveat.startswith("cntk:2.7 reads the loss of each step") for caveat in told)
 
 
@@ -248,7 +251,8 @@ def test_a_row_says_what_the_machine_did_while_it_trained():
 
 
 def test_events_that_could_not_be_read_are_a_doubt():
-    broken = StoredTrial(fake.trial_record(), fake.OK, fake.ENDED, tuple(fake.events(("epoch", {"epoch": "first"}))))
+    said = read_timeline(fake.events(("epoch", {"epoch": "first"})))
+    broken = StoredTrial(fake.trial_record(), fake.OK, fake.ENDED, said)
     assert "1 event could not be read, so data is missing." in caveats_of(run(broken))
 
 
@@ -256,7 +260,7 @@ def test_events_that_could_not_be_read_are_a_doubt():
     ("value", "text"), [(None, "–"), (0.0, "0.00"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
 )
 def test_numbers_have_three_significant_figures(value, text):
-    assert html.figures3(value) == text
+    assert figures3(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (2.14e-6, "2.1e-6"), (1e-12, "1.0e-12")])
@@ -264,23 +268,18 @@ def test_differences_are_short(value, text):
     assert tiny(value) == text
 
 
-def saying(one, kind, **fields):
-    """The trial with other fields in its events of that kind."""
-    events = tuple(event.model_copy(update=fields) if event.kind == kind else event for event in one.events)
-    return replace(one, events=events)
-
-
 def test_other_numbers_of_threads_in_one_cell_are_a_caveat():
-    ours = saying(timed(ordinal=1), "built", describe={"threads": 2})
-    others = saying(timed(fake.trial("mxnet", "1.5"), 2), "built", describe={"omp_threads": 1})
+    mxnet = fake.trial("mxnet", "1.5")
+    ours = timed(changes={"built": {"describe": {"threads": 2}}})
+    others = timed(mxnet, 2, changes={"built": {"describe": {"omp_threads": 1}}})
     said = " ".join(caveats_of(run(ours, others)))
     assert "ResNet-20@32 cpu: the builds compared have different numbers of threads in force: mxnet:1.5 1" in said
-    same = saying(others, "built", describe={"omp_threads": 2})
+    same = timed(mxnet, 2, changes={"built": {"describe": {"omp_threads": 2}}})
     assert not any("threads" in caveat for caveat in caveats_of(run(ours, same)))
 
 
 def test_a_quota_that_stopped_a_trial_is_a_caveat():
-    stopped = saying(timed(), "done", throttled_periods=7)
+    stopped = timed(changes={"done": {"throttled_periods": 7}})
     assert any("quota of its cgroup stopped it 7 times" in caveat for caveat in caveats_of(run(stopped)))
 
 
@@ -289,14 +288,13 @@ def audited(trial, passed=True, **figures):
     sha256 = trial.exit.events_sha256
     request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial, events_sha256=sha256)
     record = fake.trial_record(trial.trial, 70).model_copy(update={"trial": None, "audit": request})
-    return StoredAudit(record, fake.OK, fake.ENDED, tuple(fake.checking(passed, **figures)))
+    return StoredAudit(record, fake.OK, fake.ENDED, read_timeline(fake.checking(passed, **figures)))
 
 
 def kept(ordinal=1, **said):
     """A trial that kept two steps for its audit."""
-    one = timed(ordinal=ordinal, **said)
     extra = fake.events(("audited", {"steps": [[0, 3], [1, 4]], "seconds": 0.1}))
-    return replace(one, events=(*one.events, *extra))
+    return timed(ordinal=ordinal, extra=extra, **said)
 
 
 @pytest.mark.parametrize(("passed", "word"), [(True, "passed"), (False, "failed"), (None, "missing")])

@@ -10,6 +10,7 @@ from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.records.timeline import read_timeline
 from orchestrator.report import html
 from orchestrator.report.studies import StudyTable, paper_sections, study_sections
 from orchestrator.trial import Dataset, Measure, Model, Outcome
@@ -31,7 +32,7 @@ def timed(asked, seconds=0.1, accuracy=0.9, outcome=fake.OK, inputs=0.001, extra
             fields |= {"input_seconds": [inputs] * steps, "epoch_seconds": (seconds + inputs) * steps}
         said.append((event.kind, fields))
     record = fake.trial_record(asked)
-    return StoredTrial(record, outcome, fake.ENDED, tuple(fake.events(*said, *extra)))
+    return StoredTrial(record, outcome, fake.ENDED, read_timeline(fake.events(*said, *extra)))
 
 
 def run(*trials, **facts):

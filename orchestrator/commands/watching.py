@@ -1,0 +1,137 @@
+"""`invoke report --watch`: serves the report of a run on this machine alone, and makes it again as trials end."""
+
+import os
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from orchestrator.console.progress import Console
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.records.store import Store
+from orchestrator.report import write_report
+
+LOOPBACK = "127.0.0.1"
+RELOAD_SECONDS = 10
+"""How often the browser asks again, while the run goes on."""
+
+POLL_SECONDS = 2.0
+"""How often the store is asked whether there is something new."""
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Files of one folder, to programs of this machine that ask for it by a name of this machine.
+
+    A page of somebody else whose name was made to point here would ask by that name (DNS rebinding).
+    """
+
+    def __init__(self, *arguments: Any, has_ended: threading.Event, **named: Any) -> None:
+        self._has_ended = has_ended
+        super().__init__(*arguments, **named)
+
+    def send_head(self) -> Any:
+        port = self.connection.getsockname()[1]
+        if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
+            self.send_error(HTTPStatus.FORBIDDEN, "It answers to names of this machine only")
+            return None
+        return super().send_head()
+
+    def list_directory(self, path: Any) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")
+        if not self._has_ended.is_set():
+            self.send_header("Refresh", str(RELOAD_SECONDS))
+        super().end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """The terminal is for what happens to the run."""
+
+
+def watch(
+    run_ids: Sequence[str],
+    home: Home,
+    reports: Path,
+    port: int,
+    console: Console,
+    is_opened: bool = False,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Serve the report until Ctrl-C. run_ids: which run, or none for the newest. port: 0 for any that is free.
+
+    Raises SpecError for several runs and for a port that cannot be used, StoreError if there is no such run.
+    """
+    if len(run_ids) > 1:
+        raise SpecError(f"--run names {len(run_ids)} runs; --watch shows one.")
+    yield_processors()
+    with Store.open(home.store_url) as store:
+        newest = store.latest_sweep()
+        if not run_ids and newest is None:
+            raise StoreError("there is no run yet. Start one with invoke sweep, and watch it from another terminal.")
+        run_id = run_ids[0] if run_ids else newest.run_id if newest else ""
+        seen = _seen(store, run_id)
+        report = write_report(store, run_id, home, reports)
+        has_ended = threading.Event()
+        with _served(report.page.parent, port, has_ended) as address, _until_interrupt(console):
+            console.say(f"watching {run_id} at {address} (Ctrl-C ends it)")
+            if is_opened and not webbrowser.open(address):
+                console.say("no browser was found; open that address in one")
+            while True:
+                now = _seen(store, run_id)
+                if now != seen:
+                    report = write_report(store, run_id, home, reports)
+                    seen = now
+                    console.say(f"{run_id}: {len(report.stored.trials)} trials")
+                if now[1] and not has_ended.is_set():
+                    has_ended.set()
+                    console.say(f"{run_id} has ended; its page stays at {address} until Ctrl-C")
+                sleep(POLL_SECONDS)
+
+
+def yield_processors() -> None:
+    """Have the kernel run this process only where a processor is idle, so that trials keep their speed."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _seen(store: Store, run_id: str) -> tuple[tuple[int, int], bool]:
+    """What of a run changes its page: how many trials it has and how many are ok; and whether it has ended."""
+    facts = next((run for run in store.runs() if run.run_id == run_id), None)
+    has_ended = facts is not None and facts.host.load_after is not None
+    return store.trial_counts().get(run_id, (0, 0)), has_ended
+
+
+@contextmanager
+def _served(folder: Path, port: int, has_ended: threading.Event) -> Iterator[str]:
+    """The address at which the folder is served."""
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, port), partial(_Handler, directory=str(folder), has_ended=has_ended))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "it is no number of a port"
+        raise SpecError(
+            f"--port is {port}, which cannot be used ({reason}); leave it out for any that is free."
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _until_interrupt(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.say("stopped serving")

@@ -1,0 +1,132 @@
+"""Several runs on one page: a section for each machine, in it the rows of all runs by cell, and how they changed.
+
+Runs of one cell stand beside each other only if they are of one machine, batch size, clock and set of pictures; there
+is no verdict, because their sessions differ (`invoke compare` gives one).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from orchestrator.files import write_atomically
+from orchestrator.home import Home
+from orchestrator.records.host_facts import RecordedHost
+from orchestrator.records.stored import StoredRun
+from orchestrator.report import export, inline, tables
+from orchestrator.report.tables import FlatRow, natural
+from orchestrator.report.templating import inert, templates
+from orchestrator.report.text import without_paths
+
+CSV = "runs.csv"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of a collection. link: its report, from the folder of the page."""
+
+    stored: StoredRun
+    link: str
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """One machine with its rows. groups: what may stand beside each other -> the rows, the fastest first."""
+
+    name: str
+    host: RecordedHost
+    runs: int
+    groups: Mapping[str, Sequence[FlatRow]]
+    histories: Mapping[str, Sequence[FlatRow]]
+
+
+def write_collection(entries: Sequence[Entry], folder: Path, title: str, home: Home | None = None) -> Path:
+    """Write the page and runs.csv into `folder`; gives the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machines = _machines(entries)
+    rows = [row for machine in machines for of in machine.groups.values() for row in of]
+    style, script = inline.style(), inline.script()
+    page = (
+        templates(home)
+        .get_template("collection.html")
+        .render(
+            title=title,
+            machines=machines,
+            runs=len(entries),
+            style=style,
+            script=script,
+            policy=inline.policy([style], [script]),
+        )
+    )
+    write_atomically(folder / CSV, without_paths(export.csv_text(inert(rows, home)), home, Path.home()))
+    write_atomically(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def _machines(entries: Sequence[Entry]) -> list[_Machine]:
+    found: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.stored.facts.started_unix):
+        host = entry.stored.facts.host  # a host without a name is known to be no other, so it stands alone
+        found.setdefault(host.hostname_sha256 or entry.stored.facts.run_id, []).append(entry)
+    return [_machine(f"Machine {number}", of) for number, of in enumerate(found.values(), start=1)]
+
+
+def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
+    rows = [row for entry in entries for row in _rows(name, entry)]
+    rows.sort(key=lambda row: natural(row["group"]))
+    groups = {group: sorted(of, key=_fastest_first) for group, of in groupby(rows, key=lambda row: row["group"])}
+    histories = {group: _history(of) for group, of in groups.items()}
+    newest = entries[-1].stored.facts.host
+    return _Machine(name, newest, len(entries), groups, {group: of for group, of in histories.items() if of})
+
+
+def _rows(machine: str, entry: Entry) -> list[FlatRow]:
+    facts = entry.stored.facts
+    began = datetime.fromtimestamp(facts.started_unix, UTC).strftime("%Y-%m-%d %H:%M")
+    head = {"run": facts.run_id, "began": began, "waymark": facts.waymark_version, "engine": facts.engine}
+    head |= {"league": facts.league or "", "link": entry.link}
+    rows = []
+    for group, row in zip(tables.groups(entry.stored), tables.summary_rows(entry.stored), strict=True):
+        if not group.trials:
+            continue
+        trial = group.trials[0].trial
+        pictures = trial.dataset.name + ("" if trial.dataset.clahe else ", without CLAHE")
+        clock = f"clock of each {trial.measure.sync}, input {trial.measure.feed}"
+        rows.append(
+            {
+                "machine": machine,
+                "group": f"{row.cell.title}: batches of {trial.training.batch_size}, {pictures}, {clock}",
+                "subject": row.subject,
+                **head,
+                "started_unix": facts.started_unix,
+                "status": row.status,
+                "trials": row.trials,
+                "ok": row.ok,
+                "selfcheck": row.check,
+                "audit": row.audit,
+                "step_ms": row.medians.step_ms,
+                "epoch_images_per_second": row.medians.epoch_images_per_second,
+                "epoch_s": row.medians.epoch_s,
+                "epochs": trial.training.epochs,
+                "accuracy_test": row.medians.accuracy_test,
+            }
+        )
+    return rows
+
+
+def _fastest_first(row: FlatRow) -> tuple[bool, bool, float]:
+    """What is not verified, or has no speed, stands last."""
+    return row["selfcheck"] != "passed", row["step_ms"] is None, row["step_ms"] or 0.0
+
+
+def _history(rows: Sequence[FlatRow]) -> list[dict[str, Any]]:
+    """The subjects that several runs timed, in the order of these; times: of the first one's step."""
+    found = []
+    timed = sorted((row for row in rows if row["step_ms"] is not None), key=lambda row: natural(row["subject"]))
+    for _, of in groupby(timed, key=lambda row: row["subject"]):
+        series = sorted(of, key=lambda row: row["started_unix"])
+        if len(series) > 1:
+            found += [{**row, "times": row["step_ms"] / series[0]["step_ms"]} for row in series]
+    return found

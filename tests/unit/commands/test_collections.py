@@ -1,0 +1,98 @@
+"""Several runs on one page: of this home, and published ones."""
+
+import re
+import shutil
+import sys
+
+import pytest
+
+from orchestrator.commands.collections import join_runs, write_index
+from orchestrator.commands.publication import publish_run
+from orchestrator.console.progress import Console
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.records.store import Store
+from tests import fake_run as fake
+
+ONE, TWO = "20261121-120000-one", "20261122-120000-two"
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with two runs."""
+    home = Home(tmp_path / "home")
+    for at, run_id in enumerate((ONE, TWO)):
+        facts = fake.run_facts(run_id, started_unix=1_795_262_400.0 + at)
+        fake.write_run(home.runs, facts, fake.some_jobs(run_id))
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    return home
+
+
+def links(page):
+    return set(re.findall(r'href="([^"#]+index\.html)"', page.read_text()))
+
+
+def test_a_joined_page_links_the_report_of_each_run(home, tmp_path):
+    page = join_runs([ONE, TWO], home, tmp_path / "reports", Console())
+    assert links(page) == {f"../{ONE}/index.html", f"../{TWO}/index.html"}
+    assert all((page.parent / link).is_file() for link in links(page))
+
+
+def test_an_unknown_run_is_not_joined(home, tmp_path):
+    with pytest.raises(StoreError, match="has no run 'nothing'"):
+        join_runs([ONE, "nothing"], home, tmp_path / "reports", Console())
+
+
+@pytest.fixture
+def published(home, tmp_path):
+    """A folder of published runs, one as a folder and one as an archive."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    publish_run(ONE, folder / "one", home, Console())
+    publish_run(TWO, folder / "two.zip", home, Console())
+    return folder
+
+
+def test_a_site_has_a_page_of_every_published_run(published, tmp_path):
+    page = write_index(published, tmp_path / "site", Console())
+    assert links(page) == {f"{ONE}/index.html", f"{TWO}/index.html"}
+    assert all((page.parent / link).is_file() for link in links(page))
+
+
+def test_a_page_that_came_with_a_run_is_not_hosted(published, tmp_path):
+    """It could hold scripts of whoever published it."""
+    report = published / "one" / "report" / "index.html"
+    report.write_text("<script>alert(1)</script>")
+    sums = (published / "one" / "SHA256SUMS").read_text().splitlines()
+    import hashlib
+
+    changed = hashlib.sha256(report.read_bytes()).hexdigest()
+    sums = [f"{changed}  report/index.html" if line.endswith(" report/index.html") else line for line in sums]
+    (published / "one" / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    page = write_index(published, tmp_path / "site", Console())
+    assert "<script>alert(1)" not in (page.parent / ONE / "index.html").read_text()
+
+
+@pytest.mark.parametrize("fault", ["changed", "twice", "none"])
+def test_nothing_is_left_of_a_site_that_cannot_be_made(published, tmp_path, fault):
+    if fault == "changed":
+        (published / "one" / "report" / "results.csv").write_text("x")
+    elif fault == "twice":
+        shutil.copytree(published / "one", published / "again")
+    else:
+        shutil.rmtree(published)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises((StoreError, SpecError)):
+        write_index(published, tmp_path / "site", Console())
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_site_replaces_nothing(published, tmp_path):
+    with pytest.raises(SpecError, match="which exists; name a new folder"):
+        write_index(published, tmp_path, Console())

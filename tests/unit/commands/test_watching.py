@@ -1,0 +1,124 @@
+"""The page of a run that is still going on, served on this machine alone."""
+
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from orchestrator.commands import watching
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.records.host_facts import RecordedHost
+from orchestrator.records.store import Store
+from tests import fake_run as fake
+
+
+class Told:
+    """A console that remembers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def answer(address, host=None):
+    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+    with urllib.request.urlopen(request, timeout=10) as got:
+        return got.read().decode(), dict(got.headers)
+
+
+def until(told):
+    """Waits for what has to become true."""
+    deadline = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+    home = Home(tmp_path / "home")
+    with Store.open(home.store_url) as store:
+        store.add_run(fake.run_facts(host=host(None)))
+        store.add(*fake.some_jobs()[0])
+    return home
+
+
+def host(load_after):
+    return RecordedHost(**{**fake.run_facts().host.model_dump(), "load_after": load_after})
+
+
+@pytest.fixture
+def served(home, tmp_path):
+    """(address, console) of a page that is being watched."""
+    console, has_to_end = Told(), threading.Event()
+
+    def sleep(_):
+        if has_to_end.wait(0.02):
+            raise KeyboardInterrupt
+
+    thread = threading.Thread(
+        target=watching.watch, args=((), home, tmp_path / "reports", 0, console), kwargs={"sleep": sleep}
+    )
+    thread.start()
+    until(lambda: console.lines)
+    yield console.lines[0].split()[3], console
+    has_to_end.set()
+    thread.join(20)
+    assert console.lines[-1] == "stopped serving"
+
+
+def test_the_page_grows_with_the_run(served, home):
+    address, console = served
+    before, _ = answer(address)
+    with Store.open(home.store_url) as store:
+        record = fake.trial_record(fake.trial("mxnet", "1.5"), ordinal=2)
+        store.add(record, fake.ENDED, fake.OK, fake.training())
+    until(lambda: any("2 trials" in line for line in console.lines))
+    after, _ = answer(address)
+    assert ("mxnet:1.5" in before, "mxnet:1.5" in after) == (False, True)
+
+
+def test_the_browser_asks_again_until_the_run_has_ended(served, home):
+    address, console = served
+    going_on = answer(address)[1]
+    with Store.open(home.store_url) as store:
+        store.add_run(fake.run_facts(host=host({"load_1min": 0, "steal_percent": 0, "available_memory_bytes": 1})))
+    until(lambda: any("has ended" in line for line in console.lines))
+    assert ("Refresh" in going_on, "Refresh" in answer(address)[1]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "code"), [("", "waymark.example", 403), ("../../store.sqlite", None, 404), ("%2e%2e/x", None, 404)]
+)
+def test_nothing_else_is_served(served, path, name, code):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        answer(served[0] + path, name)
+    refused.value.close()
+    assert refused.value.code == code
+
+
+def test_it_listens_on_the_loopback_only(served):
+    assert served[0].startswith("http://127.0.0.1:")
+
+
+def test_a_port_in_use_is_refused(served, home, tmp_path):
+    port = int(served[0].rstrip("/").rpartition(":")[2])
+    with pytest.raises(SpecError, match=f"--port is {port}, which cannot be used"):
+        watching.watch((), home, tmp_path / "reports", port, Told())
+
+
+def test_without_a_run_there_is_nothing_to_watch(tmp_path):
+    with pytest.raises(StoreError, match="there is no run yet"):
+        watching.watch((), Home(tmp_path / "none"), tmp_path / "reports", 0, Told())
+
+
+def test_several_runs_are_refused(home, tmp_path):
+    with pytest.raises(SpecError, match="names 2 runs; --watch shows one"):
+        watching.watch(("a", "b"), home, tmp_path / "reports", 0, Told())
