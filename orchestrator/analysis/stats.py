@@ -44,14 +44,27 @@ class Repeats:
 
 def summarise(values: ArrayLike, warmup: int = 0) -> Summary | None:
     """Median, quantiles and outliers of `values` (n,) after the first `warmup`; None if none is left."""
-    steady = _numbers(values)[warmup:]
+    steady = np.sort(_numbers(values)[warmup:])
     if not steady.size:
         return None
-    median = float(np.median(steady))
-    mad = float(np.median(np.abs(steady - median)))
-    p05, p95 = np.percentile(steady, [5, 95])
-    outliers = int(np.sum(np.abs(steady - median) > OUTLIER_MADS * mad))
-    return Summary(int(steady.size), median, float(p05), float(p95), mad, outliers)
+    middle = _quantile(steady, 0.5)
+    apart = np.abs(steady - middle)
+    mad = median(apart)
+    outliers = int(np.sum(apart > OUTLIER_MADS * mad))
+    return Summary(int(steady.size), middle, _quantile(steady, 0.05), _quantile(steady, 0.95), mad, outliers)
+
+
+def median(values: Array) -> float:
+    """The median of finite values (n,), n > 0; np.median takes ten times as long for the few hundred of a trial."""
+    return _quantile(np.sort(values), 0.5)
+
+
+def _quantile(ordered: Array, share: float) -> float:
+    """np.quantile of sorted values: linear between two neighbours."""
+    place = share * (ordered.size - 1)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+    return low + (high - low) * (place - below)
 
 
 def repeats(values: ArrayLike) -> Repeats | None:

@@ -6,12 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
+from orchestrator.analysis.stats import median
+
 Array = NDArray[np.float64]
 
 BLOCKS = 20
 """Neighbouring steps are alike, so blocks of them are judged and not steps."""
 CHANGE = 0.05
 P = 0.001
+
+_ONE, _OTHER = np.triu_indices(BLOCKS, 1)
+"""All pairs of blocks."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def trend(steps: ArrayLike) -> Trend | None:
     if len(seconds) < 2 * BLOCKS:
         return None
     blocks = _medians(seconds)
-    change = float(_slope(blocks) * (BLOCKS - 1) / np.median(blocks))
+    change = _slope(blocks) * (BLOCKS - 1) / median(blocks)
     if abs(change) <= CHANGE:
         return Trend(change, None)
     p = kendalltau(np.arange(BLOCKS), blocks).pvalue
@@ -56,5 +61,4 @@ def _medians(seconds: Array) -> Array:
 
 def _slope(values: Array) -> float:
     """That of Theil and Sen: the median of the slopes of all pairs (scipy.stats.theilslopes, without its interval)."""
-    one, other = np.triu_indices(values.size, 1)
-    return float(np.median((values[other] - values[one]) / (other - one)))
+    return median((values[_OTHER] - values[_ONE]) / (_OTHER - _ONE))

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
+from orchestrator.analysis import stats
 from orchestrator.analysis.ratios import Pairs, TimedRun, paired
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredTrial
@@ -26,7 +25,7 @@ class CellKey(NamedTuple):
 def timed_run(one: StoredTrial, seconds: float | None = None) -> TimedRun:
     """A trial by its median steady step, or by other seconds of it; in the order in which processes were launched."""
     place = one.exit.launched_unix if one.exit else float(one.record.ordinal)
-    return TimedRun(place, float(np.median(one.timeline.steady_steps)) if seconds is None else seconds)
+    return TimedRun(place, stats.median(one.timeline.steady_steps) if seconds is None else seconds)
 
 
 def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, Pairs]:

@@ -88,6 +88,8 @@ def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
     Medians over the samples within its epochs; for memory and temperature the highest. *_joules: of an epoch, the
     median of those after the first, if any.
     """
+    if not samples:
+        return Utilisation()
     spans = timeline.epoch_spans
     during = [sample for sample in samples if any(began <= sample.unix <= ended for began, ended in spans)]
 

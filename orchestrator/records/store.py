@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from orchestrator.environment import Environment
 from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
@@ -335,11 +336,16 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Store
         key: read_lines((kind, text) for _, _, kind, text in rows)
         for key, rows in itertools.groupby(said, key=lambda row: (row[0], row[1]))
     }
-    return [_stored(row, timelines.get((row.run_id, row.ordinal), Timeline())) for row in jobs]
+    known: dict[str, Environment] = {}
+    return [_stored(row, timelines.pop((row.run_id, row.ordinal), Timeline()), known) for row in jobs]
 
 
-def _stored(row: Any, timeline: Timeline) -> StoredTrial | StoredCheck | StoredAudit:
+def _stored(row: Any, timeline: Timeline, known: dict[str, Environment]) -> StoredTrial | StoredCheck | StoredAudit:
+    """known: the environments of the jobs so far, by identity; a run has few, and each has a long list of packages."""
     record = Record.model_validate_json(row.record_json)
+    same = known.setdefault(record.environment.identity, record.environment)
+    if same is not record.environment and same == record.environment:
+        record = record.model_copy(update={"environment": same})
     kind = StoredTrial if record.trial else StoredAudit if record.audit else StoredCheck
     return kind(
         record=record,

@@ -6,12 +6,14 @@ ten thousand trials, so series are arrays, and payloads have slots.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from orchestrator.environment import UnixSeconds
 from orchestrator.records.event import Event
@@ -25,22 +27,19 @@ Loss = Annotated[float, Field(ge=-1e300, le=1e300)] | None
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-_durations = TypeAdapter(tuple[Duration, ...])
-_seconds = TypeAdapter(tuple[Seconds, ...])
-_counts = TypeAdapter(tuple[Annotated[int, Field(ge=1, le=2**31)], ...])
-_losses = TypeAdapter(tuple[Loss, ...], config=ConfigDict(allow_inf_nan=False))
 _NONE = np.empty(0)
 _NONE.flags.writeable = False
 
 
-def _series(items: TypeAdapter[Any]) -> PlainValidator:
+def _array(values: tuple[float | None, ...]) -> Array:
+    return np.array(values, dtype=np.float64) if values else _NONE
+
+
+def _series(item: Any) -> GetPydanticSchema:
     """Validates a list of such items, and keeps it as an array."""
-
-    def read(value: object) -> Array:
-        known = items.validate_python(value)
-        return np.array(known, dtype=np.float64) if known else _NONE
-
-    return PlainValidator(read)
+    return GetPydanticSchema(
+        lambda _, handler: no_info_after_validator_function(_array, handler.generate_schema(tuple[item, ...]))
+    )
 
 
 _event_payload = pydantic.dataclasses.dataclass(
@@ -90,11 +89,11 @@ class Epoch:
 
     t: Seconds = 0.0
     epoch: Annotated[int, Field(ge=0, le=100_000)]
-    step_seconds: Annotated[Array, _series(_durations)] = field(default_factory=lambda: _NONE)
-    block_steps: Annotated[Array, _series(_counts)] = field(default_factory=lambda: _NONE)
-    block_seconds: Annotated[Array, _series(_durations)] = field(default_factory=lambda: _NONE)
-    input_seconds: Annotated[Array, _series(_seconds)] = field(default_factory=lambda: _NONE)
-    loss: Annotated[Array, _series(_losses)] = field(default_factory=lambda: _NONE)
+    step_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: _NONE)
+    block_steps: Annotated[Array, _series(Annotated[int, Field(ge=1, le=2**31)])] = field(default_factory=lambda: _NONE)
+    block_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: _NONE)
+    input_seconds: Annotated[Array, _series(Seconds)] = field(default_factory=lambda: _NONE)
+    loss: Annotated[Array, _series(Loss)] = field(default_factory=lambda: _NONE)
     epoch_seconds: Duration
     drain_seconds: Seconds = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -249,7 +248,7 @@ class Timeline:
         """Seconds of cutting each batch (n,), over all epochs."""
         return _joined(epoch.input_seconds for epoch in self.epochs)
 
-    @property
+    @cached_property
     def whole_step_seconds(self) -> float | None:
         """The mean step after the warm-up, with the mean wait for its batch; None without such a step."""
         if not self.steady_steps.size:

@@ -12,7 +12,7 @@ from orchestrator.analysis.timed import timed_run
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies.section import Section
-from orchestrator.report.tables import SummaryRow
+from orchestrator.report.tables import SummaryRow, groups
 from orchestrator.report.text import figures3, tiny
 from orchestrator.trial import ORACLE, Cell, Turn
 
@@ -155,12 +155,10 @@ def ranked(stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors) -
     if facts.compared or facts.study or facts.pairs:
         return {}
     cells: dict[Cell, dict[str, dict[Turn, TimedRun]]] = {}
+    trials = {(group.cell, group.key): group.trials for group in groups(stored)}
     for row in _sound(rows):
-        runs = {
-            one.trial.turn: timed_run(one)
-            for one in stored.trials
-            if (one.trial.cell, one.trial.environment_key) == (row.cell, row.key) and one.timeline.steady_steps.size
-        }
+        timed = (one for one in trials[row.cell, row.key] if one.timeline.steady_steps.size)
+        runs = {one.trial.turn: timed_run(one) for one in timed}
         cells.setdefault(row.cell, {})[row.subject] = runs
     several = {cell: of for cell, of in cells.items() if len({subject.partition(":")[0] for subject in of}) > 1}
     known = floors.scatters(

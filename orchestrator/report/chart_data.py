@@ -1,6 +1,6 @@
 """The rows that charts draw: a panel for each cell, few enough lines and dots, and places for the names of lines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,21 +38,33 @@ def subjects_of(trials: Sequence[StoredTrial]) -> list[str]:
     return sorted({one.trial.subject for one in trials})
 
 
-def few_lines(points: list[Point]) -> tuple[list[Point], str]:
-    """The points of each trial, or of each subject's median trial where a panel would have too many lines."""
-    processes: dict[tuple[str, str], set[int]] = {}
-    for point in points:
-        processes.setdefault((point["cell"], point["subject"]), set()).add(point["process"])
-    if max(map(len, processes.values())) <= MOST_LINES:
-        return points, "a line for each trial"
-    at: dict[tuple[str, str, int], list[float]] = {}
-    for point in points:
-        at.setdefault((point["cell"], point["subject"], point["epoch"]), []).append(point["accuracy"])
-    middle = [
-        {"cell": cell, "subject": subject, "process": 0, "epoch": epoch, "accuracy": float(np.median(values))}
-        for (cell, subject, epoch), values in at.items()
-    ]
-    return middle, "the median of the trials of each subject"
+def accuracy_lines(trials: Sequence[StoredTrial]) -> tuple[list[Point], str]:
+    """The validation accuracies of each trial, or the medians of each subject's where a panel would have many lines."""
+    panel = panels(trials)
+    groups: dict[tuple[str, str], list[StoredTrial]] = {}
+    for one in trials:
+        where = panel(one)
+        groups.setdefault((where["cell"], where["subject"]), []).append(one)
+    is_few = max(map(len, groups.values()), default=0) <= MOST_LINES
+    points: list[Point] = []
+    for (cell, subject), of in groups.items():
+        for number, line in enumerate(map(_accuracies, of) if is_few else [_median_line(map(_accuracies, of))]):
+            where = {"cell": cell, "subject": subject, "process": of[number].record.ordinal if is_few else 0}
+            points += [{**where, "epoch": epoch, "accuracy": accuracy} for epoch, accuracy in line.items()]
+    return points, "a line for each trial" if is_few else "the median of the trials of each subject"
+
+
+def _accuracies(one: StoredTrial) -> dict[int, float]:
+    """Epoch, from 1 -> validation accuracy after it."""
+    return {score.epoch + 1: score.accuracy for score in one.timeline.scores if score.split == "valid"}
+
+
+def _median_line(lines: Iterable[dict[int, float]]) -> dict[int, float]:
+    at: dict[int, list[float]] = {}
+    for line in lines:
+        for epoch, accuracy in line.items():
+            at.setdefault(epoch, []).append(accuracy)
+    return {epoch: float(np.median(values)) for epoch, values in at.items()}
 
 
 def few(points: list[Point], most: int = MOST_DOTS) -> list[Point]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -24,17 +24,20 @@ def json_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"[\n{lines}\n]\n"
 
 
-def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """Rows as a Parquet file with a column for every name; None if pyarrow is not installed."""
+def parquet_bytes(rows: Sequence[Mapping[str, Any]], clean: Callable[[str], str] = str) -> bytes | None:
+    """Rows as a Parquet file with a column for every name; None if pyarrow is not installed. clean: for each text."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         return None
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    cleaned = {
+        name: [clean(value) if isinstance(value, str) else value for value in of] for name, of in columns.items()
+    }
     file = io.BytesIO()
-    parquet.write_table(table, file)
+    parquet.write_table(pyarrow.table(cleaned), file)
     return file.getvalue()
 
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.analysis import stats
 from orchestrator.analysis.timed import timed_run
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.chart_data import COLOURS, are_many, end_labels, few, few_lines, panels, subjects_of
+from orchestrator.report.chart_data import COLOURS, accuracy_lines, are_many, end_labels, few, panels, subjects_of
 from orchestrator.report.tables import trial_numbers
 from orchestrator.trial import Cell
 
@@ -263,17 +264,10 @@ def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
-    panel = panels(trials)
-    points = [
-        {**panel(one), "process": one.record.ordinal, "epoch": score.epoch + 1, "accuracy": score.accuracy}
-        for one in trials
-        for score in one.timeline.scores
-        if score.split == "valid"
-    ]
-    if not points:
+    shown, what = accuracy_lines(trials)
+    if not shown:
         return []
-    shown, what = few_lines(points)
-    last = max(point["epoch"] for point in points)
+    last = max(point["epoch"] for point in shown)
     ticks = list(range(1, last + 1)) if last <= 12 else alt.Undefined
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False, values=ticks))
     y = alt.Y("accuracy:Q", title="validation accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
@@ -349,15 +343,16 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     panel = panels(trials)
     for place, one in enumerate(sorted(trials, key=lambda one: timed_run(one).place), start=1):
         key = panel(one)["cell"], one.trial.subject
-        rows.setdefault(key, []).append((place, float(np.median(one.timeline.steady_steps))))
+        rows.setdefault(key, []).append((place, stats.median(one.timeline.steady_steps)))
     points = [
         {
             "cell": key[0],
             "subject": key[1],
             "place": place,
-            "share": seconds / float(np.median([own for _, own in of])) - 1,
+            "share": seconds / middle - 1,
         }
         for key, of in rows.items()
+        for middle in [float(np.median([seconds for _, seconds in of]))]
         if len(of) > 1
         for place, seconds in of
     ]

@@ -22,8 +22,8 @@ from orchestrator.report.latex import results_latex
 from orchestrator.report.markdown import results_markdown
 from orchestrator.report.results_table import results_texts
 from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
-from orchestrator.report.tables import SummaryRow
-from orchestrator.report.templating import inert, templates
+from orchestrator.report.tables import SummaryRow, TrialNumbers
+from orchestrator.report.templating import cleaner, inert, templates
 from orchestrator.report.text import without_paths
 from orchestrator.report.trial_details import anchor, details
 from orchestrator.trial import Cell
@@ -84,7 +84,7 @@ def render(
     }
     for name, text in texts.items():
         write_atomically(folder / name, without_paths(text, home, Path.home()))
-    parquet = export.parquet_bytes(inert(by_trial, home))
+    parquet = export.parquet_bytes(by_trial, cleaner(home))
     files: dict[str, bytes] = {"results.parquet": parquet} if parquet else {}
     for name, content in (files | {f"{figure.name}.png": figure.png for figure in figures}).items():
         write_atomically(folder / name, content)
@@ -114,7 +114,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
     figures: Sequence[Figure] = context["figures"]
     blocks = {
         "row-data": [{"title": row.name, "trials": members[number]} for number, row in enumerate(rows)],
-        "trial-data": details(stored),
+        "trial-data": _trial_block(stored),
         "chart-data": {figure.name: figure.chart for figure in figures},
         "panel-charts": panel_charts() if figures else {},
     }
@@ -146,6 +146,13 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
         policy=inline.policy([style], [library, script] if library else [script]),
         blocks={name: inline.data(inert(value, home)) for name, value in blocks.items()},
     )
+
+
+def _trial_block(stored: StoredRun) -> dict[str, Any]:
+    """The details of all trials, with the names of their numbers once for all."""
+    names = TrialNumbers._fields
+    trials = [{**one, "numbers": [one["numbers"].get(name) for name in names]} for one in details(stored)]
+    return {"names": names, "trials": trials}
 
 
 def _figures(stored: StoredRun, of_studies: Mapping[str, StudyTable]) -> tuple[list[Figure], str]:

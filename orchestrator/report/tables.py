@@ -17,7 +17,7 @@ from orchestrator.analysis.utilisation import Utilisation, throttled, utilisatio
 from orchestrator.environment import EnvironmentKey
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import Skip
-from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
+from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial
 from orchestrator.records.timeline import Check
 from orchestrator.trial import Cell
 
@@ -320,7 +320,7 @@ def _epoch_speed(one: StoredTrial) -> float | None:
     steps = [epoch.loss.size for epoch in one.timeline.epochs]
     if not one.timeline.steady_epochs.size or not steps or not steps[-1]:
         return None
-    return steps[-1] * one.trial.training.batch_size / float(np.median(one.timeline.steady_epochs))
+    return steps[-1] * one.trial.training.batch_size / stats.median(one.timeline.steady_epochs)
 
 
 _numbers: WeakKeyDictionary[StoredTrial, TrialNumbers] = WeakKeyDictionary()
@@ -364,9 +364,10 @@ def _trial_numbers(one: StoredTrial) -> TrialNumbers:
 
 def checks_of(group: Group, stored: StoredRun) -> list[StoredCheck]:
     """The checks on which the trials of the group rest, those of all steps first; empty if one has none of these."""
-    covering = [check for check in stored.checks if any(check.covers(trial) for trial in group.trials)]
+    alike = {(CheckSubject.of(one.record), one.trial.training.batch_size): one for one in group.trials}
+    covering = [check for check in stored.checks if any(map(check.covers, alike.values()))]
     whole = [check for check in covering if check.request.steps == "all"]
-    if not all(any(check.covers(trial) for check in whole) for trial in group.trials):
+    if not all(any(check.covers(trial) for check in whole) for trial in alike.values()):
         return []
     return sorted(covering, key=lambda check: check.request.steps)
 
@@ -382,7 +383,7 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 
 def _middle(values: Any) -> float | None:
-    return float(np.median(values)) if len(values) else None
+    return stats.median(np.asarray(values, dtype=np.float64)) if len(values) else None
 
 
 def figure_names(stored: StoredRun) -> list[str]:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ _NUMBERS = {float, int, type(None)}
 
 def templates(home: Home | None) -> jinja2.Environment:
     """What renders our pages: every text from outside is printable, escaped and without paths of this machine."""
+    clean = cleaner(home)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(inline.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: inert(value, home) if type(value) is str else value,  # texts from outside
+        finalize=lambda value: clean(value) if type(value) is str else value,  # texts from outside
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -37,6 +38,12 @@ def templates(home: Home | None) -> jinja2.Environment:
         "short": lambda identity: identity.removeprefix("sha256:")[:12],
     }
     return environment
+
+
+def cleaner(home: Home | None) -> Callable[[str], str]:
+    """What makes a text printable, without paths of this machine."""
+    own = Path.home()
+    return lambda text: _text(text, home, own)
 
 
 def inert(value: Any, home: Home | None) -> Any:

@@ -46,9 +46,9 @@ def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
         "status": outcome.status,
         "reason": outcome.reason,
         "numbers": numbers,
-        "steps_ms": [_short(value * 1000) for value in thinned_steps(timeline.steady_steps, points)],
-        "losses": [_mean(epoch.loss) for epoch in timeline.epochs],
-        "valid": [_short(score.accuracy) for score in timeline.scores if score.split == "valid"],
+        "steps_ms": _shortened(1000 * np.array(thinned_steps(timeline.steady_steps, points))),
+        "losses": _shortened(_means([epoch.loss for epoch in timeline.epochs])),
+        "valid": _shortened(np.array([score.accuracy for score in timeline.scores if score.split == "valid"])),
         "audit": {name: value and float(f"{value:.2e}") for name, value in check.figures.items()} if check else None,
         "bounds": check.bounds if check else {},
         "weights": timeline.done.weights_sha256 if timeline.done else None,
@@ -87,9 +87,25 @@ def thinned_steps(seconds: Array, points: int) -> Sequence[float]:
     return [*map(float, medians), *([float(np.median(rest))] if rest.size else [])]
 
 
-def _mean(losses: Array) -> float | None:
-    mean = float(losses.mean()) if losses.size else math.nan  # NaN if any is not finite
-    return _short(mean) if math.isfinite(mean) else None
+def _means(losses: Sequence[Array]) -> Array:
+    """The mean of each epoch; NaN where a loss is not finite, or none is known."""
+    sizes = np.array([of.size for of in losses])
+    sums = np.array([np.add.reduce(of) for of in losses])
+    means: Array = np.divide(sums, sizes, out=np.full(len(losses), np.nan), where=sizes > 0)
+    return means
+
+
+def _shortened(values: Array) -> list[float | None]:
+    """The values with five significant figures of the largest; None for what is not finite."""
+    finite = np.isfinite(values)
+    largest = float(np.abs(values[finite]).max(initial=0.0))
+    digits = 4 - math.floor(math.log10(largest)) if largest else 0
+    rounded = np.round(values, digits).tolist()
+    return (
+        rounded
+        if finite.all()
+        else [value if is_known else None for value, is_known in zip(rounded, finite, strict=True)]
+    )
 
 
 def _short(value: float) -> float:

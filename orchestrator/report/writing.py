@@ -1,8 +1,9 @@
 """Writes the report of a run from the store into the folder of reports."""
 
 import contextlib
+import gc
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def require_writable(reports: Path) -> None:
 
 def write_report(store: Store, run_id: str, home: Home, reports: Path) -> Report:
     """Write the report. Raises StoreError if there is no such run."""
+    with _no_garbage_collection():
+        return _write_report(store, run_id, home, reports)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A large run is millions of objects without a cycle, which a collection would walk through again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _write_report(store: Store, run_id: str, home: Home, reports: Path) -> Report:
     stored = store.run(run_id)
     facts = stored.facts
     is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)

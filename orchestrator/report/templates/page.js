@@ -105,7 +105,11 @@
   all("img[data-chart]").filter((image) => specs[image.dataset.chart]).forEach((image) => seen.observe(image));
 
   // The panel: #t12 shows trial 12, #row3 the trials behind a number of that row.
-  const trials = read("trial-data") || [];
+  const { names, trials } = read("trial-data") || { names: [], trials: [] };
+  for (const trial of trials) {
+    const known = names.map((name, at) => [name, trial.numbers[at]]).filter(([, value]) => value !== null);
+    trial.numbers = Object.fromEntries(known);
+  }
   const groups = read("row-data") || [];
   const panel = document.getElementById("panel");
   const said = (value) => (value === null || value === undefined ? "–" : String(value));

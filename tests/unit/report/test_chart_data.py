@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 from orchestrator.report import chart_data
+from tests import fake_run as fake
+from tests.fake_stored import timed
 
 
 def ends(*values, cell="ResNet-20@32"):
@@ -31,15 +33,14 @@ def test_lines_that_end_together_have_names_above_each_other():
 
 
 def test_few_trials_have_a_line_each():
-    points = ends(0.1, 0.2)
-    assert chart_data.few_lines(points) == (points, "a line for each trial")
+    points, what = chart_data.accuracy_lines([timed(), timed(fake.trial(repeat=1), 2)])
+    assert [(point["process"], point["epoch"]) for point in points] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert what == "a line for each trial"
 
 
 def test_many_trials_of_a_subject_are_shown_by_their_median():
-    points = [
-        {"cell": "c", "subject": "s", "process": process, "epoch": 1, "accuracy": process / 10} for process in range(9)
-    ]
-    (middle,), what = chart_data.few_lines(points)
+    trials = [timed(fake.trial(repeat=at), at + 1, epochs=1, accuracy=at / 10) for at in range(9)]
+    (middle,), what = chart_data.accuracy_lines(trials)
     assert (middle["accuracy"], what) == (0.4, "the median of the trials of each subject")
 
 

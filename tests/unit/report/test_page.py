@@ -151,7 +151,9 @@ def test_the_data_of_a_page_cannot_become_markup():
 def test_a_page_holds_its_trials_as_data(page):
     text = page(run(timed(), timed(ordinal=2, outcome=NO_MEMORY)))
     (found,) = re.findall(r'<script type="application/json" id="trial-data">(.*?)</script>', text)
-    assert [one["status"] for one in json.loads(found)] == ["ok", "out_of_memory"]
+    block = json.loads(found)
+    assert [one["status"] for one in block["trials"]] == ["ok", "out_of_memory"]
+    assert dict(zip(block["names"], block["trials"][0]["numbers"], strict=True))["step_ms"] == 100.0
 
 
 def test_numbers_lead_to_the_trials_behind_them(page):
