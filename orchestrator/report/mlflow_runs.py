@@ -24,7 +24,8 @@ def log_runs(stored: StoredRun, uri: str) -> int:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise SpecError("MLflow needs an extra: pip install -e '.[mlflow]' in the clone.") from None
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step of making a store
+    for name in ("alembic", "mlflow"):  # they tell each step of making a store
+        logging.getLogger(name).setLevel(logging.WARNING)
     name = stored.facts.run_id
     try:
         client = MlflowClient(tracking_uri=uri)
