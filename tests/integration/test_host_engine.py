@@ -54,11 +54,16 @@ def python(environment, catalogue):
 
 @pytest.fixture(scope="module", params=["cpu", ON_CARD])
 def swept(request, python, tmp_path_factory, catalogue):
-    """(device, result) of a sweep: ResNet-20@32 on a card; ResNet-8 on the CPU, where a test need not take minutes."""
+    """(device, result) of a sweep: ResNet-20@32 on a card; ResNet-8 on the CPU, where a test need not take minutes.
+
+    An epoch takes a card 0.1 s, and samples are a second apart, so there it trains for many.
+    """
     folder = tmp_path_factory.mktemp("installed")
     spec = folder / "spec.json"
-    model = {"name": "resnet", "depth": 20 if request.param == "gpu" else 8}
-    spec.write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "models": [model], "devices": [request.param]}}))
+    on_card = request.param == "gpu"
+    model = {"name": "resnet", "depth": 20 if on_card else 8}
+    axes = {**SPEC["axes"], "models": [model], "devices": [request.param]}
+    spec.write_text(json.dumps({**SPEC, "axes": axes, "training": {"epochs": 60 if on_card else 3}}))
     asked = sweep.SweepRequest(spec_path=spec, options=RunOptions(engine=f"host:{python(request.param)}"))
     console = Console(Terminal(file=io.StringIO(), width=200))
     return request.param, sweep.sweep(asked, catalogue, Home(folder / "home"), folder / "reports", console)
