@@ -1,6 +1,7 @@
 # Bootstrap only: everything else is an invoke verb (`.venv/bin/invoke --list`).
 SHELL := /bin/sh
 BIN := .venv/bin
+INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 SEPARATE := tests/integration/test_verbs.py tests/integration/test_browser.py tests/contract/test_store.py
 
@@ -14,19 +15,19 @@ test: check ## everything that CI asks; two at a time run what shares nothing: u
 	$(BIN)/pytest -n 2 --dist loadscope -m 'frameworks or index' tests/contract
 	$(BIN)/pytest -m 'not (frameworks or index)' $(SEPARATE:%=--ignore=%) tests/contract tests/integration tests/faults
 
-docs: .venv/installed ## the documentation as a site, in site/; a dead link fails it
+docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet
 
-coverage: .venv/installed ## which lines and branches tests reach in this interpreter
+coverage: .venv/tools ## which lines and branches tests reach in this interpreter
 	$(BIN)/pytest --cov -m 'not frameworks and not slow and not index'
 
-faults: .venv/installed ## a table of what can go wrong, and what comes of it in each engine
+faults: .venv/tools ## a table of what can go wrong, and what comes of it in each engine
 	$(BIN)/pytest -q tests/faults
 
-fuzz: .venv/installed ## over 20,000 random inputs: each is a value or one sentence
+fuzz: .venv/tools ## over 20,000 random inputs: each is a value or one sentence
 	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py
 
-check: .venv/installed
+check: .venv/tools
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -38,7 +39,11 @@ check: .venv/installed
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docker,report,publish,parquet,mlflow,postgres,docs,dev]'
+	$(INSTALL) '.[docker,report,publish]'
+	@touch $@
+
+.venv/tools: .venv/installed ## what tests and checks need besides
+	$(INSTALL) '.[docker,report,publish,parquet,mlflow,postgres,docs,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)

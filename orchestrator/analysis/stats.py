@@ -59,6 +59,13 @@ def median(values: Array) -> float:
     return _quantile(np.sort(values), 0.5)
 
 
+def medians(rows: Array) -> Array:
+    """The median of each row (n, m), m > 0, of finite values."""
+    ordered, middle = np.sort(rows, axis=1), rows.shape[1] // 2
+    found: Array = (ordered[:, (rows.shape[1] - 1) // 2] + ordered[:, middle]) / 2
+    return found
+
+
 def _quantile(ordered: Array, share: float) -> float:
     """np.quantile of sorted values: linear between two neighbours."""
     place = share * (ordered.size - 1)

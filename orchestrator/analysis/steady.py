@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
-from orchestrator.analysis.stats import median
+from orchestrator.analysis.stats import median, medians
 
 Array = NDArray[np.float64]
 
@@ -54,9 +54,9 @@ def trend(steps: ArrayLike) -> Trend | None:
 def _medians(seconds: Array) -> Array:
     """The medians (BLOCKS,) of the parts that np.array_split makes, in two calls, as runs may have many trials."""
     width, longer = divmod(seconds.size, BLOCKS)
-    first, rest = np.split(seconds, [longer * (width + 1)])
-    parts = (first.reshape(longer, width + 1), rest.reshape(BLOCKS - longer, width))
-    return np.concatenate([np.median(part, axis=1) for part in parts if part.size])
+    end = longer * (width + 1)
+    parts = (seconds[:end].reshape(longer, width + 1), seconds[end:].reshape(BLOCKS - longer, width))
+    return np.concatenate([medians(part) for part in parts if part.size])
 
 
 def _slope(values: Array) -> float:

@@ -24,8 +24,12 @@ class CellKey(NamedTuple):
 
 def timed_run(one: StoredTrial, seconds: float | None = None) -> TimedRun:
     """A trial by its median steady step, or by other seconds of it; in the order in which processes were launched."""
-    place = one.exit.launched_unix if one.exit else float(one.record.ordinal)
-    return TimedRun(place, stats.median(one.timeline.steady_steps) if seconds is None else seconds)
+    return TimedRun(launched(one), stats.median(one.timeline.steady_steps) if seconds is None else seconds)
+
+
+def launched(one: StoredTrial) -> float:
+    """When its process was launched; without that its number, which gives the same order within a run."""
+    return one.exit.launched_unix if one.exit else float(one.record.ordinal)
 
 
 def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, Pairs]:

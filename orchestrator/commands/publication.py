@@ -5,6 +5,8 @@ for every file. It carries the other runs that its report needs: selfchecks made
 of the machine, and studies that decide findings. So the report that is made of it elsewhere is the one that is in it.
 """
 
+import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -36,6 +38,9 @@ REPORT, RENDERED = "report", "rendered"
 RUN_ID = "RUN"
 _Read = Callable[[str], bytes]
 _JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
+_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[=,]))/(?:[^/,]+/)+")
+"""Of absolute paths in arguments, which tell more of a machine than of a run."""
+
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of every member of an archive, so that the same run gives the same archive
 
 
@@ -175,6 +180,9 @@ def _copy_run(home: Home, run_id: str, target: Path, ordinals: set[int] | None) 
         raise StoreError(f"{damaged[0]} A run whose record is not whole is not published.")
     target.mkdir(parents=True)
     _copy(home, folder.path / RUN, target / RUN)
+    run = json.loads((target / RUN).read_bytes())
+    run["argv"] = [_FOLDERS.sub("", argument) for argument in run.get("argv", [])]
+    files.write_atomically(target / RUN, json.dumps(run))
     for ordinal, (job, _) in jobs.items():
         if ordinals is None or ordinal in ordinals:
             (target / job.path.name).mkdir()

@@ -71,7 +71,6 @@ def watch(
     """
     if len(run_ids) > 1:
         raise SpecError(f"--run names {len(run_ids)} runs; --watch shows one.")
-    yield_processors()
     with Store.open(home.store_url) as store:
         newest = store.latest_sweep()
         if not run_ids and newest is None:
@@ -82,6 +81,7 @@ def watch(
         has_ended = threading.Event()
         with _served(report.page.parent, port, has_ended) as address, _until_interrupt(console):
             console.say(f"watching {run_id} at {address} (Ctrl-C ends it)")
+            yield_processors()  # not the server, whose thread runs already
             if is_opened and not webbrowser.open(address):
                 console.say("no browser was found; open that address in one")
             while True:
@@ -97,7 +97,7 @@ def watch(
 
 
 def yield_processors() -> None:
-    """Have the kernel run this process only where a processor is idle, so that trials keep their speed."""
+    """Have the kernel run this thread, and what it starts, only where a processor is idle: trials keep their speed."""
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 

@@ -4,13 +4,15 @@ The folders are the record: the store can be deleted at any time and made again 
 only for the screen (progress) are not kept here.
 """
 
+import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -19,6 +21,7 @@ from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest
+from orchestrator.records.packed import pack, unpack
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
@@ -27,6 +30,8 @@ from orchestrator.trial import Exit, Outcome
 
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
 
+_Part = TypeVar("_Part", bound=Hashable)
+
 LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
 
 # The columns of the newest revision of records/migrations; tests/contract/test_store.py compares the two.
@@ -34,7 +39,7 @@ RUN_COLUMNS = ("run_id", "started_unix", "run_json")
 JOB_COLUMNS = (
     *("run_id", "ordinal", "kind", "id", "key", "framework", "variant", "model", "depth", "input_size", "device"),
     *("seed", "repeat", "environment_identity", "worker_sha256", "status", "fault", "passed"),
-    *("record_json", "exit_json", "outcome_json", "telemetry_jsonl"),
+    *("record_json", "exit_json", "outcome_json", "telemetry_jsonl", "timeline"),
 )
 EVENT_COLUMNS = ("run_id", "ordinal", "position", "kind", "event_json")
 _runs = sa.table("runs", *map(sa.column, RUN_COLUMNS))
@@ -107,6 +112,7 @@ class Store:
         Raises ValueError if the record asks for none.
         """
         job_key = {"run_id": record.run_id, "ordinal": record.ordinal}
+        timeline = read_timeline(events)
         job = {
             **job_key,
             **_asked(record),
@@ -115,11 +121,12 @@ class Store:
             "worker_sha256": record.worker_sha256,
             "status": outcome.status,
             "fault": outcome.fault,
-            "passed": has_passed(outcome, read_timeline(events)) if record.trial is None else None,
+            "passed": has_passed(outcome, timeline) if record.trial is None else None,
             "record_json": record.model_dump_json(),
             "exit_json": exit and exit.model_dump_json(),
             "outcome_json": outcome.model_dump_json(),
             "telemetry_jsonl": "\n".join(sample.model_dump_json(exclude_none=True) for sample in samples) or None,
+            "timeline": pack(timeline),
         }
         kept = [event for event in events if event.kind != "progress"]
         said = [
@@ -289,6 +296,12 @@ class Store:
         return None
 
 
+@functools.lru_cache(maxsize=1000)
+def _one(part: _Part) -> _Part:
+    """One object for all that are equal: thousands of trials ask in the same words."""
+    return part
+
+
 def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject, Callable[[CheckRequest], bool]]]:
     """What the trials rest on: of each subject a check of all steps, and one of each first step."""
     asked = [(CheckSubject.of(one.record), one.trial.input_size, one.trial.training.batch_size) for one in trials]
@@ -324,7 +337,21 @@ def _asked(record: Record) -> dict[str, Any]:
 
 def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | StoredCheck | StoredAudit]:
     """Jobs with their timelines, in planned order."""
-    jobs = connection.execute(sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)).all()
+    asked = sa.select(_jobs).where(where).order_by(_jobs.c.run_id, _jobs.c.ordinal)
+    known: dict[str, Environment] = {}
+    stored: list[StoredTrial | StoredCheck | StoredAudit] = []
+    is_unpacked = True
+    for row in connection.execute(asked.execution_options(yield_per=200)):
+        timeline = unpack(row.timeline) if row.timeline else None
+        is_unpacked &= timeline is not None
+        stored.append(_stored(row, timeline or Timeline(), known))
+    return stored if is_unpacked else _with_events(stored, connection, where)
+
+
+def _with_events(
+    stored: list[StoredTrial | StoredCheck | StoredAudit], connection: sa.Connection, where: Any
+) -> list[StoredTrial | StoredCheck | StoredAudit]:
+    """The jobs with timelines from their events: of a store that another version of waymark filled."""
     said = connection.execute(
         sa.select(_events.c.run_id, _events.c.ordinal, _events.c.kind, _events.c.event_json)
         .join(_jobs, (_jobs.c.run_id == _events.c.run_id) & (_jobs.c.ordinal == _events.c.ordinal))
@@ -336,8 +363,9 @@ def _job_rows(connection: sa.Connection, where: Any) -> list[StoredTrial | Store
         key: read_lines((kind, text) for _, _, kind, text in rows)
         for key, rows in itertools.groupby(said, key=lambda row: (row[0], row[1]))
     }
-    known: dict[str, Environment] = {}
-    return [_stored(row, timelines.pop((row.run_id, row.ordinal), Timeline()), known) for row in jobs]
+    keys = [(one.record.run_id, one.record.ordinal) for one in stored]
+    found = [timelines.get(key, Timeline()) for key in keys]
+    return [dataclasses.replace(one, timeline=timeline) for one, timeline in zip(stored, found, strict=True)]
 
 
 def _stored(row: Any, timeline: Timeline, known: dict[str, Environment]) -> StoredTrial | StoredCheck | StoredAudit:
@@ -346,6 +374,9 @@ def _stored(row: Any, timeline: Timeline, known: dict[str, Environment]) -> Stor
     same = known.setdefault(record.environment.identity, record.environment)
     if same is not record.environment and same == record.environment:
         record = record.model_copy(update={"environment": same})
+    if record.trial is not None:
+        parts = {name: _one(getattr(record.trial, name)) for name in ("model", "dataset", "training", "measure")}
+        record = record.model_copy(update={"trial": record.trial.model_copy(update=parts)})
     kind = StoredTrial if record.trial else StoredAudit if record.audit else StoredCheck
     return kind(
         record=record,

@@ -7,7 +7,7 @@ ten thousand trials, so series are arrays, and payloads have slots.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
@@ -19,6 +19,7 @@ from orchestrator.environment import UnixSeconds
 from orchestrator.records.event import Event
 
 Array = NDArray[np.float64]
+_Kind = TypeVar("_Kind")
 
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Duration = Annotated[float, Field(gt=0, le=1e9)]
@@ -27,12 +28,13 @@ Loss = Annotated[float, Field(ge=-1e300, le=1e300)] | None
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-_NONE = np.empty(0)
-_NONE.flags.writeable = False
+NONE: Array = np.empty(0)
+NONE.flags.writeable = False
+"""A series without a number, one for all."""
 
 
 def _array(values: tuple[float | None, ...]) -> Array:
-    return np.array(values, dtype=np.float64) if values else _NONE
+    return np.array(values, dtype=np.float64) if values else NONE
 
 
 def _series(item: Any) -> GetPydanticSchema:
@@ -42,10 +44,12 @@ def _series(item: Any) -> GetPydanticSchema:
     )
 
 
-_event_payload = pydantic.dataclasses.dataclass(
-    frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore", allow_inf_nan=False)
-)
-"""The fields that we read of one kind of event; there may be others."""
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def _event_payload(kind: type[_Kind]) -> type[_Kind]:
+    """The fields that we read of one kind of event; there may be others."""
+    config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=config)(kind)
+    return made  # type: ignore[no-any-return]
 
 
 @_event_payload
@@ -89,11 +93,11 @@ class Epoch:
 
     t: Seconds = 0.0
     epoch: Annotated[int, Field(ge=0, le=100_000)]
-    step_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: _NONE)
-    block_steps: Annotated[Array, _series(Annotated[int, Field(ge=1, le=2**31)])] = field(default_factory=lambda: _NONE)
-    block_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: _NONE)
-    input_seconds: Annotated[Array, _series(Seconds)] = field(default_factory=lambda: _NONE)
-    loss: Annotated[Array, _series(Loss)] = field(default_factory=lambda: _NONE)
+    step_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: NONE)
+    block_steps: Annotated[Array, _series(Annotated[int, Field(ge=1, le=2**31)])] = field(default_factory=lambda: NONE)
+    block_seconds: Annotated[Array, _series(Duration)] = field(default_factory=lambda: NONE)
+    input_seconds: Annotated[Array, _series(Seconds)] = field(default_factory=lambda: NONE)
+    loss: Annotated[Array, _series(Loss)] = field(default_factory=lambda: NONE)
     epoch_seconds: Duration
     drain_seconds: Seconds = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -215,9 +219,6 @@ def payload_of(event: Event) -> Payload | None:
         return None
 
 
-_Kind = TypeVar("_Kind")
-
-
 @dataclass(frozen=True)
 class Timeline:
     """One worker from its first event to its last.
@@ -246,7 +247,7 @@ class Timeline:
     @property
     def input_seconds(self) -> Array:
         """Seconds of cutting each batch (n,), over all epochs."""
-        return _joined(epoch.input_seconds for epoch in self.epochs)
+        return joined(epoch.input_seconds for epoch in self.epochs)
 
     @cached_property
     def whole_step_seconds(self) -> float | None:
@@ -330,12 +331,25 @@ def _timeline(payloads: Iterable[tuple[str, Payload | None]]) -> Timeline:
         peak=_last(said.get("peak", ())),
         done=_last(said.get("done", ())),
         unread=unread,
-        steady_steps=_joined(epoch.steady_steps for epoch in epochs),
+        steady_steps=joined(epoch.steady_steps for epoch in epochs),
     )
 
 
-def _joined(series: Iterable[Array]) -> Array:
-    return np.concatenate([_NONE, *series])
+def plain(kind: str, payload: Payload) -> dict[str, Any]:
+    """The fields of a payload as JSON holds them; of a kind without series."""
+    fields: dict[str, Any] = _PAYLOADS[kind].dump_python(payload, mode="json")
+    return fields
+
+
+def read_plain(kind: str, fields: dict[str, Any]) -> Payload:
+    """The payload of these fields. Raises ValueError if they are not those of the kind."""
+    payload: Payload = _PAYLOADS[kind].validate_python(fields)
+    return payload
+
+
+def joined(series: Iterable[Array]) -> Array:
+    """All of them, one after the other."""
+    return np.concatenate([NONE, *series])
 
 
 def flaw(events: Sequence[Event]) -> str:

@@ -1,6 +1,6 @@
 """Caveats of a run, one sentence each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.convergence import unlike
@@ -14,6 +14,9 @@ from orchestrator.trial import ORACLE, Cell
 
 _THREADS = ("threads", "omp_threads", "openmp_threads")
 """Where an adapter's description says how many threads are in force, in this order."""
+
+MOST_NAMES = 6
+"""In one sentence; the tables have all."""
 
 THROTTLED_SHARE = 0.05
 """If the card's clock was reduced in a larger share of a trial's samples, it is a caveat."""
@@ -42,15 +45,17 @@ def _of_ends(rows: Sequence[SummaryRow]) -> Iterator[str]:
 
 
 def _of_proof(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
-    for row in rows:
-        if row.check in ("failed", "missing"):
-            what = "failed its selfcheck" if row.check == "failed" else "has no selfcheck on record"
-            yield f"{row.name} {what}, so it may compute something else than the others."
-    for row in rows:
-        if row.audit == "failed":
-            yield f"{row.name} took steps that are not what the oracle computes; those trials are unverified."
-        if row.audit == "missing":
-            yield f"{row.name}: the oracle has not repeated its audited steps (a resumed run does)."
+    kinds: tuple[tuple[str, Callable[[SummaryRow], bool]], ...] = (
+        ("The selfcheck failed, so these compute something else than the others", lambda row: row.check == "failed"),
+        ("There is no selfcheck on record, so these may compute something else", lambda row: row.check == "missing"),
+        (
+            "Steps are not what the oracle computes, so trials are unverified",
+            lambda row: row.audit == "failed",
+        ),
+        ("The oracle has not repeated the audited steps (a resumed run does)", lambda row: row.audit == "missing"),
+    )
+    for what, is_so in kinds:
+        yield from _about(what, [row.name for row in rows if is_so(row)])
     unverified = sum(trial.record.is_unverified for trial in stored.trials)
     if unverified:
         yield f"{_many(unverified, 'trial')} ran with --unverified."
@@ -71,9 +76,8 @@ def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
             f"{_many(len(few), 'row')} of {len(timed)} have fewer than {stats.ENOUGH_REPEATS} repeats that ended ok "
             f"(the fewest: {min(few)}), too few to show a difference in speed."
         )
-    for row in timed:
-        if row.medians.step_ms is None:
-            yield f"{row.name} reached no steady state: all of its steps were warm-up."
+    unsteady = [row.name for row in timed if row.medians.step_ms is None]
+    yield from _about("No steady state was reached, as all steps were warm-up", unsteady)
 
 
 def _of_seeds(stored: StoredRun) -> Iterator[str]:
@@ -127,13 +131,11 @@ def _ok(stored: StoredRun) -> list[StoredTrial]:
 def _of_load(stored: StoredRun) -> Iterator[str]:
     ok = _ok(stored)
     shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in ok}
-    for label, share in shares.items():
-        if share > FOREIGN_CAVEAT_PERCENT:
-            yield f"{label}: other processes used {share:.0f} % of its processors' time while it trained."
-    for trial in ok:
-        stopped = trial.timeline.done.throttled_periods if trial.timeline.done else None
-        if stopped:
-            yield f"{trial.trial.label}: the CPU quota of its cgroup stopped it {stopped} times while it trained."
+    busy = [f"{label} ({share:.0f} %)" for label, share in shares.items() if share > FOREIGN_CAVEAT_PERCENT]
+    yield from _about("Other processes used the processors of these trials, for a share of the time", busy)
+    counts = {one.trial.label: one.timeline.done.throttled_periods for one in ok if one.timeline.done}
+    stopped = [f"{label} ({count} times)" for label, count in counts.items() if count]
+    yield from _about("The CPU quota of a cgroup stopped trials while they trained", stopped)
 
 
 def _of_threads(stored: StoredRun) -> Iterator[str]:
@@ -188,6 +190,13 @@ def _of_host(stored: StoredRun) -> Iterator[str]:
     before, ended = (load.throttle_count if load else None for load in (host.load, after))
     if before is not None and ended is not None and ended > before:
         yield f"Cores were slowed {ended - before} times during the run because they were hot."
+
+
+def _about(what: str, names: Sequence[str]) -> Iterator[str]:
+    """A sentence about all of these, if there is any."""
+    if names:
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        yield f"{what}: {', '.join(names[:MOST_NAMES])}{more}."
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """The rows that charts draw: a panel for each cell, few enough lines and dots, and places for the names of lines."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ MOST_DOTS = 2_000  # of one chart
 LABEL_ROOM = 0.075  # height of a label at the end of a line, as a share of the panel's
 
 Point = dict[str, Any]
+_Item = TypeVar("_Item")
 
 
 def panels(trials: Sequence[StoredTrial]) -> Callable[[StoredTrial], dict[str, Any]]:
@@ -67,9 +68,9 @@ def _median_line(lines: Iterable[dict[int, float]]) -> dict[int, float]:
     return {epoch: float(np.median(values)) for epoch, values in at.items()}
 
 
-def few(points: list[Point], most: int = MOST_DOTS) -> list[Point]:
-    """Every n-th point, so that at most about `most` are left."""
-    return points[:: -(-len(points) // most)]
+def few(items: list[_Item], most: int = MOST_DOTS) -> list[_Item]:
+    """Every n-th one, so that at most about `most` are left; [] of none."""
+    return items[:: -(-len(items) // most) or 1]
 
 
 def end_labels(points: Sequence[Mapping[str, Any]], x_name: str, y_name: str) -> list[Point]:

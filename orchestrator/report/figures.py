@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from orchestrator.analysis import stats
-from orchestrator.analysis.timed import timed_run
+from orchestrator.analysis.timed import launched
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.chart_data import COLOURS, accuracy_lines, are_many, end_labels, few, panels, subjects_of
 from orchestrator.report.tables import trial_numbers
 from orchestrator.trial import Cell
+
+LIBRARIES = ("altair", "vl_convert")
 
 INK = "#7d838c"
 LINE = "#7d838c40"
@@ -57,12 +59,24 @@ class FiguresMissingError(Exception):
     """The extra for figures is not installed; the message says how to get it."""
 
 
-@cache
 def chart_library() -> str:
-    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it.
+    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it."""
+    return _library().result()
 
-    Made by another process: it takes seconds, in which vl-convert lets no other thread run.
-    """
+
+def begin_library() -> None:
+    """Begin to make it, beside other work: it takes seconds. Nothing happens where charts cannot be drawn."""
+    if all(map(find_spec, LIBRARIES)):
+        _library()
+
+
+@cache
+def _library() -> "Future[str]":
+    return ThreadPoolExecutor(1).submit(_bundled)
+
+
+def _bundled() -> str:
+    """Made by another process, because vl-convert lets no other thread run meanwhile."""
     code = (
         "import sys, vl_convert as made_by;"
         "sys.stdout.buffer.write(made_by.javascript_bundle('window.vegaEmbed = vegaEmbed;').encode())"
@@ -103,10 +117,10 @@ def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] |
     Charts of trials show the first cells only, if there are very many.
     Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
-    if not all(map(find_spec, ("altair", "vl_convert"))):
+    if not all(map(find_spec, LIBRARIES)):
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.")
+    begin_library()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pool.submit(chart_library)
         return list(pool.map(_pictured, _drawings(stored, studies or {})))
 
 
@@ -310,15 +324,11 @@ def _labelled(
 
 
 def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
-    panel = panels(trials)
-    points = [
-        {**panel(one), "trial": one.record.ordinal, "seconds": trial_numbers(one).epoch_s}
-        for one in trials
-        if one.timeline.epochs
-    ]
-    if not points:
+    trials = few([one for one in trials if one.timeline.epochs])
+    if not trials:
         return []
-    points = few(points)
+    panel = panels(trials)
+    points = [{**panel(one), "trial": one.record.ordinal, "seconds": trial_numbers(one).epoch_s} for one in trials]
     chart = (
         alt.Chart(alt.Data(values=points), width=WIDTH, height=alt.Step(22))
         .mark_point(size=55, filled=True, opacity=0.7)
@@ -338,10 +348,12 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
 
 def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     """The speed of each trial against the order in which they ran, as a share of its row's median."""
-    trials = [one for one in trials if one.timeline.steady_steps.size]
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    ordered = sorted((one for one in trials if one.timeline.steady_steps.size), key=launched)
+    placed = few(list(enumerate(ordered, start=1)))
+    trials = [one for _, one in placed]
     panel = panels(trials)
-    for place, one in enumerate(sorted(trials, key=lambda one: timed_run(one).place), start=1):
+    for place, one in placed:
         key = panel(one)["cell"], one.trial.subject
         rows.setdefault(key, []).append((place, stats.median(one.timeline.steady_steps)))
     points = [
@@ -358,7 +370,6 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     ]
     if not points:
         return []
-    points = few(points)
     chart = (
         alt.Chart(alt.Data(values=points), width=WIDTH, height=HEIGHT)
         .mark_point(size=40, filled=True, opacity=0.75)

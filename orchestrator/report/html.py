@@ -88,6 +88,7 @@ def render(
     files: dict[str, bytes] = {"results.parquet": parquet} if parquet else {}
     for name, content in (files | {f"{figure.name}.png": figure.png for figure in figures}).items():
         write_atomically(folder / name, content)
+    del texts, by_trial, results, parquet, files  # of a large run they are large
     context = {
         "run": stored.facts,
         "began": datetime.fromtimestamp(stored.facts.started_unix, UTC),

@@ -3,10 +3,12 @@
 import math
 import shlex
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from orchestrator.analysis import stats
 from orchestrator.environment import digest
 from orchestrator.planning.catalogue import OWN_IMAGE
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -16,7 +18,7 @@ from orchestrator.report.tables import trial_numbers
 STEP_POINTS = 120
 """Of the series of one trial's steps: more than a chart of its width can show is not needed."""
 
-ALL_STEP_POINTS = 250_000
+ALL_STEP_POINTS = 200_000
 """Of all trials together, so that the page of a large run stays small."""
 
 Details = dict[str, Any]
@@ -46,7 +48,7 @@ def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
         "status": outcome.status,
         "reason": outcome.reason,
         "numbers": numbers,
-        "steps_ms": _shortened(1000 * np.array(thinned_steps(timeline.steady_steps, points))),
+        "steps_ms": _shortened(1000 * thinned_steps(timeline.steady_steps, points)),
         "losses": _shortened(_means([epoch.loss for epoch in timeline.epochs])),
         "valid": _shortened(np.array([score.accuracy for score in timeline.scores if score.split == "valid"])),
         "audit": {name: value and float(f"{value:.2e}") for name, value in check.figures.items()} if check else None,
@@ -58,6 +60,7 @@ def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
     }
 
 
+@lru_cache(maxsize=1000)
 def anchor(identity: str) -> str:
     """The name of an environment in links of the page."""
     return "e" + digest(identity)[:12]
@@ -78,13 +81,13 @@ def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
     return command + ([] if facts.engine == "docker" else [f"--engine={facts.engine}"])
 
 
-def thinned_steps(seconds: Array, points: int) -> Sequence[float]:
+def thinned_steps(seconds: Array, points: int) -> Array:
     """The series (n,) as the medians of equal parts, at most `points` of them; the last part may be shorter."""
     width = -(-seconds.size // points) or 1
     whole = seconds[: seconds.size // width * width]
     rest = seconds[whole.size :]
-    medians = np.median(whole.reshape(-1, width), axis=1)
-    return [*map(float, medians), *([float(np.median(rest))] if rest.size else [])]
+    parts = stats.medians(whole.reshape(-1, width)) if whole.size else whole
+    return np.append(parts, stats.median(rest)) if rest.size else parts
 
 
 def _means(losses: Sequence[Array]) -> Array:

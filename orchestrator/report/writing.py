@@ -14,6 +14,7 @@ from orchestrator.planning.tuned import read_tuned
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import answers, ranked
+from orchestrator.report.figures import begin_library
 from orchestrator.report.html import render
 from orchestrator.report.limit import limit_section
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
@@ -66,6 +67,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _write_report(store: Store, run_id: str, home: Home, reports: Path) -> Report:
     stored = store.run(run_id)
+    begin_library()
     facts = stored.facts
     is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)
     is_judged = facts.compared or facts.study or facts.pairs or is_repeated

@@ -81,6 +81,14 @@ def test_a_job_of_a_run_that_was_never_added_is_our_bug(store):
         store.add(fake.trial_record(), None, fake.OK, [])
 
 
+def test_a_job_without_a_packed_timeline_is_read_from_its_events(store):
+    """As in a store that was filled by waymark 0.2."""
+    fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    packed = repr(store.run(fake.run_facts().run_id))
+    store._database.write(lambda connection: connection.execute(sa.update(index._jobs).values(timeline=None)))
+    assert repr(store.run(fake.run_facts().run_id)) == packed
+
+
 def test_rebuilding_gives_the_rows_of_adding(store, tmp_path):
     fake.add_all(store, fake.run_facts(), fake.some_jobs())
     fake.write_run(tmp_path / "runs", fake.run_facts(), fake.some_jobs())

@@ -51,7 +51,7 @@ def test_an_audit_that_was_not_made_is_made_at_resume(world, catalogue, monkeypa
     monkeypatch.setattr("orchestrator.commands.sweep.Auditor.run_all", lambda auditor: False)
     first, _ = run(world, catalogue)
     assert first.report.stored.audits == ()
-    assert "the oracle has not repeated its audited steps" in first.report.page.read_text()
+    assert "The oracle has not repeated the audited steps" in first.report.page.read_text()
     monkeypatch.undo()
     again, _ = run(world, catalogue, resume="latest")
     assert [audit.passed for audit in again.report.stored.audits] == [True, True]

@@ -1,12 +1,14 @@
 """The page in a real browser without a network: charts, sorting, filters, the panel of a trial, accessibility."""
 
 import shutil
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from orchestrator.report import html
+from orchestrator.report.collection import Entry, write_collection
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
 
@@ -17,7 +19,7 @@ SUBJECTS = (("mxnet", "1.5"), ("pytorch", "2.13"), ("tensorflow", "2.21"))
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-def a_run():
+def a_run(run_id="20261121-120000-quick", started_unix=1_795_262_400.0):
     """Three frameworks in two cells, six repeats of each, one of which failed; one trial that was watched."""
     trials = [
         timed(
@@ -31,7 +33,8 @@ def a_run():
     ]
     bad = timed(fake.trial(*SUBJECTS[0], repeat=6), 900, NO_MEMORY.model_copy(update={"reason": HOSTILE}))
     checks = [checked(framework=name, variant=variant, ordinal=950 + at) for at, (name, variant) in enumerate(SUBJECTS)]
-    return run(*trials, bad, watched(ordinal=901), checks=checks, skips=(skip(reason=HOSTILE),))
+    facts = {"run_id": run_id, "started_unix": started_unix, "host": fake.host(hostname_sha256="a" * 64)}
+    return run(*trials, bad, watched(ordinal=901), checks=checks, skips=(skip(reason=HOSTILE),), **facts)
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +121,14 @@ def test_a_filter_leaves_the_rows_that_hold_its_words(opened):
     assert shown == ["pytorch:2.13"]
 
 
-def test_a_number_leads_to_its_trials_and_their_command(opened):
+def test_a_number_leads_to_its_trials_and_their_command(opened, address):
     page = opened()
     page.locator("section[aria-labelledby=results] a[href^='#row']").first.click()
     panel = page.locator("dialog#panel[open]")
     panel.locator("a").first.click()
     panel.locator(".live svg").first.wait_for(timeout=20_000)
-    assert "invoke sweep --spec=reports/" in panel.locator("pre").first.inner_text()
+    spec = unquote(urlsplit(address).path).replace("index.html", "spec.json")
+    assert panel.locator("pre").first.inner_text().startswith(f"invoke sweep --spec={spec} --device=cpu")
     page.keyboard.press("Escape")
     assert (page.locator("dialog[open]").count(), "#" in page.url, opened.said) == (0, False, [])
 
@@ -145,6 +149,36 @@ def test_markup_of_the_record_is_only_text(opened):
 def test_a_window_is_never_narrower_than_the_page(opened, window):
     page = scrolled_through(opened(viewport=window))
     assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
+
+
+def test_on_paper_there_are_pictures_and_no_controls(opened):
+    page = scrolled_through(opened())
+    page.emulate_media(media="print")
+    shown = {name: page.locator(name).first.is_visible() for name in ("nav", ".filter", ".live", "figure img")}
+    assert shown == {"nav": False, ".filter": False, ".live": False, "figure img": True}
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory):
+    """The address of a page of two runs of one machine."""
+    entries = [Entry(a_run(name, at), f"{name}/index.html") for at, name in enumerate(("old", "new"))]
+    return write_collection(entries, tmp_path_factory.mktemp("joined"), f"Runs {HOSTILE}").as_uri()
+
+
+@pytest.mark.parametrize("window", [WIDE, NARROW], ids=["1280", "390"])
+def test_a_page_of_several_runs_is_filtered_and_readable(chromium, joined, window):
+    said = []
+    context = chromium.new_context(viewport=window, offline=True)
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(joined)
+    page.locator("input[type=search]").first.fill("idsia pytorch old")
+    rows = page.locator("table").first.locator("tbody tr:visible th[scope=row]").all_inner_texts()
+    grave = [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+    seen = (rows, grave, page.locator("img[src=x]").count(), page.evaluate("document.documentElement.scrollWidth"))
+    assert (said, *seen) == ([], ["pytorch:2.13"], [], 0, window["width"])
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -98,9 +99,15 @@ def is_equal_training(trial: Trial, is_scout: bool) -> bool:
 
     is_scout: of a scout, whose steps are those of the study, on other pictures.
     """
-    study = Training(batch_size=paper().batch_size, epochs=trial.training.epochs)
+    study = _training(trial.training.epochs)
     is_plain = trial.cell == Cell(model=trial.model, input_size=trial.input_size, device=trial.device)
     return (is_scout or trial.dataset.name == DATASET) and is_plain and trial.training == study
+
+
+@lru_cache(maxsize=100)
+def _training(epochs: int) -> Training:
+    """That of the study, but for its epochs."""
+    return Training(batch_size=paper().batch_size, epochs=epochs)
 
 
 def study_seconds(one: StoredTrial) -> StudySeconds | None:

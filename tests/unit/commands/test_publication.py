@@ -14,16 +14,17 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from rocrate.rocrate import ROCrate
 
-from orchestrator.commands.publication import ingest_publication, publish_run
+from orchestrator.commands.publication import ingest_publication, publish_run, unpacked
 from orchestrator.console.progress import Console
 from orchestrator.errors import DataError, SpecError, StoreError
-from orchestrator.home import Home
+from orchestrator.home import REPOSITORY, Home
 from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.report.crate import SUMS, sums_text
 from orchestrator.report.signature import SIGNATURE
 from tests import fake_run as fake
 
+EXAMPLE = REPOSITORY / "reports" / "example"
 RUN, OLD = fake.run_facts().run_id, "20261120-120000-check"
 
 
@@ -93,11 +94,15 @@ def test_the_same_run_gives_the_same_archive(home, tmp_path):
 
 def test_a_published_run_names_no_folder_of_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/users/ada")
-    home = a_home(tmp_path / "home", argv=("sweep", "--spec=/users/ada/spec.json"), engine=f"host:{tmp_path}/home/x")
+    home = a_home(
+        tmp_path / "home",
+        argv=("sweep", "--spec=/users/ada/spec.json", "--spec=/srv/ada/mine.json"),
+        engine=f"host:{tmp_path}/home/x",
+    )
     publish_run(RUN, tmp_path / "crate", home, Console())
     text = "".join(path.read_text() for path in (tmp_path / "crate").rglob("*.json"))
     assert ("/users/ada" in text, f"{tmp_path}/home" in text) == (False, False)
-    assert RunFolder(tmp_path / "crate" / "runs" / RUN).facts().argv[1] == "--spec=~/spec.json"
+    assert RunFolder(tmp_path / "crate" / "runs" / RUN).facts().argv[1:] == ("--spec=~/spec.json", "--spec=mine.json")
 
 
 def test_bills_of_materials_are_valid_and_name_every_package(published):
@@ -179,6 +184,13 @@ def test_a_private_key_verifies_nothing(home, tmp_path, keys):
     publish_run(RUN, tmp_path / "crate", home, Console(), keys["ada"][0])
     with pytest.raises(SpecError, match="holds no public key in PEM"):
         ingested(tmp_path / "crate", tmp_path, keys["ada"][0])
+
+
+def test_the_example_that_is_shipped_is_whole(tmp_path):
+    run_id = unpacked(EXAMPLE, Home(tmp_path / "example"))
+    frameworks = {one.name.split("-")[1] for one in (EXAMPLE / "runs" / run_id).glob("*-r0")}
+    assert frameworks == {"cntk", "mxnet", "neon", "pytorch", "tensorflow"}
+    assert not [path for path in EXAMPLE.rglob("*") if path.suffix in (".npy", ".npz", ".ppm", ".jpg")]
 
 
 def every_file(folder):

@@ -193,12 +193,12 @@ def test_a_failed_first_step_of_its_size_fails_the_row():
     [
         (run(*repeated(0.1, 0.12), checks=[checked()]), "repeats lie over 5 % apart"),
         (run(timed(), checks=[checked()]), "fewer than 6 repeats"),
-        (run(timed()), "has no selfcheck on record"),
-        (run(timed(), checks=[checked(passed=False)]), "failed its selfcheck"),
+        (run(timed()), "There is no selfcheck on record"),
+        (run(timed(), checks=[checked(passed=False)]), "The selfcheck failed"),
         (run(timed(record={"is_unverified": True})), "1 trial ran with --unverified"),
         (run(timed(outcome=NO_MEMORY)), "1 trial did not end ok"),
         (run(skips=(skip(),)), "1 cell of the plan did not run here"),
-        (run(timed(steps=10, warmup=10, epochs=1)), "reached no steady state"),
+        (run(timed(steps=10, warmup=10, epochs=1)), "No steady state was reached"),
         (run(timed(record={"data": fake.data_facts(recognised="synthetic")})), "drawn by waymark"),
         (run(timed(record={"data": fake.data_facts(recognised="sample")})), "a sample of GTSRB"),
         (run(timed(record={"data": fake.data_facts(recognised="unknown")})), "whose checksums are not those of GTSRB"),
@@ -280,7 +280,8 @@ def test_other_numbers_of_threads_in_one_cell_are_a_caveat():
 
 def test_a_quota_that_stopped_a_trial_is_a_caveat():
     stopped = timed(changes={"done": {"throttled_periods": 7}})
-    assert any("quota of its cgroup stopped it 7 times" in caveat for caveat in caveats_of(run(stopped)))
+    (said,) = [caveat for caveat in caveats_of(run(stopped)) if "quota of a cgroup" in caveat]
+    assert said.endswith("cpu seed 0 repeat 0 (7 times).")
 
 
 def audited(trial, passed=True, **figures):
