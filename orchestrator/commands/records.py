@@ -103,10 +103,11 @@ def export_to_mlflow(run_id: str, uri: str, home: Home, console: Console) -> Non
 def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:
     """Remove a run from disk and store, with its report. Raises StoreError if there is no such run, EngineError while
     a run is going on."""
-    with exclusive_run(home), Store.open(home.store_url) as store:
-        store.run(run_id)
-        store.remove(run_id)
-        for folder in (home.runs / run_id, reports / run_id):
-            if folder.is_dir():
-                files.remove(folder)
-                console.say(f"removed {folder}")
+    with Store.open(home.store_url) as store:
+        store.run(run_id)  # a wrong name is told whatever else goes on
+        with exclusive_run(home):
+            store.remove(run_id)
+            for folder in (home.runs / run_id, reports / run_id):
+                if folder.is_dir():
+                    files.remove(folder)
+                    console.say(f"removed {folder}")

@@ -81,7 +81,7 @@ def test_a_job_of_a_run_that_was_never_added_is_our_bug(store):
         store.add(fake.trial_record(), None, fake.OK, [])
 
 
-def test_a_job_without_a_packed_timeline_is_read_from_its_events(store):
+def test_a_job_without_packed_bytes_is_read_from_events(store):
     """As in a store that was filled by waymark 0.2."""
     fake.add_all(store, fake.run_facts(), fake.some_jobs())
     packed = repr(store.run(fake.run_facts().run_id))
