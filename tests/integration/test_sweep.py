@@ -58,10 +58,8 @@ def test_a_trial_leaves_what_the_machine_did_meanwhile(swept):
 
 def test_a_resumed_sweep_runs_nothing_that_is_done(swept, world, catalogue):
     again, said = run(world, catalogue, resume="latest")
-    assert (again.report.stored.trials, again.report.stored.checks) == (
-        swept[1].report.stored.trials,
-        swept[1].report.stored.checks,
-    )
+    before = swept[1].report.stored
+    assert repr((again.report.stored.trials, again.report.stored.checks)) == repr((before.trials, before.checks))
     assert said.count("already done") == 2
 
 
@@ -105,7 +103,7 @@ def test_ingest_makes_the_same_store_again(swept, world):
     (home.root / "store.sqlite").unlink()
     assert records.ingest(home, Console(Terminal(file=io.StringIO()))) == 0
     with Store.open(home.store_url) as store:
-        assert store.run(swept[1].report.stored.facts.run_id) == swept[1].report.stored
+        assert repr(store.run(swept[1].report.stored.facts.run_id)) == repr(swept[1].report.stored)
 
 
 def test_the_host_engine_trains_what_is_installed(world, catalogue):
