@@ -29,6 +29,7 @@ from orchestrator.console.verb import (
     STRICT,
     UNTIL,
     VARIANT,
+    let_help_come_first,
     verb,
 )
 from orchestrator.errors import SpecError
@@ -38,6 +39,7 @@ REPORTS = Path(os.environ.get("WAYMARK_REPORTS") or REPOSITORY / "reports")
 EXPERIMENTS = REPOSITORY / "experiments"
 ARGV = tuple(sys.argv[1:])
 Texts = Sequence[str] | None
+let_help_come_first()
 RUN = {**ENGINE, **GPUS, **IMAGE, **SOURCE}
 
 

@@ -7,15 +7,17 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from invoke.exceptions import Exit
+from invoke.parser.parser import ParseMachine
 
 from orchestrator.console.tables import as_csv
 from orchestrator.engines import engine_forms
 from orchestrator.errors import SpecError, WaymarkError
 
 P = ParamSpec("P")
+_HELP = ("--help", "-h")
 
 JSON = {"json": "print the result as JSON", "csv": "print its table as CSV"}
 FRAMEWORKS = {"frameworks": "only these, comma-separated"}
@@ -45,6 +47,20 @@ _OF_THE_MACHINE = (
 """Errors that no code of ours can avoid: a full, read-only or broken disk, folders that the user may not write."""
 
 
+def let_help_come_first() -> None:
+    """Have invoke read the --help of `invoke VERB --help` as such, and not as the first word that the verb takes."""
+    handle = ParseMachine.handle
+
+    def handle_help(machine: Any, token: str) -> None:
+        verb_ = machine.context
+        if token in _HELP and verb_ is not None:
+            for argument in verb_.missing_positional_args:
+                argument.value = ""
+        handle(machine, token)
+
+    ParseMachine.handle = handle_help  # type: ignore[assignment, method-assign]
+
+
 def _prepare_streams() -> None:
     """Print in any locale, and where the streams were closed (`>&-`) to nowhere: a file must not become our output."""
     for name, number in (("stdout", 1), ("stderr", 2)):
@@ -65,11 +81,17 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
     A verb with `json_` takes `csv` too.
     """
 
+    parameters = list(inspect.signature(body).parameters.values())[1:]
+    needed = [one.name for one in parameters if one.default is inspect.Parameter.empty]
+
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         is_csv = bool(kwargs.pop("csv", False))
         _prepare_streams()
         try:
+            lacking = [name for name in needed if kwargs.get(name) is None]
+            if lacking:
+                raise SpecError(f"--{lacking[0].strip('_')} is needed; `invoke VERB --help` says what it takes.")
             if is_csv and kwargs.get("json_"):
                 raise SpecError("--json and --csv are two forms of the same table; say one of them.")
             with as_csv(is_csv):

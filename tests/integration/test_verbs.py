@@ -111,11 +111,21 @@ def test_the_host_engine_plans_only_the_installed_variant(home):
     assert {cell.split()[0].partition(":")[2] for cell in cells} == {"host"}
 
 
-@pytest.mark.parametrize("verb", ["build-images", "data", "doctor", "images", "ingest", "reap", "report", "sweep"])
-def test_every_verb_has_help(verb, home):
-    ended = invoke(verb, "--help", home=home)
-    assert ended.returncode == 0
-    assert "none" not in ended.stdout.partition("Docstring:")[2].splitlines()[1]
+def test_every_verb_has_help(home):
+    listed = json.loads(invoke("--list", "--list-format=json", home=home).stdout)["tasks"]
+    assert {"compare", "publish", "sweep"} <= {verb["name"] for verb in listed}
+    for verb in listed:
+        ended = invoke(verb["name"], "--help", home=home)
+        assert (ended.returncode, ended.stderr) == (0, ""), verb["name"]
+        assert ended.stdout.startswith(f"Usage: inv[oke] [--core-opts] {verb['name']} ")
+        assert "none" not in ended.stdout.partition("Docstring:")[2].splitlines()[1]
+
+
+@pytest.mark.parametrize("words", [("publish", "a"), ("export-env", "mxnet:1.5"), ("export-mlflow", "a"), ("index",)])
+def test_a_flag_that_is_needed_is_named(words, home):
+    ended = invoke(*words, home=home)
+    assert (ended.returncode in (1, 2), "Traceback" in ended.stderr) == (True, False)
+    assert "--to" in ended.stderr or "'to'" in ended.stderr
 
 
 def test_a_reader_that_has_enough_is_no_traceback(home):
