@@ -1,7 +1,7 @@
-"""python -m benchmarks.large_report [TRIALS]: seconds, memory and size of the report of a run of so many trials.
+"""python -m benchmarks.large_report [TRIALS [STEPS]]: seconds, memory and size of the report of a large run.
 
-Default 10,000: five frameworks in four cells, of 25 epochs of 20 steps. The run is written to a store in a temporary
-folder, and rendered from there in a process of its own, as `invoke report` does.
+Default 10,000 trials: five frameworks in four cells, of 25 epochs of 10 steps. The run is written to a store in a
+temporary folder, and rendered from there in a process of its own, as `invoke report` does.
 """
 
 import resource
@@ -22,7 +22,7 @@ FRAMEWORKS = (("cntk", "2.7"), ("mxnet", "1.5"), ("neon", "2.6"), ("pytorch", "2
 CELLS = [(fake.RESNET, size) for size in (32, 48, 64)] + [(fake.IDSIA, 48)]
 
 
-def fill(home: Home, trials: int) -> None:
+def fill(home: Home, trials: int, steps: int) -> None:
     """A store with one run of so many trials and the checks of its environments."""
     asked = cycle(product(CELLS, FRAMEWORKS))
     with Store.open(home.store_url) as store:
@@ -30,7 +30,8 @@ def fill(home: Home, trials: int) -> None:
         for at, ((model, size), (name, variant)) in enumerate(islice(asked, trials)):
             repeat = at // (len(CELLS) * len(FRAMEWORKS))
             trial = fake.trial(name, variant, model=model, input_size=size, repeat=repeat)
-            said = fake.training(step_seconds=0.1 + 0.001 * (at % 7), steps=20, epochs=25)
+            seconds, warmup = 0.1 + 0.001 * (at % 7), min(steps // 2, 20)
+            said = fake.training(step_seconds=seconds, steps=steps, warmup=warmup, epochs=25)
             store.add(fake.trial_record(trial, at + 1), fake.ENDED, fake.OK, [*map(_learning, said)])
         numbers = count(trials + 1)
         for (model, _), (name, variant) in product(CELLS[2:], FRAMEWORKS):
@@ -55,9 +56,9 @@ def render(home: Home) -> None:
 
 
 def main() -> None:
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    trials, steps = [*map(int, sys.argv[1:3]), *(10_000, 10)[len(sys.argv[1:3]) :]]
     home = Home(Path(tempfile.mkdtemp(prefix="waymark-large-")))
-    fill(home, trials)
+    fill(home, trials, steps)
     subprocess.run([sys.executable, "-m", "benchmarks.large_report", "--render", str(home.root)], check=True)
 
 

@@ -6,7 +6,7 @@ Their greys are readable on light and dark pages. A chart has a panel for each c
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -111,17 +111,23 @@ def _series(alt: Any, x_title: str, y_title: str) -> Any:
     )
 
 
-def draw(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Figure]:
-    """The run's charts; empty ones are left out. studies: the rows of its studies' tables, by the name of the table.
+def draw(
+    stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> Callable[[], list[Figure]]:
+    """What gives the run's charts; empty ones are left out. They are drawn meanwhile: vl-convert works beside Python.
 
-    Charts of trials show the first cells only, if there are very many.
-    Raises FiguresMissingError if Altair or vl-convert is not installed.
+    studies: the rows of its studies' tables, by the name of the table. Of very many cells charts of trials show the
+    first only. Raises FiguresMissingError if Altair or vl-convert is not installed.
     """
     if not all(map(find_spec, LIBRARIES)):
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.")
     begin_library()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_pictured, _drawings(stored, studies or {})))
+    drawings = _drawings(stored, studies or {})
+    workers = max(1, min(os.cpu_count() or 1, len(drawings) // 2))  # to start one takes as long as two charts
+    pool = ThreadPoolExecutor(workers)
+    pictures = [pool.submit(_pictured, drawing) for drawing in drawings]
+    pool.shutdown(wait=False)
+    return lambda: [picture.result() for picture in pictures]
 
 
 def _drawings(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing]:

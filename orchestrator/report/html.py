@@ -1,7 +1,7 @@
 """Writes a run's report folder: a page that needs no other file and no network, with tables as CSV and Markdown."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -64,31 +64,18 @@ def render(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = tables.summary_rows(stored) if rows is None else rows
-    caveats = caveats_of(stored, rows)
     floors = floors or NoiseFloors()
     ranking = ranked(stored, rows, floors) if ranking is None else ranking
     if sections is None:
         sections = [*study_sections(stored, floors), *paper_sections(stored, floors)]
     tables_by_name = {table.name: table for section in sections for table in section.tables}
-    figures, figures_missing = _figures(stored, tables_by_name)
-    results, by_trial = results_texts(stored, rows), tables.trial_rows(stored)
-    texts = {
-        "results.csv": export.csv_text(by_trial),
-        "results.json": export.json_text(by_trial),
-        "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
-        "results.md": results_markdown(stored.facts, results, caveats, sections),
-        "results.tex": results_latex(stored.facts, results, sections),
-        "spec.json": json.dumps(stored.facts.spec, indent=2, ensure_ascii=False) + "\n",
-        **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
-        **{f"{figure.name}.svg": figure.svg for figure in figures},
-    }
-    for name, text in texts.items():
-        write_atomically(folder / name, without_paths(text, home, Path.home()))
-    parquet = export.parquet_bytes(by_trial, cleaner(home))
-    files: dict[str, bytes] = {"results.parquet": parquet} if parquet else {}
-    for name, content in (files | {f"{figure.name}.png": figure.png for figure in figures}).items():
-        write_atomically(folder / name, content)
-    del texts, by_trial, results, parquet, files  # of a large run they are large
+    drawn, figures_missing = _figures(stored, tables_by_name)
+    caveats = caveats_of(stored, rows)
+    _write_tables(stored, folder, home, rows, caveats, sections)
+    trials, figures = _trial_block(stored), drawn()
+    for figure in figures:
+        write_atomically(folder / f"{figure.name}.svg", without_paths(figure.svg, home, Path.home()))
+        write_atomically(folder / f"{figure.name}.png", figure.png)
     context = {
         "run": stored.facts,
         "began": datetime.fromtimestamp(stored.facts.started_unix, UTC),
@@ -98,12 +85,39 @@ def render(
         "sections": sections,
         "caveats": caveats,
         "figures": figures,
+        "trials": trials,
         "figures_missing": figures_missing,
         "figures_note": left_out(stored),
     }
     page = _page(stored, rows, context, home)
     write_atomically(folder / "index.html", page)  # last, so that a page always has its tables
     return folder / "index.html"
+
+
+def _write_tables(
+    stored: StoredRun,
+    folder: Path,
+    home: Home | None,
+    rows: Sequence[SummaryRow],
+    caveats: Sequence[str],
+    sections: Sequence[Section],
+) -> None:
+    """The results for other programs and documents, the tables of the studies, and the spec."""
+    results, by_trial = results_texts(stored, rows), tables.trial_rows(stored)
+    texts = {
+        "results.csv": export.csv_text(by_trial),
+        "results.json": export.json_text(by_trial),
+        "parity.csv": export.csv_text(tables.parity_rows(stored.checks)),
+        "results.md": results_markdown(stored.facts, results, caveats, sections),
+        "results.tex": results_latex(stored.facts, results, sections),
+        "spec.json": json.dumps(stored.facts.spec, indent=2, ensure_ascii=False) + "\n",
+        **{f"{table.name}.csv": export.csv_text(table.rows) for section in sections for table in section.tables},
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, without_paths(text, home, Path.home()))
+    parquet = export.parquet_bytes(by_trial, cleaner(home))
+    if parquet:
+        write_atomically(folder / "results.parquet", parquet)
 
 
 def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, Any], home: Home | None) -> str:
@@ -115,7 +129,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
     figures: Sequence[Figure] = context["figures"]
     blocks = {
         "row-data": [{"title": row.name, "trials": members[number]} for number, row in enumerate(rows)],
-        "trial-data": _trial_block(stored),
+        "trial-data": context["trials"],
         "chart-data": {figure.name: figure.chart for figure in figures},
         "panel-charts": panel_charts() if figures else {},
     }
@@ -156,11 +170,12 @@ def _trial_block(stored: StoredRun) -> dict[str, Any]:
     return {"names": names, "trials": trials}
 
 
-def _figures(stored: StoredRun, of_studies: Mapping[str, StudyTable]) -> tuple[list[Figure], str]:
+def _figures(stored: StoredRun, of_studies: Mapping[str, StudyTable]) -> tuple[Callable[[], Sequence[Figure]], str]:
+    """What waits for the figures, and why there are none."""
     try:
         return draw(stored, {name: table.rows for name, table in of_studies.items()}), ""
     except FiguresMissingError as error:
-        return [], str(error)
+        return list, str(error)
 
 
 def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:

@@ -98,7 +98,7 @@ def test_every_chart_is_as_the_schema_of_vega_lite_asks():
         "study-epochs": [{**epoch, "subject": name} for name in ("pytorch:2.13", "mxnet:1.9")],
         "limit": [{**limit, "intensity": 5.0, "gflops": 40.0}],
     }
-    found = figures.draw(run(watched(), *(timed(fake.trial(repeat=at), at + 2) for at in range(6))), studies)
+    found = figures.draw(run(watched(), *(timed(fake.trial(repeat=at), at + 2) for at in range(6))), studies)()
     names = {"ranks", "study-epochs", "roofline", "accuracy", "epochs", "drift", "card-watts"}
     assert names <= {figure.name for figure in found}
     for chart in (*(figure.chart for figure in found), *figures.panel_charts().values()):
