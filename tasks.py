@@ -433,7 +433,7 @@ def report_(_: Context, run: str = "", open_: bool = False, watch: bool = False,
 
     console, asked = Console(), flags.names(run)
     if watch:
-        watching.watch(asked, Home.default(), REPORTS, port, console, open_)
+        watching.watch(asked, Home.default(), port, console, open_)
         return
     if len(asked) > 1:
         page = collections.join_runs(asked, Home.default(), REPORTS, console)

@@ -1,6 +1,7 @@
 """`invoke report --watch`: serves the report of a run on this machine alone, and makes it again as trials end."""
 
 import os
+import tempfile
 import threading
 import time
 import webbrowser
@@ -59,7 +60,6 @@ class _Handler(SimpleHTTPRequestHandler):
 def watch(
     run_ids: Sequence[str],
     home: Home,
-    reports: Path,
     port: int,
     console: Console,
     is_opened: bool = False,
@@ -67,17 +67,19 @@ def watch(
 ) -> None:
     """Serve the report until Ctrl-C. run_ids: which run, or none for the newest. port: 0 for any that is free.
 
+    It is made in a folder of its own, because the sweep writes to that of the reports when it ends.
+
     Raises SpecError for several runs and for a port that cannot be used, StoreError if there is no such run.
     """
     if len(run_ids) > 1:
         raise SpecError(f"--run names {len(run_ids)} runs; --watch shows one.")
-    with Store.open(home.store_url) as store:
+    with Store.open(home.store_url) as store, tempfile.TemporaryDirectory(prefix="waymark-watch-") as scratch:
         newest = store.latest_sweep()
         if not run_ids and newest is None:
             raise StoreError("there is no run yet. Start one with invoke sweep, and watch it from another terminal.")
         run_id = run_ids[0] if run_ids else newest.run_id if newest else ""
         seen = _seen(store, run_id)
-        report = write_report(store, run_id, home, reports)
+        report = write_report(store, run_id, home, Path(scratch))
         has_ended = threading.Event()
         with _served(report.page.parent, port, has_ended) as address, _until_interrupt(console):
             console.say(f"watching {run_id} at {address} (Ctrl-C ends it)")
@@ -87,7 +89,7 @@ def watch(
             while True:
                 now = _seen(store, run_id)
                 if now != seen:
-                    report = write_report(store, run_id, home, reports)
+                    report = write_report(store, run_id, home, Path(scratch))
                     seen = now
                     console.say(f"{run_id}: {len(report.stored.trials)} trials")
                 if now[1] and not has_ended.is_set():

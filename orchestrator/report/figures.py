@@ -81,8 +81,14 @@ def _bundled() -> str:
         "import sys, vl_convert as made_by;"
         "sys.stdout.buffer.write(made_by.javascript_bundle('window.vegaEmbed = vegaEmbed;').encode())"
     )
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout  # noqa: S603 - ours
+    made = subprocess.run(  # noqa: S603 - our own interpreter and text
+        [sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C is for us; the child would print a traceback
+    )
+    return made.stdout
 
 
 def panel_charts() -> dict[str, Any]:

@@ -55,7 +55,7 @@ def host(load_after):
 
 
 @pytest.fixture
-def served(home, tmp_path):
+def served(home):
     """(address, console) of a page that is being watched."""
     console, has_to_end = Told(), threading.Event()
 
@@ -63,9 +63,7 @@ def served(home, tmp_path):
         if has_to_end.wait(0.02):
             raise KeyboardInterrupt
 
-    thread = threading.Thread(
-        target=watching.watch, args=((), home, tmp_path / "reports", 0, console), kwargs={"sleep": sleep}
-    )
+    thread = threading.Thread(target=watching.watch, args=((), home, 0, console), kwargs={"sleep": sleep})
     thread.start()
     until(lambda: console.lines)
     yield console.lines[0].split()[3], console
@@ -108,17 +106,23 @@ def test_it_listens_on_the_loopback_only(served):
     assert served[0].startswith("http://127.0.0.1:")
 
 
-def test_a_port_in_use_is_refused(served, home, tmp_path):
+def test_a_port_in_use_is_refused(served, home):
     port = int(served[0].rstrip("/").rpartition(":")[2])
     with pytest.raises(SpecError, match=f"--port is {port}, which cannot be used"):
-        watching.watch((), home, tmp_path / "reports", port, Told())
+        watching.watch((), home, port, Told())
 
 
 def test_without_a_run_there_is_nothing_to_watch(tmp_path):
     with pytest.raises(StoreError, match="there is no run yet"):
-        watching.watch((), Home(tmp_path / "none"), tmp_path / "reports", 0, Told())
+        watching.watch((), Home(tmp_path / "none"), 0, Told())
 
 
-def test_several_runs_are_refused(home, tmp_path):
+def test_several_runs_are_refused(home):
     with pytest.raises(SpecError, match="names 2 runs; --watch shows one"):
-        watching.watch(("a", "b"), home, tmp_path / "reports", 0, Told())
+        watching.watch(("a", "b"), home, 0, Told())
+
+
+def test_it_writes_to_no_folder_that_a_sweep_writes_to(served, home):
+    """Both would make the same drafts, and one of them would fail."""
+    answer(served[0])
+    assert sorted(path.name for path in home.root.parent.iterdir()) == ["home"]
