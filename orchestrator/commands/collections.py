@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.commands.publication import is_published, rendered, unpacked
+from orchestrator.commands.publication import is_published, rendered, require_new, unpacked
 from orchestrator.console.progress import Console
 from orchestrator.environment import digest
 from orchestrator.errors import SpecError, StoreError
@@ -33,10 +33,7 @@ def write_index(published: Path, to: Path, console: Console) -> Path:
     Raises SpecError if `to` exists or `published` holds no published run, StoreError for one that does not verify;
     nothing is left behind then.
     """
-    if to.exists():
-        raise SpecError(f"--to is {to}, which exists; name a new folder.")
-    if not to.absolute().parent.is_dir():
-        raise SpecError(f"--to is {to}, and {to.absolute().parent} is no folder; make it first.")
+    require_new(to, "a new folder")
     found = sorted(path for path in published.glob("*") if is_published(path))
     if not found:
         raise SpecError(f"--published is {published}, which holds no folder or .zip file that `invoke publish` wrote.")

@@ -52,10 +52,7 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
     Raises StoreError if there is no such run or its record is not whole, SpecError if `to` exists.
     """
     require_libraries()
-    if to.exists():
-        raise SpecError(f"--to is {to}, which exists; name a new folder or .zip file.")
-    if not to.absolute().parent.is_dir():
-        raise SpecError(f"--to is {to}, and {to.absolute().parent} is no folder; make it first.")
+    require_new(to, "a new folder or .zip file")
     with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".waymark-") as scratch:
         crate = Home(Path(scratch) / run_id)
         with Store.open(home.store_url) as store:
@@ -84,6 +81,14 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
         else:
             crate.root.replace(to)
     console.say(f"{run_id} is in {to}. Elsewhere: invoke ingest --published={to}")
+
+
+def require_new(to: Path, what: str) -> None:
+    """Raises SpecError if something is there already, or if its folder is not."""
+    if to.exists():
+        raise SpecError(f"--to is {to}, which exists; name {what}.")
+    if not to.absolute().parent.is_dir():
+        raise SpecError(f"--to is {to}, and {to.absolute().parent} is no folder; make it first.")
 
 
 def ingest_publication(path: Path, home: Home, console: Console, key: Path | None = None) -> int:

@@ -91,7 +91,8 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
         try:
             lacking = [name for name in needed if kwargs.get(name) is None]
             if lacking:
-                raise SpecError(f"--{lacking[0].strip('_')} is needed; `invoke VERB --help` says what it takes.")
+                name = body.__name__.strip("_").replace("_", "-")
+                raise SpecError(f"--{lacking[0].strip('_')} is needed; `invoke {name} --help` says what it takes.")
             if is_csv and kwargs.get("json_"):
                 raise SpecError("--json and --csv are two forms of the same table; say one of them.")
             with as_csv(is_csv):

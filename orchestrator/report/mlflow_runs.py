@@ -1,6 +1,7 @@
 """The trials of a run in MLflow, for those who keep their experiments there: an experiment of the run's name."""
 
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ def log_runs(stored: StoredRun, uri: str) -> int:
     Metrics are those of results.csv, with losses and validation accuracies by epoch. Raises SpecError without the
     extra, StoreError if MLflow cannot write there or has this run already.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # or a server that does not answer takes minutes
     try:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
