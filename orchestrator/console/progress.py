@@ -1,5 +1,6 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class TrialProgress:
             case Epoch(epoch=epoch, loss=losses, epoch_seconds=seconds):
                 self.epoch = epoch + 1
                 self.share = min(1.0, self.epoch / max(1, self.epochs))
-                self.loss = next((loss for loss in reversed(losses.tolist()) if loss == loss), None)
+                self.loss = next(filter(math.isfinite, reversed(losses.tolist())), None)
                 self.images_per_second = len(losses) * self.batch_size / seconds
             case Score(split="test", accuracy=accuracy):
                 self.test_accuracy = accuracy

@@ -1,6 +1,6 @@
 """A timeline as bytes, for the store: a header in JSON, and the series of all epochs as float64.
 
-A run may have ten thousand trials, each with thousands of numbers; read as the JSON of events they take ten times as
+A run may have ten thousand trials, each with thousands of numbers; read as the JSON of events they take twice as
 long. Events stay beside it, and are read where these bytes are missing or of another format.
 """
 

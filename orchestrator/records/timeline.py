@@ -4,6 +4,7 @@ All times are seconds on the worker's monotonic clock; `steady` steps are those 
 ten thousand trials, so series are arrays, and payloads have slots.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -119,7 +120,7 @@ class Epoch:
     @property
     def known_losses(self) -> list[float | None]:
         """The losses as plain numbers; None where one is not finite."""
-        return [None if loss != loss else loss for loss in self.loss.tolist()]
+        return [loss if math.isfinite(loss) else None for loss in self.loss.tolist()]
 
 
 @_event_payload
