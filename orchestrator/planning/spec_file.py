@@ -68,7 +68,7 @@ def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
 def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:
     """Drop the axes' entries of all other frameworks."""
     axes = raw.get("axes")
-    for key in ("variants", "epochs"):
+    for key in ("variants", "epochs", "repeats"):
         if isinstance(axes, dict) and isinstance(axes.get(key), dict):
             axes[key] = {name: value for name, value in axes[key].items() if name in frameworks}
 

@@ -181,3 +181,9 @@ def test_pairs_that_are_no_longer_whole_are_left_behind(tmp_path, changes):
     path = write(tmp_path, paired(["mxnet:1.5", "mxnet:1.5-mkl"]))
     assert load_spec(path, FRAMEWORKS).pairs == (("mxnet:1.5", "mxnet:1.5-mkl"),)
     assert load_spec(path, FRAMEWORKS, changes).pairs == ()
+
+
+def test_fewer_frameworks_drop_what_the_file_says_of_the_others(catalogue):
+    changes = {"axes.frameworks": ["pytorch"]}
+    spec = load_spec(REPOSITORY / "experiments" / "demo.json", catalogue.frameworks, changes)
+    assert set(spec.axes.repeats) == {"pytorch"}
