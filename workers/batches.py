@@ -67,13 +67,35 @@ def open_batches(job_folder, data_folder, network, batch_size):
             raise BadJob(f"{name}.npy names picture {numbers.max()}; the data has {len(labels)} training pictures.")
         split.append(Batches(pictures[numbers], labels[numbers], batch_size))
     training, validation = split
-    test = Batches(*_open_pictures(data_folder, "test", network), size=batch_size)
+    test = open_test(data_folder, network, batch_size)
     if len(training) < training.size:
         raise BadJob(f"train.npy names {len(training)} pictures; one batch takes {training.size}.")
-    for name, batches in (("validation", validation), ("test", test)):
-        if not len(batches):
-            raise BadJob(f"the {name} set is empty; it needs one picture at least.")
+    _require_pictures("validation", validation)
     return training, validation, test
+
+
+def draw_training(job_folder, data_folder, network, count, seed):
+    """x float32 (count or fewer, 3, s, s): training pictures of the job's split, drawn with `seed`.
+
+    Raises BadJob, naming the file, if one is missing or does not fit the job.
+    """
+    pictures, labels = _open_pictures(data_folder, "train", network)
+    numbers = _load(os.path.join(job_folder, "train.npy"))
+    drawn = numpy.random.RandomState(seed).permutation(numbers)[:count]
+    _require_pictures("training", drawn)
+    return Batches(pictures, labels, count).cut(numpy.sort(drawn))[0]
+
+
+def open_test(data_folder, network, batch_size):
+    """The test Batches of a job. Raises BadJob, naming the file, if it is missing or empty, or does not fit the job."""
+    test = Batches(*_open_pictures(data_folder, "test", network), size=batch_size)
+    _require_pictures("test", test)
+    return test
+
+
+def _require_pictures(name, batches):
+    if not len(batches):
+        raise BadJob(f"the {name} set is empty; it needs one picture at least.")
 
 
 def _open_pictures(folder, name, network):

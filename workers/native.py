@@ -43,6 +43,16 @@ def describe():
     }
 
 
+def has_vnni(cpuinfo="/proc/cpuinfo"):
+    """Whether this processor multiplies 8-bit numbers four at a time (AVX-512 VNNI or AVX-VNNI); None if unknown."""
+    try:
+        with open(cpuinfo, encoding="utf-8", errors="replace") as file:
+            flags = next(line.split(":", 1)[1].split() for line in file if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return None
+    return "avx512_vnni" in flags or "avx_vnni" in flags
+
+
 def throttled_periods(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     """How often a CPU quota has stopped this process's cgroup so far; None where none is counted.
 

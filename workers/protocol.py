@@ -2,18 +2,20 @@
 
 In:  a folder with job.json and, for a job that reads pictures, train.npy and valid.npy (picture numbers of the split),
      and a folder of prepared data.
-     start.npz, optional: first weights, as another job left them; without it they are drawn from the seed.
+     start.npz, optional: first weights, as another job left them; without it they are drawn from the seed. An `infer`
+     needs it: the trained weights.
 Run: python -m workers.run JOB_FOLDER [DATA_FOLDER]
 Out: JOB_FOLDER/events.jsonl, one object a line; JOB_FOLDER/weights.npz, name -> float32 array in the network's own
      names, so that any other framework can begin with them. stdout and stderr are only logs.
 A training leaves copies of its weights around a few steps in JOB_FOLDER/audits.npz; an `audit` reads them there.
 A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads them if the file exists: the next check of
-the same network with the same worker source can reuse them.
+the same network with the same worker source can reuse them. So does an `infer` with the oracle's logits of the test
+pictures, which the next one with the same weights can reuse.
 
 job.json: v (this version), kind (a file of workers/jobs), framework, device, network {model, params, input_size,
 classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what only its kind needs:
 training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`,
-training {} and losses [] (of each epoch) for `audit`.
+training {} and losses [] (of each epoch) for `audit`, inference {} (see Inference below) for `infer`.
 
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
@@ -30,6 +32,11 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
+queries   latency_seconds [] (after the warm-up, in the order in which they were asked), wall_seconds, warmup_queries;
+          of `server` also rate (queries a second, the largest that passed; 0 if none did) and probes [[rate, queries,
+          late, passed]]; latencies are then those of that rate
+answers   classes [] (predicted, of every test picture), differing [[picture, class, the oracle's, margin]], kept [share
+          of the oracle's accuracy, low, high]
 peak      gemm_gflops {}, conv_gflops {}, network_conv_gflops {}, copy_gb_per_second, libraries {}
 done      weights_sha256, total_seconds; of a training also throttled_periods: how often a CPU quota stopped it
 fail      code, reason, op (if unsupported), log
@@ -57,6 +64,8 @@ KINDS = (
     "audited",
     "place",
     "check",
+    "queries",
+    "answers",
     "peak",
     "done",
     "fail",
@@ -68,6 +77,7 @@ NO_FRAMEWORK = 65
 UNSUPPORTED = 66
 NOT_FINITE = 67
 NOT_AS_DECLARED = 68
+NOT_EQUAL = 69
 BUG = 70
 
 
@@ -97,6 +107,24 @@ class Measure(NamedTuple):
     evaluate: str
     fingerprint: str
     audit: int
+
+
+class Inference(NamedTuple):
+    """What a trained network is asked: payload.inference of job.json. See workers/scenarios.py.
+
+    scenario:       a name of SCENARIOS there.
+    batch_size:     pictures of one query.
+    seconds:        how long each measurement lasts; warmup_seconds: what comes before and does not count.
+    bound_seconds:  of `server`: the 99th percentile of its latencies must stay below it.
+    weights_sha256: of the weights in start.npz.
+    """
+
+    scenario: str
+    batch_size: int
+    seconds: float
+    warmup_seconds: float
+    bound_seconds: float
+    weights_sha256: str
 
 
 class Network(NamedTuple):
@@ -132,6 +160,10 @@ class NotAsDeclared(Exception):  # noqa: N818 - an outcome, not an error of ours
     """A setting that this environment's row declares is not in force; one sentence."""
 
 
+class NotEqual(Exception):  # noqa: N818 - an outcome, not an error of ours
+    """What says that it computes in float32 gives other logits than the oracle; one sentence."""
+
+
 class NotFinite(Exception):  # noqa: N818 - an outcome, not an error of ours
     """The training loss became infinite or not a number."""
 
@@ -142,6 +174,7 @@ EXIT_CODES = (
     (Unsupported, UNSUPPORTED),
     (NotFinite, NOT_FINITE),
     (NotAsDeclared, NOT_AS_DECLARED),
+    (NotEqual, NOT_EQUAL),
 )
 
 

@@ -11,8 +11,8 @@ import time
 import traceback
 
 import workers
-from workers import frameworks, models, protocol
-from workers.protocol import BadJob, Emitter, Network, NoFramework, NotAsDeclared
+from workers import frameworks, models, native, protocol
+from workers.protocol import BadJob, Emitter, Network, NoFramework, NotAsDeclared, Unsupported
 
 
 def clock():
@@ -34,6 +34,13 @@ class Session(object):
         self.job = read_job(folder)
         self.network = protocol.record(Network, self.job["network"], "job.json: network")
 
+    def import_trainer(self):
+        """As import_adapter, of a framework that trains. Raises Unsupported for a runtime."""
+        adapter_class = self.import_adapter()
+        if not frameworks.trains(adapter_class):
+            raise Unsupported("training", f"{self.job['framework']} only runs networks that were trained elsewhere")
+        return adapter_class
+
     def import_adapter(self):
         """The adapter class of the job's framework; emits `hello`. Raises BadJob or NoFramework."""
         name = self.job["framework"]
@@ -51,7 +58,7 @@ class Session(object):
             version=adapter.VERSION,
             started_unix=workers.BEGAN_UNIX,
             import_seconds=clock() - began,
-            describe=adapter.Adapter.describe(),
+            describe=adapter.Adapter.describe() if frameworks.trains(adapter.Adapter) else native.describe(),
         )
         return adapter.Adapter
 
@@ -62,6 +69,20 @@ class Session(object):
             return models.build(wanted.model, wanted.classes, wanted.input_size, **wanted.params)
         except ValueError as error:
             raise BadJob(f"job.json: {error}") from error
+
+    def trained_weights(self, net, sha256):
+        """The weights of start.npz in the job folder. Raises BadJob if they are not this net's, or not those asked for.
+
+        sha256: of weights_sha256.
+        """
+        try:
+            weights = net.read(os.path.join(self.folder, "start.npz"))
+        except ValueError as error:
+            raise BadJob(str(error)) from error
+        seen = weights_sha256(weights)
+        if seen != sha256:
+            raise BadJob(f"start.npz holds the weights {seen[:12]}; this job asks for {sha256[:12]}.")
+        return weights
 
     def say_built(self, net, describe, build_seconds, data_seconds=0.0, **more):
         """Emit `built`. describe: the adapter's; data_seconds: of opening arrays."""
@@ -83,6 +104,10 @@ class Session(object):
     def settings(self, training):
         """The settings for an adapter. training: Training."""
         return frameworks.Settings(training, self.job["threads"], self.job["seed"])
+
+    def asking(self, batch_size):
+        """The settings for an adapter that is asked, and does not train."""
+        return frameworks.asking(batch_size, self.job["threads"], self.job["seed"])
 
 
 def read_job(folder):

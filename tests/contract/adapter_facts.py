@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from workers.batches import Batches
-from workers.frameworks import Settings
+from workers.frameworks import Settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import NetBuilder
 from workers.protocol import BadJob, Training, Unsupported
@@ -97,6 +97,21 @@ def as_numpy(part):
     return part.asnumpy() if hasattr(part, "asnumpy") else np.asarray(part)
 
 
+def infer_facts(adapter, net, oracle):
+    """Of an adapter whose batches are of 8: two queries that wait at once, and what they are off from the oracle's."""
+    adapter = runner(adapter)
+    asked = [batch_for(net, 8)[0], batch_for(net, 8)[0][::-1].copy()]
+    prepared = [adapter.prepare(x) for x in asked]
+    handles = [adapter.infer(x) for x in prepared]
+    logits = [adapter.logits(handle) for handle in handles]
+    wanted = [oracle.predict(oracle.place(x, None)) for x in asked]
+    return {
+        "infer_off": max(off(logits[at], wanted[at]) for at in range(len(asked))),
+        "infer_dtypes": sorted({str(seen.dtype) for seen in logits}),
+        "infer_shapes": [list(seen.shape) for seen in logits],
+    }
+
+
 def raised(error, build):
     try:
         build()
@@ -134,6 +149,7 @@ def main(framework, own_options):
         logits = adapter.predict(adapter.place(*batch))
         facts[f"logits_off_of_{count}"] = off(logits, oracle.predict(oracle.place(*batch)))
     facts["logits_dtype"] = str(logits.dtype)
+    facts.update(infer_facts(adapter, net, oracle))
     x, y = batch_for(net, 8)
     facts["predict_changes_nothing"] = all(adapter.weights()[n].tobytes() == start[n].tobytes() for n in start)
 
@@ -142,6 +158,8 @@ def main(framework, own_options):
     for _ in range(3):
         handles.append(adapter.step(adapter.place(x, y)))
         adapter.sync()
+        run = runner(adapter)
+        run.logits(run.infer(run.prepare(x)))  # between two steps it must leave no trace
         wanted.append(oracle.step(oracle.place(x, y)))
     losses = [adapter.loss_value(handle) for handle in handles]
     facts["loss_types"] = sorted({type(loss).__name__ for loss in losses})

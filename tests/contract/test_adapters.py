@@ -83,7 +83,7 @@ def facts(start):
     return facts
 
 
-@pytest.mark.rows
+@pytest.mark.rows(where=lambda row: row.trains)
 @pytest.mark.frameworks
 class TestAdapter:
     def test_weights_come_back_bit_for_bit(self, facts, row):
@@ -98,6 +98,11 @@ class TestAdapter:
     @pytest.mark.parametrize("count", [8, 13])
     def test_every_op_is_the_oracles(self, facts, row, count):
         assert facts(row)[f"logits_off_of_{count}"] < 1e-5  # float32, five layers, sums of 100 terms
+
+    def test_queries_that_wait_at_once_keep_their_own_logits(self, facts, row):
+        assert facts(row)["infer_off"] < 1e-5
+        assert facts(row)["infer_shapes"] == [[8, 6], [8, 6]]
+        assert facts(row)["infer_dtypes"] == ["float32"]
 
     def test_an_op_it_refuses_is_a_padding_or_a_graph_with_a_reason(self, facts, row):
         assert all(op in ("conv", "add") and len(why) > 20 for op, why in facts(row)["refused"])
@@ -205,7 +210,7 @@ def distance(seen: Path, wanted: Path, begin: Path) -> float:
     return (off / moved) ** 0.5
 
 
-@pytest.mark.rows
+@pytest.mark.rows(where=lambda row: row.trains)
 @pytest.mark.frameworks
 class TestTraining:
     def test_the_same_seed_gives_bit_equal_weights(self, trained, row):

@@ -21,10 +21,25 @@ predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
 sync()         returns when the device is idle.
 weights()      name -> float32 array in the network's own names, layouts and order.
 describe()     static: features and current settings of the build; a flat dict of JSON values.
+
+Three more run a trained network as fast as the framework can; one that lacks them is asked through place and predict:
+
+prepare(x)     what infer takes, for x float32 (n, 3, s, s): another layout, for example. Not timed.
+infer(x)       a lazy handle of the logits of prepared pictures, in inference mode; copying them to a device included.
+               n is settings.training.batch_size.
+logits(handle) waits for them: numpy float32 (n, classes).
+
+calibrate(x)   of what computes in int8, before the first infer: x float32 (n, 3, s, s), training pictures.
+
+A runtime only runs networks: it has __init__, prepare, infer, logits and describe, and trains nothing. `describe` is
+then asked of the adapter that was built, and says in `precision` what is in force: 'float32', 'bfloat16', 'float16' or
+'int8'. What says nothing computes in float32.
 """
 
 import os
 from typing import NamedTuple
+
+import numpy
 
 from workers.protocol import BadJob, Training, Unsupported
 
@@ -39,9 +54,38 @@ class Settings(NamedTuple):
     seed: int
 
 
+def asking(batch_size, threads=1, seed=0):
+    """Settings of an adapter that is asked, in batches of that size, and does not train."""
+    return Settings(Training("sgd", "he_normal", 0.01, 0.9, batch_size, 1), threads, seed)
+
+
 def names():
     """Sorted names of the frameworks."""
     return sorted(name for name in os.listdir(FOLDER) if os.path.isfile(os.path.join(FOLDER, name, "adapter.py")))
+
+
+def trains(adapter_class):
+    """Whether it is a framework that trains networks, and no runtime."""
+    return hasattr(adapter_class, "step")
+
+
+def runner(adapter):
+    """The adapter, if it has infer; else what asks it through place and predict."""
+    return adapter if hasattr(adapter, "infer") else _ThroughPredict(adapter)
+
+
+class _ThroughPredict(object):
+    def __init__(self, adapter):
+        self._adapter = adapter
+
+    def prepare(self, x):
+        return x
+
+    def infer(self, x):
+        return self._adapter.predict(self._adapter.place(x, numpy.zeros(len(x), numpy.int64)))
+
+    def logits(self, handle):
+        return handle
 
 
 def own_options(options, **allowed):

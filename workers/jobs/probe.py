@@ -6,7 +6,6 @@ import and see the card, but hold no code for it.
 
 import numpy
 
-from workers.protocol import Training
 from workers.session import clock
 
 PAYLOAD = ()
@@ -16,11 +15,10 @@ PICTURES = 8
 def work(trial):
     """Import, build, take one step. trial: Session."""
     job, size = trial.job, trial.network.input_size
-    adapter_class = trial.import_adapter()
+    adapter_class = trial.import_trainer()
     began = clock()
     net = trial.build_net()
-    training = Training("sgd", "he_normal", 0.01, 0.9, PICTURES, 1)
-    adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.settings(training), job["options"])
+    adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.asking(PICTURES), job["options"])
     build_seconds = clock() - began
     x = numpy.random.RandomState(job["seed"]).rand(PICTURES, 3, size, size)
     y = numpy.arange(PICTURES) % trial.network.classes

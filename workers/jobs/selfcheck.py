@@ -297,7 +297,7 @@ def load_reference(path, net, regimes=tuple(REGIMES)):
 
 def work(trial):
     """Emit the differences between this environment and the oracle. trial: Session."""
-    adapter_class = trial.import_adapter()
+    adapter_class = trial.import_trainer()
     began = clock()
     net = trial.build_net()
     job, payload = trial.job, trial.job["payload"]

@@ -19,7 +19,7 @@ def work(trial):
     measure = protocol.record(Measure, payload["measure"], "job.json: payload.measure")
     if trial.data_folder is None:
         raise BadJob("a training needs pictures: give the folder of the prepared data after that of the job.")
-    adapter_class = trial.import_adapter()
+    adapter_class = trial.import_trainer()
 
     began = clock()
     settle_allocator()

@@ -81,6 +81,18 @@ class Adapter(object):
         """Logits (n, classes)."""
         return self._logits.eval({self._graph.pictures: batch[0]}, device=self._device)
 
+    def prepare(self, x):
+        """The pictures as they are."""
+        return x
+
+    def infer(self, x):
+        """The logits: CNTK's eval copies them to the host."""
+        return self._logits.eval({self._graph.pictures: x}, device=self._device)
+
+    def logits(self, handle):
+        """The handle."""
+        return handle
+
     def sync(self):
         """Nothing to wait for: the CPU is synchronous, and reading the loss has waited for a GPU."""
 

@@ -75,6 +75,18 @@ class Adapter(object):
         """Logits (n, classes)."""
         return self._network(batch[0]).asnumpy()
 
+    def prepare(self, x):
+        """The pictures as they are."""
+        return x
+
+    def infer(self, x):
+        """An array that is being computed."""
+        return self._network(mxnet.nd.array(x, self._context, "float32"))
+
+    def logits(self, handle):
+        """Waits for it."""
+        return handle.asnumpy()
+
     def sync(self):
         """Waits for all queued work: the update may still be running when the loss is known."""
         mxnet.nd.waitall()

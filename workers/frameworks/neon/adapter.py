@@ -49,6 +49,7 @@ class Adapter(object):
         self._backend = _start(own["backend"], self._size, settings.seed)
         self._features = int(numpy.prod(net.shapes[net.ops[0].name]))
         self._classes = int(numpy.prod(net.shapes[net.output]))
+        self._asked = None
         self._lowering = Lowering(net, self._backend)
         self._model = Model(self._lowering.layers)
         self._cost = GeneralizedCost(CrossEntropyMulti())
@@ -103,6 +104,22 @@ class Adapter(object):
         NervanaObject.be = self._backend
         logits = [self._logits.fprop(pictures, inference=True).get() for pictures in batch.pictures]
         return numpy.ascontiguousarray(numpy.concatenate(logits, axis=1).T[: batch.count])
+
+    def prepare(self, x):
+        """The pictures with the batch axis last, as Neon requires."""
+        return numpy.ascontiguousarray(x.reshape(len(x), self._features).T)
+
+    def infer(self, columns):
+        """The logits: Neon computes the next ones in the same memory, so they are copied."""
+        NervanaObject.be = self._backend
+        if self._asked is None:
+            self._asked = self._backend.iobuf(self._features)
+        self._asked.set(columns)
+        return numpy.array(self._logits.fprop(self._asked, inference=True).get().T, order="C")
+
+    def logits(self, handle):
+        """The handle."""
+        return handle
 
     def sync(self):
         """The CPU's backends are synchronous; waits for a card."""

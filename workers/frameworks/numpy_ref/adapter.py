@@ -63,7 +63,11 @@ class Adapter(object):
 
     def predict(self, batch):
         """Logits (n, classes)."""
-        return self._forward(batch[0], training=False).astype(numpy.float32)
+        return self.exact_logits(batch[0]).astype(numpy.float32)
+
+    def exact_logits(self, x):
+        """Logits (n, classes) of x (n, 3, s, s), in the oracle's own precision, in inference mode."""
+        return self._forward(x.astype(self.dtype), training=False)
 
     def sync(self):
         """numpy returns when it is done."""

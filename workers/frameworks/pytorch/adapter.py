@@ -17,6 +17,9 @@ VERSION = str(torch.__version__)
 # one here counts that time as import and not as building the network.
 torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
+# 1.9+: a mode in which less is recorded than without gradients.
+_inference_mode = getattr(torch, "inference_mode", torch.no_grad)
+
 # Ops whose gradient does not need their output: if only a ReLU or sum reads it, that may overwrite it.
 _OVERWRITABLE = ("conv", "batchnorm", "dense", "add", "maxpool", "avgpool")
 _TORCH_NAMES = {
@@ -81,7 +84,6 @@ class Adapter(object):
         self._loss = nn.CrossEntropyLoss()
         make = own_optimiser(settings.training, OPTIMISERS)
         self._optimiser = make(self._network.parameters(), settings.training)
-        self._network.train()
 
     def place(self, x, y):
         """Tensors on the device; on the CPU they share the batch's memory."""
@@ -94,6 +96,7 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
+        self._set_mode(is_training=True)
         self._optimiser.zero_grad()
         loss = self._loss(self._forward(x), y)
         loss.backward()
@@ -106,11 +109,23 @@ class Adapter(object):
 
     def predict(self, batch):
         """Logits (n, classes)."""
-        self._network.eval()
+        self._set_mode(is_training=False)
         with torch.no_grad():
-            logits = self._network(batch[0]).cpu().numpy()
-        self._network.train()
-        return logits
+            return self._network(batch[0]).cpu().numpy()
+
+    def prepare(self, x):
+        """The pictures as they are."""
+        return x
+
+    def infer(self, x):
+        """A tensor on the device."""
+        self._set_mode(is_training=False)
+        with _inference_mode():
+            return self._forward(torch.from_numpy(x).to(device=self._device, **self._layout))
+
+    def logits(self, handle):
+        """Waits for the device."""
+        return handle.cpu().numpy()
 
     def sync(self):
         """The CPU works in step with Python; a GPU does not."""
@@ -120,6 +135,11 @@ class Adapter(object):
     def weights(self):
         """Copies in the usual layout, whatever the memory format."""
         return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in self._tensors.items()}
+
+    def _set_mode(self, is_training):
+        """Change the mode only where it differs: doing so visits every layer."""
+        if self._network.training != is_training:
+            self._network.train(is_training)
 
     @staticmethod
     def describe():

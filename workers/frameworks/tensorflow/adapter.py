@@ -97,6 +97,19 @@ class Adapter(object):
         """Logits (n, classes)."""
         return self._predict(batch[0]).numpy()
 
+    def prepare(self, x):
+        """The pictures as NHWC."""
+        return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+    def infer(self, x):
+        """A tensor on the device."""
+        with tf.device(self._device):
+            return self._predict(tf.constant(x))
+
+    def logits(self, handle):
+        """Waits for the device."""
+        return handle.numpy()
+
     def sync(self):
         """A CPU function is done when it returns; on a GPU a copy back waits for everything queued before it."""
         if self._is_gpu:

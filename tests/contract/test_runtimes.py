@@ -1,0 +1,75 @@
+"""What every runtime promises (workers/frameworks/__init__.py), asked of each of its rows in its own environment."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import AbsentError
+from orchestrator.home import REPOSITORY
+
+HERE = Path(__file__).parent
+pytestmark = [
+    pytest.mark.timeout(900),  # the first test of a row may have to make its environment
+    pytest.mark.rows(where=lambda row: not row.trains),
+    pytest.mark.frameworks,
+]
+
+BOUNDS = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2, "int8": 0.2}
+"""Largest differences of logits by what a row computes in; small networks on noise, so int8 shows only gross errors."""
+
+
+@pytest.fixture(scope="module")
+def facts(virtualenv, tmp_path_factory):
+    """facts(row) -> what tests/contract/runtime_facts.py saw."""
+    known = {}
+
+    def facts(row):
+        if row.slug not in known:
+            where = virtualenv(row)
+            if isinstance(where, AbsentError):
+                pytest.skip(str(where))
+            env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY)}
+            asked = [row.framework, json.dumps(row.options), tmp_path_factory.mktemp(row.slug)]
+            command = [where.location, HERE / "runtime_facts.py", *asked]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600)
+            assert done.returncode == 0, done.stderr[-2000:]
+            known[row.slug] = json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+        return known[row.slug]
+
+    return facts
+
+
+def test_it_trains_nothing(facts, row):
+    assert not facts(row)["trains"]
+
+
+@pytest.mark.parametrize("network", ["every_op", "downsampling"])
+def test_its_logits_are_the_oracles(facts, row, network):
+    seen = facts(row)
+    assert seen[network]["infer_off"] < BOUNDS[seen["describe"]["precision"]]
+
+
+def test_queries_that_wait_at_once_keep_their_own_logits(facts, row):
+    assert facts(row)["every_op"]["infer_shapes"] == [[8, 6], [8, 6]]
+    assert facts(row)["every_op"]["infer_dtypes"] == ["float32"]
+
+
+def test_it_says_what_its_row_expects(facts, row):
+    assert row.expects.items() <= facts(row)["describe"].items()
+
+
+def test_its_description_is_flat(facts, row):
+    assert not [value for value in facts(row)["describe"].values() if isinstance(value, dict | list)]
+
+
+def test_it_refuses_what_it_does_not_know(facts, row):
+    assert facts(row)["refuses_unknown_options"]
+    assert facts(row)["refuses_an_absent_gpu"]
+
+
+def test_the_files_that_it_writes_give_the_same_logits(facts, row):
+    exported = facts(row).get("exported")
+    assert exported is None or (min(exported.values()) > 100 and facts(row)["exported_off"] < 1e-5)

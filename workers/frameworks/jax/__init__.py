@@ -1,0 +1,1 @@
+"""JAX: runs trained networks."""

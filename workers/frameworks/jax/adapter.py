@@ -1,0 +1,100 @@
+"""JAX: the network as one compiled function (XLA) of its weights and the pictures, for inference."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from workers import native
+from workers.frameworks import own_options
+from workers.protocol import Unsupported
+
+VERSION = jax.__version__
+
+
+class Adapter(object):
+    """A runtime here; see workers/frameworks/__init__.py. No own options.
+
+    Threads: those of the processors that this process may use; XLA has no setting of its own for the CPU.
+    """
+
+    def __init__(self, net, weights, device, settings, options):
+        own_options(options)
+        kinds = {found.platform: found for found in jax.devices()}
+        if device == "gpu" and "gpu" not in kinds:
+            raise Unsupported("device", "JAX sees no GPU, or was built without CUDA")
+        self._device = kinds["gpu"] if device == "gpu" else jax.devices("cpu")[0]
+        for op in net.ops[1:]:
+            if op.kind not in _LOWER:
+                raise Unsupported(op.kind, "the jax adapter does not lower it")
+        own = {name: jax.device_put(value, self._device) for name, value in weights.items()}
+
+        def logits(x):
+            values = {net.ops[0].name: x}
+            for op in net.ops[1:]:
+                inputs = [values[name] for name in op.inputs]
+                values[op.name] = _LOWER[op.kind](op, lambda end, op=op: own.get(f"{op.name}.{end}"), *inputs)
+            return values[net.output]
+
+        self._logits = jax.jit(logits)
+
+    def prepare(self, x):
+        """The pictures as they are."""
+        return x
+
+    def infer(self, x):
+        """An array that is being computed."""
+        return self._logits(jax.device_put(x, self._device))
+
+    def logits(self, handle):
+        """Waits for it."""
+        return jax.device_get(handle)
+
+    def describe(self):
+        """Where it computes; float32 products are asked for in full in _conv and _dense."""
+        return {
+            **native.describe(),
+            "precision": "float32",
+            "platform": self._device.platform,
+            "processors": len(os.sched_getaffinity(0)),
+        }
+
+
+_FULL = lax.Precision.HIGHEST
+
+
+def _conv(op, weight, x):
+    top, bottom, left, right = op.params["padding"]
+    stride = (op.params["stride"],) * 2
+    y = lax.conv_general_dilated(x, weight("weight"), stride, ((top, bottom), (left, right)), precision=_FULL)
+    return y if weight("bias") is None else y + weight("bias")[:, None, None]
+
+
+def _batchnorm(op, weight, x):
+    scale = weight("gamma") / jnp.sqrt(weight("var") + op.params["epsilon"])
+    return x * scale[:, None, None] + (weight("beta") - weight("mean") * scale)[:, None, None]
+
+
+def _window(op):
+    side, stride = op.params["kernel"], op.params["stride"]
+    return (1, 1, side, side), (1, 1, stride, stride), "VALID"
+
+
+def _dense(op, weight, x):
+    y = jnp.dot(x, weight("weight").T, precision=_FULL)
+    return y if weight("bias") is None else y + weight("bias")
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda op, weight, x: jnp.maximum(x, 0),
+    "maxpool": lambda op, weight, x: lax.reduce_window(x, -jnp.inf, lax.max, *_window(op)),
+    "avgpool": lambda op, weight, x: lax.reduce_window(x, 0.0, lax.add, *_window(op)) / op.params["kernel"] ** 2,
+    "globalpool": lambda op, weight, x: x.mean((2, 3)),
+    "flatten": lambda op, weight, x: x.reshape(len(x), -1),
+    "dense": _dense,
+    "dropout": lambda op, weight, x: x,
+    "add": lambda op, weight, left, right: left + right,
+}

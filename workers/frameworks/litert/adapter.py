@@ -1,0 +1,101 @@
+"""LiteRT (TensorFlow Lite) on the CPU, with its default delegate, XNNPACK."""
+
+import os
+from importlib.metadata import version  # novermin: its environment has CPython 3.11
+
+import numpy
+from ai_edge_litert.interpreter import Interpreter
+
+from workers import native
+from workers.frameworks import own_options
+from workers.frameworks.litert import model
+from workers.protocol import Unsupported
+
+VERSION = version("ai-edge-litert")
+
+
+class Adapter(object):
+    """A runtime; see workers/frameworks/__init__.py. Own option: precision, 'float32' or 'int8'."""
+
+    def __init__(self, net, weights, device, settings, options):
+        own = own_options(options, precision=("float32", "int8"))
+        if device == "gpu":
+            raise Unsupported("device", "LiteRT computes on the CPU here")
+        self._threads, self._precision = settings.threads, own["precision"]
+        self._count = settings.training.batch_size
+        self._read(model.build(net, weights, self._count))
+
+    def _read(self, content):
+        self._content = content
+        self._interpreter = Interpreter(model_content=content, num_threads=self._threads)
+        self._interpreter.allocate_tensors()
+        (source,), (result,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._input, self._output = source["index"], result["index"]
+        # (scale, zero) of what is in 8 bits: a number is (byte - zero) * scale; None of float32.
+        self._scales = [None if one["dtype"] == numpy.float32 else one["quantization"] for one in (source, result)]
+
+    def calibrate(self, x):
+        """Replace the network by one of 8 bits."""
+        from ai_edge_quantizer import quantizer, recipe
+
+        # A calibration asks batches of the model's own size.
+        whole = len(x) - len(x) % self._count or len(x)
+        x = numpy.resize(x, (max(whole, self._count),) + x.shape[1:])
+        asked = [{model.INPUT: _nhwc(x[at : at + self._count])} for at in range(0, len(x), self._count)]
+        made = quantizer.Quantizer(bytearray(self._content), recipe.static_wi8_ai8())
+        self._read(bytes(made.quantize(made.calibrate({model.SIGNATURE: asked})).quantized_model))
+
+    def prepare(self, x):
+        """The pictures as NHWC, and of a network of 8 bits as its bytes."""
+        x = _nhwc(x)
+        if self._scales[0] is None:
+            return x
+        scale, zero = self._scales[0]
+        return numpy.clip(numpy.round(x / scale + zero), -128, 127).astype(numpy.int8)
+
+    def infer(self, x):
+        """The logits, copied: the next ones are written into the same memory."""
+        self._interpreter.set_tensor(self._input, x)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+    def logits(self, handle):
+        """The handle; of a network of 8 bits the numbers that its bytes stand for."""
+        if self._scales[1] is None:
+            return handle
+        scale, zero = self._scales[1]
+        return (handle.astype(numpy.float32) - zero) * numpy.float32(scale)
+
+    @staticmethod
+    def export(net, weights, folder):
+        """Write model.tflite, for one picture."""
+        content = model.build(net, weights, 1)
+        with open(os.path.join(folder, "model.tflite"), "wb") as file:
+            file.write(content)
+        interpreter = Interpreter(model_path=os.path.join(folder, "model.tflite"), num_threads=1)
+        interpreter.allocate_tensors()
+        source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+        def logits(x):
+            rows = []
+            for picture in x:
+                interpreter.set_tensor(source, numpy.ascontiguousarray(picture.transpose(1, 2, 0)[None]))
+                interpreter.invoke()
+                rows.append(interpreter.get_tensor(result))
+            return numpy.concatenate(rows)
+
+        return ["model.tflite"], logits
+
+    def describe(self):
+        """How many threads it was given; it does not report them."""
+        return {
+            **native.describe(),
+            "precision": self._precision,
+            "model_bytes": len(self._content),
+            "vnni": native.has_vnni(),
+            "threads": self._threads,
+        }
+
+
+def _nhwc(x):
+    return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1))

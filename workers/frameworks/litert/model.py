@@ -1,0 +1,278 @@
+"""A network with its weights as a LiteRT model: a flatbuffer of its operators, written directly.
+
+Maps are NHWC. As LiteRT's own converter does, a batch normalisation after a convolution becomes part of its weights,
+and a ReLU part of the operator before it; the runtime does neither.
+Source: tensorflow/lite/schema/schema.fbs, version 3.
+"""
+
+import flatbuffers
+import numpy
+from ai_edge_litert import schema_py_generated as schema
+
+from workers.protocol import Unsupported
+
+INPUT, OUTPUT, SIGNATURE = "pictures", "logits", "serving_default"
+_OP, _OPTIONS = schema.BuiltinOperator, schema.BuiltinOptions
+_VALID, _SAME = schema.Padding.VALID, schema.Padding.SAME
+_ACTIVATION = schema.ActivationFunctionType
+
+
+def build(net, weights, batch_size):
+    """The bytes of the model: pictures (n, s, s, 3) float32 to logits (n, classes).
+
+    net: of workers/net.py. weights: name -> float32 array. batch_size: n.
+    Raises Unsupported for an op that has no counterpart here.
+    """
+    return _Writer(net, weights, batch_size).bytes()
+
+
+class _Writer(object):
+    """The parts of the model so far. net: of workers/net.py. count: pictures of a batch."""
+
+    def __init__(self, net, weights, batch_size):
+        self.net, self.count, self._weights = net, batch_size, weights
+        self._buffers, self._tensors, self._codes, self._operators = [schema.BufferT()], [], [], []
+        self._readers = {}
+        for op in net.ops:
+            for name in op.inputs:
+                self._readers.setdefault(name, []).append(op)
+        channels, height, width = net.shapes[net.ops[0].name]
+        self._input = self._value(INPUT, (height, width, channels))
+        self._values, done = {net.ops[0].name: self._input}, set()
+        for op in net.ops[1:]:
+            if op.name not in done:
+                done.update(self._lower(op))
+
+    def bytes(self):
+        """The finished model."""
+        graph = schema.SubGraphT()
+        graph.tensors, graph.operators, graph.name = self._tensors, self._operators, "waymark"
+        graph.inputs, graph.outputs = [self._input], [self._values[self.net.output]]
+        model = schema.ModelT()
+        model.version, model.description = 3, "waymark"
+        model.operatorCodes, model.subgraphs, model.buffers = self._codes, [graph], self._buffers
+        model.signatureDefs = [_signature(self._input, self._values[self.net.output])]
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _lower(self, op):
+        """The names of the ops that became one operator with `op`."""
+        if op.kind not in _LOWER:
+            raise Unsupported(op.kind, "it is not written for LiteRT")
+        return _LOWER[op.kind](self, op, [self._values[name] for name in op.inputs])
+
+    def weight(self, op, end):
+        """One of the op's own arrays, or None."""
+        return self._weights.get(f"{op.name}.{end}")
+
+    def then(self, op, kind):
+        """The op of that kind which alone reads `op`; None if it is another, or not alone."""
+        readers = self._readers.get(op.name, [])
+        return readers[0] if len(readers) == 1 and readers[0].kind == kind else None
+
+    def fused_relu(self, op):
+        """(the op whose value an operator for `op` makes, its activation)."""
+        relu = self.then(op, "relu")
+        return (relu, _ACTIVATION.RELU) if relu else (op, _ACTIVATION.NONE)
+
+    def shape(self, op):
+        """Of a value of `op`, without the batch: (height, width, channels) or (features,)."""
+        shape = self.net.shapes[op.name]
+        return shape[1:] + shape[:1] if len(shape) == 3 else shape
+
+    def finish(self, op, code, inputs, options=(0, None)):
+        """Append an operator that makes the value of `op`. options: kind and object."""
+        self._values[op.name] = output = self._value(op.name, self.shape(op))
+        self.operator(code, inputs, output, options)
+
+    def alias(self, op, value):
+        """The value of `op` is one that exists."""
+        self._values[op.name] = value
+
+    def operator(self, code, inputs, output, options=(0, None)):
+        """Append an operator."""
+        known = [one.builtinCode for one in self._codes]
+        if code not in known:
+            made = schema.OperatorCodeT()
+            made.builtinCode, made.version = code, 1
+            made.deprecatedBuiltinCode = min(code, 127)
+            self._codes.append(made)
+            known.append(code)
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = known.index(code), list(inputs), [output]
+        made.builtinOptionsType, made.builtinOptions = options
+        self._operators.append(made)
+
+    def _value(self, name, shape):
+        return self.tensor(name, (self.count,) + tuple(shape), schema.TensorType.FLOAT32, 0)
+
+    def middle(self, name, shape):
+        """A new value that no op of the network makes; its number."""
+        return self._value(name, shape)
+
+    def constant(self, name, array):
+        """A tensor that holds an array, float32 or int32; its number."""
+        kind = schema.TensorType.INT32 if array.dtype == numpy.int32 else schema.TensorType.FLOAT32
+        buffer = schema.BufferT()
+        buffer.data = numpy.frombuffer(numpy.ascontiguousarray(array).tobytes(), numpy.uint8)
+        self._buffers.append(buffer)
+        return self.tensor(name, array.shape, kind, len(self._buffers) - 1)
+
+    def tensor(self, name, shape, kind, buffer):
+        """A new tensor; its number."""
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name, [int(side) for side in shape], kind, buffer
+        self._tensors.append(made)
+        return len(self._tensors) - 1
+
+
+def _signature(source, result):
+    """The names of input and output, which the quantiser asks for."""
+    made = schema.SignatureDefT()
+    made.signatureKey, made.subgraphIndex = SIGNATURE, 0
+    made.inputs, made.outputs = [_named(INPUT, source)], [_named(OUTPUT, result)]
+    return made
+
+
+def _named(name, tensor):
+    made = schema.TensorMapT()
+    made.name, made.tensorIndex = name, tensor
+    return made
+
+
+def _conv(writer, op, inputs):
+    kernel = writer.weight(op, "weight").astype(numpy.float64)
+    bias = writer.weight(op, "bias")
+    bias = numpy.zeros(len(kernel)) if bias is None else bias.astype(numpy.float64)
+    made, last = [op.name], op
+    norm = writer.then(op, "batchnorm")
+    if norm:
+        scale, shift = _scale_and_shift(writer, norm)
+        kernel, bias = kernel * scale[:, None, None, None], bias * scale + shift
+        made, last = made + [norm.name], norm
+    last, activation = writer.fused_relu(last)
+    made.append(last.name)
+    source, padding = _padded(writer, op, inputs[0])
+    options = schema.Conv2DOptionsT()
+    options.padding, options.fusedActivationFunction = padding, activation
+    options.strideH = options.strideW = op.params["stride"]
+    options.dilationHFactor = options.dilationWFactor = 1
+    weights = [
+        writer.constant(op.name + ".weight", kernel.transpose(0, 2, 3, 1).astype(numpy.float32)),
+        writer.constant(op.name + ".bias", bias.astype(numpy.float32)),
+    ]
+    writer.finish(last, _OP.CONV_2D, [source] + weights, (_OPTIONS.Conv2DOptions, options))
+    return made
+
+
+def _padded(writer, op, source):
+    """(the value to convolve, its padding): LiteRT pads as SAME does, or a PAD comes before."""
+    top, bottom, left, right = op.params["padding"]
+    if not any(op.params["padding"]):
+        return source, _VALID
+    kernel = op.params["kernel"]
+    if op.params["stride"] == 1 and {top, bottom, left, right} == {kernel // 2} and kernel % 2:
+        return source, _SAME
+    channels, height, width = writer.net.shapes[op.inputs[0]]
+    sides = numpy.array([[0, 0], [top, bottom], [left, right], [0, 0]], numpy.int32)
+    padded = writer.middle(op.name + "_padded", (height + top + bottom, width + left + right, channels))
+    options = (_OPTIONS.PadOptions, schema.PadOptionsT())
+    writer.operator(_OP.PAD, [source, writer.constant(op.name + ".sides", sides)], padded, options)
+    return padded, _VALID
+
+
+def _scale_and_shift(writer, norm):
+    gamma, beta, mean, var = (
+        writer.weight(norm, end).astype(numpy.float64) for end in ("gamma", "beta", "mean", "var")
+    )
+    scale = gamma / numpy.sqrt(var + norm.params["epsilon"])
+    return scale, beta - mean * scale
+
+
+def _batchnorm(writer, op, inputs):
+    scale, shift = (part.astype(numpy.float32) for part in _scale_and_shift(writer, op))
+    scaled = writer.middle(op.name + "_scaled", writer.shape(op))
+    product = (_OPTIONS.MulOptions, schema.MulOptionsT())
+    writer.operator(_OP.MUL, [inputs[0], writer.constant(op.name + ".scale", scale)], scaled, product)
+    last, activation = writer.fused_relu(op)
+    options = schema.AddOptionsT()
+    options.fusedActivationFunction = activation
+    shifted = [scaled, writer.constant(op.name + ".shift", shift)]
+    writer.finish(last, _OP.ADD, shifted, (_OPTIONS.AddOptions, options))
+    return [op.name, last.name]
+
+
+def _pool(code):
+    def lower(writer, op, inputs):
+        options = schema.Pool2DOptionsT()
+        options.padding = _VALID
+        options.strideH = options.strideW = op.params["stride"]
+        options.filterHeight = options.filterWidth = op.params["kernel"]
+        writer.finish(op, code, inputs, (_OPTIONS.Pool2DOptions, options))
+        return [op.name]
+
+    return lower
+
+
+def _globalpool(writer, op, inputs):
+    axes = writer.constant(op.name + ".axes", numpy.array([1, 2], numpy.int32))
+    writer.finish(op, _OP.MEAN, [inputs[0], axes], (_OPTIONS.ReducerOptions, schema.ReducerOptionsT()))
+    return [op.name]
+
+
+def _flatten(writer, op, inputs):
+    channels, height, width = writer.net.shapes[op.inputs[0]]
+    turned = writer.middle(op.name + "_turned", (channels, height, width))
+    order = writer.constant(op.name + ".order", numpy.array([0, 3, 1, 2], numpy.int32))
+    writer.operator(_OP.TRANSPOSE, [inputs[0], order], turned, (_OPTIONS.TransposeOptions, schema.TransposeOptionsT()))
+    shape = numpy.array([writer.count, channels * height * width], numpy.int32)
+    options = schema.ReshapeOptionsT()
+    options.newShape = shape.tolist()
+    flat = [turned, writer.constant(op.name + ".shape", shape)]
+    writer.finish(op, _OP.RESHAPE, flat, (_OPTIONS.ReshapeOptions, options))
+    return [op.name]
+
+
+def _dense(writer, op, inputs):
+    options = schema.FullyConnectedOptionsT()
+    last, options.fusedActivationFunction = writer.fused_relu(op)
+    bias = writer.weight(op, "bias")
+    bias = numpy.zeros(op.params["features"], numpy.float32) if bias is None else bias
+    weights = [
+        writer.constant(op.name + ".weight", writer.weight(op, "weight")),
+        writer.constant(op.name + ".bias", bias),
+    ]
+    writer.finish(last, _OP.FULLY_CONNECTED, inputs + weights, (_OPTIONS.FullyConnectedOptions, options))
+    return [op.name, last.name]
+
+
+def _add(writer, op, inputs):
+    options = schema.AddOptionsT()
+    last, options.fusedActivationFunction = writer.fused_relu(op)
+    writer.finish(last, _OP.ADD, inputs, (_OPTIONS.AddOptions, options))
+    return [op.name, last.name]
+
+
+def _relu(writer, op, inputs):
+    writer.finish(op, _OP.RELU, inputs)
+    return [op.name]
+
+
+def _dropout(writer, op, inputs):
+    writer.alias(op, inputs[0])
+    return [op.name]
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": _relu,
+    "maxpool": _pool(_OP.MAX_POOL_2D),
+    "avgpool": _pool(_OP.AVERAGE_POOL_2D),
+    "globalpool": _globalpool,
+    "flatten": _flatten,
+    "dense": _dense,
+    "dropout": _dropout,
+    "add": _add,
+}

@@ -1,0 +1,1 @@
+"""ncnn: runs trained networks."""

@@ -1,0 +1,110 @@
+"""A network with its weights as ncnn's two files: a text of layers, and their weights.
+
+Source: ncnn's wiki, "param and model file structure" and "operation param weight table".
+"""
+
+import numpy
+
+from workers.protocol import Unsupported
+
+INPUT, OUTPUT = "pictures", "logits"
+MAGIC = 7767517
+
+
+def build(net, weights):
+    """(param text, weight bytes) of a network for one picture (3, s, s).
+
+    net: of workers/net.py. weights: name -> float32 array. Raises Unsupported for an op that has no counterpart here.
+    A value that several layers read is divided by a Split, because a blob of ncnn has one reader.
+    """
+    _, height, width = net.shapes[net.ops[0].name]
+    lines, blobs, parts = [f"Input {INPUT} 0 1 {INPUT} 0={width} 1={height} 2=3"], [INPUT], []
+    readers = [name for op in net.ops for name in op.inputs]
+    free = {}
+
+    def make(name, blob):
+        """Of a new value: the blobs that its readers take, one each."""
+        count = readers.count(name)
+        if count < 2:
+            free[name] = [blob]
+            return
+        free[name] = [f"{blob}_{at}" for at in range(count)]
+        lines.append(f"Split {blob}_split 1 {count} {blob} {' '.join(free[name])}")
+        blobs.extend(free[name])
+
+    make(net.ops[0].name, INPUT)
+    for op in net.ops[1:]:
+        if op.kind not in _LOWER:
+            raise Unsupported(op.kind, "it is not written for ncnn")
+        kind, params, arrays = _LOWER[op.kind](op, lambda end, op=op: weights.get(f"{op.name}.{end}"))
+        inputs = [free[name].pop(0) for name in op.inputs]
+        blob = OUTPUT if op.name == net.output else op.name
+        given = " ".join(f"{key}={value}" for key, value in params)
+        lines.append(f"{kind} {op.name} {len(inputs)} 1 {' '.join(inputs)} {blob} {given}".rstrip())
+        blobs.append(blob)
+        parts.extend(arrays)
+        make(op.name, blob)
+    text = f"{MAGIC}\n{len(lines)} {len(blobs)}\n" + "\n".join(lines) + "\n"
+    return text, b"".join(parts)
+
+
+def _plain(array):
+    return numpy.ascontiguousarray(array, dtype="<f4").tobytes()
+
+
+def _tagged(array):
+    """An array after the tag that says float32."""
+    return (0).to_bytes(4, "little") + _plain(array)
+
+
+def _conv(op, weight):
+    top, bottom, left, right = op.params["padding"]
+    params = [
+        (0, op.params["channels"]),
+        (1, op.params["kernel"]),
+        (3, op.params["stride"]),
+        (4, left),
+        (14, top),
+        (15, right),
+        (16, bottom),
+        (5, int(op.params["bias"])),
+        (6, weight("weight").size),
+    ]
+    return "Convolution", params, [_tagged(weight("weight"))] + _bias(op, weight)
+
+
+def _bias(op, weight):
+    return [_plain(weight("bias"))] if op.params["bias"] else []
+
+
+def _batchnorm(op, weight):
+    arrays = [_plain(weight(end)) for end in ("gamma", "mean", "var", "beta")]
+    return "BatchNorm", [(0, len(weight("gamma"))), (1, repr(float(op.params["epsilon"])))], arrays
+
+
+def _pool(kind):
+    # 5=1 leaves out rows and columns that do not fill a window.
+    return lambda op, weight: (
+        "Pooling",
+        [(0, kind), (1, op.params["kernel"]), (2, op.params["stride"]), (5, 1)],
+        [],
+    )
+
+
+def _dense(op, weight):
+    params = [(0, op.params["features"]), (1, int(op.params["bias"])), (2, weight("weight").size)]
+    return "InnerProduct", params, [_tagged(weight("weight"))] + _bias(op, weight)
+
+
+_LOWER = {
+    "conv": _conv,
+    "batchnorm": _batchnorm,
+    "relu": lambda op, weight: ("ReLU", [], []),
+    "maxpool": _pool(0),
+    "avgpool": _pool(1),
+    "globalpool": lambda op, weight: ("Pooling", [(0, 1), (4, 1)], []),
+    "flatten": lambda op, weight: ("Flatten", [], []),
+    "dense": _dense,
+    "dropout": lambda op, weight: ("Noop", [], []),
+    "add": lambda op, weight: ("BinaryOp", [(0, 0)], []),
+}

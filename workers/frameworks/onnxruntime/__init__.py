@@ -1,0 +1,1 @@
+"""ONNX Runtime: runs trained networks."""

@@ -1,0 +1,1 @@
+"""OpenVINO: runs trained networks."""
