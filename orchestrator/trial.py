@@ -38,6 +38,12 @@ Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "l
 
 League = Literal["as shipped", "tuned"]
 
+Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
+"""How a trained network is asked; see workers/scenarios.py."""
+
+UNTRAINED = "untrained"
+"""In place of the hash of weights that are not there yet, in a plan that is only shown."""
+
 ORACLE = "numpy_ref"
 """The framework that all others are checked against; it is slow, so its speed is not compared."""
 
@@ -102,6 +108,7 @@ class Cell(Frozen):
     """What subjects are compared in: one network, input size and device, with one preparation and loader.
 
     loader_workers: of the framework's own loader; None where waymark cuts the batches.
+    asked:          how a trained network is asked, 'offline 64'; None for a training.
     """
 
     model: Model
@@ -109,6 +116,11 @@ class Cell(Frozen):
     device: Device
     clahe: bool = True
     loader_workers: int | None = None
+    asked: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_default(handler(self), "asked", None)
 
     @property
     def network(self) -> str:
@@ -117,10 +129,11 @@ class Cell(Frozen):
 
     @property
     def label(self) -> str:
-        """'ResNet-20@32', with what differs from the defaults: '... without CLAHE', '... 4 loader workers'."""
+        """'ResNet-20@32', with what differs from the defaults: '... without CLAHE', '... offline 64'."""
         clahe = "" if self.clahe else " without CLAHE"
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
-        return f"{self.network}{clahe}{workers}"
+        asked = "" if self.asked is None else f" {self.asked}"
+        return f"{self.network}{clahe}{workers}{asked}"
 
     @property
     def title(self) -> str:
@@ -196,10 +209,33 @@ class Measure(Frozen):
         return _without_default(handler(self), "audit", AUDITED_STEPS)
 
 
+class Inference(Frozen):
+    """What a trained network is asked.
+
+    batch_size:     pictures of one query. seconds: of the measurement, after warmup_seconds.
+    bound_seconds:  of `server`: its 99th percentile must stay below it.
+    weights_sha256: which weights; the same for all subjects of a cell.
+    """
+
+    scenario: Scenario
+    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    seconds: Annotated[float, Field(gt=0, le=3600)]
+    warmup_seconds: Annotated[float, Field(ge=0, le=600)]
+    bound_seconds: Annotated[float, Field(gt=0, le=60)]
+    weights_sha256: Token
+
+    @property
+    def label(self) -> str:
+        """'single-stream', 'offline 64'."""
+        return f"{self.scenario} {self.batch_size}" if self.scenario == "offline" else self.scenario
+
+
 class Trial(Frozen):
     """One measurement of one subject in one cell, in a process of its own.
 
-    kind: a name of JOB_KINDS in records/job.py.
+    kind:      a name of JOB_KINDS in records/job.py.
+    training:  how the network is trained; of an inference: how its weights were.
+    inference: what the trained network is asked; None for a training.
     """
 
     kind: Name = "train"
@@ -214,6 +250,16 @@ class Trial(Frozen):
     training: Training
     measure: Measure
     threads: Annotated[int, Field(ge=1, le=1024)]
+    inference: Inference | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_default(handler(self), "inference", None)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures of a step, or of a query."""
+        return self.inference.batch_size if self.inference else self.training.batch_size
 
     @property
     def key(self) -> str:
@@ -251,6 +297,7 @@ class Trial(Frozen):
             device=self.device,
             clahe=self.dataset.clahe,
             loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
+            asked=self.inference.label if self.inference else None,
         )
 
 

@@ -9,7 +9,7 @@ from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.trial import Dataset, Exit, Measure, Model, Outcome, Training, Trial
+from orchestrator.trial import Dataset, Exit, Inference, Measure, Model, Outcome, Training, Trial
 
 OK = Outcome(status="ok", fault="none")
 CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")
@@ -170,6 +170,37 @@ def training(step_seconds=0.1, epochs=2, steps=30, warmup=20, accuracy=0.9, fram
         ("done", {"weights_sha256": "f" * 64, "total_seconds": 60.0}),
     ]
     return events(*said)
+
+
+def inference(scenario="single-stream", batch_size=1, **changes):
+    """What a trained network is asked."""
+    facts = {"scenario": scenario, "batch_size": batch_size, "seconds": 5.0, "warmup_seconds": 1.0}
+    return Inference(**{**facts, "bound_seconds": 0.015, "weights_sha256": "f" * 64, **changes})
+
+
+def answering(seconds=0.002, queries=700, precision=None, off=4e-7, differing=(), accuracy=0.9, **changes):
+    """What a worker says that runs a trained network. changes: fields of `queries`."""
+    describe = {} if precision is None else {"precision": precision}
+    said = {"latency_seconds": [seconds] * queries, "wall_seconds": seconds * queries, "warmup_queries": 50}
+    right = precision in (None, "float32") and off <= 1e-4
+    return events(
+        ("hello", {"python": "3.11.9", "framework": "any", "version": "1", "import_seconds": 0.5, "describe": {}}),
+        (
+            "built",
+            {
+                "weights": 272_000,
+                "multiply_adds": 40_000_000,
+                "build_seconds": 0.2,
+                "data_seconds": 0.01,
+                "describe": describe,
+            },
+        ),
+        ("check", {"figures": {"logits": off}, "bounds": {"logits": 1e-4}, "passed": right}),
+        ("queries", {**said, **changes}),
+        ("score", score("test", 0, accuracy)),
+        ("answers", {"classes": [1] * 822, "differing": list(differing), "kept": [0.995, 0.985, 1.002]}),
+        ("done", {"weights_sha256": "f" * 64, "total_seconds": 9.0}),
+    )
 
 
 def score(split, epoch, accuracy):

@@ -53,7 +53,7 @@ def costs_of(one: StoredTrial) -> Costs | None:
     """The costs of a trial that ended ok; None if it has no step after its warm-up."""
     timeline = one.timeline
     step = timeline.whole_step_seconds
-    if one.outcome.status != "ok" or step is None or one.exit is None:
+    if one.outcome.status != "ok" or step is None or one.exit is None or one.trial.inference is not None:
         return None
     seconds = sum(score.evaluate_seconds for score in timeline.scores)
     pictures = sum(score.pictures for score in timeline.scores)

@@ -66,11 +66,11 @@ _FOREIGN_SECONDS = 3.0  # of samples, below which the kernel's clock ticks are t
 
 
 def foreign_percent(samples: Sequence[Sample], timeline: Timeline) -> float | None:
-    """Share of its processors' time, in percent, that other processes used from a trial's first epoch to its last.
+    """Share of its processors' time, in percent, that other processes used while a trial was timed, from start to end.
 
     None where it was not measured, or for less than 3 s. What other guests of the machine took (steal) is not in it.
     """
-    spans = timeline.epoch_spans
+    spans = timeline.timed_spans
     if not spans:
         return None
     during = [sample for sample in samples if spans[0][0] <= sample.unix <= spans[-1][1]]
@@ -83,14 +83,14 @@ def foreign_percent(samples: Sequence[Sample], timeline: Timeline) -> float | No
 
 
 def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
-    """The utilisation during a trial's epochs.
+    """The utilisation during a trial's epochs, or its queries.
 
-    Medians over the samples within its epochs; for memory and temperature the highest. *_joules: of an epoch, the
+    Medians over the samples within them; for memory and temperature the highest. *_joules: of an epoch, the
     median of those after the first, if any.
     """
     if not samples:
         return Utilisation()
-    spans = timeline.epoch_spans
+    spans = timeline.timed_spans
     during = [sample for sample in samples if any(began <= sample.unix <= ended for began, ended in spans)]
 
     def values(read: Callable[[Sample], float | None]) -> list[float]:

@@ -9,6 +9,7 @@ from orchestrator import report
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
 from orchestrator.environment import Environment
+from orchestrator.errors import SpecError
 from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
@@ -38,8 +39,15 @@ class ParityResult:
 
 
 def request_for(spec_path: Path, rows: Sequence[ImageRow], catalogue: Catalogue, options: RunOptions) -> ParityRequest:
-    """The networks of a spec in these rows. Raises SpecError."""
-    return ParityRequest(rows, load_spec(spec_path, catalogue.frameworks, {}), options)
+    """The networks of a spec in those of these rows that train. Raises SpecError if none does."""
+    trainers = [row for row in rows if row.trains]
+    if not trainers:
+        names = ", ".join(dict.fromkeys(row.framework for row in rows))
+        raise SpecError(
+            f"{names} only runs networks that were trained elsewhere, and is compared with numpy_ref in each trial of: "
+            "invoke sweep --spec=experiments/inference.json"
+        )
+    return ParityRequest(trainers, load_spec(spec_path, catalogue.frameworks, {}), options)
 
 
 def check(request: ParityRequest, again: bool, home: Home, console: Console) -> ParityResult:

@@ -15,6 +15,7 @@ from orchestrator.console.progress import Console
 from orchestrator.engines import rows_of
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
+from orchestrator.execution import weights as trained
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
 from orchestrator.execution.forecast import forecast
@@ -28,12 +29,12 @@ from orchestrator.host import read_host
 from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.planning.plan import Order, Plan, expand, oversubscribed, skip_of
-from orchestrator.planning.spec import ExperimentSpec, load_spec, recorded_spec
+from orchestrator.planning.plan import Order, Plan, datasets_of, expand, oversubscribed, skip_of, training_of
+from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, load_spec, recorded_spec
 from orchestrator.records.limit import Limit
-from orchestrator.records.run_folder import RunFacts, Skip, Until
+from orchestrator.records.run_folder import RunFacts, Skip, TrainedWeights, Until
 from orchestrator.report import Report, require_writable, write_report
-from orchestrator.trial import ORACLE, Dataset, SubjectPair
+from orchestrator.trial import ORACLE, Dataset, Model, SubjectPair
 
 INTERRUPTED = 130
 
@@ -48,6 +49,7 @@ class SweepRequest:
     compared: the two subjects of an `invoke compare`.
     until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
     is_scout: its changes are those of a scout; the run says so.
+    weights:  of an inference: the run whose weights its subjects run; '' for the newest that has them.
     """
 
     spec_path: Path
@@ -57,6 +59,7 @@ class SweepRequest:
     compared: SubjectPair | None = None
     until: Until | None = None
     is_scout: bool = False
+    weights: str = ""
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -73,13 +76,14 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     request, recorded = _resumed(request, home, lambda line: None)
     spec, rows_here = _asked(request, catalogue, recorded)
     host = narrowed(read_host(), request.options.gpus)
-    plan = expand(spec, rows_here, host, _order(request, recorded))
+    known = _known_weights(request, spec, recorded, home)[0]
+    plan = expand(spec, rows_here, host, _order(request, recorded), trained.hashes(known))
     expected = forecast(plan.trials, home)
     rows: list[dict[str, object]] = [
         {
             "cell": trial.label,
             "plan": "run",
-            "epochs": trial.training.epochs,
+            "epochs": None if trial.inference else trial.training.epochs,
             "threads": trial.threads,
             "minutes": None if seconds is None else seconds / 60,
             "reason": "",
@@ -113,9 +117,10 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
     request, recorded = _resumed(request, home, console.say)
     require_writable(reports)
     spec, rows_here = _asked(request, catalogue, recorded)
+    weights = _weights(request, spec, recorded, catalogue, home, reports, console)
     with open_session(request.options, home, console) as session:
         order = _order(request, recorded, secrets.randbelow(2**32))
-        plan = expand(spec, rows_here, session.host, order)
+        plan = expand(spec, rows_here, session.host, order, trained.hashes(weights))
         for skip in plan.skips:
             console.say(f"skipped {skip.label}: {skip.reason}")
         if not plan.trials:
@@ -124,12 +129,15 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         trial_data = _trial_data(plan, home, console)
         limit = limit_of(home, session.host.hostname_sha256, plan.trials[0].threads)
         run_plan = _run_plan(spec, plan, order, request, recorded, _best(spec, rows_here), limit)
+        run_plan = replace(run_plan, facts={**run_plan.facts, "weights": tuple(weights)})
         run = session.begin(plan.rows, run_plan)
         skips = (*plan.skips, *_skipped(plan, run.environments))
         run = replace(run, facts=run.facts.model_copy(update={"skips": skips}))
         session.record(run.facts)
         looks = _looks(session, run.facts, plan)
-        is_interrupted = TrialRunner(run, trial_data, request.options.allow_unverified, console, looks).run_all(plan)
+        files = trained.paths(weights, home)
+        runner = TrialRunner(run, trial_data, request.options.allow_unverified, console, looks, files)
+        is_interrupted = runner.run_all(plan)
         oracle = partial(session.prepared, _oracle_row(catalogue, rows_here))
         is_interrupted = is_interrupted or Auditor(run, trial_data, oracle, console).run_all()
         session.end(run)
@@ -159,6 +167,78 @@ def _asked(
         changes = {**changes, "axes.models": models(request.cells, spec)}
         spec = load_spec(request.spec_path, rows_here.frameworks, changes)
     return spec, rows_here
+
+
+def _weights(
+    request: SweepRequest,
+    spec: ExperimentSpec,
+    recorded: RunFacts | None,
+    catalogue: Catalogue,
+    home: Home,
+    reports: Path,
+    console: Console,
+) -> Sequence[TrainedWeights]:
+    """The weights that the networks of an inference run; those that no run has left are trained first.
+
+    Raises SpecError if a named run lacks some, or they cannot be trained.
+    """
+    found, missing = _known_weights(request, spec, recorded, home)
+    if missing:
+        names = ", ".join(dict.fromkeys(want.label for want in missing))
+        if request.weights:
+            raise SpecError(f"run {request.weights} has left no weights of {names} on this data; leave out --weights.")
+        console.say(f"no run on record has trained {names} so; that is done first")
+        sweep(_training_of(request, spec, missing), catalogue, home, reports, console)
+        found, missing = _known_weights(request, spec, recorded, home)
+    if missing:
+        names = ", ".join(dict.fromkeys(want.label for want in missing))
+        raise SpecError(f"{names} could not be trained, so there is nothing to run; its report says why.")
+    for one in found:
+        accuracy = "" if one.accuracy is None else f", test accuracy {one.accuracy:.4f}"
+        console.say(f"weights of {one.model.label}@{one.input_size}: {one.subject} in run {one.run_id}{accuracy}")
+    return found
+
+
+def _known_weights(
+    request: SweepRequest, spec: ExperimentSpec, recorded: RunFacts | None, home: Home
+) -> tuple[Sequence[TrainedWeights], Sequence[trained.Wanted]]:
+    """The weights on record for the networks of an inference, and what has none; of a resumed run its own."""
+    if spec.kind != "infer":
+        return (), ()
+    if recorded is not None:
+        return recorded.weights, ()
+    wanted = [
+        trained.Wanted(entry.model, size, dataset, None if request.weights else training_of(spec, entry))
+        for entry in spec.axes.models
+        for size in entry.input_sizes or spec.axes.input_sizes
+        for dataset in datasets_of(spec)
+    ]
+    return trained.find(wanted, home, request.weights)
+
+
+def _training_of(request: SweepRequest, spec: ExperimentSpec, missing: Sequence[trained.Wanted]) -> SweepRequest:
+    """The sweep that trains these networks."""
+    axes = spec.inference or InferenceAxes()
+    sizes: dict[Model, set[int]] = {}
+    for want in missing:
+        sizes.setdefault(want.model, set()).add(want.input_size)
+    changes = {
+        **request.changes,
+        "name": f"{spec.name[:50]}-weights",
+        "kind": "train",
+        "inference": None,
+        "pairs": [],
+        "axes.frameworks": [axes.trained_with],
+        "axes.variants": {},
+        "axes.repeats": 1,
+        "axes.seeds": spec.axes.seeds[:1],
+        "axes.models": [
+            {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": sorted(sizes[entry.model])}
+            for entry in spec.axes.models
+            if entry.model in sizes
+        ],
+    }
+    return replace(request, changes=changes, cells="", until=None)
 
 
 def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:

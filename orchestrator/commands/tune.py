@@ -62,7 +62,7 @@ class _StoppedError(Exception):
 
 def frameworks_of(asked: str, catalogue: Catalogue, device: Device) -> tuple[str, ...]:
     """'all' -> every framework with a row on that device, but the oracle. Raises SpecError for an unknown one."""
-    known = tuple(name for name in catalogue.frameworks if name != ORACLE and catalogue.rows((name,), device))
+    known = tuple(name for name in catalogue.trainers if name != ORACLE and catalogue.rows((name,), device))
     if asked == "all":
         return known
     if asked not in known:

@@ -18,9 +18,12 @@ PLAIN_SECONDS = 10.0  # between two plain lines of one trial
 
 @dataclass
 class TrialProgress:
-    """Position of one trial: epoch, loss, accuracy, images/s, and the time left, from its events."""
+    """Position of one trial: epoch, loss, accuracy, images/s, and the time left, from its events.
 
-    epochs: int
+    epochs: None of an inference, which has a share that is done and nothing else.
+    """
+
+    epochs: int | None
     batch_size: int
     epoch: int = 0
     share: float = 0.0
@@ -37,10 +40,10 @@ class TrialProgress:
         match payload_of(event):
             case Position(epoch=epoch, step=step, steps=steps):
                 self.epoch = epoch
-                self.share = min(1.0, (epoch + step / steps) / max(1, self.epochs))
+                self.share = min(1.0, (epoch + step / steps) / (self.epochs or 1))
             case Epoch(epoch=epoch, loss=losses, epoch_seconds=seconds):
                 self.epoch = epoch + 1
-                self.share = min(1.0, self.epoch / max(1, self.epochs))
+                self.share = min(1.0, self.epoch / (self.epochs or 1))
                 self.loss = next(filter(math.isfinite, reversed(losses.tolist())), None)
                 self.images_per_second = len(losses) * self.batch_size / seconds
             case Score(split="test", accuracy=accuracy):
@@ -56,6 +59,8 @@ class TrialProgress:
 
     def text(self, t: float) -> str:
         """'epoch 3/10  loss 0.412  valid 0.871  1234 images/s  00:41 left'."""
+        if self.epochs is None:
+            return f"{self.share:.0%}".replace("%", " %")
         parts = [f"epoch {min(self.epoch + 1, self.epochs)}/{self.epochs}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")

@@ -1,7 +1,7 @@
 """The environments of a run: made by its engine, assigned a card, and tried before use where that is needed."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.environment import Environment, EnvironmentKey
 from orchestrator.errors import EngineError
 from orchestrator.execution.outcome import decide
+from orchestrator.files import copy
 from orchestrator.home import Home
 from orchestrator.host import GIB
 from orchestrator.planning.catalogue import HOST
@@ -20,7 +21,7 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.event import Event
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import Job, probe_job
-from orchestrator.records.run_folder import JOB, JobFolder
+from orchestrator.records.run_folder import JOB, START, JobFolder
 from orchestrator.records.timeline import Peak, read_timeline
 from orchestrator.trial import Outcome
 
@@ -28,6 +29,7 @@ PROBE_SECONDS = 900.0
 """Long, because a driver may first compile all of a framework's code for its card."""
 PROBE_MEMORY_BYTES = 16 * GIB
 PEAK_MEMORY_BYTES = 4 * GIB
+_MODEL_LIMIT_BYTES = 2**33
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,27 @@ def measure_peak(environment: Environment, engine: Engine, home: Home, job: Job,
     return peak
 
 
+def export_model(
+    environment: Environment, engine: Engine, home: Home, job: Job, start: Path, taken: Mapping[str, Path]
+) -> float:
+    """Have a worker write trained weights as files of its runtime, and copy them.
+
+    start: the weights. taken: name of a file that the worker writes -> where it goes.
+    Gives how far their logits are from the oracle's. Raises EngineError if it did not end well.
+    """
+
+    def take(folder: JobFolder) -> None:
+        for name, path in taken.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            copy(folder.path / name, path, _MODEL_LIMIT_BYTES)
+
+    outcome, events = _apart(environment, engine, home, job, _Allowance((), PEAK_MEMORY_BYTES), start, take)
+    check = read_timeline(events).check
+    if outcome.status != "ok" or check is None:
+        raise EngineError(f"the network was not exported: {outcome.status}: {outcome.reason}")
+    return check.figures.get("logits") or 0.0
+
+
 class _Allowance(NamedTuple):
     """What a job apart from any run may use: cpus as in Launch, and its memory."""
 
@@ -109,12 +132,23 @@ class _Allowance(NamedTuple):
 
 
 def _apart(
-    environment: Environment, engine: Engine, home: Home, job: Job, allowed: _Allowance
+    environment: Environment,
+    engine: Engine,
+    home: Home,
+    job: Job,
+    allowed: _Allowance,
+    start: Path | None = None,
+    take: Callable[[JobFolder], None] = lambda folder: None,
 ) -> tuple[Outcome, list[Event]]:
-    """The outcome and the events of a job that is part of no run: its folder is removed."""
+    """The outcome and the events of a job that is part of no run: its folder is removed, after `take` if it ended ok.
+
+    start: the weights that it reads.
+    """
     with tempfile.TemporaryDirectory(prefix=f".{job.kind}-", dir=home.root) as name:
         folder = JobFolder(Path(name))
         folder.write(JOB, job)
+        if start is not None:
+            copy(start, folder.path / START, _MODEL_LIMIT_BYTES)
         launch = Launch(
             environment=environment,
             module="workers.run",
@@ -128,4 +162,7 @@ def _apart(
         )
         ended = engine.run(launch, lambda: None)
         events = folder.events()
-        return decide(job, events, ended), events
+        outcome = decide(job, events, ended)
+        if outcome.status == "ok":
+            take(folder)
+        return outcome, events

@@ -23,7 +23,7 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
     """
     if not home.runs.exists():
         return [None] * len(trials)
-    missing = {Steps.of(trial) for trial in trials}
+    missing = {Steps.of(trial) for trial in trials if trial.inference is None}
     known: dict[Steps, Costs] = {}
     pictures: dict[Dataset, tuple[int, int, int]] = {}
     with Store.open(home.store_url) as store:
@@ -38,7 +38,8 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
                 break
     found: list[float | None] = []
     for trial in trials:
-        cost, sets = known.get(Steps.of(trial)), pictures.get(trial.dataset) or _counts(trial.dataset)
+        cost = known.get(Steps.of(trial)) if trial.inference is None else None
+        sets = pictures.get(trial.dataset) or _counts(trial.dataset)
         found.append(cost.seconds_of(trial, sets) if cost and sets else None)
     return found
 

@@ -27,6 +27,7 @@ from orchestrator.trial import Exit, Outcome
 REFERENCE = "reference.npz"
 
 _REFERENCE_LIMIT_BYTES = 2**30
+_WEIGHTS_LIMIT_BYTES = 2**33
 _AUDITS_LIMIT_BYTES = 2**33
 
 OnEvent = Callable[[Event], None]
@@ -60,12 +61,14 @@ class TrialData:
     """Prepared pictures, the split that a trial reads, and the facts about both for its record.
 
     audits: the copies that a trial left of its audited steps, for the job that repeats them.
+    start:  trained weights, for a job that runs them.
     """
 
     folder: Path
     split: Split
     facts: DataFacts
     audits: Path | None = None
+    start: Path | None = None
 
 
 def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:
@@ -76,7 +79,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     """
     context.source.verify()
     folder = _filled_folder(context, record, job, data)
-    reference = _reference(context, job) if record.check is not None else None
+    reference = _reference(context, job, record)
     if reference is not None and reference.exists():
         files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
     try:
@@ -94,7 +97,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     if outcome.status == "ok":
         outcome = judge_load(events, folder.samples(), context.foreign_percent)
     if reference is not None:
-        if has_passed(outcome, read_timeline(events)):
+        if has_passed(outcome, read_timeline(events)) or (record.trial and outcome.status == "ok"):
             _keep_reference(folder.path / REFERENCE, reference)
         files.remove(folder.path / REFERENCE)  # it is large
     _finish(context, folder, record, exit_, outcome)
@@ -111,6 +114,8 @@ def _filled_folder(context: JobContext, record: Record, job: Job, data: TrialDat
         np.save(folder.path / "valid.npy", data.split.valid)
         if data.audits is not None:
             files.copy(data.audits, folder.path / run_folder.AUDITS, _AUDITS_LIMIT_BYTES)
+        if data.start is not None:
+            files.copy(data.start, folder.path / run_folder.START, _WEIGHTS_LIMIT_BYTES)
     return folder
 
 
@@ -207,10 +212,15 @@ def _open_folder(context: JobContext, record: Record) -> JobFolder:
     return folder
 
 
-def _reference(context: JobContext, job: Job) -> Path:
-    """Where the oracle's traces for such a selfcheck are kept, beside the worker code."""
-    rule = "-".join(str(job.payload[name]) for name in ("optimiser", "initialiser", "batch_size", "steps"))
-    return context.references / f"{job.network.slug}-{rule}.npz"
+def _reference(context: JobContext, job: Job, record: Record) -> Path | None:
+    """Where the oracle's traces of a selfcheck, or its logits of an inference, are kept; None for another job."""
+    if record.check is not None:
+        rule = "-".join(str(job.payload[name]) for name in ("optimiser", "initialiser", "batch_size", "steps"))
+        return context.references / f"{job.network.slug}-{rule}.npz"
+    if record.trial is not None and record.trial.inference is not None and record.data is not None:
+        weights = record.trial.inference.weights_sha256
+        return context.references / f"{job.network.slug}-{weights[:32]}-{record.data.sha256[:32]}.npz"
+    return None
 
 
 def _keep_reference(found: Path, kept: Path) -> None:

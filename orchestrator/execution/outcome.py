@@ -77,6 +77,8 @@ def _failed(fail: dict[str, object]) -> Outcome:
         return Outcome(status="unsupported", fault="subject", reason=reason)
     if code == protocol.NOT_FINITE:
         return Outcome(status="diverged", fault="subject", reason=reason)
+    if code == protocol.NOT_EQUAL:
+        return Outcome(status="unverified", fault="subject", reason=reason)
     if code == protocol.NOT_AS_DECLARED:
         return Outcome(status="misconfigured", fault="environment", reason=reason)
     if code in (protocol.BAD_JOB, protocol.NO_FRAMEWORK):

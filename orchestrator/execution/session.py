@@ -10,6 +10,7 @@ with open_session(options, home, console) as session:    # the lock of this mach
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.console.progress import Console
@@ -19,7 +20,7 @@ from orchestrator.engines.orphans import running_workers
 from orchestrator.engines.source import snapshot
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
-from orchestrator.execution.environments import Environments, measure_peak, prepare
+from orchestrator.execution.environments import Environments, export_model, measure_peak, prepare
 from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.locks import exclusive_run, lease, signals_as_interrupt
 from orchestrator.execution.run_record import new_run, record_final_load, write_run
@@ -29,7 +30,7 @@ from orchestrator.planning.gpu_fit import cards_for, narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.records.job import peak_job
+from orchestrator.records.job import WeightsOf, export_job, peak_job
 from orchestrator.records.run_folder import Record, RunFacts, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.records.timeline import Peak
@@ -140,6 +141,12 @@ class Session:
         self.record(facts)
         return Run(facts, environments, context, recorded)
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that was claimed."""
+        assert self._engine is not None, "claim comes first"
+        return self._engine
+
     def prepared(self, row: ImageRow) -> Environment:
         """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
         assert self._engine is not None, "claim comes first"
@@ -151,6 +158,12 @@ class Session:
         environment = self.prepared(row)
         job = peak_job(environment, networks, threads)
         return measure_peak(environment, self._engine, self.home, job, self.host.cpus[:threads])
+
+    def export(self, row: ImageRow, weights: WeightsOf, start: Path, taken: Mapping[str, Path]) -> float:
+        """Write trained weights as files of the runtime of `row`; see export_model and export_job."""
+        assert self._engine is not None, "claim comes first"
+        environment = self.prepared(row)
+        return export_model(environment, self._engine, self.home, export_job(environment, weights), start, taken)
 
     def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
         """The jobs of the run's folder, which is the record: the store is made to agree with it."""

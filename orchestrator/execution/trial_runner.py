@@ -3,7 +3,8 @@
 import functools
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from orchestrator.console.progress import Console, TrialProgress
 from orchestrator.environment import Environment
@@ -13,7 +14,7 @@ from orchestrator.execution.looks import Looks
 from orchestrator.execution.selfcheck import SelfcheckRunner, request_of, required
 from orchestrator.execution.session import Run
 from orchestrator.planning.plan import Plan
-from orchestrator.records.job import CheckRequest, trial_job
+from orchestrator.records.job import CheckRequest, needs_selfcheck, trial_job
 from orchestrator.records.run_folder import Record
 from orchestrator.trial import Dataset, Outcome, Trial, trial_id
 
@@ -23,13 +24,18 @@ BACKOFF_SECONDS = (2.0, 10.0)  # before the second and the third attempt
 
 @dataclass
 class TrialRunner:
-    """One pass over a plan's trials. data: what they read, by input size and data set; looks: which trials it needs."""
+    """One pass over a plan's trials.
+
+    data: what they read, by input size and data set. looks: which trials it needs. weights: hash -> file, of networks
+    that are run and not trained.
+    """
 
     run: Run
     data: Mapping[tuple[int, Dataset], TrialData]
     allow_unverified: bool
     console: Console
     looks: Looks | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
     def run_all(self, plan: Plan) -> bool:
         """Run what is not done yet; True if the user stopped it. Raises EngineError on a broken machine."""
@@ -50,7 +56,7 @@ class TrialRunner:
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
                 try:
-                    outcome = self._trial(title, trial, record, failed_checks[self._first_step(trial)])
+                    outcome = self._trial(title, trial, record, failed_checks.get(self._first_step(trial)))
                 except EngineError as error:
                     raise EngineError(f"{error} {self._how_to_continue}") from None
                 faults = faults + 1 if outcome.fault == "environment" and outcome.status != "disturbed" else 0
@@ -72,7 +78,8 @@ class TrialRunner:
         run = self.run
         checks = SelfcheckRunner(run.facts.run_id, run.context, last_number, self.console)
         made = run.environments.made
-        wanted = required(self._first_step(trial) for trial in plan.trials if trial.environment_key in made)
+        trained = [trial for trial in plan.trials if needs_selfcheck(trial) and trial.environment_key in made]
+        wanted = required(map(self._first_step, trained))
 
         @functools.cache
         def outcome_of(check: CheckRequest) -> Outcome | None:
@@ -98,9 +105,11 @@ class TrialRunner:
         return outcome
 
     def _attempt(self, title: str, trial: Trial, record: Record) -> Outcome:
-        progress = TrialProgress(trial.training.epochs, trial.training.batch_size)
+        progress = TrialProgress(None if trial.inference else trial.training.epochs, trial.batch_size)
         began = time.monotonic()
         data = self._data(trial)
+        if trial.inference is not None:
+            data = replace(data, start=self.weights[trial.inference.weights_sha256])
         with self.console.job(title, progress) as on_event:
             job = trial_job(trial, record.environment, data.facts.classes)
             outcome = run_job(self.run.context, record, job, data, on_event)

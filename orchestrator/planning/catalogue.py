@@ -57,6 +57,11 @@ class Catalogue:
         """Names, sorted."""
         return tuple(self.tables)
 
+    @property
+    def trainers(self) -> tuple[str, ...]:
+        """The names of those that train networks; the others are runtimes."""
+        return tuple(name for name, rows in self.tables.items() if any(row.trains for row in rows))
+
     def with_sources(self, local: Mapping[str, Path]) -> "Catalogue":
         """This catalogue, with local clones to take upstream sources from. local: framework -> its clone.
 

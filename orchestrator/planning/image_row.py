@@ -98,6 +98,7 @@ class ImageRow:
     image:        a user's own image, by id, that is used as it is; None for a row that is built here.
     base:         the variant whose image it runs, for one with settings (see setting.py); '' for one of its own.
     is_tried:     whether `invoke tune` tries it.
+    trains:       False of a runtime, which only runs networks that were trained elsewhere.
     """
 
     framework: str
@@ -122,6 +123,7 @@ class ImageRow:
     image: str | None = None
     base: str = ""
     is_tried: bool = True
+    trains: bool = True
 
     @property
     def key(self) -> EnvironmentKey:

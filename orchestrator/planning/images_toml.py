@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -62,9 +63,9 @@ def read_table(path: Path) -> Table:
     gpu_default = table.pop("gpu_default", default)
     named: dict[str, Any] = {"default": default, "gpu_default": gpu_default}
     named |= {"best": table.pop("best", default), "gpu_best": table.pop("gpu_best", gpu_default)}
-    asked = table.pop("settings", {})
+    asked, trains = table.pop("settings", {}), _check(TypeAdapter(bool), table.pop("trains", True), f"{where}: trains")
     settings = _check(TypeAdapter(dict[SettingName, Setting]), asked, f"{where}: settings")
-    rows = tuple(_rows(path.parent, table, where))
+    rows = tuple(replace(row, trains=trains) for row in _rows(path.parent, table, where))
     known = sorted({row.variant for row in rows})
     for key, value in named.items():
         if value not in known:

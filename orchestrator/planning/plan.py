@@ -4,7 +4,7 @@ Pure: it uses no disk and no daemon, so `--dry-run` prints exactly what would ru
 """
 
 import random
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,10 +13,11 @@ from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.planning import gpu_fit
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, resolve_env
-from orchestrator.planning.spec import ExperimentSpec, ModelAxis
+from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, ModelAxis
 from orchestrator.records.host_facts import HostFacts
+from orchestrator.records.job import needs_selfcheck
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import Cell, Dataset, Measure, SubjectPair, Training, Trial
+from orchestrator.trial import UNTRAINED, Cell, Dataset, Inference, Measure, Model, SubjectPair, Training, Trial
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,23 @@ class Order:
     runs_together: int = 1
 
 
-def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, order: Order | None = None) -> Plan:
+Weights = Mapping[tuple[Model, int, Dataset], str]
+"""Network, input size and data set -> hash of the trained weights."""
+
+
+def expand(
+    spec: ExperimentSpec,
+    catalogue: Catalogue,
+    host: HostFacts,
+    order: Order | None = None,
+    weights: Weights | None = None,
+) -> Plan:
     """All trials of `spec`: repeat 1 of every cell, in random order, then repeat 2 ...
 
     The subjects of a cell run one after the other, and those that `pairs` connect next to each other, so that a drift
     of the machine affects all of them equally. Every second repeat reverses the order of the one before, so that of two
     subjects each runs first equally often, and runs of one build that follow each other show what noise alone does.
+    weights: of the networks of an inference; one that is not there is planned as UNTRAINED.
     Raises SpecError for a variant that its framework does not declare, and for more threads than processors.
     """
     threads = spec.threads or host.physical_cores
@@ -64,7 +76,9 @@ def expand(spec: ExperimentSpec, catalogue: Catalogue, host: HostFacts, order: O
     for first in repeats[:: order.runs_together]:
         turn: list[Trial] = []
         together = repeats[first : first + order.runs_together]
-        for trial in (trial for repeat in together for trial in _cells(spec, catalogue, threads, repeat)):
+        for trial in (
+            trial for repeat in together for trial in _cells(spec, catalogue, threads, repeat, weights or {})
+        ):
             reason = _why_not(trial, catalogue, host)
             if reason:
                 skips.setdefault((trial.environment_key, trial.cell), skip_of(trial, reason))
@@ -104,7 +118,8 @@ class _Drawn:
             blocks: dict[Hashable, list[Trial]] = {}
             for trial in trials:
                 family = self._families.get(trial.subject)
-                blocks.setdefault((family, trial.cell if family else trial.cell.network), []).append(trial)
+                alike = trial.cell if family else (trial.cell.network, trial.cell.asked)
+                blocks.setdefault((family, alike), []).append(trial)
             for block in self._random.sample(list(blocks), len(blocks)):
                 yield from self._of_block((block, trials[0].device), blocks[block])
 
@@ -133,15 +148,15 @@ def _families(pairs: Iterable[SubjectPair]) -> dict[str, str]:
     return families
 
 
-def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int) -> Iterator[Trial]:
+def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int, weights: Weights) -> Iterator[Trial]:
     axes = spec.axes
     repeated = [framework for framework in axes.frameworks if repeat < axes.repeats_of(framework)]
     for framework, device, seed in product(repeated, axes.devices, axes.seeds):
         asked = (_variant(catalogue, framework, device, variant) for variant in axes.variants_of(framework))
         for variant, entry in product(dict.fromkeys(asked), axes.models):
             sizes = entry.input_sizes or axes.input_sizes
-            for size, dataset, measure in product(sizes, _datasets(spec), _measures(spec)):
-                yield Trial(
+            for size, dataset, measure in product(sizes, datasets_of(spec), _measures(spec)):
+                one = Trial(
                     kind=spec.kind,
                     framework=framework,
                     variant=variant,
@@ -151,13 +166,35 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     seed=seed,
                     repeat=repeat,
                     dataset=dataset,
-                    training=_training(spec, entry, framework),
+                    training=training_of(spec, entry, framework),
                     measure=measure,
                     threads=threads,
                 )
+                if spec.kind != "infer":
+                    yield one
+                    continue
+                sha256 = weights.get((entry.model, size, dataset), UNTRAINED)
+                for inference in _asked(spec.inference or InferenceAxes(), sha256):
+                    yield one.model_copy(update={"inference": inference})
 
 
-def _training(spec: ExperimentSpec, entry: ModelAxis, framework: str) -> Training:
+def _asked(axes: InferenceAxes, weights_sha256: str) -> Iterator[Inference]:
+    """Each scenario once, `offline` once for each batch size."""
+    for scenario in axes.scenarios:
+        batches = {"offline": axes.batch_sizes, "multi-stream": (axes.streams,)}.get(scenario, (1,))
+        for batch_size in batches:
+            yield Inference(
+                scenario=scenario,
+                batch_size=batch_size,
+                seconds=axes.seconds,
+                warmup_seconds=axes.warmup_seconds,
+                bound_seconds=axes.bound_ms / 1000,
+                weights_sha256=weights_sha256,
+            )
+
+
+def training_of(spec: ExperimentSpec, entry: ModelAxis, framework: str = "") -> Training:
+    """How a network of the spec is trained, by that framework."""
     epochs = spec.axes.epochs.get(framework) or entry.epochs or spec.training.epochs
     return spec.training.model_copy(update={"epochs": epochs})
 
@@ -169,7 +206,8 @@ def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
         raise SpecError(f"axes.variants.{trial.framework}: {error}") from None
 
 
-def _datasets(spec: ExperimentSpec) -> list[Dataset]:
+def datasets_of(spec: ExperimentSpec) -> list[Dataset]:
+    """The data sets of a spec: one, or with and without CLAHE."""
     if spec.axes.clahe is None:
         return [spec.dataset]
     return [spec.dataset.model_copy(update={"clahe": clahe}) for clahe in spec.axes.clahe]
@@ -205,6 +243,8 @@ def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:
     if devices and trial.device not in devices:
         return f"{table} declares {trial.variant} for the {devices[0]} only"
     row = _row_of(trial, catalogue)
+    if needs_selfcheck(trial) and not row.trains:
+        return f"unsupported: {trial.framework} only runs networks that were trained elsewhere"
     return gpu_fit.why_not(row, host) if trial.device == "gpu" else ""
 
 

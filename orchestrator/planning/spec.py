@@ -13,7 +13,7 @@ from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import Dataset, InputSize, League, LoaderWorkers, Measure, Model, Study, Training
+from orchestrator.trial import Dataset, InputSize, League, LoaderWorkers, Measure, Model, Scenario, Study, Training
 from workers import models, optimisers
 from workers.net import INITIALISERS
 
@@ -94,10 +94,29 @@ class Limits(Frozen):
     foreign_percent: Annotated[float, Field(gt=0, le=100)] = 10
 
 
+class InferenceAxes(Frozen):
+    """What trained networks are asked; the sweep has a trial for each scenario, of `offline` for each batch size.
+
+    streams:      pictures of one query of `multi-stream`. batch_sizes: of `offline`.
+    seconds:      of each measurement, after warmup_seconds.
+    bound_ms:     of `server`: its 99th percentile must stay below it.
+    trained_with: the framework that trains a network of which no run on record has weights.
+    """
+
+    scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)] = ("single-stream", "offline")
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (32,)
+    streams: Annotated[int, Field(ge=2, le=256)] = 8
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    warmup_seconds: Annotated[float, Field(ge=0, le=600)] = 2
+    bound_ms: Annotated[float, Field(gt=0, le=60_000)] = 15
+    trained_with: Name = "pytorch"
+
+
 class ExperimentSpec(Frozen):
     """One experiment: axes, data, training, how to measure, limits.
 
-    kind: what a trial does; 'train' trains a network and times its steps.
+    kind: what a trial does; 'train' trains a network and times its steps, 'infer' runs a trained one.
+    inference: of the kind 'infer': what the networks are asked. dataset and training say how they were trained.
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
     study: the name of a shipped study, whose question the report answers in a section of its own.
     league: whether the variants are those that come with the frameworks, or tuned ones; the report says so beside its
@@ -116,6 +135,7 @@ class ExperimentSpec(Frozen):
     dataset: Dataset = Dataset()
     training: Training = Training()
     measure: Measure = Measure()
+    inference: InferenceAxes | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     limits: Limits = Limits()
     study: Study | None = None
@@ -185,7 +205,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             return f"{where} is '{name}', which is no framework here. Known: {listed}.{did_you_mean(name, frameworks)}"
         if name not in axes.frameworks:
             return f"{where} names '{name}', which is not in axes.frameworks; add it there or remove it."
-    for where, values in _lists(axes):
+    for where, values in _lists(axes, spec.inference):
         for at, value in enumerate(values):
             if value in values[:at]:
                 return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
@@ -195,7 +215,21 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
         return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
-    return _feed_fault(spec) or _pairs_fault(spec)
+    return _inference_fault(spec, frameworks) or _feed_fault(spec) or _pairs_fault(spec)
+
+
+def _inference_fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
+    if spec.inference is None:
+        return ""
+    if spec.kind != "infer":
+        return f"inference is set while kind is '{spec.kind}'; set the kind to 'infer', or remove it."
+    name = spec.inference.trained_with
+    if name not in frameworks:
+        nearest = did_you_mean(name, frameworks)
+        return f"inference.trained_with is '{name}'. Known: {', '.join(sorted(frameworks))}.{nearest}"
+    if spec.axes.loader_workers is not None:
+        return "axes.loader_workers is set while kind is 'infer'; a query has no loader: remove it."
+    return ""
 
 
 def _feed_fault(spec: ExperimentSpec) -> str:
@@ -237,7 +271,7 @@ def _pairs_fault(spec: ExperimentSpec) -> str:
     return ""
 
 
-def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
+def _lists(axes: Axes, inference: InferenceAxes | None) -> list[tuple[str, tuple[Any, ...]]]:
     lists: list[tuple[str, tuple[Any, ...]]] = [
         ("axes.frameworks", axes.frameworks),
         ("axes.input_sizes", axes.input_sizes),
@@ -245,6 +279,8 @@ def _lists(axes: Axes) -> list[tuple[str, tuple[Any, ...]]]:
         ("axes.seeds", axes.seeds),
         ("axes.clahe", axes.clahe or ()),
         ("axes.loader_workers", axes.loader_workers or ()),
+        ("inference.scenarios", inference.scenarios if inference else ()),
+        ("inference.batch_sizes", inference.batch_sizes if inference else ()),
         ("axes.models", tuple(entry.model.label for entry in axes.models)),
     ]
     lists += [(f"axes.variants.{name}", value) for name, value in axes.variants.items() if not isinstance(value, str)]

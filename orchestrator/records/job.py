@@ -12,7 +12,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Token
 from orchestrator.records.event import Event
-from orchestrator.trial import Measure, Model, Training, Trial
+from orchestrator.trial import Inference, Measure, Model, Training, Trial
 from workers import models, protocol
 
 CLASSES = 43
@@ -108,16 +108,28 @@ class _TrainPayload(Frozen):
         return {**fields, "measure": {**fields["measure"], "audit": self.measure.audit}}
 
 
+class _InferPayload(Frozen):
+    inference: Inference
+
+
 @dataclass(frozen=True)
 class JobKind:
     """One kind of job.
 
     missing: what is missing in the events of a finished job, a sentence; '' if nothing is.
     payload: the payload of a trial's job. None for a kind that is not a trial: it reads no pictures and is not timed.
+    needs_selfcheck: whether its subject must have passed the selfcheck, which trains; else it shows its proof itself.
     """
 
     missing: Callable[[Job, Sequence[Event]], str]
     payload: Callable[[Trial], Frozen] | None = None
+    needs_selfcheck: bool = True
+
+
+def needs_selfcheck(trial: Trial) -> bool:
+    """Whether its subject must have passed the selfcheck; of a kind that this program does not know, too."""
+    kind = JOB_KINDS.get(trial.kind)
+    return kind is None or kind.needs_selfcheck
 
 
 def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
@@ -200,6 +212,35 @@ def peak_job(environment: Environment, networks: Sequence[tuple[Model, int]], th
     )
 
 
+WeightsOf = tuple[Model, int, int, str]
+"""Model, input size, classes, hash."""
+
+
+def export_job(environment: Environment, weights: WeightsOf) -> Job:
+    """The job that writes trained weights as the files of a runtime."""
+    return _with_weights("export", environment, weights, 1)
+
+
+def serve_job(environment: Environment, weights: WeightsOf, threads: int) -> Job:
+    """The job that answers pictures as they come."""
+    return _with_weights("serve", environment, weights, threads)
+
+
+def _with_weights(kind: str, environment: Environment, weights: WeightsOf, threads: int) -> Job:
+    model, input_size, classes, sha256 = weights
+    return Job(
+        kind=kind,
+        framework=environment.framework,
+        device=environment.device,
+        network=_network(model, input_size, classes),
+        seed=0,
+        threads=threads,
+        options=environment.options,
+        expects=environment.expects,
+        payload={"weights_sha256": sha256},
+    )
+
+
 def _network(model: Model, input_size: int, classes: int) -> Network:
     return Network(model=model.name, params=model.arguments, input_size=input_size, classes=classes)
 
@@ -221,6 +262,25 @@ def _train_missing(job: Job, events: Sequence[Event]) -> str:
     return ""
 
 
+def _infer_payload(trial: Trial) -> _InferPayload:
+    if trial.inference is None:
+        raise ValueError(f"{trial.label} is no inference")
+    return _InferPayload(inference=trial.inference)
+
+
+def _infer_missing(job: Job, events: Sequence[Event]) -> str:
+    found = {event.kind: event.fields for event in events}
+    for kind, what in (("check", "a comparison with the oracle"), ("queries", "latencies"), ("answers", "answers")):
+        if kind not in found:
+            return f"it ended without {what}"
+    pictures = found.get("score", {}).get("pictures")
+    if len(found["answers"].get("classes", ())) != pictures:
+        return f"it answered for {len(found['answers'].get('classes', ()))} test pictures and scored {pictures}"
+    if found["done"].get("weights_sha256") != _InferPayload.model_validate(job.payload).inference.weights_sha256:
+        return "it ran other weights than those that were asked for"
+    return ""
+
+
 def _check_missing(job: Job, events: Sequence[Event]) -> str:
     return "" if any(event.kind == "check" for event in events) else "it ended without the result of its check"
 
@@ -231,10 +291,13 @@ def _peak_missing(job: Job, events: Sequence[Event]) -> str:
 
 JOB_KINDS: dict[str, JobKind] = {
     "train": JobKind(_train_missing, lambda trial: _TrainPayload(training=trial.training, measure=trial.measure)),
+    "infer": JobKind(_infer_missing, _infer_payload, needs_selfcheck=False),
     "audit": JobKind(_check_missing),
     "selfcheck": JobKind(_check_missing),
     "probe": JobKind(lambda job, events: ""),
     "peak": JobKind(_peak_missing),
+    "export": JobKind(_check_missing),
+    "serve": JobKind(_check_missing),
 }
 
 

@@ -17,7 +17,7 @@ _FORMAT = 1
 _SCALARS = ("t", "epoch", "epoch_seconds", "drain_seconds", "warmup_steps")
 _SERIES = ("step_seconds", "block_steps", "block_seconds", "input_seconds", "loss")
 _SCORE = ("split", "epoch", "accuracy", "loss", "pictures", "evaluate_seconds")
-_ONCE = ("hello", "built", "audited", "check", "peak", "done")
+_ONCE = ("hello", "built", "audited", "check", "queries", "answers", "peak", "done")
 _ALIGNED = 8
 
 
@@ -71,7 +71,7 @@ def _unpacked(packed: bytes) -> Timeline | None:
         ),
         place_seconds=tuple(header["place_seconds"]),
         unread=header["unread"],
-        steady_steps=_steady(epochs, values),
+        steady_steps=once["queries"].steady_steps if "queries" in once else _steady(epochs, values),
     )
 
 

@@ -19,13 +19,14 @@ from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
 from orchestrator.records.limit import Limit
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import Cell, Exit, League, Model, Outcome, Study, SubjectPair, Trial
+from orchestrator.trial import Cell, Dataset, Exit, League, Model, Outcome, Study, SubjectPair, Trial
 from workers import models
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
 TELEMETRY = "telemetry.jsonl"
 AUDITS = "audits.npz"
+WEIGHTS, START = "weights.npz", "start.npz"
 
 _JOB_NAME = re.compile(r"\d{4,6}-")
 
@@ -146,6 +147,22 @@ class Until(Frozen):
     margin: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
+class TrainedWeights(Frozen):
+    """Weights that a trial left, for networks that are run and not trained.
+
+    sha256: of the arrays (workers/session.py). run_id, folder: of the trial. accuracy: its own, on the test pictures.
+    """
+
+    model: Model
+    input_size: Annotated[int, Field(ge=1, le=4096)]
+    dataset: Dataset
+    sha256: Token
+    run_id: RunId
+    folder: Annotated[str, Field(pattern=r"^\d{4,6}-[a-z0-9._-]+$", max_length=300)]
+    subject: Token
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
 class RunFacts(Frozen):
     """run.json: the spec and options of a sweep or check, its machine, and the cells that it skips.
 
@@ -158,6 +175,7 @@ class RunFacts(Frozen):
     league:   whether its variants are as shipped or tuned.
     limit:    what the machine can do at best, if it was measured before.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
+    weights:  of an inference: those that its subjects run.
     """
 
     run_id: RunId
@@ -178,6 +196,7 @@ class RunFacts(Frozen):
     is_scout: bool = False
     limit: Limit | None = None
     best: dict[Name, dict[Device, Tag]] = {}
+    weights: tuple[TrainedWeights, ...] = ()
 
     @property
     def league_words(self) -> str:

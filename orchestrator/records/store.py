@@ -20,7 +20,7 @@ from orchestrator.environment import Environment
 from orchestrator.errors import StoreError, did_you_mean, first_line, shortened
 from orchestrator.records.database import Database
 from orchestrator.records.event import Event
-from orchestrator.records.job import CheckRequest
+from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.packed import pack, unpack
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
@@ -304,7 +304,8 @@ def _one(part: _Part) -> _Part:
 
 def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject, Callable[[CheckRequest], bool]]]:
     """What the trials rest on: of each subject a check of all steps, and one of each first step."""
-    asked = [(CheckSubject.of(one.record), one.trial.input_size, one.trial.training.batch_size) for one in trials]
+    trained = [one for one in trials if needs_selfcheck(one.trial)]
+    asked = [(CheckSubject.of(one.record), one.trial.input_size, one.trial.training.batch_size) for one in trained]
     for subject in dict.fromkeys(subject for subject, *_ in asked):
         yield subject, _takes_all_steps
     for subject, input_size, batch_size in dict.fromkeys(asked):

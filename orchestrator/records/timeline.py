@@ -168,6 +168,41 @@ class Check:
     passed: bool
 
 
+@_event_payload
+class Queries:
+    """The latencies of a trained network, after the warm-up, in the order in which the queries were asked.
+
+    rate: of `server`, queries a second; its probes are [rate, queries, late, passed].
+    """
+
+    t: Seconds = 0.0
+    latency_seconds: tuple[Duration, ...]
+    wall_seconds: Seconds
+    warmup_queries: Annotated[int, Field(ge=0, le=2**40)]
+    rate: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    probes: tuple[tuple[Duration, int, int, bool], ...] = ()
+
+    @property
+    def steady_steps(self) -> Array:
+        """Seconds of each query (n,); of `server` the one time between two queries of the largest rate, if any."""
+        if self.rate is None:
+            return _array(self.latency_seconds)
+        return _array((1 / self.rate,)) if self.rate else NONE
+
+
+@_event_payload
+class Answers:
+    """The predicted class of every test picture, and where it differs from the oracle's.
+
+    differing: (picture, class, the oracle's class, by how much its logit is larger as a share of the largest).
+    kept:      share of the oracle's accuracy, with the interval that holds in 95 % of cases.
+    """
+
+    classes: tuple[Annotated[int, Field(ge=0, le=10**6)], ...]
+    differing: tuple[tuple[int, int, int, float], ...]
+    kept: tuple[float, float, float] | None = None
+
+
 Rates = dict[str, Annotated[float, Field(gt=0, le=1e9)]]
 
 
@@ -192,7 +227,21 @@ class Done:
     throttled_periods: Annotated[int, Field(ge=0, le=2**60)] | None = None
 
 
-Payload = Hello | Built | Position | Epoch | Score | Fingerprint | Audited | Placement | Check | Peak | Done
+Payload = (
+    Hello
+    | Built
+    | Position
+    | Epoch
+    | Score
+    | Fingerprint
+    | Audited
+    | Placement
+    | Check
+    | Queries
+    | Answers
+    | Peak
+    | Done
+)
 
 _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "hello": TypeAdapter(Hello),
@@ -204,6 +253,8 @@ _PAYLOADS: dict[str, TypeAdapter[Any]] = {
     "audited": TypeAdapter(Audited),
     "place": TypeAdapter(Placement),
     "check": TypeAdapter(Check),
+    "queries": TypeAdapter(Queries),
+    "answers": TypeAdapter(Answers),
     "peak": TypeAdapter(Peak),
     "done": TypeAdapter(Done),
 }
@@ -235,6 +286,8 @@ class Timeline:
     audited: Audited | None = None
     place_seconds: tuple[float, ...] = ()
     check: Check | None = None
+    queries: Queries | None = None
+    answers: Answers | None = None
     peak: Peak | None = None
     done: Done | None = None
     unread: int = 0
@@ -275,6 +328,16 @@ class Timeline:
         """Seconds that the steps of each epoch waited for their batches: of the epochs that `steady_epochs` counts."""
         seconds = np.array([epoch.input_seconds.sum() for epoch in self.epochs])
         return seconds[1:] if seconds.size > 1 else seconds
+
+    @property
+    def timed_spans(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of what was timed, in seconds since 1970: of each epoch, or of the queries."""
+        if self.queries is None:
+            return self.epoch_spans
+        if self.hello is None or self.hello.started_unix is None:
+            return ()
+        end = self.hello.started_unix + self.queries.t
+        return ((end - self.queries.wall_seconds, end),)
 
     @property
     def epoch_spans(self) -> tuple[tuple[float, float], ...]:
@@ -319,7 +382,7 @@ def _timeline(payloads: Iterable[tuple[str, Payload | None]]) -> Timeline:
             unread += 1
         else:
             said.setdefault(kind, []).append(payload)
-    epochs = tuple(said.get("epoch", ()))
+    epochs, queries = tuple(said.get("epoch", ())), _last(said.get("queries", ()))
     return Timeline(
         hello=_last(said.get("hello", ())),
         built=_last(said.get("built", ())),
@@ -329,10 +392,12 @@ def _timeline(payloads: Iterable[tuple[str, Payload | None]]) -> Timeline:
         audited=_last(said.get("audited", ())),
         place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
         check=_last(said.get("check", ())),
+        queries=queries,
+        answers=_last(said.get("answers", ())),
         peak=_last(said.get("peak", ())),
         done=_last(said.get("done", ())),
         unread=unread,
-        steady_steps=joined(epoch.steady_steps for epoch in epochs),
+        steady_steps=queries.steady_steps if queries else joined(epoch.steady_steps for epoch in epochs),
     )
 
 

@@ -84,7 +84,7 @@ def _of_seeds(stored: StoredRun) -> Iterator[str]:
     """Rows whose accuracy is that of one seed, so that nothing tells how far another seed is from it."""
     seeds: dict[tuple[Cell, str], set[int]] = {}
     for one in _ok(stored):
-        if one.timeline.accuracy("test") is not None:
+        if one.timeline.epochs and one.timeline.accuracy("test") is not None:
             seeds.setdefault((one.trial.cell, one.trial.subject), set()).add(one.trial.seed)
     single = sum(len(of) == 1 for of in seeds.values())
     if single:
@@ -96,7 +96,7 @@ def _of_seeds(stored: StoredRun) -> Iterator[str]:
 
 def _of_learning(stored: StoredRun) -> Iterator[str]:
     cells: dict[Cell, list[StoredTrial]] = {}
-    for trial in _ok(stored):
+    for trial in (one for one in _ok(stored) if one.timeline.epochs):
         cells.setdefault(trial.trial.cell, []).append(trial)
     for cell, trials in cells.items():
         for one in unlike(trials):

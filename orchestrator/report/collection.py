@@ -94,10 +94,11 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
         trial = group.trials[0].trial
         pictures = trial.dataset.name + ("" if trial.dataset.clahe else ", without CLAHE")
         clock = f"clock of each {trial.measure.sync}, input {trial.measure.feed}"
+        clock = clock if trial.inference is None else f"{trial.inference.seconds:g} s of queries"
         rows.append(
             {
                 "machine": machine,
-                "group": f"{row.cell.title}: batches of {trial.training.batch_size}, {pictures}, {clock}",
+                "group": f"{row.cell.title}: batches of {trial.batch_size}, {pictures}, {clock}",
                 "subject": row.subject,
                 **head,
                 "started_unix": facts.started_unix,

@@ -20,31 +20,19 @@ from orchestrator.analysis.timed import launched
 from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.chart_data import COLOURS, accuracy_lines, are_many, end_labels, few, panels, subjects_of
+from orchestrator.report.chart_parts import HEIGHT, INK, WIDTH, Drawing, colour, configured, figure
+from orchestrator.report.inference_charts import latencies, pareto, throughput
 from orchestrator.report.tables import trial_numbers
 from orchestrator.trial import Cell
 
 LIBRARIES = ("altair", "vl_convert")
 
-INK = "#7d838c"
-LINE = "#7d838c40"
-WIDTH, HEIGHT = 420, 220  # pixels of one panel
 CURVE_POINTS = 240  # of one line: more than a panel of this width can show is not needed
 ALL_CURVE_POINTS = 20_000  # of all lines of a chart, so that the page of a large run stays small
 MOST_CELLS = 24  # of one chart
 
 _RESNET_FIGURES = {"ResNet-20": 2, "ResNet-32": 3}
 """Figures of the paper, by the network that they show at all sizes."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One chart. name: of its files, without the ending; alt: its content in words, for screen readers; chart: its
-    definition in Vega-Lite, from which the page draws it."""
-
-    name: str
-    title: str
-    alt: str
-    chart: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,7 +84,7 @@ def panel_charts() -> dict[str, Any]:
     import altair
 
     return {
-        name: _configured(altair, _series(altair, title, unit), right=16).to_dict(validate=False)
+        name: configured(altair, _series(altair, title, unit), right=16).to_dict(validate=False)
         for name, title, unit in (
             ("steps", "part of the training", "ms"),
             ("losses", "epoch", "loss"),
@@ -154,6 +142,9 @@ def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[
         *_ranks(altair, studies.get("ranks", ())),
         *_study(altair, studies.get("study-epochs", ())),
         *_roofline(altair, studies.get("limit", ())),
+        *latencies(altair, ok),
+        *throughput(altair, studies.get("inference", ())),
+        *pareto(altair, studies.get("pareto", ())),
         *_accuracy(altair, ok),
         *_epochs(altair, ok),
         *_drift(altair, ok),
@@ -205,7 +196,7 @@ def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     )
     alt_text = f"Bars: the interval of the rank of each of {len(subjects)} subjects by speed, a panel per cell."
     title = "Ranks by speed, with their intervals"
-    return [_figure(alt, "ranks", title, f"{alt_text} Numbers: ranks.csv.", chart)]
+    return [figure(alt, "ranks", title, f"{alt_text} Numbers: ranks.csv.", chart)]
 
 
 def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
@@ -244,7 +235,7 @@ def _study(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     )
     alt_text = "Bars: seconds of an epoch of the study by framework, here and in the paper. Numbers: study-epochs.csv."
     title = "Seconds per epoch, as in the paper's figures 2 to 4"
-    return [_figure(alt, "study-epochs", title, alt_text, chart, grouped="xOffset")]
+    return [figure(alt, "study-epochs", title, alt_text, chart, grouped="xOffset")]
 
 
 def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
@@ -286,7 +277,7 @@ def _roofline(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
         height=HEIGHT,
     )
     alt_text = f"Dots: GFLOP/s of each of {len(rows)} rows below a line, the roof of the machine. Numbers: limit.csv."
-    return [_figure(alt, "roofline", "Speeds below the roof of this machine", alt_text, chart)]
+    return [figure(alt, "roofline", "Speeds below the roof of this machine", alt_text, chart)]
 
 
 def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
@@ -303,7 +294,7 @@ def _accuracy(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     alt_text = f"Lines: validation accuracy after each epoch, {what}, of {len(trials)} trials, a panel per cell."
     title = "Validation accuracy after each epoch"
     return [
-        _figure(alt, "accuracy", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="y"),
+        figure(alt, "accuracy", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="y"),
     ]
 
 
@@ -321,7 +312,7 @@ def _labelled(
     """Lines with the subject's name at the end of each, or with legends if there are very many subjects."""
     data = [{**point, "label": False} for point in points]
     if are_many(trials):
-        chart = line.encode(x=x, y=y, color=_colour(alt, trials), **encoding)
+        chart = line.encode(x=x, y=y, color=colour(alt, trials), **encoding)
         return chart.properties(data=alt.Data(values=data), width=WIDTH, height=HEIGHT)
     scale = alt.Scale(range=COLOURS, domain=subjects_of(trials))
     color = alt.Color("subject:N", legend=None, sort=subjects_of(trials), scale=scale)
@@ -355,7 +346,7 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
         f"Dots: seconds per epoch, one dot for each of {len(points)} trials, a row per framework, a panel per cell."
     )
     title = "Seconds per epoch, a dot per repeat"
-    return [_figure(alt, "epochs", title, f"{alt_text} Numbers: results.csv.", chart, trials)]
+    return [figure(alt, "epochs", title, f"{alt_text} Numbers: results.csv.", chart, trials)]
 
 
 def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
@@ -390,14 +381,14 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
                 "place:Q", title="order of the trials in the run", axis=alt.Axis(tickMinStep=1, format="d", grid=False)
             ),
             y=alt.Y("share:Q", title="step, off its median", axis=alt.Axis(format="+%")),
-            color=_colour(alt, trials),
+            color=colour(alt, trials),
             shape=alt.Shape("subject:N", legend=None, sort=subjects_of(trials)),
             tooltip=["subject:N", "place:Q", alt.Tooltip("share:Q", format="+.1%")],
         )
     )
     alt_text = f"Dots: the median step of each of {len(points)} trials against their order, off the median of its row."
     title = "Drift: the step of each trial against the order of the trials"
-    return [_figure(alt, "drift", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="x")]
+    return [figure(alt, "drift", title, f"{alt_text} Numbers: results.csv.", chart, trials, shared="x")]
 
 
 def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Drawing]:
@@ -421,7 +412,7 @@ def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Drawing]
     encoding = {
         "x": alt.X("seconds:Q", title="seconds since the launch", axis=alt.Axis(grid=False)),
         "y": alt.Y("value:Q", title=series.unit, scale=alt.Scale(zero=series.unit == "%")),
-        "color": _colour(alt, drawn),
+        "color": colour(alt, drawn),
         "tooltip": ["subject:N", alt.Tooltip("seconds:Q", format=".0f"), alt.Tooltip("value:Q", format=".4g")],
     }
     chart = alt.layer(
@@ -434,53 +425,4 @@ def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Drawing]
     title = f"{series.title[0].upper()}{series.title[1:]}, over one trial of each; a dot ends an epoch"
     alt_text = f"Lines: {series.title} in {series.unit}, a line for each of {len(drawn)} trials, a panel per cell."
     name = series.name.replace("_", "-")
-    return [_figure(alt, name, title, f"{alt_text} Numbers: results.csv.", chart, trials)]
-
-
-def _colour(alt: Any, trials: Sequence[StoredTrial]) -> Any:
-    legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolSize=60, columnPadding=24)
-    order = None if are_many(trials) else subjects_of(trials)
-    return alt.Color("subject:N", legend=legend, sort=order or alt.Undefined, scale=alt.Scale(range=COLOURS))
-
-
-def _figure(
-    alt: Any,
-    name: str,
-    title: str,
-    alt_text: str,
-    chart: Any,
-    trials: Sequence[StoredTrial] = (),
-    shared: str = "",
-    grouped: str = "",
-) -> Drawing:
-    """The chart with a panel per cell, two side by side.
-
-    trials: those that it shows by colour; of many subjects each panel has colours and a legend of its own.
-    shared: the axes that all panels have in common, because they are read against each other.
-    grouped: the channel that sets bars side by side, if there is one.
-    """
-    own = "independent" if are_many(trials) else "shared"
-    axes = {axis: "shared" if axis in shared else "independent" for axis in ("x", "y", *([grouped] if grouped else []))}
-    faceted = (
-        chart.facet(facet=alt.Facet("cell:N", title=None), columns=2, spacing={"row": 36, "column": 96})
-        .resolve_scale(**axes, color=own, shape=own)
-        .resolve_legend(color=own)
-    )
-    return Drawing(name, title, alt_text, _configured(alt, faceted).to_dict(validate=False))
-
-
-def _configured(alt: Any, chart: Any, right: int = 96) -> Any:
-    """The chart in the colours and type of the page. right: room for names at the ends of lines, in pixels."""
-    return (
-        chart.configure(
-            background="transparent",
-            font="system-ui, sans-serif",
-            padding={"left": 28, "right": right, "top": 4, "bottom": 4},
-        )
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK, titleColor=INK, domainColor=INK, tickColor=INK, gridColor=LINE, titleFontWeight=400
-        )
-        .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight=600, labelAnchor="start")
-        .configure_legend(labelColor=INK, labelFontSize=12)
-    )
+    return [figure(alt, name, title, f"{alt_text} Numbers: results.csv.", chart, trials)]

@@ -85,7 +85,8 @@ class SummaryRow:
 
     status:   'ok' if every trial is; else that of the first that is not, with its fault and reason; or 'skipped'.
     trials, ok: how many there are, and how many ended ok.
-    check:    'passed', 'failed' or 'missing' selfcheck; '' for a skip.
+    check:    'passed', 'failed' or 'missing' selfcheck; of an inference that of its own logits, 'less than float32' if
+              it says that it computes so; '' for a skip.
     spread:   of the median steps of the repeats, (high - low) / median; of their epochs where all steps are warm-up.
     throttled: why the card's clock was reduced -> share of all samples.
     parity:   the check's figures, largest differences from numpy_ref.
@@ -175,6 +176,7 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
     steps = steps or stats.repeats(_known(one.epoch_s for one in measured))
     tests = stats.repeats(_known(one.accuracy_test for one in measured))
     checks = checks_of(group, stored)
+    own = [one.timeline.check for one in group.ok if one.trial.inference and one.timeline.check]
     return SummaryRow(
         cell=group.cell,
         subject=group.subject,
@@ -184,14 +186,14 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
         reason=group.skip.reason if group.skip else bad.reason if bad else "",
         trials=len(group.trials),
         ok=len(group.ok),
-        check="" if group.skip else _check_word(checks),
+        check="" if group.skip else _own_check_word(own) if own else _check_word(checks),
         spread=steps.spread if steps and steps.count > 1 else None,
         accuracy_test_low=tests.low if tests else None,
         accuracy_test_high=tests.high if tests else None,
         medians=TrialNumbers(*(_middle(_known(values)) for values in zip(*measured, strict=True))),
         utilisation=Utilisation(*(_middle(_known(values)) for values in zip(*used, strict=True))),
         throttled=throttled([sample for trial in group.ok for sample in trial.samples]),
-        parity={name: value for check in checks for name, value in _figures_of(check).items()},
+        parity={name: value for check in checks for name, value in _figures_of(check).items()} or _largest(own),
         audit=_audit_word(group, stored),
         audited=_audited(group, stored),
     )
@@ -201,6 +203,21 @@ def _check_word(checks: Sequence[StoredCheck]) -> str:
     if not checks:
         return "missing"
     return "passed" if all(check.passed for check in checks) else "failed"
+
+
+def _own_check_word(checks: Sequence[Check]) -> str:
+    """Of an inference that ended ok: one that promises float32 and is off has not."""
+    return "passed" if all(check.passed for check in checks) else "less than float32"
+
+
+def _largest(checks: Sequence[Check]) -> dict[str, float | None]:
+    """Each figure of these checks, the largest; None if one is not finite."""
+    found: dict[str, float | None] = {}
+    for name in dict.fromkeys(name for check in checks for name in check.figures):
+        values = [check.figures.get(name) for check in checks]
+        known = [value for value in values if value is not None]
+        found[name] = max(known) if len(known) == len(values) else None
+    return found
 
 
 def _figures_of(check: StoredCheck) -> Mapping[str, float | None]:
@@ -347,7 +364,7 @@ def _trial_numbers(one: StoredTrial) -> TrialNumbers:
         steps=step.count if step else None,
         outliers=step.outliers if step else None,
         epoch_images_per_second=_epoch_speed(one),
-        images_per_second=one.trial.training.batch_size / step.median if step and step.median else None,
+        images_per_second=one.trial.batch_size / step.median if step and step.median else None,
         input_ms=_middle(timeline.input_seconds * 1000),
         place_ms=_middle(np.array(timeline.place_seconds) * 1000),
         first_step_s=timeline.first_step_seconds,
@@ -364,7 +381,8 @@ def _trial_numbers(one: StoredTrial) -> TrialNumbers:
 
 def checks_of(group: Group, stored: StoredRun) -> list[StoredCheck]:
     """The checks on which the trials of the group rest, those of all steps first; empty if one has none of these."""
-    alike = {(CheckSubject.of(one.record), one.trial.training.batch_size): one for one in group.trials}
+    trained = [one for one in group.trials if one.trial.inference is None]
+    alike = {(CheckSubject.of(one.record), one.trial.training.batch_size): one for one in trained}
     covering = [check for check in stored.checks if any(map(check.covers, alike.values()))]
     whole = [check for check in covering if check.request.steps == "all"]
     if not all(any(check.covers(trial) for check in whole) for trial in alike.values()):

@@ -8,6 +8,7 @@ from orchestrator.report.studies import levels
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.findings import DECISIVE, Answers, findings
 from orchestrator.report.studies.form import tables_of_the_study
+from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.pairs import pairs_section
 from orchestrator.report.studies.ranks import ranks_section
@@ -37,11 +38,10 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
 
 
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
-    """The section of the run's study, if it has one, and of its pairs, if it names any."""
+    """The sections of what its networks answered, of its study, and of its pairs, if it has any."""
     asked = stored.facts.study
     found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
-    pairs = pairs_section(stored, floors)
-    return [*found, pairs] if pairs else found
+    return [section for section in (inference_section(stored), *found, pairs_section(stored, floors)) if section]
 
 
 def paper_sections(stored: StoredRun, floors: NoiseFloors, answers: Answers | None = None) -> list[Section]:

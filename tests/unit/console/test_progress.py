@@ -50,3 +50,9 @@ def test_an_odd_event_changes_nothing(said):
     progress.take(fake.events(said)[0])
     assert progress == TrialProgress(epochs=2, batch_size=64)
     assert progress.text(1.0) == "epoch 1/2"
+
+
+def test_an_inference_tells_how_much_is_done():
+    progress = TrialProgress(epochs=None, batch_size=1)
+    progress.take(*fake.events(("progress", {"epoch": 0, "step": 400, "steps": 1000})))
+    assert progress.text(1.0) == "40 %"

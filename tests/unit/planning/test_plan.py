@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -330,3 +331,36 @@ def test_a_cpu_only_variant_is_a_skip_on_the_card(one_row, host):
 def test_a_variant_of_nobody_is_refused(one_row, host):
     with pytest.raises(SpecError, match=r"has no variant '9\.9' for gpu"):
         expand(gpu("9.9"), one_row, on(host))
+
+
+def test_an_inference_has_a_trial_for_each_scenario_and_batch(catalogue, host):
+    asked = {"scenarios": ["single-stream", "multi-stream", "offline", "server"], "batch_sizes": [1, 64]}
+    spec = load_spec(REPOSITORY / "experiments/inference.json", catalogue.frameworks, {"inference": asked})
+    plan = expand(spec, catalogue, host)
+    cells = {"single-stream", "multi-stream", "offline 1", "offline 64", "server"}
+    assert {trial.cell.asked for trial in plan.trials} == cells
+    assert {trial.batch_size for trial in plan.trials if trial.cell.asked == "multi-stream"} == {8}
+    assert Counter(Counter(trial.subject for trial in plan.trials).values()) == {2 * len(cells): 13}
+
+
+def test_the_subjects_of_an_inference_run_next_to_each_other(catalogue, host):
+    spec = load_spec(REPOSITORY / "experiments/inference.json", catalogue.frameworks)
+    cells = [trial.cell for trial in expand(spec, catalogue, host).trials]
+    assert sum(cell != after for cell, after in pairwise(cells)) == len(set(cells)) - 1
+
+
+def test_all_subjects_of_a_network_run_the_same_weights(catalogue, host):
+    spec = load_spec(REPOSITORY / "experiments/inference.json", catalogue.frameworks)
+    known = {(entry.model, entry.input_sizes[0], spec.dataset): entry.name[:1] * 64 for entry in spec.axes.models}
+    trials = expand(spec, catalogue, host, weights=known).trials
+    assert {(trial.model.name, trial.inference.weights_sha256) for trial in trials} == {
+        ("resnet", "r" * 64),
+        ("idsia", "i" * 64),
+    }
+
+
+def test_a_runtime_is_asked_for_no_training(catalogue, host):
+    spec = load_spec(REPOSITORY / "experiments/quick.json", catalogue.frameworks, {"axes.frameworks": ["ncnn"]})
+    plan = expand(spec, catalogue, host)
+    assert plan.trials == ()
+    assert {skip.reason for skip in plan.skips} == {"unsupported: ncnn only runs networks that were trained elsewhere"}

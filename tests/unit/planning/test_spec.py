@@ -69,6 +69,22 @@ MALFORMED = {
         changed("training", {"batch_size": 5000}),
         "training.batch_size is 5000; it must be between 1 and 4096",
     ),
+    "inference of a training": (
+        changed("inference", {"seconds": 5}),
+        "inference is set while kind is 'train'; set the kind to 'infer', or remove it",
+    ),
+    "unknown trainer": (
+        {**GOOD, "kind": "infer", "inference": {"trained_with": "pytorhc"}},
+        "inference.trained_with is 'pytorhc'. Known:",
+    ),
+    "batch asked for twice": (
+        {**GOOD, "kind": "infer", "inference": {"batch_sizes": [8, 8]}},
+        "inference.batch_sizes[1] repeats 8",
+    ),
+    "unknown scenario": (
+        {**GOOD, "kind": "infer", "inference": {"scenarios": ["camera"]}},
+        "inference.scenarios[0] is 'camera'; allowed: single-stream, multi-stream, offline, server",
+    ),
     "duplicate axis": (changed("axes/frameworks", ["pytorch", "pytorch"]), "axes.frameworks[1] repeats 'pytorch'"),
     "repeats of no framework": (changed("axes/repeats", {"neno": 2}), "axes.repeats is 'neno', which is no framework"),
     "zero repeats": (changed("axes/repeats", 0), "axes.repeats is 0; it must be"),
@@ -156,8 +172,8 @@ def test_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "path", sorted(set(EXPERIMENTS.glob("*.json")) - {EXPERIMENTS / "schema.json"}), ids=lambda p: p.name
 )
-def test_shipped_spec_loads(path):
-    assert load_spec(path, FRAMEWORKS).name == path.stem
+def test_shipped_spec_loads(path, catalogue):
+    assert load_spec(path, catalogue.frameworks).name == path.stem
 
 
 def test_schema_for_editors_is_fresh():

@@ -11,6 +11,8 @@ SAID = {
     "training": fake.training(),
     "check": fake.checking(),
     "nothing": [],
+    "queries": fake.answering(differing=[[3, 1, 2, 1e-5]]),
+    "queries of a server": fake.answering(rate=400.0, probes=[[400.0, 700, 1, True], [450.0, 700, 40, False]]),
     "blocks and losses that are not finite": fake.events(("epoch", BLOCKS), ("epoch", {"epoch": "one"})),
     "all else": fake.events(
         ("fingerprint", {"epoch": 0, "weights": {"w": "a"}, "predictions": {"valid": "b"}}),

@@ -87,3 +87,23 @@ def test_an_invalid_event_is_counted_and_left_out(fields):
 def test_input_seconds_are_of_all_epochs():
     timeline = read_timeline(fake.events(epoch(input_seconds=[1.0]), epoch(input_seconds=[2.0])))
     assert np.array_equal(timeline.input_seconds, [1.0, 2.0])
+
+
+def test_the_steps_of_an_inference_are_its_queries():
+    assert read_timeline(fake.answering(0.002, 700)).steady_steps == pytest.approx([0.002] * 700)
+
+
+def test_the_step_of_a_server_is_the_time_between_two_queries():
+    assert read_timeline(fake.answering(rate=400.0)).steady_steps == pytest.approx([1 / 400])
+
+
+def test_a_server_that_is_always_late_has_no_step():
+    assert read_timeline(fake.answering(rate=0.0)).steady_steps.size == 0
+
+
+def test_the_timed_span_of_an_inference_ends_with_its_queries():
+    said = [
+        event.model_copy(update={"started_unix": 1000.0}) if event.kind == "hello" else event
+        for event in fake.answering(0.002, 500)
+    ]
+    assert read_timeline(said).timed_spans == ((1003.0 - 1.0, 1003.0),)

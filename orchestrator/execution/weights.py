@@ -1,0 +1,122 @@
+"""Trained weights for an inference: which job of an earlier run left them, and where its file is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.errors import SpecError, StoreError
+from orchestrator.home import Home
+from orchestrator.planning.plan import Weights
+from orchestrator.records.run_folder import WEIGHTS, TrainedWeights
+from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredTrial
+from orchestrator.trial import Dataset, Model, Training
+
+NEWEST_RUNS = 40
+"""Older ones are not looked at."""
+
+
+class Wanted(NamedTuple):
+    """A network whose weights are wanted, and how it is to have been trained; training None: in any way."""
+
+    model: Model
+    input_size: int
+    dataset: Dataset
+    training: Training | None
+
+    @property
+    def label(self) -> str:
+        """'ResNet-20@32'."""
+        return f"{self.model.label}@{self.input_size}"
+
+
+def find(wanted: Iterable[Wanted], home: Home, run_id: str = "") -> tuple[list[TrainedWeights], list[Wanted]]:
+    """The weights that are on record, of the newest run that has them, and what has none.
+
+    run_id: only of this run. Raises StoreError if there is no such run.
+    """
+    missing, found = list(dict.fromkeys(wanted)), []
+    if not home.runs.exists():
+        return [], missing
+    with Store.open(home.store_url) as store:
+        newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
+        for one in [run_id] if run_id else newest[:NEWEST_RUNS]:
+            with suppress(*([] if run_id else [StoreError])):  # it is damaged
+                trials = store.run(one).trials
+                known = {want: _of(want, trials, home) for want in missing}
+                found += [weights for weights in known.values() if weights]
+                missing = [want for want, weights in known.items() if not weights]
+            if not missing:
+                break
+    return found, missing
+
+
+def of_run(run_id: str, home: Home) -> list[TrainedWeights]:
+    """All weights that a run has left, a network once; '' for the newest run that has left any.
+
+    Raises StoreError if there is no such run.
+    """
+    if not home.runs.exists():
+        return []
+    with Store.open(home.store_url) as store:
+        newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
+        for one in [run_id] if run_id else newest[:NEWEST_RUNS]:
+            trials = store.run(one).trials
+            asked = dict.fromkeys((each.trial.model, each.trial.input_size, each.trial.dataset) for each in trials)
+            found = [weights for key in asked if (weights := _of(Wanted(*key, None), trials, home))]
+            if found:
+                return found
+    return []
+
+
+def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
+    """The weights of a cell ('ResNet-20@32') that a run has left; '' for the newest run, and for its first network.
+
+    Raises SpecError if there are none.
+    """
+    known = of_run(run_id, home)
+    for one in known:
+        if cell in ("", f"{one.model.label}@{one.input_size}"):
+            return one
+    names = ", ".join(f"{one.model.label}@{one.input_size}" for one in known) or "none"
+    where = f"run {run_id} has left no weights" if run_id else "no run on record has left weights"
+    raise SpecError(f"{where} of '{cell or 'any network'}'; known: {names}. Train it with: invoke sweep")
+
+
+def _of(wanted: Wanted, trials: Sequence[StoredTrial], home: Home) -> TrainedWeights | None:
+    """Those of the first of these trials that trained that network so and ended ok."""
+    for one in trials:
+        trial, done = one.trial, one.timeline.done
+        is_network = (trial.model, trial.input_size, trial.dataset) == (wanted.model, wanted.input_size, wanted.dataset)
+        is_so = trial.kind == "train" and (wanted.training is None or trial.training == wanted.training)
+        if not is_network or not is_so or one.outcome.status != "ok" or done is None or done.weights_sha256 is None:
+            continue
+        made = TrainedWeights(
+            model=trial.model,
+            input_size=trial.input_size,
+            dataset=trial.dataset,
+            sha256=done.weights_sha256,
+            run_id=one.record.run_id,
+            folder=one.record.folder_name,
+            subject=trial.subject,
+            accuracy=one.timeline.accuracy("test"),
+        )
+        if path_of(made, home).is_file():
+            return made
+    return None
+
+
+def path_of(weights: TrainedWeights, home: Home) -> Path:
+    """Their file."""
+    return home.runs / weights.run_id / weights.folder / WEIGHTS
+
+
+def hashes(weights: Iterable[TrainedWeights]) -> Weights:
+    """What a plan needs to know of them."""
+    return {(one.model, one.input_size, one.dataset): one.sha256 for one in weights}
+
+
+def paths(weights: Iterable[TrainedWeights], home: Home) -> Mapping[str, Path]:
+    """Hash -> file."""
+    return {one.sha256: path_of(one, home) for one in weights}
