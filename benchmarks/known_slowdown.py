@@ -1,7 +1,8 @@
-"""python -m benchmarks.known_slowdown [RUNS]: what `invoke gate` finds of a candidate that is slower by a known share.
+"""python -m benchmarks.known_slowdown [RUNS [BUDGET]]: what `invoke gate` finds of a known slowdown.
 
 In a copy of the project the oracle gets a twin, whose step waits 0, 3, 5 or 10 % of its own time, busily. Each is put
-through the gate RUNS times (default 6) with --allow=3%, and the verdict of the same pairs is asked for.
+through the gate RUNS times (default 6) with --allow=3% and that BUDGET (default 4m), and the verdict of the same pairs
+is asked for.
 """
 
 import json
@@ -64,6 +65,7 @@ def add_twin(copy: Path) -> None:
 
 def main() -> int:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    budget = sys.argv[2] if len(sys.argv) > 2 else "4m"
     with tempfile.TemporaryDirectory() as name:
         copy, home = copy_project(Path(name)), Path(name) / "home"
         add_twin(copy)
@@ -78,9 +80,8 @@ def main() -> int:
             for _ in range(runs):
                 subjects = ("slowed:base", f"slowed:p{percent}")
                 before = run_ids(home)
-                done = invoke(
-                    copy, home, "gate", *subjects, "--allow=3%", "--budget=4m", f"--spec={spec}", "--engine=virtualenv"
-                )
+                limits = ("--allow=3%", f"--budget={budget}")
+                done = invoke(copy, home, "gate", *subjects, *limits, f"--spec={spec}", "--engine=virtualenv")
                 codes[done.returncode] += 1
                 if done.returncode not in (0, 10, 11):
                     say(done.stderr[-1000:])
