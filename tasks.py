@@ -50,12 +50,33 @@ RUN = {**ENGINE, **GPUS, **IMAGE, **SOURCE}
         "from": "the GTSRB archives: a folder with the official zips, or one they were unpacked to",
         "download": "fetch the official archives (366 MB), checked by size and md5",
         "sizes": "input sizes to prepare, comma-separated",
+        "video": "instead, draw a video of a drive past signs into this file, and beside it what is in each frame",
+        "seconds": "with --video: how long it is",
+        "fps": "with --video: frames a second",
         **JSON,
     },
 )
 @verb
-def data_(_: Context, from_: str = "", download: bool = False, sizes: str = "32,48,64", json_: bool = False) -> None:
-    """Read or download the GTSRB archives and prepare them; a second call finds the cache."""
+def data_(
+    _: Context,
+    from_: str = "",
+    download: bool = False,
+    sizes: str = "32,48,64",
+    video: str = "",
+    seconds: str = "20s",
+    fps: str = "30",
+    json_: bool = False,
+) -> None:
+    """Read or download the GTSRB archives and prepare them; a second call finds the cache. Or draw a test video."""
+    if video:
+        from orchestrator.commands import camera
+
+        length, rate = flags.duration("--seconds", seconds) or 20.0, flags.rate("--fps", fps)
+        frames = camera.draw_video(Path(video), length, rate, 0, Console())
+        show(
+            "Drawn video", [{"file": video, "frames": frames, "truth": Path(video).with_suffix(".truth.jsonl")}], json_
+        )
+        return
     from orchestrator.commands import data
 
     rows = data.prepare_gtsrb(from_, download, flags.sizes(sizes), Home.default(), Console())
@@ -161,6 +182,7 @@ def check_(
         "dry-run": "print the plan with its skips and reasons and how long it will take, and run nothing",
         "scout": "take a few steps of each cell, three times or more, and tell what the whole training would take",
         "precision": "with --scout: an interval of +- this much is enough, for example 5%",
+        "weights": "of networks that are run: the run that trained them (default: the newest; else they are trained)",
         "resume": "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
         "unverified": "also time environments whose selfcheck did not pass, and mark them",
         **STRICT,
@@ -184,18 +206,19 @@ def sweep_(
     dry_run: bool = False,
     scout: bool = False,
     precision: str = "5%",
+    weights: str = "",
     resume: str | bool | None = None,
     unverified: bool = False,
     strict: bool = False,
     gpus: str = "",
     json_: bool = False,
 ) -> int:
-    """Train every cell of a spec, each in its own process and environment, and write a report."""
+    """Train, or run, every cell of a spec, each in its own process and environment, and write a report."""
     from orchestrator.commands import images, sweep
     from orchestrator.console.results import show_run
     from orchestrator.execution.session import RunOptions
 
-    given = [device, frameworks, variant, epochs, cells, seeds, repeats, spec, scout]
+    given = [device, frameworks, variant, epochs, cells, seeds, repeats, spec, scout, weights]
     resumed = flags.resumed(resume)
     if resumed and any(given):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
@@ -215,6 +238,7 @@ def sweep_(
         cells=cells,
         resume=resumed,
         is_scout=scout,
+        weights=weights,
         until=flags.until(precision, "") if scout else None,
         options=RunOptions(engine or None, flags.gpus(gpus), strict, unverified, ARGV),
     )
@@ -564,6 +588,108 @@ def reap(_: Context) -> int:
     from orchestrator.commands import reap
 
     return reap.reap(Home.default(), Console())
+
+
+@task(
+    name="export",
+    auto_shortflags=False,
+    positional=["run", "cell"],
+    iterable=["source"],
+    help={
+        "run": "the run that trained it; `invoke runs` lists them",
+        "cell": "the network, for example ResNet-20@32",
+        "onnx": "write it as ONNX to this file",
+        "litert": "write it for LiteRT (.tflite) to this file",
+        "ncnn": "write it for ncnn (.param, .bin) to this file",
+        **ENGINE,
+        **SOURCE,
+        **JSON,
+    },
+)
+@verb
+def export_(
+    _: Context,
+    run: str,
+    cell: str,
+    onnx: str = "",
+    litert: str = "",
+    ncnn: str = "",
+    engine: str = "",
+    source: Texts = None,
+    json_: bool = False,
+) -> None:
+    """Write a trained network as a file for other programs, checked to give the same logits."""
+    from orchestrator.commands import export_model, images
+    from orchestrator.execution.session import RunOptions
+
+    console = Console()
+    catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
+    asked = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
+    request = export_model.ExportRequest(
+        run, cell, {name: Path(file) for name, file in asked.items() if file}, RunOptions(engine or None, argv=ARGV)
+    )
+    show("Exported", export_model.export(request, catalogue, Home.default(), console), json_)
+
+
+@task(
+    name="watch",
+    auto_shortflags=False,
+    positional=["video"],
+    iterable=["source"],
+    help={
+        "video": "a video file, the number of a camera, or a folder of frames",
+        "subject": "the framework or runtime that answers, for example onnxruntime or pytorch:2.13-tuned",
+        "run": "the run that trained the network (default: the newest that left weights)",
+        "cell": "the network, for example IDSIA@48 (default: the first of that run)",
+        "roi": "look at this region only: left,top,width,height in pixels",
+        "fps": "frames a second, where the source says none",
+        "confidence": "report a sign from this share on, for example 90%",
+        "output": "write a video with what was recognised",
+        "lines": "write one JSON object a frame to this file",
+        "truth": "the signs that are there, as `invoke data --video` writes them: tells how many are recognised",
+        **ENGINE,
+        **SOURCE,
+        **JSON,
+    },
+)
+@verb
+def watch_(
+    _: Context,
+    video: str,
+    subject: str = "onnxruntime",
+    run: str = "",
+    cell: str = "",
+    roi: str = "",
+    fps: str = "30",
+    confidence: str = "90%",
+    output: str = "",
+    lines: str = "",
+    truth: str = "",
+    engine: str = "",
+    source: Texts = None,
+    json_: bool = False,
+) -> None:
+    """Recognise the signs in a video or camera as its frames come; late frames are dropped and counted."""
+    from orchestrator.commands import camera, images
+    from orchestrator.execution import weights
+    from orchestrator.execution.session import RunOptions
+
+    console, home = Console(), Home.default()
+    catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
+    framework, _sign, variant = subject.partition(":")
+    request = camera.WatchRequest(
+        source=video,
+        subject=(framework, variant or None),
+        roi=flags.region(roi),
+        rate=flags.rate("--fps", fps),
+        confidence=flags.share("--confidence", confidence),
+        output=flags.path(output),
+        lines=flags.path(lines),
+        truth=flags.path(truth),
+        options=RunOptions(engine or None, argv=ARGV),
+        weights=weights.chosen(run, cell, home),
+    )
+    show("Watched", camera.watch(request, catalogue, home, console).rows(), json_)
 
 
 @task(

@@ -169,6 +169,31 @@ def margin(text: str) -> float:
     return _share("--allow", text)
 
 
+def rate(flag: str, text: str) -> float:
+    """Frames a second: '30' -> 30.0."""
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text, re.ASCII) or float(text) == 0:
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes frames a second, more than 0 and below 1000.")
+    return float(text)
+
+
+def region(text: str) -> tuple[int, int, int, int] | None:
+    """'10,20,64,48' -> left, top, width, height in pixels; None for ''."""
+    if not text:
+        return None
+    given = names(text)
+    if len(given) != 4 or not all(map(_is_number, given)) or 0 in map(int, given[2:]):
+        raise SpecError(
+            f"--roi is '{shortened(text)}'; it takes left,top,width,height in pixels, such as 300,100,120,120."
+        )
+    left, top, width, height = map(int, given)
+    return left, top, width, height
+
+
+def share(flag: str, text: str) -> float:
+    """'90%' -> 0.9."""
+    return _share(flag, text)
+
+
 def _share(flag: str, text: str) -> float:
     """'3%' -> 0.03."""
     found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)

@@ -51,13 +51,28 @@ class Preparer:
 
     def prepare(self, signs: Sequence[Pixels]) -> Pixels:
         """(n, 3, size, size) uint8 in BGR, of n RGB signs (height, width, 3) of any size; valid until the next call."""
-        count, size = len(signs), self._size
-        rgb, channel = self._rgb[: count * size], self._channel[: count * size]
+        rgb = self.resized(signs)
+        self.equalise(rgb)
+        return self.planes(rgb)
+
+    def resized(self, signs: Sequence[Pixels]) -> Pixels:
+        """The first step: one tall RGB picture (n * size, size, 3), in this object's memory."""
+        size = self._size
+        rgb = self._rgb[: len(signs) * size]
         for index, sign in enumerate(signs):
             how = cv2.INTER_LINEAR if min(sign.shape[:2]) < size else cv2.INTER_AREA
             cv2.resize(sign, (size, size), rgb[index * size : (index + 1) * size], interpolation=how)
+        return rgb
+
+    def equalise(self, rgb: Pixels) -> None:
+        """The second: CLAHE on each picture of the tall one, in place; nothing without CLAHE."""
         if self._equaliser is not None:
             self._equalise(self._equaliser, rgb)
+
+    def planes(self, rgb: Pixels) -> Pixels:
+        """The third: the planes of the tall picture (n * size, size, 3), as `prepare` gives them."""
+        size, channel = self._size, self._channel[: len(rgb)]
+        count = len(rgb) // size
         for plane, rgb_channel in enumerate((2, 1, 0)):
             cv2.extractChannel(rgb, rgb_channel, channel)
             self._planes[:count, plane] = channel.reshape(count, size, size)

@@ -1,0 +1,67 @@
+"""`invoke export`: trained weights of a run as a file that other programs run, with proof that it gives the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.console.progress import Console
+from orchestrator.data import datasets
+from orchestrator.errors import SpecError
+from orchestrator.execution import weights as trained
+from orchestrator.execution.session import RunOptions, open_session
+from orchestrator.home import Home
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.spec import Limits
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a network is written. framework: the runtime that writes and runs it. files: of its worker -> end of ours."""
+
+    framework: str
+    files: dict[str, str]
+
+
+FORMATS = {
+    "onnx": Format("onnxruntime", {"model.onnx": ".onnx"}),
+    "litert": Format("litert", {"model.tflite": ".tflite"}),
+    "ncnn": Format("ncnn", {"model.param": ".param", "model.bin": ".bin"}),
+}
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """The arguments of `invoke export`. to: format -> file, whose ending is replaced by the format's own."""
+
+    run_id: str
+    cell: str
+    to: dict[str, Path]
+    options: RunOptions
+
+
+def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Console) -> list[dict[str, object]]:
+    """A row for each format: its files, and how far their logits are from the oracle's.
+
+    Raises WaymarkError if the run has left no such weights, or a format cannot be written.
+    """
+    if not request.to:
+        raise SpecError(f"no file is named; write for example --onnx=net.onnx (formats: {', '.join(FORMATS)}).")
+    weights = trained.chosen(request.run_id, request.cell, home)
+    classes = datasets.named(weights.dataset.name).classes
+    rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
+    found: list[dict[str, object]] = []
+    with open_session(request.options, home, console) as session:
+        session.claim(list(rows.values()), Limits())
+        for name, path in request.to.items():
+            files = {file: path.with_suffix(end) for file, end in FORMATS[name].files.items()}
+            what = (weights.model, weights.input_size, classes, weights.sha256)
+            off = session.export(rows[name], what, trained.path_of(weights, home), files)
+            found.append(
+                {
+                    "format": name,
+                    "files": ", ".join(map(str, files.values())),
+                    "logits off": off,
+                    "run by": rows[name].subject,
+                    "trained by": weights.subject,
+                }
+            )
+    return found
