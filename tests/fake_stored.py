@@ -18,6 +18,15 @@ def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None,
     return StoredTrial(record, outcome, exit_, read_timeline([*events, *extra]))
 
 
+def answered(framework, variant="1", ordinal=1, repeat=0, outcome=fake.OK, scenario="single-stream", batch=1, **said):
+    """A trial that ran a trained network. said: see fake_run.answering; model, input_size: its network."""
+    network = {name: said.pop(name) for name in ("model", "input_size") if name in said}
+    inference = fake.inference(scenario, batch)
+    asked = fake.trial(framework, variant, kind="infer", repeat=repeat, inference=inference, **network)
+    record = fake.trial_record(asked, ordinal)
+    return StoredTrial(record, outcome, fake.ENDED, read_timeline(fake.answering(**said)))
+
+
 def checked(passed=True, outcome=fake.OK, figures=None, **record):
     said = fake.checking(passed, **(figures or {}))
     return StoredCheck(fake.check_record(**record), outcome, fake.ENDED, read_timeline(said))

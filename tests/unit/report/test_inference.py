@@ -5,19 +5,12 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.analysis.noise import NoiseFloors
-from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.records.timeline import read_timeline
+from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import ranked
 from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.tables import summary_rows
 from tests import fake_run as fake
-from tests import fake_stored
-
-
-def ran(framework, variant="1", ordinal=1, repeat=0, outcome=fake.OK, scenario="single-stream", batch=1, **said):
-    asked = fake.trial(framework, variant, kind="infer", repeat=repeat, inference=fake.inference(scenario, batch))
-    record = fake.trial_record(asked, ordinal)
-    return StoredTrial(record, outcome, fake.ENDED, read_timeline(fake.answering(**said)))
+from tests.fake_stored import answered, timed
 
 
 def run_of(*trials):
@@ -31,35 +24,35 @@ def rows_of(*trials):
 
 
 def test_a_run_that_trains_has_no_such_section():
-    assert inference_section(StoredRun(fake.run_facts(), (fake_stored.timed(),), ())) is None
+    assert inference_section(StoredRun(fake.run_facts(), (timed(),), ())) is None
 
 
 def test_a_row_has_the_percentiles_of_its_latencies():
-    _, (row,) = rows_of(ran("ncnn", seconds=0.002, queries=700))
+    _, (row,) = rows_of(answered("ncnn", seconds=0.002, queries=700))
     assert [row[name] for name in ("p50_ms", "p90_ms", "p99_ms", "proven_p99_ms")] == pytest.approx([2.0] * 4)
     assert row["images_per_second"] == pytest.approx(500)
 
 
 def test_too_few_queries_prove_no_percentile():
-    _, (row,) = rows_of(ran("ncnn", queries=100))
+    _, (row,) = rows_of(answered("ncnn", queries=100))
     assert row["proven_p99_ms"] is None
     assert row["proven_p90_ms"] == pytest.approx(2.0)
 
 
 def test_a_batch_counts_all_of_its_pictures():
-    _, (row,) = rows_of(ran("ncnn", scenario="offline", batch=32, seconds=0.01, queries=50))
+    _, (row,) = rows_of(answered("ncnn", scenario="offline", batch=32, seconds=0.01, queries=50))
     assert row["images_per_second"] == pytest.approx(3200)
     assert row["cell"] == "ResNet-20@32 offline 32 cpu"
     assert "p50_ms" not in row
 
 
 def test_a_server_is_told_by_its_rate():
-    _, (row,) = rows_of(ran("ncnn", scenario="server", rate=410.0))
+    _, (row,) = rows_of(answered("ncnn", scenario="server", rate=410.0))
     assert row["queries_per_second"] == 410.0
 
 
 def test_equal_answers_are_told_with_their_pictures():
-    section, _ = rows_of(ran("ncnn"), ran("jax", ordinal=2))
+    section, _ = rows_of(answered("ncnn"), answered("jax", ordinal=2))
     assert section.verdicts == (
         "ResNet-20@32: 2 subjects compute in float32, with the oracle's logits to within 4.0e-7 and its class "
         "for all 822 test pictures.",
@@ -67,18 +60,18 @@ def test_equal_answers_are_told_with_their_pictures():
 
 
 def test_a_near_tie_is_named_with_its_margin():
-    section, (row,) = rows_of(ran("ncnn", differing=[[17, 3, 4, 5e-5]]))
+    section, (row,) = rows_of(answered("ncnn", differing=[[17, 3, 4, 5e-5]]))
     assert "but for near ties: picture 17 (5.0e-5)" in section.verdicts[0]
     assert row["differing"] == 1
 
 
 def test_another_class_that_is_no_tie_is_told_with_its_subject():
-    section, _ = rows_of(ran("ncnn", differing=[[17, 3, 4, 0.2]]))
+    section, _ = rows_of(answered("ncnn", differing=[[17, 3, 4, 0.2]]))
     assert "but for 1 that are no ties: picture 17 (ncnn:1)" in section.verdicts[0]
 
 
 def test_what_leaves_float32_is_told_and_is_no_equal():
-    section, _ = rows_of(ran("ncnn"), ran("openvino", ordinal=2, precision="bfloat16", off=4e-3))
+    section, _ = rows_of(answered("ncnn"), answered("openvino", ordinal=2, precision="bfloat16", off=4e-3))
     assert section.verdicts[-1] == (
         "ResNet-20@32: openvino:1 computes in bfloat16, and its logits are off by 4.0e-3; it is no equal of float32 "
         "and stands in no order with it."
@@ -87,7 +80,7 @@ def test_what_leaves_float32_is_told_and_is_no_equal():
 
 def test_what_leaves_float32_has_no_rank():
     def of(framework, seconds, **said):
-        return [ran(framework, ordinal=at + 1, repeat=at, seconds=seconds + at * 1e-6, **said) for at in range(6)]
+        return [answered(framework, ordinal=at + 1, repeat=at, seconds=seconds + at * 1e-6, **said) for at in range(6)]
 
     trials = [*of("ncnn", 0.003), *of("jax", 0.002), *of("openvino", 0.001, precision="bfloat16", off=4e-3)]
     stored = run_of(*trials)
@@ -96,7 +89,7 @@ def test_what_leaves_float32_has_no_rank():
 
 
 def test_a_trial_that_failed_is_a_row_with_its_reason():
-    _, (row,) = rows_of(ran("ncnn", outcome=fake.CRASHED))
+    _, (row,) = rows_of(answered("ncnn", outcome=fake.CRASHED))
     assert row["note"].startswith("crashed: ")
 
 
@@ -108,17 +101,15 @@ def test_a_trial_that_failed_is_a_row_with_its_reason():
     ],
 )
 def test_int8_is_judged_by_its_accuracy(kept, words):
-    trial = ran("ncnn", precision="int8", off=0.03)
+    trial = answered("ncnn", precision="int8", off=0.03)
     answers = replace(trial.timeline.answers, kept=tuple(kept))
     section, (row,) = rows_of(replace(trial, timeline=replace(trial.timeline, answers=answers)))
     assert words in section.verdicts[-1]
     assert row["share_kept"] == kept[0]
 
 
-def of_network(name, size, subject, ordinal, seconds, accuracy):
-    asked = fake.trial(subject, "1", kind="infer", model=name, input_size=size, inference=fake.inference())
-    said = fake.answering(seconds=seconds, accuracy=accuracy + 0.0)
-    return StoredTrial(fake.trial_record(asked, ordinal), fake.OK, fake.ENDED, read_timeline(said))
+def of_network(model, size, subject, ordinal, seconds, accuracy):
+    return answered(subject, ordinal=ordinal, model=model, input_size=size, seconds=seconds, accuracy=accuracy + 0.0)
 
 
 def test_the_front_holds_what_nothing_beats_in_both():
@@ -142,4 +133,4 @@ def test_where_all_is_too_slow_nothing_is_to_be_deployed():
 
 
 def test_of_one_network_there_is_nothing_to_choose():
-    assert [table.name for table in rows_of(ran("ncnn"))[0].tables] == ["inference", "answers"]
+    assert [table.name for table in rows_of(answered("ncnn"))[0].tables] == ["inference", "answers"]

@@ -19,9 +19,10 @@ from orchestrator.analysis.scatter import Scatter
 from orchestrator.home import Home
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import figures, html, inline
+from orchestrator.report.studies import study_sections
 from orchestrator.trial import Exit
 from tests import fake_run as fake
-from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
+from tests.fake_stored import NO_MEMORY, answered, checked, run, skip, timed, watched
 
 HOSTILE = "<script>alert('x')</script> | =cmd() \x1b[31mred\x1b[0m \u202e"
 
@@ -103,6 +104,27 @@ def test_every_chart_is_as_the_schema_of_vega_lite_asks():
     assert names <= {figure.name for figure in found}
     for chart in (*(figure.chart for figure in found), *figures.panel_charts().values()):
         validate_jsonschema(chart, load_schema())
+
+
+def test_every_chart_of_an_inference_is_as_the_schema_asks():
+    trials = [
+        answered("ncnn", ordinal=1),
+        answered("ncnn", ordinal=2, scenario="offline", batch=1),
+        answered("ncnn", ordinal=3, scenario="offline", batch=64),
+        answered("jax", ordinal=4, model=fake.IDSIA, input_size=48),
+    ]
+    stored = run(*trials)
+    studies = {table.name: table.rows for section in study_sections(stored, NoiseFloors()) for table in section.tables}
+    found = {figure.name: figure.chart for figure in figures.draw(stored, studies)()}
+    assert {"latencies", "throughput", "pareto"} <= found.keys()
+    for chart in found.values():
+        validate_jsonschema(chart, load_schema())
+
+
+def test_the_page_of_an_inference_tells_what_was_asked(page):
+    text = unescape(page(run(answered("ncnn", scenario="server", rate=400.0))))
+    assert "5 s of queries of 1, after 1 s of warm-up; latencies below 15 ms; weights ffffffffffff" in text
+    assert "trained with" in text
 
 
 def test_each_epochs_end_is_a_dot_on_the_course(drawn):
