@@ -98,6 +98,11 @@ def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
     row["accuracy_test"] = accuracies[0]
     row["differing"] = max(len(one.timeline.answers.differing) for one in sound if one.timeline.answers)
     kept = sound[0].timeline.answers.kept if sound[0].timeline.answers else None
+    describe = sound[0].timeline.built.describe if sound[0].timeline.built else {}
+    size = describe.get("model_bytes")
+    row["model_kib"] = size / 1024 if isinstance(size, int) else None
+    vnni = describe.get("vnni")
+    row["vnni"] = "yes" if vnni is True else "no" if vnni is False else ""
     row |= dict(zip(("share_kept", "share_kept_low", "share_kept_high"), kept or (None,) * 3, strict=True))
     row["logits_off"] = "infinite" if None in checks or not checks else tiny(max(filter(None, checks), default=0.0))
     return row
@@ -114,6 +119,7 @@ def _answers_table(rows: Iterable[StudyRow]) -> StudyTable:
                 found[key] = row
     headings = {"network": "network", "subject": "subject", "precision": "computes in", "logits_off": "logits off by"}
     headings |= {"differing": "other classes", "accuracy_test": "test", "share_kept": "of float32's accuracy"}
+    headings |= {"model_kib": "network KiB", "vnni": "VNNI"}
     names = [*headings, "share_kept_low", "share_kept_high"]
     told = [{name: row[name] for name in names} for row in found.values()]
     return StudyTable("answers", "The same answers?", headings, told)

@@ -1,9 +1,12 @@
 """The effect of each setting: pairs of builds in one run, judged as one family, with the paper's tuning table."""
 
+from collections.abc import Mapping
+
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.paper import paper
+from orchestrator.report.studies.inference import precision_of
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 
 TUNED_CELL = "IDSIA@48"
@@ -14,10 +17,12 @@ def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
     """All pairs that the spec names; None if it names none."""
     if not stored.facts.pairs:
         return None
-    rows = [_with_paper(row) for row in comparison.family(stored, stored.facts.pairs, floors)]
+    precisions = {one.trial.subject: precision_of(one) for one in stored.trials}
+    rows = [_noted(_with_paper(row), precisions) for row in comparison.family(stored, stored.facts.pairs, floors)]
     is_tuning = stored.facts.study == "build-flags"
     headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
     headings |= {"pairs": "pairs", "noise_floor": "noise floor"} | ({"paper": "the paper's"} if is_tuning else {})
+    headings |= {"note": "note"}
     noise = floors.words(stored.trials)
     return Section(
         anchor="pairs",
@@ -31,6 +36,13 @@ def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
         tables=(StudyTable("pairs", "How many times as fast each candidate is as its baseline.", headings, rows),),
         notes=_notes() if is_tuning else (),
     )
+
+
+def _noted(row: StudyRow, precisions: Mapping[str, str]) -> StudyRow:
+    """With a note where the two do not compute in the same precision: then they are no equals."""
+    baseline, candidate = (precisions.get(row[side], "") for side in ("baseline", "candidate"))
+    is_equal = baseline == candidate or not (baseline and candidate)
+    return {**row, "note": "" if is_equal else f"computes in {candidate}, its baseline in {baseline}"}
 
 
 def _with_paper(row: StudyRow) -> StudyRow:

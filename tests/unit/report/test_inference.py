@@ -7,6 +7,7 @@ import pytest
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.answer import ranked
+from orchestrator.report.studies import study_sections
 from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.tables import summary_rows
 from tests import fake_run as fake
@@ -134,3 +135,18 @@ def test_where_all_is_too_slow_nothing_is_to_be_deployed():
 
 def test_of_one_network_there_is_nothing_to_choose():
     assert [table.name for table in rows_of(answered("ncnn"))[0].tables] == ["inference", "answers"]
+
+
+def test_a_pair_of_unlike_precisions_says_so():
+    def of(subject, at, seconds, **said):
+        return answered(
+            "jax", subject, ordinal=2 * at + (subject == "8"), repeat=at, seconds=seconds + at * 1e-6, **said
+        )
+
+    trials = [of("32", at, 0.003) for at in range(6)]
+    trials += [of("8", at, 0.002, precision="int8", off=0.02) for at in range(6)]
+    facts = fake.run_facts(pairs=(("jax:32", "jax:8"),))
+    _, pairs = study_sections(StoredRun(facts, tuple(trials), ()), NoiseFloors())
+    (row,) = pairs.tables[0].rows
+    assert row["verdict"] == "faster"
+    assert row["note"] == "computes in int8, its baseline in float32"
