@@ -3,8 +3,8 @@
     pip install mlcommons-loadgen scipy numpy        in an environment of its own
     python benchmarks/loadgen.py [QUERIES]           with the clone on PYTHONPATH
 
-A system that answers after known times, with a stall now and then, is asked by loadgen. Its summary has its figures, and
-its trace the latency of each query, to the nanosecond; ours are computed from these.
+A system that answers after known times, with a stall now and then, is asked by loadgen. Its summary has its figures,
+and its trace the latency of each query, to the nanosecond; ours are computed from these.
 """
 
 import re
