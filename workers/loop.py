@@ -24,10 +24,9 @@ from typing import NamedTuple
 import numpy
 
 from workers.audits import Audits
-from workers.protocol import NotFinite
+from workers.protocol import NotFinite, Progress
 
 BLOCK_SECONDS = 0.2
-PROGRESS_SECONDS = 1.0
 PLACINGS = 20
 
 
@@ -122,10 +121,8 @@ def score(adapter, batches, clock):
     right, total_loss = 0, 0.0
     for numbers in batches.in_order():
         x, y = batches.cut(numbers)
-        logits = adapter.predict(adapter.place(x, y)).astype(numpy.float64)
-        right += int((logits.argmax(1) == y).sum())
-        shifted = logits - logits.max(1, keepdims=True)
-        total_loss += float((numpy.log(numpy.exp(shifted).sum(1)) - shifted[numpy.arange(len(y)), y]).sum())
+        right_here, loss_here = tally(adapter.predict(adapter.place(x, y)), y)
+        right, total_loss = right + right_here, total_loss + loss_here
     count = len(batches)
     return {
         "accuracy": right / float(count),
@@ -133,6 +130,14 @@ def score(adapter, batches, clock):
         "pictures": count,
         "evaluate_seconds": clock() - began,
     }
+
+
+def tally(logits, y):
+    """(how many of y (n,) are predicted, the sum of their cross-entropies) of logits (n, classes), in float64."""
+    logits = logits.astype(numpy.float64)
+    shifted = logits - logits.max(1, keepdims=True)
+    losses = numpy.log(numpy.exp(shifted).sum(1)) - shifted[numpy.arange(len(y)), y]
+    return int((logits.argmax(1) == y).sum()), float(losses.sum())
 
 
 def fingerprint(adapter, validation):
@@ -248,20 +253,6 @@ class Watch(object):
         """Copy the weights if `step` is due. The device is idle."""
         if step in self.due:
             self.paused_seconds += self._audits.take(self._epoch, step)
-
-
-class Progress(object):
-    """Emits an epoch's progress at most once a second; called between two steps."""
-
-    def __init__(self, emit, clock, epoch, steps):
-        self._emit, self._epoch, self._steps = emit, epoch, steps
-        self._said = clock()
-
-    def tell(self, step, now):
-        """`step` steps are done at the clock reading `now`."""
-        if now - self._said >= PROGRESS_SECONDS:
-            self._said = now
-            self._emit("progress", epoch=self._epoch, step=step, steps=self._steps)
 
 
 def _run_steps(adapter, feed, laps, watch, clock):

@@ -53,6 +53,8 @@ from typing import NamedTuple
 
 VERSION = 2
 
+PROGRESS_SECONDS = 1.0
+
 KINDS = (
     "hello",
     "built",
@@ -231,3 +233,17 @@ class Emitter(object):
     def close(self):
         """Close the file; nothing can be emitted afterwards."""
         self._file.close()
+
+
+class Progress(object):
+    """Emits progress at most once a second; called between two steps, queries or batches."""
+
+    def __init__(self, emit, clock, epoch, steps):
+        self._emit, self._epoch, self._steps = emit, epoch, steps
+        self._said = clock()
+
+    def tell(self, step, now):
+        """`step` steps are done at the clock reading `now`."""
+        if now - self._said >= PROGRESS_SECONDS:
+            self._said = now
+            self._emit("progress", epoch=self._epoch, step=step, steps=self._steps)

@@ -20,10 +20,14 @@ from typing import NamedTuple
 
 import numpy
 
+from workers.protocol import Progress
+
+SCENARIOS = ("single-stream", "multi-stream", "offline", "server")
+
 SERIES_SECONDS = 0.1  # of `offline`: that of one series of batches, about
 QUEUED_LIMIT = 64  # of its batches, in one series
-PROGRESS_SECONDS = 1.0
 QUERY_LIMIT = 100000  # in one measurement: their latencies are one line of events.jsonl
+PARTS = 1000  # that progress is told in
 
 PERCENTILE = 0.99
 CONFIDENCE = 0.99
@@ -42,112 +46,80 @@ class Measured(NamedTuple):
     warmup_queries: int
 
 
-def measure(adapter, samples, asked, seed, emit, clock, sleep=time.sleep):
+def measure(adapter, samples, inference, seed, emit, clock, sleep=time.sleep):
     """Ask `adapter` as the scenario does; emits `queries`.
 
     adapter: with infer and logits. samples: pictures that were prepared, one query each; they are asked in turn.
-    asked: Inference of workers/protocol.py. seed: of the arrivals of `server`.
+    inference: Inference of workers/protocol.py. seed: of the arrivals of `server`.
     emit: emit(kind, **fields). clock: function without arguments, monotonic seconds.
     """
+    run = Run(adapter, samples, inference, emit, clock)
     gc.collect()
     gc.disable()
     try:
-        run = Run(adapter, samples, asked, Progress(emit, clock, asked.seconds), clock)
-        if asked.scenario == "server":
-            emit("queries", **_server(run, seed, sleep))
-        elif asked.scenario == "offline":
-            emit("queries", **_offline(run)._asdict())
+        if inference.scenario == "server":
+            fields = _server(run, seed, sleep)
         else:
-            emit("queries", **_streams(run)._asdict())
+            fields = _one_after_the_other(run, is_queued=inference.scenario == "offline")._asdict()
     finally:
         gc.enable()
-
-
-SCENARIOS = ("single-stream", "multi-stream", "offline", "server")
+    emit("queries", **fields)
 
 
 class Run(object):
-    """What a scenario works with: the adapter, its samples, what is asked, progress and the clock."""
+    """What a scenario works with: the adapter, its samples, what is asked for, and the clock."""
 
-    def __init__(self, adapter, samples, asked, progress, clock):
-        self.adapter, self.samples, self.asked, self.progress, self.clock = adapter, samples, asked, progress, clock
-        self.asked_queries = 0
+    def __init__(self, adapter, samples, inference, emit, clock):
+        self._adapter, self._samples, self._next = adapter, samples, 0
+        self.inference, self.clock = inference, clock
+        self._progress, self._began = Progress(emit, clock, 0, PARTS), clock()
 
-    def answer(self):
-        """Ask the next query, and wait for its logits."""
-        self.adapter.logits(self.adapter.infer(self.next_sample()))
+    def draw(self, count):
+        """The pictures of the next queries."""
+        found = [self._samples[(self._next + at) % len(self._samples)] for at in range(count)]
+        self._next += count
+        return found
 
-    def next_sample(self):
-        """The pictures of the next query."""
-        sample = self.samples[self.asked_queries % len(self.samples)]
-        self.asked_queries += 1
-        return sample
-
-
-class Progress(object):
-    """Emits at most once a second how much of a measurement is done; called between two queries."""
-
-    def __init__(self, emit, clock, seconds):
-        self._emit, self._seconds = emit, seconds
-        self._began = self._said = clock()
+    def answer(self, queries):
+        """Ask all of them, then wait for the logits of each. Nothing else is inside a latency."""
+        handles = [self._adapter.infer(query) for query in queries]
+        for handle in handles:
+            self._adapter.logits(handle)
 
     def tell(self, now):
-        """The clock reading is `now`."""
-        if now - self._said >= PROGRESS_SECONDS:
-            self._said = now
-            done = min(1000, int(1000 * (now - self._began) / max(self._seconds, 1e-9)))
-            self._emit("progress", epoch=0, step=done, steps=1000)
+        """Report progress between two queries."""
+        share = (now - self._began) / (self.inference.warmup_seconds + self.inference.seconds)
+        self._progress.tell(min(PARTS, int(PARTS * share)), now)
 
 
-def _streams(run):
-    """Query by query."""
-    latencies, clock = [], run.clock
-    began = clock()
-    warm, end = began + run.asked.warmup_seconds, began + run.asked.warmup_seconds + run.asked.seconds
-    warmup, counted_from, now = 0, began, began
+def _one_after_the_other(run, is_queued=False):
+    """Query by query; with is_queued in series, each query counting as its share of the series."""
+    clock, latencies, warmup, count = run.clock, [], 0, 1
+    began = counted_from = now = clock()
+    warm = began + run.inference.warmup_seconds
+    end = warm + run.inference.seconds
     while not latencies or (now < end and len(latencies) < QUERY_LIMIT):
+        queries = run.draw(count)
         start = clock()
-        run.answer()
-        now = clock()
-        if start < warm:
-            warmup += 1
-            counted_from = now
-        else:
-            latencies.append(now - start)
-        run.progress.tell(now)
-    return Measured(latencies, now - counted_from, warmup)
-
-
-def _offline(run):
-    """Series of batches: each is asked at once, and then all of its answers are read."""
-    clock = run.clock
-    began = clock()
-    warm, end = began + run.asked.warmup_seconds, began + run.asked.warmup_seconds + run.asked.seconds
-    latencies, warmup, counted_from, now, count = [], 0, began, began, 1
-    while not latencies or (now < end and len(latencies) < QUERY_LIMIT):
-        start = clock()
-        handles = [run.adapter.infer(run.next_sample()) for _ in range(count)]
-        for handle in handles:
-            run.adapter.logits(handle)
-        del handles
+        run.answer(queries)
         now = clock()
         each = (now - start) / count
         if start < warm:
             warmup += count
             counted_from = now
-            count = max(1, min(QUEUED_LIMIT, int(SERIES_SECONDS / max(each, 1e-9))))
+            count = max(1, min(QUEUED_LIMIT, int(SERIES_SECONDS / max(each, 1e-9)))) if is_queued else 1
         else:
             latencies.append(each)
-        run.progress.tell(now)
+        run.tell(now)
     return Measured(latencies, now - counted_from, warmup)
 
 
 def _server(run, seed, sleep):
     """The largest rate of random arrivals at which the 99th percentile stays below the bound, by halving.
 
-    The first rate is tried that a system would reach whose answers take what they take one after the other.
+    The rate at which answers follow each other without a pause is the highest that can be; half of it is tried first.
     """
-    alone = _streams(run)
+    alone = _one_after_the_other(run)
     service = sorted(alone.latency_seconds)[len(alone.latency_seconds) // 2]
     least, most, best = 0.0, 1.0 / service, Measured([], 0.0, alone.warmup_queries)
     probes, rate = [], 0.0
@@ -155,7 +127,7 @@ def _server(run, seed, sleep):
     for _ in range(PROBES):
         tried = (least + most) / 2
         latencies, wall = _arrivals(run, tried, random, sleep)
-        late = sum(1 for latency in latencies if latency > run.asked.bound_seconds)
+        late = sum(1 for latency in latencies if latency > run.inference.bound_seconds)
         passed = is_early_enough(len(latencies), late, PERCENTILE, CONFIDENCE)
         probes.append([tried, len(latencies), late, passed])
         if passed:
@@ -171,14 +143,15 @@ def _arrivals(run, rate, random, sleep):
     latencies, clock = [], run.clock
     began = clock()
     arrival, late = began + random.exponential(1.0 / rate), 0
-    end, last = began + run.asked.seconds, began + PROBE_LONGER * run.asked.seconds
+    end, last = began + run.inference.seconds, began + PROBE_LONGER * run.inference.seconds
     while (arrival < end or (arrival < last and len(latencies) < PROBE_QUERIES)) and len(latencies) < QUERY_LIMIT:
+        queries = run.draw(1)
         _wait_until(arrival, clock, sleep)
-        run.answer()
+        run.answer(queries)
         now = clock()
         latencies.append(now - arrival)
-        late += latencies[-1] > run.asked.bound_seconds
-        run.progress.tell(now)
+        late += latencies[-1] > run.inference.bound_seconds
+        run.tell(now)
         if late > 10 and late > LATE_PROBE_SHARE * len(latencies):
             break
         arrival += random.exponential(1.0 / rate)

@@ -105,9 +105,9 @@ class Session(object):
         """The settings for an adapter. training: Training."""
         return frameworks.Settings(training, self.job["threads"], self.job["seed"])
 
-    def asking(self, batch_size):
-        """The settings for an adapter that is asked, and does not train."""
-        return frameworks.asking(batch_size, self.job["threads"], self.job["seed"])
+    def inference_settings(self, batch_size):
+        """The settings for an adapter that runs a trained network."""
+        return frameworks.inference_settings(batch_size, self.job["threads"], self.job["seed"])
 
 
 def read_job(folder):

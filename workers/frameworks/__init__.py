@@ -22,7 +22,7 @@ sync()         returns when the device is idle.
 weights()      name -> float32 array in the network's own names, layouts and order.
 describe()     static: features and current settings of the build; a flat dict of JSON values.
 
-Three more run a trained network as fast as the framework can; one that lacks them is asked through place and predict:
+Three more run a trained network as fast as the framework can; one that lacks them runs it through place and predict:
 
 prepare(x)     what infer takes, for x float32 (n, 3, s, s): another layout, for example. Not timed.
 infer(x)       a lazy handle of the logits of prepared pictures, in inference mode; copying them to a device included.
@@ -54,8 +54,8 @@ class Settings(NamedTuple):
     seed: int
 
 
-def asking(batch_size, threads=1, seed=0):
-    """Settings of an adapter that is asked, in batches of that size, and does not train."""
+def inference_settings(batch_size, threads=1, seed=0):
+    """Settings of an adapter that runs a network in batches of that size, and does not train it."""
     return Settings(Training("sgd", "he_normal", 0.01, 0.9, batch_size, 1), threads, seed)
 
 
@@ -70,7 +70,7 @@ def trains(adapter_class):
 
 
 def runner(adapter):
-    """The adapter, if it has infer; else what asks it through place and predict."""
+    """The adapter, if it has infer; else one that has it, through place and predict."""
     return adapter if hasattr(adapter, "infer") else _ThroughPredict(adapter)
 
 

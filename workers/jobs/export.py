@@ -3,7 +3,7 @@
 import numpy
 
 from workers.batches import TO_UNIT
-from workers.frameworks import asking
+from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.jobs.infer import off as difference
 from workers.protocol import NotEqual, Unsupported
@@ -29,7 +29,7 @@ def work(trial):
     size = trial.network.input_size
     x = numpy.random.RandomState(0).randint(0, 256, (PICTURES, 3, size, size)).astype(numpy.float32)
     x *= TO_UNIT
-    off = difference(logits(x), Oracle(net, weights, "cpu", asking(PICTURES), {}).exact_logits(x))
+    off = difference(logits(x), Oracle(net, weights, "cpu", inference_settings(PICTURES), {}).exact_logits(x))
     trial.emit("check", figures={"logits": off}, bounds=BOUNDS, passed=off <= BOUNDS["logits"])
     if not off <= BOUNDS["logits"]:
         raise NotEqual(f"the files that were written give logits that are off by {off:.2g} (bound 1e-05).")

@@ -11,9 +11,10 @@ import numpy
 
 from workers import protocol, scenarios
 from workers.batches import draw_training, open_test
-from workers.frameworks import asking, runner
+from workers.frameworks import inference_settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
-from workers.protocol import BadJob, Inference, NotEqual
+from workers.loop import tally
+from workers.protocol import BadJob, Inference, NotEqual, Progress
 from workers.session import clock
 
 PAYLOAD = ("inference",)
@@ -52,7 +53,7 @@ def work(trial):
     opened = clock()
     net = trial.build_net()
     weights = trial.trained_weights(net, asked.weights_sha256)
-    adapter = adapter_class(net, weights, job["device"], trial.asking(asked.batch_size), job["options"])
+    adapter = adapter_class(net, weights, job["device"], trial.inference_settings(asked.batch_size), job["options"])
     if adapter.describe().get("precision") == INT8:
         adapter.calibrate(draw_training(trial.folder, trial.data_folder, trial.network, CALIBRATION, job["seed"]))
     describe = adapter.describe()
@@ -100,12 +101,12 @@ def oracle_logits(trial, net, weights, test):
         if known.shape != (len(test), trial.network.classes):
             raise BadJob(f"{REFERENCE} holds logits of the shape {known.shape}; there are {len(test)} test pictures.")
         return known
-    oracle = Oracle(net, weights, "cpu", asking(ORACLE_BATCH), {})
-    found = []
+    oracle = Oracle(net, weights, "cpu", inference_settings(ORACLE_BATCH), {})
+    found, progress = [], Progress(trial.emit, clock, 0, len(test))
     for at in range(0, len(test), ORACLE_BATCH):
         x, _ = test.cut(numpy.arange(at, min(at + ORACLE_BATCH, len(test))))
         found.append(oracle.exact_logits(x))
-        trial.emit("progress", epoch=0, step=at, steps=len(test))
+        progress.tell(at, clock())
     logits = numpy.concatenate(found)
     numpy.savez(path, logits=logits)
     return logits
@@ -139,10 +140,9 @@ def off(logits, oracle):
 
 def score(logits, labels, seconds):
     """The fields of a `score` event."""
-    shifted = logits.astype(numpy.float64) - logits.max(1, keepdims=True)
-    losses = numpy.log(numpy.exp(shifted).sum(1)) - shifted[numpy.arange(len(labels)), labels]
-    right = float((logits.argmax(1) == labels).mean())
-    return {"accuracy": right, "loss": losses.mean(), "pictures": len(labels), "evaluate_seconds": seconds}
+    right, loss = tally(logits, labels)
+    count = len(labels)
+    return {"accuracy": right / float(count), "loss": loss / count, "pictures": count, "evaluate_seconds": seconds}
 
 
 def differing(logits, oracle):

@@ -18,7 +18,9 @@ def work(trial):
     adapter_class = trial.import_trainer()
     began = clock()
     net = trial.build_net()
-    adapter = adapter_class(net, net.start(job["seed"]), job["device"], trial.asking(PICTURES), job["options"])
+    adapter = adapter_class(
+        net, net.start(job["seed"]), job["device"], trial.inference_settings(PICTURES), job["options"]
+    )
     build_seconds = clock() - began
     x = numpy.random.RandomState(job["seed"]).rand(PICTURES, 3, size, size)
     y = numpy.arange(PICTURES) % trial.network.classes

@@ -11,7 +11,7 @@ import struct
 import numpy
 
 from workers.batches import TO_UNIT
-from workers.frameworks import asking, runner
+from workers.frameworks import inference_settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.jobs import infer
 from workers.protocol import BadJob, NotEqual, Unsupported
@@ -31,7 +31,7 @@ def work(trial):
     began = clock()
     net = trial.build_net()
     weights = trial.trained_weights(net, job["payload"]["weights_sha256"])
-    adapter = adapter_class(net, weights, job["device"], trial.asking(1), job["options"])
+    adapter = adapter_class(net, weights, job["device"], trial.inference_settings(1), job["options"])
     describe = adapter.describe()
     if describe.get("precision") == infer.INT8:
         raise Unsupported("calibration", "8 bits are calibrated on training pictures, and here there are none")
@@ -40,7 +40,7 @@ def work(trial):
     trial.require_settings(describe)
 
     pictures = numpy.random.RandomState(0).randint(0, 256, (PICTURES, 3, size, size)).astype(numpy.uint8)
-    oracle = Oracle(net, weights, "cpu", asking(1), {}).exact_logits(floats(pictures))
+    oracle = Oracle(net, weights, "cpu", inference_settings(1), {}).exact_logits(floats(pictures))
     off = infer.off(answered(adapter, pictures), oracle)
     is_full = describe.get("precision", infer.FLOAT32) == infer.FLOAT32
     trial.emit("check", figures={"logits": off}, bounds=infer.BOUNDS, passed=is_full and off <= infer.BOUNDS["logits"])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_job import NETWORK
 from workers import models, protocol, run, session
-from workers.frameworks import asking
+from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref import adapter as reference
 from workers.jobs import infer
 
@@ -206,7 +206,10 @@ def of_8_bits(wrong):
 def labelled_by_the_oracle(folder):
     """Make the oracle right in every test picture, so that its accuracy is 1."""
     x = numpy.load(str(folder / "test_x.npy")).astype(numpy.float32) / numpy.float32(255)
-    numpy.save(str(folder / "test_y.npy"), ORACLE(NET, NET.start(3), "cpu", asking(1), {}).exact_logits(x).argmax(1))
+    numpy.save(
+        str(folder / "test_y.npy"),
+        ORACLE(NET, NET.start(3), "cpu", inference_settings(1), {}).exact_logits(x).argmax(1),
+    )
 
 
 def test_8_bits_are_calibrated_on_training_pictures(asked, monkeypatch):

@@ -118,7 +118,7 @@ def test_a_server_that_stalls_too_often_has_no_rate():
 
 def test_a_query_that_arrives_is_not_asked_before():
     world = World()
-    run = scenarios.Run(world, [0], ASKED, scenarios.Progress(world.emit, world.tick, 10.0), world.tick)
+    run = scenarios.Run(world, [0], ASKED, world.emit, world.tick)
     latencies, wall = scenarios._arrivals(run, 100.0, numpy.random.RandomState(0), world.sleep)
     assert wall == pytest.approx(10.0, abs=1.0)
     assert min(latencies) >= SERVICE - 1e-9

@@ -27,9 +27,7 @@ class Adapter(object):
 
     def _read(self, content):
         self._content = content
-        self._interpreter = Interpreter(model_content=content, num_threads=self._threads)
-        self._interpreter.allocate_tensors()
-        (source,), (result,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._interpreter, source, result = _opened(self._threads, model_content=content)
         self._input, self._output = source["index"], result["index"]
         # (scale, zero) of what is in 8 bits: a number is (byte - zero) * scale; None of float32.
         self._scales = [None if one["dtype"] == numpy.float32 else one["quantization"] for one in (source, result)]
@@ -72,16 +70,14 @@ class Adapter(object):
         content = model.build(net, weights, 1)
         with open(os.path.join(folder, "model.tflite"), "wb") as file:
             file.write(content)
-        interpreter = Interpreter(model_path=os.path.join(folder, "model.tflite"), num_threads=1)
-        interpreter.allocate_tensors()
-        source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        interpreter, source, result = _opened(1, model_path=os.path.join(folder, "model.tflite"))
 
         def logits(x):
             rows = []
             for picture in x:
-                interpreter.set_tensor(source, numpy.ascontiguousarray(picture.transpose(1, 2, 0)[None]))
+                interpreter.set_tensor(source["index"], _nhwc(picture[None]))
                 interpreter.invoke()
-                rows.append(interpreter.get_tensor(result))
+                rows.append(interpreter.get_tensor(result["index"]))
             return numpy.concatenate(rows)
 
         return ["model.tflite"], logits
@@ -95,6 +91,14 @@ class Adapter(object):
             "vnni": native.has_vnni(),
             "threads": self._threads,
         }
+
+
+def _opened(threads, **model_):
+    """(interpreter, details of its input, of its output) of a model of one input and one output."""
+    interpreter = Interpreter(num_threads=threads, **model_)
+    interpreter.allocate_tensors()
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    return interpreter, source, result
 
 
 def _nhwc(x):

@@ -37,7 +37,7 @@ class _Writer(object):
             for name in op.inputs:
                 self._readers.setdefault(name, []).append(op)
         channels, height, width = net.shapes[net.ops[0].name]
-        self._input = self._value(INPUT, (height, width, channels))
+        self._input = self.value(INPUT, (height, width, channels))
         self._values, done = {net.ops[0].name: self._input}, set()
         for op in net.ops[1:]:
             if op.name not in done:
@@ -83,7 +83,7 @@ class _Writer(object):
 
     def finish(self, op, code, inputs, options=(0, None)):
         """Append an operator that makes the value of `op`. options: kind and object."""
-        self._values[op.name] = output = self._value(op.name, self.shape(op))
+        self._values[op.name] = output = self.value(op.name, self.shape(op))
         self.operator(code, inputs, output, options)
 
     def alias(self, op, value):
@@ -104,12 +104,9 @@ class _Writer(object):
         made.builtinOptionsType, made.builtinOptions = options
         self._operators.append(made)
 
-    def _value(self, name, shape):
+    def value(self, name, shape):
+        """A new value, of an op or between two operators of one; its number."""
         return self.tensor(name, (self.count,) + tuple(shape), schema.TensorType.FLOAT32, 0)
-
-    def middle(self, name, shape):
-        """A new value that no op of the network makes; its number."""
-        return self._value(name, shape)
 
     def constant(self, name, array):
         """A tensor that holds an array, float32 or int32; its number."""
@@ -176,7 +173,7 @@ def _padded(writer, op, source):
         return source, _SAME
     channels, height, width = writer.net.shapes[op.inputs[0]]
     sides = numpy.array([[0, 0], [top, bottom], [left, right], [0, 0]], numpy.int32)
-    padded = writer.middle(op.name + "_padded", (height + top + bottom, width + left + right, channels))
+    padded = writer.value(op.name + "_padded", (height + top + bottom, width + left + right, channels))
     options = (_OPTIONS.PadOptions, schema.PadOptionsT())
     writer.operator(_OP.PAD, [source, writer.constant(op.name + ".sides", sides)], padded, options)
     return padded, _VALID
@@ -192,7 +189,7 @@ def _scale_and_shift(writer, norm):
 
 def _batchnorm(writer, op, inputs):
     scale, shift = (part.astype(numpy.float32) for part in _scale_and_shift(writer, op))
-    scaled = writer.middle(op.name + "_scaled", writer.shape(op))
+    scaled = writer.value(op.name + "_scaled", writer.shape(op))
     product = (_OPTIONS.MulOptions, schema.MulOptionsT())
     writer.operator(_OP.MUL, [inputs[0], writer.constant(op.name + ".scale", scale)], scaled, product)
     last, activation = writer.fused_relu(op)
@@ -223,7 +220,7 @@ def _globalpool(writer, op, inputs):
 
 def _flatten(writer, op, inputs):
     channels, height, width = writer.net.shapes[op.inputs[0]]
-    turned = writer.middle(op.name + "_turned", (channels, height, width))
+    turned = writer.value(op.name + "_turned", (channels, height, width))
     order = writer.constant(op.name + ".order", numpy.array([0, 3, 1, 2], numpy.int32))
     writer.operator(_OP.TRANSPOSE, [inputs[0], order], turned, (_OPTIONS.TransposeOptions, schema.TransposeOptionsT()))
     shape = numpy.array([writer.count, channels * height * width], numpy.int32)

@@ -1,5 +1,8 @@
 """PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
 
+import copy
+import functools
+import itertools
 import os
 
 import torch
@@ -80,10 +83,12 @@ class Adapter(object):
         if elsewhere:
             raise Unsupported("device", f"{elsewhere[0]} is on {self._tensors[elsewhere[0]].device}")
         # fullgraph: an op that cannot be compiled is an error and does not silently stay eager.
-        self._forward = torch.compile(self._network, fullgraph=True) if own["compile"] else self._network
+        compiled = functools.partial(torch.compile, fullgraph=True) if own["compile"] else lambda network: network
+        self._forward, self._infer = compiled(self._network), compiled(_running(self._network))
         self._loss = nn.CrossEntropyLoss()
         make = own_optimiser(settings.training, OPTIMISERS)
         self._optimiser = make(self._network.parameters(), settings.training)
+        self._network.train()
 
     def place(self, x, y):
         """Tensors on the device; on the CPU they share the batch's memory."""
@@ -96,7 +101,6 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
-        self._set_mode(is_training=True)
         self._optimiser.zero_grad()
         loss = self._loss(self._forward(x), y)
         loss.backward()
@@ -109,9 +113,11 @@ class Adapter(object):
 
     def predict(self, batch):
         """Logits (n, classes)."""
-        self._set_mode(is_training=False)
+        self._network.eval()
         with torch.no_grad():
-            return self._network(batch[0]).cpu().numpy()
+            logits = self._network(batch[0]).cpu().numpy()
+        self._network.train()
+        return logits
 
     def prepare(self, x):
         """The pictures as they are."""
@@ -119,9 +125,8 @@ class Adapter(object):
 
     def infer(self, x):
         """A tensor on the device."""
-        self._set_mode(is_training=False)
         with _inference_mode():
-            return self._forward(torch.from_numpy(x).to(device=self._device, **self._layout))
+            return self._infer(torch.from_numpy(x).to(device=self._device, **self._layout))
 
     def logits(self, handle):
         """Waits for the device."""
@@ -135,11 +140,6 @@ class Adapter(object):
     def weights(self):
         """Copies in the usual layout, whatever the memory format."""
         return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in self._tensors.items()}
-
-    def _set_mode(self, is_training):
-        """Change the mode only where it differs: doing so visits every layer."""
-        if self._network.training != is_training:
-            self._network.train(is_training)
 
     @staticmethod
     def describe():
@@ -157,6 +157,12 @@ class Adapter(object):
             "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
             "tf32": any(backend.allow_tf32 for backend in _with_tf32()),
         }
+
+
+def _running(network):
+    """The same layers on the same tensors in inference mode: changing a mode visits every layer, at each query."""
+    shared = itertools.chain(network.parameters(), network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
 
 
 def _set_deterministic(wanted):
