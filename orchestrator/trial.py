@@ -108,7 +108,8 @@ class Cell(Frozen):
     """What subjects are compared in: one network, input size and device, with one preparation and loader.
 
     loader_workers: of the framework's own loader; None where waymark cuts the batches.
-    asked:          how a trained network is asked, 'offline 64'; None for a training.
+    scenario:       in which a trained network is asked, with its batch if that may differ: 'offline 64'; None for a
+                    training.
     """
 
     model: Model
@@ -116,11 +117,11 @@ class Cell(Frozen):
     device: Device
     clahe: bool = True
     loader_workers: int | None = None
-    asked: str | None = None
+    scenario: str | None = None
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "asked", None)
+        return _without_default(handler(self), "scenario", None)
 
     @property
     def network(self) -> str:
@@ -132,8 +133,8 @@ class Cell(Frozen):
         """'ResNet-20@32', with what differs from the defaults: '... without CLAHE', '... offline 64'."""
         clahe = "" if self.clahe else " without CLAHE"
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
-        asked = "" if self.asked is None else f" {self.asked}"
-        return f"{self.network}{clahe}{workers}{asked}"
+        scenario = "" if self.scenario is None else f" {self.scenario}"
+        return f"{self.network}{clahe}{workers}{scenario}"
 
     @property
     def title(self) -> str:
@@ -297,7 +298,7 @@ class Trial(Frozen):
             device=self.device,
             clahe=self.dataset.clahe,
             loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
-            asked=self.inference.label if self.inference else None,
+            scenario=self.inference.label if self.inference else None,
         )
 
 

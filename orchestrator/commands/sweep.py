@@ -188,7 +188,8 @@ def _weights(
         if request.weights:
             raise SpecError(f"run {request.weights} has left no weights of {names} on this data; leave out --weights.")
         console.say(f"no run on record has trained {names} so; that is done first")
-        sweep(_training_of(request, spec, missing), catalogue, home, reports, console)
+        if sweep(_training_of(request, spec, missing), catalogue, home, reports, console).exit_code == INTERRUPTED:
+            raise KeyboardInterrupt
         found, missing = _known_weights(request, spec, recorded, home)
     if missing:
         names = ", ".join(dict.fromkeys(want.label for want in missing))
@@ -204,11 +205,16 @@ def _known_weights(
 ) -> tuple[Sequence[TrainedWeights], Sequence[trained.Wanted]]:
     """The weights on record for the networks of an inference, and what has none; of a resumed run its own."""
     if spec.kind != "infer":
+        if request.weights:
+            raise SpecError(f"--weights is for a spec that runs networks; {request.spec_path} trains them.")
         return (), ()
+    if request.is_scout:
+        raise SpecError(f"--scout tells how long a training takes; {request.spec_path} runs networks. Leave it out.")
     if recorded is not None:
         return recorded.weights, ()
+    framework = (spec.inference or InferenceAxes()).trained_with
     wanted = [
-        trained.Wanted(entry.model, size, dataset, None if request.weights else training_of(spec, entry))
+        trained.Wanted(entry.model, size, dataset, None if request.weights else training_of(spec, entry, framework))
         for entry in spec.axes.models
         for size in entry.input_sizes or spec.axes.input_sizes
         for dataset in datasets_of(spec)
@@ -228,6 +234,7 @@ def _training_of(request: SweepRequest, spec: ExperimentSpec, missing: Sequence[
         "kind": "train",
         "inference": None,
         "pairs": [],
+        "study": None,
         "axes.frameworks": [axes.trained_with],
         "axes.variants": {},
         "axes.repeats": 1,
@@ -238,7 +245,7 @@ def _training_of(request: SweepRequest, spec: ExperimentSpec, missing: Sequence[
             if entry.model in sizes
         ],
     }
-    return replace(request, changes=changes, cells="", until=None)
+    return replace(request, changes=changes, cells="", compared=None, until=None)
 
 
 def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:

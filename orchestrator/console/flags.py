@@ -161,12 +161,12 @@ def pairs(text: str) -> int | None:
 
 def until(precision: str, budget: str) -> Until:
     """--precision and --budget together."""
-    return Until(precision=_share("--precision", precision), budget_seconds=duration("--budget", budget))
+    return Until(precision=share("--precision", precision), budget_seconds=duration("--budget", budget))
 
 
 def margin(text: str) -> float:
     """How much slower a candidate may be: '3%' -> 0.03."""
-    return _share("--allow", text)
+    return share("--allow", text)
 
 
 def rate(flag: str, text: str) -> float:
@@ -190,11 +190,6 @@ def region(text: str) -> tuple[int, int, int, int] | None:
 
 
 def share(flag: str, text: str) -> float:
-    """'90%' -> 0.9."""
-    return _share(flag, text)
-
-
-def _share(flag: str, text: str) -> float:
     """'3%' -> 0.03."""
     found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)
     if not found or (float(found[1]) == 0 and flag == "--precision"):

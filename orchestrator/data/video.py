@@ -3,7 +3,6 @@
 Boxes are (left, top, width, height) in pixels.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,8 +254,3 @@ def _drawn(frame: NDArray[np.float32], label: int, light: float, place: float, n
     spot = frame[top : top + side, left : left + side]
     spot[:] = spot * (1 - cover) + np.clip(sign[:, :, 2::-1] * light, 0, 255) * cover
     return DrawnSign(label, (left, top, side, side))
-
-
-def now() -> float:
-    """Monotonic seconds."""
-    return time.perf_counter()

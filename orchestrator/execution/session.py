@@ -118,14 +118,13 @@ class Session:
 
         Raises EngineError if no environment could be made.
         """
-        assert self._engine is not None, "claim comes first"
-        environments = prepare(rows, self._engine, self.host, self.home, self.console)
+        environments = prepare(rows, self.engine, self.host, self.home, self.console)
         facts = plan.recorded or new_run(
             plan.name, self.home, self.host, argv=self.options.argv, engine=self._engine_name, **plan.facts
         )
         source = snapshot(self.home)
         context = JobContext(
-            engine=self._engine,
+            engine=self.engine,
             store=self.store,
             run_dir=self.home.runs / facts.run_id,
             source=source,
@@ -149,21 +148,18 @@ class Session:
 
     def prepared(self, row: ImageRow) -> Environment:
         """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
-        assert self._engine is not None, "claim comes first"
-        return self._engine.prepare(row, self.console.say)
+        return self.engine.prepare(row, self.console.say)
 
     def peak(self, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> Peak:
         """What this machine does at best in the environment of `row`; see measure_peak."""
-        assert self._engine is not None, "claim comes first"
         environment = self.prepared(row)
         job = peak_job(environment, networks, threads)
-        return measure_peak(environment, self._engine, self.home, job, self.host.cpus[:threads])
+        return measure_peak(environment, self.engine, self.home, job, self.host.cpus[:threads])
 
     def export(self, row: ImageRow, weights: WeightsOf, start: Path, taken: Mapping[str, Path]) -> float:
         """Write trained weights as files of the runtime of `row`; see export_model and export_job."""
-        assert self._engine is not None, "claim comes first"
         environment = self.prepared(row)
-        return export_model(environment, self._engine, self.home, export_job(environment, weights), start, taken)
+        return export_model(environment, self.engine, self.home, export_job(environment, weights), start, taken)
 
     def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
         """The jobs of the run's folder, which is the record: the store is made to agree with it."""

@@ -1,6 +1,6 @@
 """Trained weights for an inference: which job of an earlier run left them, and where its file is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,16 +39,12 @@ def find(wanted: Iterable[Wanted], home: Home, run_id: str = "") -> tuple[list[T
     missing, found = list(dict.fromkeys(wanted)), []
     if not home.runs.exists():
         return [], missing
-    with Store.open(home.store_url) as store:
-        newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
-        for one in [run_id] if run_id else newest[:NEWEST_RUNS]:
-            with suppress(*([] if run_id else [StoreError])):  # it is damaged
-                trials = store.run(one).trials
-                known = {want: _of(want, trials, home) for want in missing}
-                found += [weights for weights in known.values() if weights]
-                missing = [want for want, weights in known.items() if not weights]
-            if not missing:
-                break
+    for trials in _trials(home, run_id):
+        known = {want: _of(want, trials, home) for want in missing}
+        found += [weights for weights in known.values() if weights]
+        missing = [want for want, weights in known.items() if not weights]
+        if not missing:
+            break
     return found, missing
 
 
@@ -59,15 +55,24 @@ def of_run(run_id: str, home: Home) -> list[TrainedWeights]:
     """
     if not home.runs.exists():
         return []
-    with Store.open(home.store_url) as store:
-        newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
-        for one in [run_id] if run_id else newest[:NEWEST_RUNS]:
-            trials = store.run(one).trials
-            asked = dict.fromkeys((each.trial.model, each.trial.input_size, each.trial.dataset) for each in trials)
-            found = [weights for key in asked if (weights := _of(Wanted(*key, None), trials, home))]
-            if found:
-                return found
+    for trials in _trials(home, run_id):
+        networks = dict.fromkeys((one.trial.model, one.trial.input_size, one.trial.dataset) for one in trials)
+        found = [weights for network in networks if (weights := _of(Wanted(*network, None), trials, home))]
+        if found:
+            return found
     return []
+
+
+def _trials(home: Home, run_id: str) -> Iterator[Sequence[StoredTrial]]:
+    """The trials of that run, or of each of the newest sweeps. Raises StoreError if there is no such run."""
+    with Store.open(home.store_url) as store:
+        if run_id:
+            yield store.run(run_id).trials
+            return
+        newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
+        for one in newest[:NEWEST_RUNS]:
+            with suppress(StoreError):  # it is damaged
+                yield store.run(one).trials
 
 
 def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:

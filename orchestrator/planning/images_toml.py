@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -65,7 +64,7 @@ def read_table(path: Path) -> Table:
     named |= {"best": table.pop("best", default), "gpu_best": table.pop("gpu_best", gpu_default)}
     asked, trains = table.pop("settings", {}), _check(TypeAdapter(bool), table.pop("trains", True), f"{where}: trains")
     settings = _check(TypeAdapter(dict[SettingName, Setting]), asked, f"{where}: settings")
-    rows = tuple(replace(row, trains=trains) for row in _rows(path.parent, table, where))
+    rows = tuple(_rows(path.parent, table, where, trains))
     known = sorted({row.variant for row in rows})
     for key, value in named.items():
         if value not in known:
@@ -87,11 +86,11 @@ def read_table(path: Path) -> Table:
     )
 
 
-def _rows(folder: Path, table: dict[str, Any], where: str) -> Iterator[ImageRow]:
+def _rows(folder: Path, table: dict[str, Any], where: str, trains: bool) -> Iterator[ImageRow]:
     for variant, devices in table.items():
         _check(TypeAdapter(Tag), variant, f"{where}: the variant")
         for device, entry in _check(TypeAdapter(dict[Device, _Entry]), devices, f"{where}: {variant}").items():
-            fields = {name: getattr(entry, name) for name in _Entry.model_fields}
+            fields = {name: getattr(entry, name) for name in _Entry.model_fields} | {"trains": trains}
             row = ImageRow(framework=folder.name, variant=variant, device=device, folder=folder, **fields)
             for key, path in (("stage", folder / DOCKERFILE), ("requirements", row.requirements_path)):
                 if not path.is_file():

@@ -118,7 +118,7 @@ class _Drawn:
             blocks: dict[Hashable, list[Trial]] = {}
             for trial in trials:
                 family = self._families.get(trial.subject)
-                alike = trial.cell if family else (trial.cell.network, trial.cell.asked)
+                alike = trial.cell if family else (trial.cell.network, trial.cell.scenario)
                 blocks.setdefault((family, alike), []).append(trial)
             for block in self._random.sample(list(blocks), len(blocks)):
                 yield from self._of_block((block, trials[0].device), blocks[block])
@@ -193,7 +193,7 @@ def _asked(axes: InferenceAxes, weights_sha256: str) -> Iterator[Inference]:
             )
 
 
-def training_of(spec: ExperimentSpec, entry: ModelAxis, framework: str = "") -> Training:
+def training_of(spec: ExperimentSpec, entry: ModelAxis, framework: str) -> Training:
     """How a network of the spec is trained, by that framework."""
     epochs = spec.axes.epochs.get(framework) or entry.epochs or spec.training.epochs
     return spec.training.model_copy(update={"epochs": epochs})

@@ -95,12 +95,12 @@ def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
     """The steps of each cell from the shortest to the longest, where no order is judged."""
     cells: dict[Cell, list[SummaryRow]] = {}
     for row in rows:
-        is_equal = row.cell.asked is None or row.check == "passed"
+        is_equal = row.cell.scenario is None or row.check == "passed"
         if row.medians.step_ms is not None and row.key.framework != ORACLE and is_equal:
             cells.setdefault(row.cell, []).append(row)
     several = {cell: sorted(of, key=lambda row: row.medians.step_ms or 0.0) for cell, of in cells.items()}
     said = [
-        f"{cell.label} on the {cell.device.upper()}: a {'query' if cell.asked else 'step'} takes "
+        f"{cell.label} on the {cell.device.upper()}: a {'query' if cell.scenario else 'step'} takes "
         f"{figures3(of[0].medians.step_ms)} ms "
         f"({of[0].subject}) to {figures3(of[-1].medians.step_ms)} ms ({of[-1].subject})."
         for cell, of in several.items()
@@ -202,7 +202,7 @@ def _order(cell: Cell, ranking: Ranking) -> str:
     first, *rest = sorted(ranking.ranks, key=lambda rank: (rank.low, rank.seconds))
     beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in rest)
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
-    does = "trains" if cell.asked is None else "runs"
+    does = "trains" if cell.scenario is None else "runs"
     return f"{first.subject} {does} {where} {beside} in {ranking.pairs} pairs of runs{few}"
 
 

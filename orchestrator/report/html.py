@@ -148,7 +148,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
         failed=[trial for trial in stored.trials if trial.outcome.status != "ok"],
         failed_checks=[check for check in stored.checks if not check.passed],
         measures=_distinct(trial.trial.measure for trial in stored.trials if trial.trial.inference is None),
-        asked=_distinct(trial.trial.inference for trial in stored.trials if trial.trial.inference),
+        inferences=_distinct(trial.trial.inference for trial in stored.trials if trial.trial.inference),
         trainings=_distinct(trial.trial.training for trial in stored.trials),
         threads=_distinct(trial.trial.threads for trial in stored.trials),
         pictures=_pictures(stored),

@@ -1,21 +1,19 @@
 """How fast trained networks run: latencies and throughput, beside the proof that all subjects give the same answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from orchestrator.analysis import latency
 from orchestrator.records.stored import StoredRun, StoredTrial
+from orchestrator.records.timeline import Answers, Check
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent, tiny
 from orchestrator.trial import Cell
 
 FRAME_MS = 1000 / 30
-
-NEAR_TIE = 2e-4
-"""Two logits nearer than twice the bound of the selfcheck may change places; as a share of the largest logit."""
 
 FLOAT32, INT8 = "float32", "int8"
 
@@ -173,37 +171,54 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
 
 
-def _equality(asked: Iterable[StoredTrial]) -> list[str]:
+class _Proof(NamedTuple):
+    """What one trial that computes in float32 shows."""
+
+    subject: str
+    check: Check
+    answers: Answers
+
+
+def _equality(trials: Iterable[StoredTrial]) -> list[str]:
     """Whether what computes in float32 gives the same answers: a sentence for each network."""
     said = []
-    for network, trials in grouped(ok(asked), lambda one: one.trial.cell.network).items():
-        full = [one for one in trials if precision_of(one) == FLOAT32 and one.timeline.answers and one.timeline.check]
-        subjects = dict.fromkeys(one.trial.subject for one in full)
-        if not subjects:
-            continue
-        off = max((one.timeline.check.figures.get("logits") or 0.0 for one in full if one.timeline.check), default=0.0)
-        pictures = max(len(one.timeline.answers.classes) for one in full if one.timeline.answers)
-        ties: dict[int, float] = {}
-        others: dict[int, str] = {}
-        for one in full:
-            for picture, _, _, margin in one.timeline.answers.differing if one.timeline.answers else ():
-                if margin <= NEAR_TIE:
-                    ties[picture] = margin
-                else:
-                    others[picture] = one.trial.subject
-        who = f"{len(subjects)} subjects compute" if len(subjects) > 1 else f"{next(iter(subjects))} computes"
-        text = (
-            f"{network}: {who} in float32, with the oracle's logits to within {tiny(off)} and its class for all "
-            f"{pictures:,} test pictures"
-        )
-        if ties:
-            named = ", ".join(f"picture {number} ({tiny(margin)})" for number, margin in sorted(ties.items())[:5])
-            text += f" but for near ties: {named}"
-        if others:
-            named = ", ".join(f"picture {number} ({subject})" for number, subject in sorted(others.items())[:5])
-            text += f" but for {len(others)} that are no ties: {named}"
-        said.append(f"{text}.")
+    for network, of in grouped(ok(trials), lambda one: one.trial.cell.network).items():
+        proofs = [
+            _Proof(one.trial.subject, one.timeline.check, one.timeline.answers)
+            for one in of
+            if precision_of(one) == FLOAT32 and one.timeline.check and one.timeline.answers
+        ]
+        if proofs:
+            said.append(f"{network}: {_equal(proofs)}.")
     return said
+
+
+def _equal(proofs: Sequence[_Proof]) -> str:
+    subjects = list(dict.fromkeys(proof.subject for proof in proofs))
+    off = max(proof.check.figures.get("logits") or 0.0 for proof in proofs)
+    pictures = max(len(proof.answers.classes) for proof in proofs)
+    ties: dict[int, str] = {}
+    others: dict[int, str] = {}
+    for proof in proofs:
+        tie = 2 * (proof.check.bounds.get("logits") or 0.0)  # each of the two logits may be off by the bound
+        for picture, _, _, margin in proof.answers.differing:
+            if margin <= tie:
+                ties[picture] = tiny(margin)
+            else:
+                others[picture] = proof.subject
+    who = f"{len(subjects)} subjects compute" if len(subjects) > 1 else f"{subjects[0]} computes"
+    text = f"{who} in float32, with the oracle's logits to within {tiny(off)} and its class for all {pictures:,} test "
+    text += "pictures"
+    if ties:
+        text += f" but for near ties: {_named(ties)}"
+    if others:
+        text += f" but for {len(others)} that are no ties: {_named(others)}"
+    return text
+
+
+def _named(pictures: Mapping[int, str]) -> str:
+    """The first five of them."""
+    return ", ".join(f"picture {number} ({what})" for number, what in sorted(pictures.items())[:5])
 
 
 def _lower(rows: Iterable[StudyRow]) -> list[str]:

@@ -338,8 +338,8 @@ def test_an_inference_has_a_trial_for_each_scenario_and_batch(catalogue, host):
     spec = load_spec(REPOSITORY / "experiments/inference.json", catalogue.frameworks, {"inference": asked})
     plan = expand(spec, catalogue, host)
     cells = {"single-stream", "multi-stream", "offline 1", "offline 64", "server"}
-    assert {trial.cell.asked for trial in plan.trials} == cells
-    assert {trial.batch_size for trial in plan.trials if trial.cell.asked == "multi-stream"} == {8}
+    assert {trial.cell.scenario for trial in plan.trials} == cells
+    assert {trial.batch_size for trial in plan.trials if trial.cell.scenario == "multi-stream"} == {8}
     assert Counter(Counter(trial.subject for trial in plan.trials).values()) == {2 * len(cells): 13}
 
 
