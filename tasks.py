@@ -68,14 +68,13 @@ def data_(
     json_: bool = False,
 ) -> None:
     """Read or download the GTSRB archives and prepare them; a second call finds the cache. Or draw a test video."""
-    if video:
+    drawn = flags.new_file("--video", video)
+    if drawn:
         from orchestrator.commands import camera
 
         length, rate = flags.duration("--seconds", seconds) or 20.0, flags.rate("--fps", fps)
-        frames = camera.draw_video(Path(video), length, rate, 0, Console())
-        show(
-            "Drawn video", [{"file": video, "frames": frames, "truth": Path(video).with_suffix(".truth.jsonl")}], json_
-        )
+        frames, truth = camera.draw_video(drawn, length, rate, 0, Console())
+        show("Drawn video", [{"file": str(drawn), "frames": frames, "truth": str(truth)}], json_)
         return
     from orchestrator.commands import data
 
@@ -624,10 +623,9 @@ def export_(
 
     console = Console()
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
-    asked = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
-    request = export_model.ExportRequest(
-        run, cell, {name: Path(file) for name, file in asked.items() if file}, RunOptions(engine or None, argv=ARGV)
-    )
+    given = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
+    files = {name: Path(file) for name, file in given.items() if file}
+    request = export_model.ExportRequest(run, cell, files, RunOptions(engine or None, argv=ARGV))
     show("Exported", export_model.export(request, catalogue, Home.default(), console), json_)
 
 
@@ -683,8 +681,8 @@ def watch_(
         roi=flags.region(roi),
         rate=flags.rate("--fps", fps),
         confidence=flags.share("--confidence", confidence),
-        output=flags.path(output),
-        lines=flags.path(lines),
+        output=flags.new_file("--output", output),
+        lines=flags.new_file("--lines", lines),
         truth=flags.path(truth),
         options=RunOptions(engine or None, argv=ARGV),
         weights=weights.chosen(run, cell, home),

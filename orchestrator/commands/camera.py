@@ -269,16 +269,18 @@ def _line(
     }
 
 
-def draw_video(path: Path, seconds: float, rate: float, seed: int, console: Console) -> int:
-    """Write a drawn video, and beside it <name>.truth.jsonl: a line for each frame with its signs; how many frames.
+def draw_video(path: Path, seconds: float, rate: float, seed: int, console: Console) -> tuple[int, Path]:
+    """Write a drawn video, and beside it <name>.truth.jsonl: a line for each frame with its signs.
+
+    Gives how many frames it has, and that file.
 
     Raises DataError if it cannot be written.
     """
-    writer = video.Writer(path, rate, video.WIDTH, video.HEIGHT)
+    writer, truth_path = video.Writer(path, rate, video.WIDTH, video.HEIGHT), path.with_suffix(".truth.jsonl")
     total, done = max(1, round(seconds * rate)), 0
     try:
         with (
-            path.with_suffix(".truth.jsonl").open("w", encoding="utf-8") as truth,
+            truth_path.open("w", encoding="utf-8") as truth,
             console.counting(f"drawing {path.name}") as progress,
         ):
             for done, (bgr, signs) in enumerate(video.drawn_frames(seconds, rate, seed), start=1):
@@ -288,7 +290,7 @@ def draw_video(path: Path, seconds: float, rate: float, seed: int, console: Cons
                 progress(done, total)
     finally:
         writer.close()
-    return done
+    return done, truth_path
 
 
 def _read_truth(path: Path) -> dict[int, list[DrawnSign]]:

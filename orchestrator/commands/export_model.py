@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.console.flags import new_file
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
 from orchestrator.errors import SpecError
@@ -45,14 +46,20 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
     """
     if not request.to:
         raise SpecError(f"no file is named; write for example --onnx=net.onnx (formats: {', '.join(FORMATS)}).")
+    targets = {
+        name: {file: path.with_suffix(end) for file, end in FORMATS[name].files.items()}
+        for name, path in request.to.items()
+    }
+    for name, files in targets.items():
+        for path in files.values():
+            new_file(f"--{name}", str(path))
     weights = trained.chosen(request.run_id, request.cell, home)
     classes = datasets.named(weights.dataset.name).classes
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
     found: list[dict[str, object]] = []
     with open_session(request.options, home, console) as session:
         session.claim(list(rows.values()), Limits())
-        for name, path in request.to.items():
-            files = {file: path.with_suffix(end) for file, end in FORMATS[name].files.items()}
+        for name, files in targets.items():
             what = (weights.model, weights.input_size, classes, weights.sha256)
             off = session.export(rows[name], what, trained.path_of(weights, home), files)
             found.append(

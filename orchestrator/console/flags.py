@@ -43,6 +43,18 @@ def path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+def new_file(flag: str, text: str) -> Path | None:
+    """A file to be written, in a folder that exists; None for ''. What is there already is not written over."""
+    if not text:
+        return None
+    path_ = Path(text)
+    if path_.exists():
+        raise SpecError(f"{flag} is {text}, which exists; name a new file.")
+    if not path_.parent.is_dir():
+        raise SpecError(f"{flag} is {text}; there is no folder {path_.parent}.")
+    return path_
+
+
 def names(text: str) -> tuple[str, ...]:
     """'a, b' -> ('a', 'b')."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

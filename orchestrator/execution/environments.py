@@ -29,6 +29,7 @@ PROBE_SECONDS = 900.0
 """Long, because a driver may first compile all of a framework's code for its card."""
 PROBE_MEMORY_BYTES = 16 * GIB
 PEAK_MEMORY_BYTES = 4 * GIB
+MODEL_MEMORY_BYTES = 4 * GIB
 _MODEL_LIMIT_BYTES = 2**33
 
 
@@ -114,10 +115,11 @@ def export_model(
 
     def take(folder: JobFolder) -> None:
         for name, path in taken.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            copy(folder.path / name, path, _MODEL_LIMIT_BYTES)
+            draft = path.with_name(f".{path.name}.draft")
+            copy(folder.path / name, draft, _MODEL_LIMIT_BYTES)
+            draft.replace(path)
 
-    outcome, events = _apart(environment, engine, home, job, _Allowance((), PEAK_MEMORY_BYTES), start, take)
+    outcome, events = _apart(environment, engine, home, job, _Allowance((), MODEL_MEMORY_BYTES), start, take)
     check = read_timeline(events).check
     if outcome.status != "ok" or check is None:
         raise EngineError(f"the network was not exported: {outcome.status}: {outcome.reason}")

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.commands import camera, export_model
 from orchestrator.console.progress import Console
 from orchestrator.errors import DataError, EngineError, SpecError, StoreError
-from orchestrator.execution import weights
+from orchestrator.execution import job_runner, weights
 from orchestrator.execution.session import RunOptions
 from tests.sweeping import SPEC, run
 
@@ -75,6 +75,30 @@ def test_weights_that_no_run_has_left_are_trained_first(asking, catalogue):
         "asked",
         "asked-weights",
     }
+
+
+def test_epochs_of_the_trainer_alone_are_those_looked_for(asking, catalogue, swept):
+    spec = asking[1]
+    raw = json.loads(spec.read_text())
+    changed = {**raw, "training": {**raw["training"], "epochs": 9}, "axes": {**raw["axes"], "epochs": {"numpy_ref": 1}}}
+    spec.write_text(json.dumps(changed))
+    result, said = run(asking, catalogue)
+    assert "that is done first" not in said
+    assert {one.run_id for one in result.report.stored.facts.weights} == {swept[1].report.stored.facts.run_id}
+
+
+def test_a_stop_while_weights_are_trained_stops_the_sweep(asking, catalogue, monkeypatch):
+    home = asking[0]
+    shutil.rmtree(home.runs)
+    home.runs.mkdir()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job_runner.Telemetry, "tick", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(asking, catalogue)
+    assert [folder.name.endswith("asked-weights") for folder in home.runs.iterdir()] == [True]
 
 
 def test_a_named_run_that_left_none_is_refused(asking, catalogue):
