@@ -10,7 +10,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestrator.records.event import Event
-from orchestrator.records.timeline import Epoch, Position, Score, payload_of
+from orchestrator.records.payloads import Epoch, Position, Score, payload_of
 from orchestrator.trial import Outcome
 
 PLAIN_SECONDS = 10.0  # between two plain lines of one trial

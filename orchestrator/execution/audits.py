@@ -10,9 +10,10 @@ from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, run_job, store_outcome
 from orchestrator.execution.session import Run
 from orchestrator.records.job import AuditRequest, audit_job
+from orchestrator.records.payloads import Check
 from orchestrator.records.run_folder import AUDITS, JobFolder, Record, RunFolder
 from orchestrator.records.stored import StoredTrial
-from orchestrator.records.timeline import Check, read_timeline
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Dataset, Outcome
 
 

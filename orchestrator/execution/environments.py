@@ -21,8 +21,9 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.event import Event
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import Job, probe_job
+from orchestrator.records.payloads import Peak
 from orchestrator.records.run_folder import JOB, START, JobFolder
-from orchestrator.records.timeline import Peak, read_timeline
+from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Outcome
 
 PROBE_SECONDS = 900.0

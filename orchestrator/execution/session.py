@@ -31,9 +31,9 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import WeightsOf, export_job, peak_job
+from orchestrator.records.payloads import Peak
 from orchestrator.records.run_folder import Record, RunFacts, RunFolder
 from orchestrator.records.store import Store
-from orchestrator.records.timeline import Peak
 from orchestrator.trial import Model
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.environment import Frozen, Token, UnixSeconds
-from orchestrator.records.timeline import Peak
+from orchestrator.records.payloads import Peak
 
 Rate = Annotated[float, Field(gt=0, le=1e9)]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.records.timeline import NONE, Array, Epoch, Fingerprint, Score, Timeline, joined, plain, read_plain
+from orchestrator.records.payloads import NONE, Array, Epoch, Fingerprint, Score, joined, plain, read_plain
+from orchestrator.records.timeline import Timeline
 
 _FORMAT = 1
 _SCALARS = ("t", "epoch", "epoch_seconds", "drain_seconds", "warmup_steps")

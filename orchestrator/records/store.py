@@ -22,10 +22,11 @@ from orchestrator.records.database import Database
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.packed import pack, unpack
+from orchestrator.records.payloads import TIMELINE_KINDS
 from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
-from orchestrator.records.timeline import TIMELINE_KINDS, Timeline, flaw, read_lines, read_timeline
+from orchestrator.records.timeline import Timeline, flaw, read_lines, read_timeline
 from orchestrator.trial import Exit, Outcome
 
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]

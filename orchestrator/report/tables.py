@@ -16,9 +16,9 @@ from orchestrator.analysis import stats
 from orchestrator.analysis.utilisation import Utilisation, throttled, utilisation
 from orchestrator.environment import EnvironmentKey
 from orchestrator.records.job import CheckRequest
+from orchestrator.records.payloads import Check
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial
-from orchestrator.records.timeline import Check
 from orchestrator.trial import Cell
 
 AUDIT_FIGURES = ("loss", "update", "averages", "decay")

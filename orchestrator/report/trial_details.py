@@ -11,8 +11,8 @@ import numpy as np
 from orchestrator.analysis import stats
 from orchestrator.environment import digest
 from orchestrator.planning.catalogue import OWN_IMAGE
+from orchestrator.records.payloads import Array
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.records.timeline import Array
 from orchestrator.report.tables import trial_numbers
 
 STEP_POINTS = 120

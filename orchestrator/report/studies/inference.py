@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.analysis import latency
+from orchestrator.records.payloads import Answers, Check
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.records.timeline import Answers, Check
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent, tiny

@@ -8,7 +8,8 @@ import pytest
 from orchestrator.files import UnsafeFileError
 from orchestrator.records import event
 from orchestrator.records.event import Tail, parse
-from orchestrator.records.timeline import flaw, payload_of, read_timeline
+from orchestrator.records.payloads import payload_of
+from orchestrator.records.timeline import flaw, read_timeline
 from tests import fake_run as fake
 
 GOOD = {"v": 1, "seq": 0, "t": 0.5, "kind": "training"}

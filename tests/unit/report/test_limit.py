@@ -6,7 +6,7 @@ from orchestrator.analysis.operations import step_operations
 from orchestrator.commands.limit import limit_of, read_limits
 from orchestrator.records.kept import write_kept
 from orchestrator.records.limit import Limit
-from orchestrator.records.timeline import Peak
+from orchestrator.records.payloads import Peak
 from orchestrator.report.limit import limit_section
 from orchestrator.report.tables import summary_rows
 from tests import fake_run as fake
