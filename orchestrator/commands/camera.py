@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from orchestrator.console.progress import Console
 from orchestrator.data import datasets, video
 from orchestrator.data.labels import SIGNS
 from orchestrator.data.pixels import Preparer
+from orchestrator.data.ppm import Pixels
 from orchestrator.data.video import Box, DrawnSign
 from orchestrator.errors import DataError, SpecError
 from orchestrator.execution import weights as trained
@@ -27,6 +28,9 @@ from orchestrator.records.run_folder import TrainedWeights
 
 STAGES = ("decode", "propose", "crop", "resize", "equalise", "infer", "pipe")
 """Of one frame, in this order; `pipe` is the way to the worker and back. Drawing comes after the latency has ended."""
+
+VARIABLE_RATE = 1.5
+"""Frames whose gaps differ by more than this factor; containers round to a millisecond."""
 
 FOUND_OVERLAP = 0.5
 """A region with so large an overlap has found a sign."""
@@ -54,6 +58,14 @@ class WatchRequest:
     lines: Path | None = None
     truth: Path | None = None
     options: RunOptions = field(default_factory=RunOptions)
+
+
+class Frame(NamedTuple):
+    """number: from 0. due_seconds: from the first frame, when it is there. bgr: (height, width, 3)."""
+
+    number: int
+    due_seconds: float
+    bgr: Pixels
 
 
 @dataclass
@@ -120,6 +132,13 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
     if not seen.frames:
         raise DataError(f"{request.source} holds no frame that reads.")
     taken = seen.frames + seen.dropped
+    shortest, longest = source.gaps_seconds
+    if longest > VARIABLE_RATE * shortest:
+        console.say(
+            f"note: {request.source} has a variable frame rate, {shortest * 1000:.0f} to {longest * 1000:.0f} ms "
+            f"between frames; each was taken when it was due, and a deadline is {seen.period_seconds * 1000:.0f} ms, "
+            "as the file says of the whole."
+        )
     if source.expected is not None and taken < source.expected and not source.was_stopped:
         console.say(
             f"note: {request.source} promises {source.expected} frames and ended after {taken}: it is cut short or "
@@ -161,31 +180,40 @@ class _Pipeline:
                 self._writer.close()
         return seen
 
-    def _frames(self, seen: Seen, period: float) -> Iterator[tuple[video.Frame, float, float]]:
-        """Each frame that is not dropped, when it was there, and the seconds of its decoding."""
-        began = time.perf_counter()
-        due = 0.0
-        while True:
-            now = time.perf_counter() - began
-            if now < due:
-                time.sleep(due - now)
-            while not self.source.is_live and time.perf_counter() - began >= due + period:
-                if not self.source.skip():
-                    return
-                seen.dropped += 1
-                due += period
-            start = time.perf_counter()
-            frame = self.source.read()
-            end = time.perf_counter()
-            if frame is None:
-                return
-            arrived = start if self.source.is_live else min(start, began + frame.due_seconds)
-            yield frame, arrived, end - start
-            due = frame.due_seconds + period
+    def _frames(self, seen: Seen, period: float) -> Iterator[tuple[Frame, float, float]]:
+        """Each frame that is not dropped, when it was there, and the seconds of its decoding.
 
-    def _take(
-        self, frame: video.Frame, arrived: float, decode_seconds: float, seen: Seen, lines: TextIO | None
-    ) -> None:
+        A frame of a file may be decoded before it is due; its latency counts the decoding all the same.
+        """
+        clock, source = time.perf_counter, self.source
+        began, first = clock(), 0.0
+        while True:
+            start = clock()
+            due_seconds = source.grab()
+            ready = clock()
+            if due_seconds is None:
+                return
+            if source.is_live:  # it waited for the frame, and the driver has dropped those before it
+                first = first or ready
+                seen.dropped = max(seen.dropped, round((ready - first) / period) - seen.frames)
+                arrived, decode_seconds = ready, 0.0
+            else:
+                due, decode_seconds = began + due_seconds, ready - start
+                if ready >= due + period:
+                    seen.dropped += 1
+                    continue
+                if ready < due:
+                    time.sleep(due - ready)
+                arrived = min(due, max(start, due - decode_seconds))
+            start = clock()
+            bgr = source.picture()
+            decode_seconds += clock() - start
+            if bgr is None:
+                seen.dropped += 1
+            else:
+                yield Frame(source.taken - 1, due_seconds, bgr), arrived, decode_seconds
+
+    def _take(self, frame: Frame, arrived: float, decode_seconds: float, seen: Seen, lines: TextIO | None) -> None:
         self._require_region(frame)
         clock = time.perf_counter
         marks = [clock()]
@@ -203,7 +231,7 @@ class _Pipeline:
         times = (decode_seconds, propose, crop, resize, equalise, infer_seconds, max(0.0, asked - infer_seconds))
         for name, seconds in zip(STAGES, times, strict=True):
             seen.stages[name].append(seconds)
-        latency_seconds = clock() - arrived
+        latency_seconds = marks[-1] - arrived
         seen.frames += 1
         seen.signs += len(signs)
         seen.latencies.append(latency_seconds)
@@ -214,7 +242,7 @@ class _Pipeline:
         if self.request.output:
             self._draw(frame, signs, seen)
 
-    def _require_region(self, frame: video.Frame) -> None:
+    def _require_region(self, frame: Frame) -> None:
         """Raises SpecError for a region that is not in the frame."""
         height, width = frame.bgr.shape[:2]
         if self.request.roi:
@@ -240,7 +268,7 @@ class _Pipeline:
                 label == true.label and video.overlap(box, true.box) >= FOUND_OVERLAP for box, label, _ in signs
             )
 
-    def _draw(self, frame: video.Frame, signs: Sequence[tuple[Box, int, float]], seen: Seen) -> None:
+    def _draw(self, frame: Frame, signs: Sequence[tuple[Box, int, float]], seen: Seen) -> None:
         assert self.request.output is not None
         height, width = frame.bgr.shape[:2]
         if self._writer is None:
@@ -252,7 +280,7 @@ class _Pipeline:
 
 
 def _line(
-    frame: video.Frame,
+    frame: Frame,
     signs: Sequence[tuple[Box, int, float]],
     latency_seconds: float,
     times: Sequence[float],

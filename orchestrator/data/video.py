@@ -3,10 +3,10 @@
 Boxes are (left, top, width, height) in pixels.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,20 +29,12 @@ MOST_REGIONS = 8
 """Of one frame: a fixed camera rate leaves no time for more."""
 
 
-class Frame(NamedTuple):
-    """number: from 0. due_seconds: from the first frame, when it is there. bgr: (height, width, 3)."""
-
-    number: int
-    due_seconds: float
-    bgr: Pixels
-
-
 class Source:
     """A video file, a camera (its number) or a folder of pictures, at a frame rate.
 
     frames_per_second: as the file says it; `rate` in its place for a folder, or where the file says none.
-    expected: how many frames it promises; None for a camera. taken: how many were read or passed over.
-    was_stopped: by the user, before its end.
+    expected: how many frames it promises; None for a camera. taken: how many came. gaps_seconds: the shortest and the
+    longest time between two frames. was_stopped: by the user, before its end.
     Raises DataError, one sentence, if it cannot be opened or holds no frame.
     """
 
@@ -52,6 +44,8 @@ class Source:
         self._capture: cv2.VideoCapture | None = None
         self.expected: int | None = None
         self.taken, self.was_stopped = 0, False
+        self.gaps_seconds = (math.inf, 0.0)
+        self._first_seconds = self._due_seconds = 0.0
         if not self.is_live and Path(name).is_dir():
             self._pictures = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES)
             if not self._pictures:
@@ -61,6 +55,7 @@ class Source:
         if not self.is_live and not Path(name).is_file():
             raise DataError(f"{name} is no file, folder or number of a camera.")
         self._capture = cv2.VideoCapture(int(name) if self.is_live else name)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's newest frame, and no queue of old ones
         if not self._capture.isOpened():
             what = f"camera {name} does not answer" if self.is_live else f"{name} does not read as a video"
             raise DataError(f"{what}.")
@@ -69,31 +64,41 @@ class Source:
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.expected = None if self.is_live or count <= 0 else count
 
-    def read(self) -> Frame | None:
-        """The next frame, decoded; None after the last. Raises DataError for a picture that does not read."""
-        number = self.taken
-        if self._capture is None:
-            if number >= len(self._pictures):
-                return None
-            bgr = cv2.imread(str(self._pictures[number]), cv2.IMREAD_COLOR)
-            if bgr is None:
-                raise DataError(f"{self._pictures[number]} does not read as a picture.")
-            self.taken += 1
-            return Frame(number, number / self.frames_per_second, np.asarray(bgr, np.uint8))
-        is_read, bgr = self._capture.read()
-        if not is_read:
+    def grab(self) -> float | None:
+        """Take the next frame; a camera waits for it.
+
+        Gives when it is due, in seconds from the first; None after the last.
+        """
+        capture = self._capture
+        if not (self.taken < len(self._pictures) if capture is None else capture.grab()):
             return None
         self.taken += 1
-        # Of a file with a variable rate each frame says when it is due.
-        said = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return Frame(number, said if said > 0 else number / self.frames_per_second, np.asarray(bgr, np.uint8))
+        before, self._due_seconds = self._due_seconds, self._due(self.taken - 1)
+        if self.taken > 1:
+            gap, (shortest, longest) = self._due_seconds - before, self.gaps_seconds
+            self.gaps_seconds = min(gap, shortest), max(gap, longest)
+        return self._due_seconds
 
-    def skip(self) -> bool:
-        """Pass over the next frame without decoding it; False if there is none."""
-        capture = self._capture
-        is_there = self.taken < len(self._pictures) if capture is None else bool(capture.grab())
-        self.taken += is_there
-        return is_there
+    def picture(self) -> Pixels | None:
+        """The frame that was grabbed, (height, width, 3) BGR; None if it is damaged.
+
+        Raises DataError for a picture of a folder that does not read.
+        """
+        if self._capture is None:
+            path = self._pictures[self.taken - 1]
+            read = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if read is None:
+                raise DataError(f"{path} does not read as a picture.")
+            return np.asarray(read, np.uint8)
+        is_whole, bgr = self._capture.retrieve()
+        return np.asarray(bgr, np.uint8) if is_whole else None
+
+    def _due(self, number: int) -> float:
+        """Of a file with a variable rate each frame says when it is due."""
+        said = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._capture else 0.0
+        if number == 0:
+            self._first_seconds = said
+        return said - self._first_seconds if said > self._first_seconds else number / self.frames_per_second
 
     def close(self) -> None:
         """Release a file or a camera."""

@@ -1,7 +1,9 @@
 """Frames that come at their rate to a worker whose latency is known, with a clock that the test moves."""
 
 import json
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from orchestrator.commands import camera
 from orchestrator.console.progress import Console
-from orchestrator.data.video import DrawnSign, Frame
+from orchestrator.data.video import DrawnSign
 from orchestrator.records.run_folder import TrainedWeights
 from orchestrator.trial import Dataset
 from tests import fake_run as fake
@@ -32,7 +34,9 @@ class World:
     frames_per_second: float = RATE
     was_stopped: bool = False
     asked: int = 0
-    seen: list = field(default_factory=list)
+    decoding: float = 0.0
+    damaged: tuple = ()
+    due: Callable[[int], float] = lambda number: number / RATE
 
     def perf_counter(self):
         self.now += 1e-6
@@ -41,16 +45,18 @@ class World:
     def sleep(self, seconds):
         self.now += seconds
 
-    def read(self):
-        if self.taken >= FRAMES:
-            return None
-        self.taken += 1
-        self.seen.append(self.taken - 1)
-        return Frame(self.taken - 1, (self.taken - 1) / RATE, np.zeros((100, 100, 3), np.uint8))
+    def grab(self):
+        if self.is_live:  # the newest frame, or the next one
+            number = max(self.taken, math.floor((self.now - 100.0) * RATE))
+            self.now = max(self.now, 100.0 + number / RATE)
+        else:
+            number = self.taken
+        self.taken = number + 1
+        return self.due(number) if number < FRAMES else None
 
-    def skip(self):
-        self.taken += 1
-        return self.taken <= FRAMES
+    def picture(self):
+        self.now += self.decoding
+        return None if self.taken - 1 in self.damaged else np.zeros((100, 100, 3), np.uint8)
 
     def ask(self, pictures):
         self.asked += 1
@@ -91,6 +97,30 @@ def test_a_slow_worker_drops_frames_and_falls_no_further_behind(monkeypatch):
     assert seen.frames + seen.dropped == FRAMES
     assert seen.frames == pytest.approx(FRAMES * 0.1 / 0.25, abs=2)
     assert max(seen.latencies) < 0.25 + 1 / RATE + 0.01
+
+
+def test_the_frames_that_a_camera_dropped_are_counted(monkeypatch):
+    seen = World(service=0.25, is_live=True).run(monkeypatch)
+    assert seen.frames + seen.dropped == pytest.approx(FRAMES, abs=2)
+    assert seen.latencies == pytest.approx([0.25] * seen.frames, abs=1e-3)
+
+
+def test_each_frame_of_a_variable_rate_is_taken_when_due(monkeypatch):
+    world = World(service=0.02, due=lambda number: number * 0.1 + (0.05 if number % 2 else 0.0))
+    seen = world.run(monkeypatch)
+    assert seen.latencies == pytest.approx([0.02] * FRAMES, abs=1e-3)
+    assert world.now == pytest.approx(100.0 + world.due(FRAMES - 1) + 0.02, abs=1e-2)
+
+
+def test_decoding_is_part_of_a_latency(monkeypatch):
+    seen = World(service=0.02, decoding=0.01).run(monkeypatch)
+    assert seen.latencies == pytest.approx([0.03] * FRAMES, abs=1e-3)
+    assert seen.stages["decode"] == pytest.approx([0.01] * FRAMES, abs=1e-3)
+
+
+def test_a_damaged_frame_counts_as_dropped(monkeypatch):
+    seen = World(damaged=(3, 4)).run(monkeypatch)
+    assert (seen.frames, seen.dropped) == (FRAMES - 2, 2)
 
 
 def test_each_stage_has_its_clock(monkeypatch):

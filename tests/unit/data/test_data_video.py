@@ -33,30 +33,34 @@ def test_each_sign_has_a_name():
 
 def test_a_video_gives_each_frame_once_at_its_time(short):
     source = video.Source(str(short), 30.0)
-    frames = list(iter(source.read, None))
-    assert (source.frames_per_second, source.expected) == (10.0, 12)
-    assert [frame.number for frame in frames] == list(range(12))
-    assert [frame.due_seconds for frame in frames] == pytest.approx([number / 10 for number in range(12)], abs=1e-3)
+    due = list(iter(source.grab, None))
+    assert (source.frames_per_second, source.expected, source.taken) == (10.0, 12, 12)
+    assert due == pytest.approx([number / 10 for number in range(12)], abs=1e-3)
+    assert source.gaps_seconds == pytest.approx((0.1, 0.1), abs=1e-3)
 
 
-def test_a_frame_that_is_passed_over_keeps_its_number(short):
+def test_a_picture_is_of_the_frame_that_was_grabbed_last(short):
+    drawn = [frame for frame, _ in video.drawn_frames(1.2, 10.0, 0)]
     source = video.Source(str(short), 30.0)
-    assert source.read().number == 0
-    assert source.skip()
-    assert source.read().number == 2
+    for _ in range(3):
+        source.grab()
+    off = [np.abs(source.picture().astype(float) - frame).mean() for frame in drawn]
+    assert min(range(12), key=off.__getitem__) == 2
 
 
 def test_a_folder_of_pictures_is_a_source(tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
     source = video.Source(str(tmp_path), 5.0)
-    assert [frame.due_seconds for frame in iter(source.read, None)] == [0.0, 0.2]
+    assert list(iter(source.grab, None)) == [0.0, 0.2]
 
 
 def test_a_picture_that_does_not_read_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
+    source = video.Source(str(tmp_path), 5.0)
+    source.grab()
     with pytest.raises(DataError, match=r"a\.png does not read as a picture"):
-        video.Source(str(tmp_path), 5.0).read()
+        source.picture()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_a_video_that_is_cut_short_ends_early(short, tmp_path):
         source = video.Source(str(cut), 30.0)
     except DataError:
         return  # it is not read at all, and said so
-    assert len(list(iter(source.read, None))) < 12
+    assert len(list(iter(source.grab, None))) < 12
 
 
 def test_regions_find_nine_of_ten_signs_that_have_a_colour():
