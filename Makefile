@@ -3,17 +3,17 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
-SEPARATE := tests/integration/test_verbs.py tests/integration/test_browser.py tests/contract/test_store.py
+OTHER := frameworks or index
 
 .PHONY: demo test check docs coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks; two at a time run what shares nothing: unit tests, flags, the page, environments
-	$(BIN)/pytest -n 2 tests/unit $(SEPARATE)
-	$(BIN)/pytest -n 2 --dist loadscope -m 'frameworks or index' tests/contract
-	$(BIN)/pytest -m 'not (frameworks or index)' $(SEPARATE:%=--ignore=%) tests/contract tests/integration tests/faults
+test: check ## everything that CI asks; two tests at a time, but for those that share one Docker engine
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not (docker or $(OTHER))'
+	$(BIN)/pytest -n 2 --dist loadscope -m '$(OTHER)'
+	$(BIN)/pytest -m 'docker and not ($(OTHER))'
 
 docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet

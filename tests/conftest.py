@@ -8,8 +8,8 @@ import tempfile
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-# The lock of this machine is that of real runs: tests have their own, so that neither waits for the other.
-os.environ.setdefault("WAYMARK_LOCKS", tempfile.mkdtemp(prefix="waymark-locks-"))
+# The lock of this machine is that of real runs: each process of tests has its own, so that none waits for another.
+os.environ["WAYMARK_LOCKS"] = tempfile.mkdtemp(prefix="waymark-locks-")
 
 import docker
 import pytest
@@ -68,16 +68,24 @@ def catalogue() -> Catalogue:
 
 
 def pytest_generate_tests(metafunc):
-    """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes."""
+    """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes.
+
+    Of rows to which `alike` gives the same value only the first is taken.
+    """
     marker = metafunc.definition.get_closest_marker("rows")
     if marker and "row" in metafunc.fixturenames:
-        rows = catalogue_with().rows(device="cpu")
-        taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
+        where, alike = (marker.kwargs.get(name) for name in ("where", "alike"))
+        taken = [row for row in catalogue_with().rows(device="cpu") if where is None or where(row)]
+        if alike is not None:
+            taken = list({alike(row): row for row in reversed(taken)}.values())[::-1]
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """With --dist=loadscope all tests of a framework run in one process, which makes and asks its environments once."""
+    """With --dist=loadscope all tests of a framework run in one process, which makes and asks its environments once.
+
+    Those of no framework stay together by file.
+    """
     if config.getvalue("dist") != "loadscope":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -87,7 +95,7 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFramework(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             parameters = nodeid.partition("[")[2]
-            return next((name for name in frameworks if name in parameters), nodeid)
+            return next((name for name in frameworks if name in parameters), nodeid.partition("::")[0])
 
     return ByFramework(config, log)
 
