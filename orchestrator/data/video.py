@@ -197,8 +197,12 @@ def drawn_on(bgr: Pixels, boxes: Sequence[tuple[Box, str]], note: str) -> Pixels
 
 
 def _text(bgr: Pixels, text: str, corner: tuple[int, int]) -> None:
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(bgr, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width, cv2.LINE_AA)
+    """White on a dark ground, its lower left corner there, or further left where it would leave the frame."""
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    (wide, high), below = cv2.getTextSize(text, font, scale, 1)
+    left, bottom = max(0, min(corner[0], bgr.shape[1] - wide - 2)), corner[1]
+    cv2.rectangle(bgr, (left, bottom - high - 2), (left + wide + 2, bottom + below), (40, 40, 40), cv2.FILLED)
+    cv2.putText(bgr, text, (left + 1, bottom), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,13 @@ def test_regions_are_few_and_inside_the_frame():
         assert all(min(x, y) >= 0 and x + w <= video.WIDTH and y + h <= video.HEIGHT for x, y, w, h in boxes)
 
 
+def test_a_label_at_the_right_edge_is_whole():
+    frame = np.zeros((480, 640, 3), np.uint8)
+    there = (video.drawn_on(frame, [((left, 200, 40, 40), "ahead or right 100 %")], "") for left in (100, 598))
+    white, at_the_edge = ((shown == 255).all(axis=2).sum() for shown in there)
+    assert white == at_the_edge > 50
+
+
 def test_a_plain_frame_has_no_region():
     assert video.regions(np.full((480, 640, 3), 128, np.uint8)) == []
 
