@@ -31,7 +31,7 @@ SPEC = {
     },
     "training": {"epochs": 3},
     "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
-    "limits": {"trial_seconds": 900, "memory_gib": 16},
+    "limits": {"trial_seconds": 900, "memory_gib": 16, "foreign_percent": 100},
 }
 ON_CARD = pytest.param("gpu", marks=pytest.mark.gpu)
 pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]
