@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
-OTHER := frameworks or index
+PACKAGES := frameworks or index
 
 .PHONY: demo test check docs coverage faults fuzz clean
 
@@ -11,9 +11,9 @@ demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
 test: check ## everything that CI asks; two tests at a time, but for those that share one Docker engine
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not (docker or $(OTHER))'
-	$(BIN)/pytest -n 2 --dist loadscope -m '$(OTHER)'
-	$(BIN)/pytest -m 'docker and not ($(OTHER))'
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not (docker or $(PACKAGES))'
+	$(BIN)/pytest -n 2 --dist loadscope -m '$(PACKAGES)'
+	$(BIN)/pytest -m 'docker and not ($(PACKAGES))'
 
 docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet

@@ -68,16 +68,11 @@ def catalogue() -> Catalogue:
 
 
 def pytest_generate_tests(metafunc):
-    """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes.
-
-    Of rows to which `alike` gives the same value only the first is taken.
-    """
+    """A test marked `rows` is run for every CPU row of the catalogue, or for those that its `where` takes."""
     marker = metafunc.definition.get_closest_marker("rows")
     if marker and "row" in metafunc.fixturenames:
-        where, alike = (marker.kwargs.get(name) for name in ("where", "alike"))
-        taken = [row for row in catalogue_with().rows(device="cpu") if where is None or where(row)]
-        if alike is not None:
-            taken = list({alike(row): row for row in reversed(taken)}.values())[::-1]
+        rows = catalogue_with().rows(device="cpu")
+        taken = [row for row in rows if marker.kwargs.get("where", lambda row: True)(row)]
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 

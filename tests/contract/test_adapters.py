@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
-from orchestrator.planning.image_row import pins_sha256
 from tests.contract.adapter_facts import CARD
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
@@ -229,15 +228,6 @@ class TestTraining:
         check = next(event for event in events_of(tmp_path) if event["kind"] == "check")
         assert {name: value for name, value in check["figures"].items() if not value <= check["bounds"][name]} == {}
 
-
-def code_of(row) -> tuple[str, ...]:
-    """Rows of the same packages and options run the same code of ours; only their environment variables differ."""
-    return row.framework, pins_sha256(row), json.dumps(row.options, sort_keys=True)
-
-
-@pytest.mark.rows(where=lambda row: row.trains, alike=code_of)
-@pytest.mark.frameworks
-class TestWeights:
     def test_another_seed_gives_other_weights(self, trained, row):
         assert weights_hash(trained(row, 1)) != weights_hash(trained(row, 2))
 
