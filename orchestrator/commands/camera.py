@@ -30,7 +30,7 @@ STAGES = ("decode", "propose", "crop", "resize", "equalise", "infer", "pipe")
 """Of one frame, in this order; `pipe` is the way to the worker and back. Drawing comes after the latency has ended."""
 
 VARIABLE_RATE = 1.5
-"""Frames whose gaps differ by more than this factor; containers round to a millisecond."""
+"""A rate varies if the longest time between two frames is more than this many of the shortest; files round to 1 ms."""
 
 FOUND_OVERLAP = 0.5
 """A region with so large an overlap has found a sign."""
@@ -70,7 +70,10 @@ class Frame(NamedTuple):
 
 @dataclass
 class Seen:
-    """What was measured so far. latencies: of each frame, seconds; stages: of each stage, seconds a frame."""
+    """What was measured so far, in seconds. latencies: of each frame; stages: of each stage, a frame.
+
+    due_seconds: of each frame of a file, dropped ones too.
+    """
 
     period_seconds: float
     frames: int = 0
@@ -81,6 +84,7 @@ class Seen:
     found: int = 0
     recognised: int = 0
     latencies: list[float] = field(default_factory=list)
+    due_seconds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
 
     def rows(self) -> list[dict[str, Any]]:
@@ -131,20 +135,22 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
         source.close()
     if not seen.frames:
         raise DataError(f"{request.source} holds no frame that reads.")
-    taken = seen.frames + seen.dropped
-    shortest, longest = source.gaps_seconds
-    if longest > VARIABLE_RATE * shortest:
-        console.say(
-            f"note: {request.source} has a variable frame rate, {shortest * 1000:.0f} to {longest * 1000:.0f} ms "
-            f"between frames; each was taken when it was due, and a deadline is {seen.period_seconds * 1000:.0f} ms, "
-            "as the file says of the whole."
-        )
-    if source.expected is not None and taken < source.expected and not source.was_stopped:
-        console.say(
-            f"note: {request.source} promises {source.expected} frames and ended after {taken}: it is cut short or "
-            "damaged."
-        )
+    for note in _notes(source, seen):
+        console.say(f"note: {note}")
     return seen
+
+
+def _notes(source: video.Source, seen: Seen) -> Iterator[str]:
+    """What is odd about the source, a sentence each."""
+    gaps = np.diff(seen.due_seconds)
+    if gaps.size and gaps.max() > VARIABLE_RATE * gaps.min():
+        yield (
+            f"{source.name} has a variable frame rate, {gaps.min() * 1000:.0f} to {gaps.max() * 1000:.0f} ms between "
+            f"frames; each was taken when it was due, and had {seen.period_seconds * 1000:.0f} ms, the mean."
+        )
+    taken = seen.frames + seen.dropped
+    if source.expected is not None and taken < source.expected and not source.was_stopped:
+        yield f"{source.name} promises {source.expected} frames and ended after {taken}: it is cut short or damaged."
 
 
 @dataclass
@@ -163,12 +169,11 @@ class _Pipeline:
 
     def run(self, console: Console) -> Seen:
         """Until the source ends, or the user stops it."""
-        period = 1 / self.source.frames_per_second
-        seen = Seen(period)
+        seen = Seen(1 / self.source.frames_per_second)
         lines = self.request.lines.open("w", encoding="utf-8") if self.request.lines else None
         try:
             with console.counting("watching") as progress:
-                for frame, arrived, decode_seconds in self._frames(seen, period):
+                for frame, arrived, decode_seconds in self._frames(seen):
                     self._take(frame, arrived, decode_seconds, seen, lines)
                     progress(self.source.taken, self.source.expected or self.source.taken)
         except KeyboardInterrupt:
@@ -180,12 +185,12 @@ class _Pipeline:
                 self._writer.close()
         return seen
 
-    def _frames(self, seen: Seen, period: float) -> Iterator[tuple[Frame, float, float]]:
+    def _frames(self, seen: Seen) -> Iterator[tuple[Frame, float, float]]:
         """Each frame that is not dropped, when it was there, and the seconds of its decoding.
 
         A frame of a file may be decoded before it is due; its latency counts the decoding all the same.
         """
-        clock, source = time.perf_counter, self.source
+        clock, source, period = time.perf_counter, self.source, seen.period_seconds
         began, first = clock(), 0.0
         while True:
             start = clock()
@@ -198,6 +203,7 @@ class _Pipeline:
                 seen.dropped = max(seen.dropped, round((ready - first) / period) - seen.frames)
                 arrived, decode_seconds = ready, 0.0
             else:
+                seen.due_seconds.append(due_seconds)
                 due, decode_seconds = began + due_seconds, ready - start
                 if ready >= due + period:
                     seen.dropped += 1

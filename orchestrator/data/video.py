@@ -3,7 +3,6 @@
 Boxes are (left, top, width, height) in pixels.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,8 @@ class Source:
     """A video file, a camera (its number) or a folder of pictures, at a frame rate.
 
     frames_per_second: as the file says it; `rate` in its place for a folder, or where the file says none.
-    expected: how many frames it promises; None for a camera. taken: how many came. gaps_seconds: the shortest and the
-    longest time between two frames. was_stopped: by the user, before its end.
+    expected: how many frames it promises; None for a camera. taken: how many came.
+    was_stopped: by the user, before its end.
     Raises DataError, one sentence, if it cannot be opened or holds no frame.
     """
 
@@ -44,8 +43,7 @@ class Source:
         self._capture: cv2.VideoCapture | None = None
         self.expected: int | None = None
         self.taken, self.was_stopped = 0, False
-        self.gaps_seconds = (math.inf, 0.0)
-        self._first_seconds = self._due_seconds = 0.0
+        self._first_seconds = 0.0
         if not self.is_live and Path(name).is_dir():
             self._pictures = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES)
             if not self._pictures:
@@ -55,10 +53,11 @@ class Source:
         if not self.is_live and not Path(name).is_file():
             raise DataError(f"{name} is no file, folder or number of a camera.")
         self._capture = cv2.VideoCapture(int(name) if self.is_live else name)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's newest frame, and no queue of old ones
         if not self._capture.isOpened():
             what = f"camera {name} does not answer" if self.is_live else f"{name} does not read as a video"
             raise DataError(f"{what}.")
+        if self.is_live:
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, and no queue of old ones
         said = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = said if 0 < said < 1000 else rate
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -73,11 +72,7 @@ class Source:
         if not (self.taken < len(self._pictures) if capture is None else capture.grab()):
             return None
         self.taken += 1
-        before, self._due_seconds = self._due_seconds, self._due(self.taken - 1)
-        if self.taken > 1:
-            gap, (shortest, longest) = self._due_seconds - before, self.gaps_seconds
-            self.gaps_seconds = min(gap, shortest), max(gap, longest)
-        return self._due_seconds
+        return self._due(self.taken - 1)
 
     def picture(self) -> Pixels | None:
         """The frame that was grabbed, (height, width, 3) BGR; None if it is damaged.
@@ -94,7 +89,7 @@ class Source:
         return np.asarray(bgr, np.uint8) if is_whole else None
 
     def _due(self, number: int) -> float:
-        """Of a file with a variable rate each frame says when it is due."""
+        """As the file says it, whose rate may vary; by the rate where it says nothing."""
         said = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._capture else 0.0
         if number == 0:
             self._first_seconds = said

@@ -30,9 +30,10 @@ class World:
     now: float = 100.0
     taken: int = 0
     is_live: bool = False
-    expected: int = FRAMES
+    expected: int | None = FRAMES
     frames_per_second: float = RATE
     was_stopped: bool = False
+    name: str = "any"
     asked: int = 0
     decoding: float = 0.0
     damaged: tuple = ()
@@ -110,6 +111,18 @@ def test_each_frame_of_a_variable_rate_is_taken_when_due(monkeypatch):
     seen = world.run(monkeypatch)
     assert seen.latencies == pytest.approx([0.02] * FRAMES, abs=1e-3)
     assert world.now == pytest.approx(100.0 + world.due(FRAMES - 1) + 0.02, abs=1e-2)
+    (note,) = camera._notes(world, seen)
+    assert note.startswith("any has a variable frame rate, 50 to 150 ms between frames")
+
+
+def test_a_constant_rate_that_is_whole_has_no_note(monkeypatch):
+    world = World()
+    assert list(camera._notes(world, world.run(monkeypatch))) == []
+
+
+def test_a_camera_that_varies_has_no_note(monkeypatch):
+    world = World(is_live=True, expected=None, due=lambda number: number**2 * 0.1)
+    assert list(camera._notes(world, world.run(monkeypatch))) == []
 
 
 def test_decoding_is_part_of_a_latency(monkeypatch):

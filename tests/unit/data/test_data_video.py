@@ -36,7 +36,6 @@ def test_a_video_gives_each_frame_once_at_its_time(short):
     due = list(iter(source.grab, None))
     assert (source.frames_per_second, source.expected, source.taken) == (10.0, 12, 12)
     assert due == pytest.approx([number / 10 for number in range(12)], abs=1e-3)
-    assert source.gaps_seconds == pytest.approx((0.1, 0.1), abs=1e-3)
 
 
 def test_a_picture_is_of_the_frame_that_was_grabbed_last(short):
