@@ -3,13 +3,17 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
+PACKAGES := frameworks or index
+
 .PHONY: demo test check docs coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks, in two processes; the slow kinds come first
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+test: check ## everything that CI asks; two tests at a time, but for those that share one Docker engine
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not (docker or $(PACKAGES))'
+	$(BIN)/pytest -n 2 --dist loadscope -m '$(PACKAGES)'
+	$(BIN)/pytest -m 'docker and not ($(PACKAGES))'
 
 docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet

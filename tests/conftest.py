@@ -76,21 +76,23 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With --dist=loadgroup one process runs all tests of a framework, and so makes and asks its environments once.
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist=loadscope all tests of a framework run in one process, which makes and asks its environments once.
 
-    Another runs those of the one Docker engine. All others stay together by file.
+    Those of no framework stay together by file.
     """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
     frameworks = catalogue_with().frameworks
-    for item in items:
-        group = item.nodeid.partition("::")[0]
-        if item.get_closest_marker("frameworks") or item.get_closest_marker("index"):
-            parameters = item.name.partition("[")[2]
-            group = next((name for name in frameworks if name in parameters), group)
-        elif item.get_closest_marker("docker"):
-            group = "docker"
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    class ByFramework(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            parameters = nodeid.partition("[")[2]
+            return next((name for name in frameworks if name in parameters), nodeid.partition("::")[0])
+
+    return ByFramework(config, log)
 
 
 @pytest.fixture(scope="session")
