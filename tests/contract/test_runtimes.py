@@ -73,3 +73,28 @@ def test_it_refuses_what_it_does_not_know(facts, row):
 def test_the_files_that_it_writes_give_the_same_logits(facts, row):
     exported = facts(row).get("exported")
     assert exported is None or (min(exported.values()) > 100 and facts(row)["exported_off"] < 1e-5)
+
+
+TWO_DEVICES = """
+import sys
+import jax
+import numpy
+from tests.contract.adapter_facts import SETTINGS, every_op
+from workers.frameworks.jax.adapter import Adapter
+
+jax.config.update("jax_default_device", jax.devices()[1])
+net = every_op()
+logits = Adapter(net, net.start(5), "cpu", SETTINGS, {}).infer(numpy.zeros((2, *net.shapes[net.ops[0].name]), "float32"))
+sys.stdout.write(" ".join(str(device.id) for device in logits.devices()))
+"""
+
+
+@pytest.mark.rows(where=lambda row: row.framework == "jax")
+def test_jax_computes_on_the_device_that_was_asked_for(virtualenv, row):
+    where = virtualenv(row)
+    if isinstance(where, AbsentError):
+        pytest.skip(str(where))
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(REPOSITORY)}
+    command = [where.location, "-c", TWO_DEVICES]
+    done = subprocess.run(command, env={**os.environ, **where.env, **two}, capture_output=True, text=True, check=False)
+    assert done.stdout == "0", done.stderr[-2000:]
