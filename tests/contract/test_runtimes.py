@@ -84,7 +84,8 @@ from workers.frameworks.jax.adapter import Adapter
 
 jax.config.update("jax_default_device", jax.devices()[1])
 net = every_op()
-logits = Adapter(net, net.start(5), "cpu", SETTINGS, {}).infer(numpy.zeros((2, *net.shapes[net.ops[0].name]), "float32"))
+pictures = numpy.zeros((2, *net.shapes[net.ops[0].name]), "float32")
+logits = Adapter(net, net.start(5), "cpu", SETTINGS, {}).infer(pictures)
 sys.stdout.write(" ".join(str(device.id) for device in logits.devices()))
 """
 
