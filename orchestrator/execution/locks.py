@@ -73,6 +73,8 @@ def _opened(path: Path, what: str) -> Iterator[int]:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        raise EngineError(f"{what}: there is no folder {path.parent}. Make it, or set WAYMARK_LOCKS.") from None
     except OSError as error:
         raise EngineError(
             f"{what}: {path} does not open ({error.strerror}). Remove it, if no run is going on."

@@ -198,12 +198,14 @@ def _order(cell: Cell, ranking: Ranking) -> str:
         others = [rank.subject for rank in ranking.ranks if rank.subject not in leaders]
         behind = f", all before {', '.join(others)}" if others else ""
         return f"{where}: {' and '.join(leaders)} are not told apart in {ranking.pairs} pairs of runs{behind}"
-    # One leader has the least rank; of few pairs all ranks are open, and the medians name the first.
-    first, *rest = sorted(ranking.ranks, key=lambda rank: (rank.low, rank.seconds))
+    # One leader has the least rank; of few pairs the medians give the order.
+    first, *rest = sorted(ranking.ranks, key=lambda rank: (rank.low if is_judged else 0, rank.seconds))
     beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in rest)
+    counts = [ratio.pairs for pair, ratio in ranking.ratios.items() if first.subject in pair]
+    pairs = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
     does = "trains" if cell.scenario is None else "runs"
-    return f"{first.subject} {does} {where} {beside} in {ranking.pairs} pairs of runs{few}"
+    return f"{first.subject} {does} {where} {beside} in {pairs} pairs of runs{few}"
 
 
 def _times(ranking: Ranking, fast: str, slow: str) -> str:

@@ -63,6 +63,15 @@ def test_a_link_in_the_place_of_a_lease_is_not_followed(leases):
     assert not (leases / "precious").exists()
 
 
+def test_a_folder_of_locks_that_is_missing_is_named(leases, monkeypatch):
+    monkeypatch.setenv("WAYMARK_LOCKS", str(leases / "none"))
+    with pytest.raises(EngineError) as caught, locks.lease([FIRST]):
+        pass
+    assert str(caught.value) == (
+        f"GPU 0 (Tesla T4) cannot be leased: there is no folder {leases / 'none'}. Make it, or set WAYMARK_LOCKS."
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file from everybody and read it all the same")
 def test_a_lease_needs_no_more_than_to_read_the_file(leases):
     (leases / "waymark-GPU-0.lock").touch(mode=0o444)

@@ -53,6 +53,19 @@ def test_few_pairs_are_said_to_give_no_verdict():
     assert "3.00x as fast as tensorflow:2.21 (3.00 to 3.00) in 2 pairs of runs (6 are needed for a verdict)" in said
 
 
+def test_where_one_has_few_pairs_all_stand_by_their_times():
+    """A scout takes fewer turns of a cell whose time is known."""
+    takes = (("pytorch", "2.13", 0.1, 6), ("tensorflow", "2.21", 0.11, 4), ("cntk", "2.7", 0.2, 6))
+    trials = [
+        timed(fake.trial(name, variant, repeat=repeat), 10 * at + repeat, step_seconds=seconds)
+        for at, (name, variant, seconds, repeats) in enumerate(takes)
+        for repeat in range(repeats)
+    ]
+    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    assert "1.10x as fast as tensorflow:2.21 (1.10 to 1.10), 2.00x as fast as cntk:2.7 [2.00, 2.00]" in said
+    assert said.split(";")[0].endswith("in 4 to 6 pairs of runs (6 are needed for a verdict)")
+
+
 def test_a_single_run_of_each_gives_no_answer():
     assert sentences(sweep((0.1, 0.3), repeats=1)) == []
 
