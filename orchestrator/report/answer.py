@@ -198,9 +198,10 @@ def _order(cell: Cell, ranking: Ranking) -> str:
         others = [rank.subject for rank in ranking.ranks if rank.subject not in leaders]
         behind = f", all before {', '.join(others)}" if others else ""
         return f"{where}: {' and '.join(leaders)} are not told apart in {ranking.pairs} pairs of runs{behind}"
-    # One leader has the least rank; of few pairs the medians give the order.
-    first, *rest = sorted(ranking.ranks, key=lambda rank: (rank.low if is_judged else 0, rank.seconds))
-    beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in rest)
+    # Of several leaders, as few pairs leave them, the medians name the first; never one that is surely slower.
+    by_time = sorted(ranking.ranks, key=lambda rank: rank.seconds)
+    first = min(by_time, key=lambda rank: rank.low)
+    beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in by_time if rank is not first)
     counts = [ratio.pairs for pair, ratio in ranking.ratios.items() if first.subject in pair]
     pairs = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
