@@ -201,12 +201,17 @@ def _order(cell: Cell, ranking: Ranking) -> str:
     # Of several leaders, as few pairs leave them, the medians name the first; never one that is surely slower.
     by_time = sorted(ranking.ranks, key=lambda rank: rank.seconds)
     first = min(by_time, key=lambda rank: rank.low)
-    beside = ", ".join(_times(ranking, first.subject, rank.subject) for rank in by_time if rank is not first)
-    counts = [ratio.pairs for pair, ratio in ranking.ratios.items() if first.subject in pair]
-    pairs = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    pairs = {
+        other: pair for pair in ranking.ratios if first.subject in pair for other in pair if other != first.subject
+    }
+    others = [rank.subject for rank in by_time if rank is not first]
+    beside = ", ".join(_times(ranking, first.subject, other) for other in others if other in pairs)
+    counts = [ranking.ratios[pair].pairs for pair in pairs.values()]
+    number = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    alone = "".join(f", never in a turn with {other}" for other in others if other not in pairs)
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
     does = "trains" if cell.scenario is None else "runs"
-    return f"{first.subject} {does} {where} {beside} in {pairs} pairs of runs{few}"
+    return f"{first.subject} {does} {where} {beside} in {number} pairs of runs{few}{alone}"
 
 
 def _times(ranking: Ranking, fast: str, slow: str) -> str:

@@ -66,6 +66,33 @@ def test_where_one_has_few_pairs_all_stand_by_their_times():
     assert said.split(";")[0].endswith("in 4 to 6 pairs of runs (6 are needed for a verdict)")
 
 
+def test_a_surely_slower_one_is_never_named_first():
+    """TensorFlow ran in the quick turns alone, so that its median is the least, yet it lost all its pairs."""
+    quick, slow = range(6), range(6, 14)
+    takes = [("pytorch", "2.13", 0.1, quick), ("pytorch", "2.13", 0.3, slow), ("tensorflow", "2.21", 0.12, quick)]
+    takes.append(("cntk", "2.7", 0.4, range(4)))
+    trials = [
+        timed(fake.trial(name, variant, repeat=repeat), 20 * at + repeat, step_seconds=seconds)
+        for at, (name, variant, seconds, repeats) in enumerate(takes)
+        for repeat in repeats
+    ]
+    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    assert said.startswith("pytorch:2.13 trains ResNet-20@32 on the CPU 1.20x as fast as tensorflow:2.21 [1.20, 1.20]")
+
+
+def test_one_that_shares_no_turn_with_the_first_has_no_factor():
+    """As in a run some of whose trials were deleted."""
+    takes = [("pytorch", "2.13", 0.1, (0, 1)), ("tensorflow", "2.21", 0.2, (2, 3)), ("cntk", "2.7", 0.4, range(4))]
+    trials = [
+        timed(fake.trial(name, variant, repeat=repeat), 20 * at + repeat, step_seconds=seconds)
+        for at, (name, variant, seconds, repeats) in enumerate(takes)
+        for repeat in repeats
+    ]
+    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    assert "4.00x as fast as cntk:2.7 (4.00 to 4.00) in 2 pairs of runs" in said
+    assert said.split(";")[0].endswith("are needed for a verdict), never in a turn with tensorflow:2.21")
+
+
 def test_a_single_run_of_each_gives_no_answer():
     assert sentences(sweep((0.1, 0.3), repeats=1)) == []
 
