@@ -91,6 +91,8 @@ def _row(claim: Claim, evidence: Sequence[Evidence], printed: Sequence[Evidence]
     if not measured:
         is_out_of_reach = claim.device == "gpu" and not has_card
         verdict, said = ("not measurable here", "no card") if is_out_of_reach else ("not decided", NOT_MEASURED)
+        if all(one.comparison.contrast is None for one in evidence):
+            said += f"; accuracies count after the study's {paper().epochs} epochs"
     else:
         said = _said(measured)
     return {

@@ -272,6 +272,13 @@ def test_a_scout_of_two_runs_has_no_interval():
     assert (row["runs"], row["epoch_low_s"], row["epoch_high_s"]) == (2, None, None)
 
 
+def test_accuracy_after_fewer_epochs_is_named_as_the_reason():
+    asked = [fake.trial(*of, training=Training(epochs=10)) for of in (("pytorch", "2.13"), ("tensorflow", "2.21"))]
+    findings, _ = paper_sections(run(*(timed(one, at, epochs=10) for at, one in enumerate(asked))), NO_FLOORS)
+    row = next(row for row in table(findings, "findings").rows if row["name"] == "resnets-beat-idsia")
+    assert row["numbers"] == "not measured; accuracies count after the study's 25 epochs"
+
+
 def test_a_scout_has_no_accuracy():
     (section,) = scouted()
     row = next(row for row in section.tables[0].rows if row["subject"] == "pytorch:2.13")
