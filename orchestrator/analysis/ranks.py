@@ -46,6 +46,10 @@ class Ranking:
         """The fewest pairs of any two subjects."""
         return min(ratio.pairs for ratio in self.ratios.values())
 
+    def key(self, a: str, b: str) -> tuple[str, str] | None:
+        """The key of these two in ratios and ranges, whichever comes first; None if they share no turn."""
+        return next((pair for pair in ((a, b), (b, a)) if pair in self.ratios), None)
+
 
 def rankings(cells: Mapping[Cell, Timings], known: Sequence[Scatter] = ()) -> dict[Cell, Ranking]:
     """The ranking of each cell in which two subjects or more share turns; all cells and pairs are one family."""

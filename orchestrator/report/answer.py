@@ -201,12 +201,10 @@ def _order(cell: Cell, ranking: Ranking) -> str:
     # Of several leaders, as few pairs leave them, the medians name the first; never one that is surely slower.
     by_time = sorted(ranking.ranks, key=lambda rank: rank.seconds)
     first = min(by_time, key=lambda rank: rank.low)
-    pairs = {
-        other: pair for pair in ranking.ratios if first.subject in pair for other in pair if other != first.subject
-    }
     others = [rank.subject for rank in by_time if rank is not first]
-    beside = ", ".join(_times(ranking, first.subject, other) for other in others if other in pairs)
-    counts = [ranking.ratios[pair].pairs for pair in pairs.values()]
+    pairs = {other: pair for other in others if (pair := ranking.key(first.subject, other))}
+    beside = ", ".join(_times(ranking, pair, other) for other, pair in pairs.items())
+    counts = {ranking.ratios[pair].pairs for pair in pairs.values()}
     number = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     alone = "".join(f", never in a turn with {other}" for other in others if other not in pairs)
     few = "" if is_judged else f" ({ENOUGH_REPEATS} are needed for a verdict)"
@@ -214,15 +212,13 @@ def _order(cell: Cell, ranking: Ranking) -> str:
     return f"{first.subject} {does} {where} {beside} in {number} pairs of runs{few}{alone}"
 
 
-def _times(ranking: Ranking, fast: str, slow: str) -> str:
+def _times(ranking: Ranking, pair: tuple[str, str], slow: str) -> str:
     """'3.00x as fast as tensorflow:2.21 [2.90, 3.10]'; of few pairs what they range over."""
-    is_turned = (fast, slow) not in ranking.ratios
-    pair = (slow, fast) if is_turned else (fast, slow)
     ratio, (low, high) = ranking.ratios[pair], ranking.ranges[pair]
     shown = "({:.2f} to {:.2f})"
     if ratio.pairs >= ENOUGH_REPEATS and ratio.low is not None and ratio.high is not None:
         low, high, shown = ratio.low, ratio.high, "[{:.2f}, {:.2f}]"
     effect = ratio.effect
-    if is_turned:
+    if pair[0] == slow:
         effect, low, high = 1 / effect, 1 / high, 1 / low
     return f"{effect:.2f}x as fast as {slow} {shown.format(low, high)}"

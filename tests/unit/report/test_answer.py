@@ -24,6 +24,16 @@ def sweep(seconds, repeats=2, checks=CHECKS, **facts):
     return run(*trials, checks=checks, **facts)
 
 
+def of_turns(takes):
+    """A run of three frameworks, of (framework, variant, seconds of a step, the turns in which it ran)."""
+    trials = [
+        timed(fake.trial(name, variant, repeat=repeat), 20 * at + repeat, step_seconds=seconds)
+        for at, (name, variant, seconds, repeats) in enumerate(takes)
+        for repeat in repeats
+    ]
+    return run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)])
+
+
 def sentences(stored):
     """What the run's rankings say."""
     rows = summary_rows(stored)
@@ -55,13 +65,8 @@ def test_few_pairs_are_said_to_give_no_verdict():
 
 def test_where_one_has_few_pairs_all_stand_by_their_times():
     """A scout takes fewer turns of a cell whose time is known."""
-    takes = (("pytorch", "2.13", 0.1, 6), ("tensorflow", "2.21", 0.11, 4), ("cntk", "2.7", 0.2, 6))
-    trials = [
-        timed(fake.trial(name, variant, repeat=repeat), 10 * at + repeat, step_seconds=seconds)
-        for at, (name, variant, seconds, repeats) in enumerate(takes)
-        for repeat in range(repeats)
-    ]
-    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    takes = (("pytorch", "2.13", 0.1, range(6)), ("tensorflow", "2.21", 0.11, range(4)), ("cntk", "2.7", 0.2, range(6)))
+    (said,) = sentences(of_turns(takes))
     assert "1.10x as fast as tensorflow:2.21 (1.10 to 1.10), 2.00x as fast as cntk:2.7 [2.00, 2.00]" in said
     assert said.split(";")[0].endswith("in 4 to 6 pairs of runs (6 are needed for a verdict)")
 
@@ -71,24 +76,14 @@ def test_a_surely_slower_one_is_never_named_first():
     quick, slow = range(6), range(6, 14)
     takes = [("pytorch", "2.13", 0.1, quick), ("pytorch", "2.13", 0.3, slow), ("tensorflow", "2.21", 0.12, quick)]
     takes.append(("cntk", "2.7", 0.4, range(4)))
-    trials = [
-        timed(fake.trial(name, variant, repeat=repeat), 20 * at + repeat, step_seconds=seconds)
-        for at, (name, variant, seconds, repeats) in enumerate(takes)
-        for repeat in repeats
-    ]
-    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    (said,) = sentences(of_turns(takes))
     assert said.startswith("pytorch:2.13 trains ResNet-20@32 on the CPU 1.20x as fast as tensorflow:2.21 [1.20, 1.20]")
 
 
 def test_one_that_shares_no_turn_with_the_first_has_no_factor():
     """As in a run some of whose trials were deleted."""
     takes = [("pytorch", "2.13", 0.1, (0, 1)), ("tensorflow", "2.21", 0.2, (2, 3)), ("cntk", "2.7", 0.4, range(4))]
-    trials = [
-        timed(fake.trial(name, variant, repeat=repeat), 20 * at + repeat, step_seconds=seconds)
-        for at, (name, variant, seconds, repeats) in enumerate(takes)
-        for repeat in repeats
-    ]
-    (said,) = sentences(run(*trials, checks=[*CHECKS, checked(framework="cntk", variant="2.7", ordinal=92)]))
+    (said,) = sentences(of_turns(takes))
     assert "4.00x as fast as cntk:2.7 (4.00 to 4.00) in 2 pairs of runs" in said
     assert said.split(";")[0].endswith("are needed for a verdict), never in a turn with tensorflow:2.21")
 
