@@ -3,16 +3,15 @@
 Each verb imports its own command: `invoke images` need not wait for scipy.
 """
 
-import os
 import sys
 import webbrowser
 from collections.abc import Sequence
-from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
 
 from orchestrator.console import flags
+from orchestrator.console.program import take_over
 from orchestrator.console.progress import Console
 from orchestrator.console.tables import IMAGES, RUNS, TUNED, show
 from orchestrator.console.verb import (
@@ -29,17 +28,15 @@ from orchestrator.console.verb import (
     STRICT,
     UNTIL,
     VARIANT,
-    let_help_come_first,
     verb,
 )
 from orchestrator.errors import SpecError
-from orchestrator.home import REPOSITORY, Home
+from orchestrator.home import Home, default_reports
 
-REPORTS = Path(os.environ.get("WAYMARK_REPORTS") or REPOSITORY / "reports")
-EXPERIMENTS = REPOSITORY / "experiments"
+REPORTS = default_reports()
 ARGV = tuple(sys.argv[1:])
 Texts = Sequence[str] | None
-let_help_come_first()
+take_over()
 RUN = {**ENGINE, **GPUS, **IMAGE, **SOURCE}
 
 
@@ -153,7 +150,7 @@ def check_(
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
     asked = check.request_for(
-        Path(spec or EXPERIMENTS / "paper.json"),
+        flags.spec(spec, "paper.json"),
         images.chosen_rows(catalogue, flags.rows(frameworks, device, variant), own),
         catalogue,
         RunOptions(engine=engine or None, gpus=flags.gpus(gpus), argv=ARGV),
@@ -224,7 +221,7 @@ def sweep_(
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
     request = sweep.SweepRequest(
-        spec_path=Path(spec or EXPERIMENTS / "quick.json"),
+        spec_path=flags.spec(spec, "quick.json"),
         changes=flags.changes(
             device,
             frameworks,
@@ -292,7 +289,7 @@ def compare_(
         catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
         baseline, candidate = flags.own_subjects((baseline, candidate), own)
         asked = compare.CompareRequest(
-            spec_path=Path(spec or EXPERIMENTS / "compare.json"),
+            spec_path=flags.spec(spec, "compare.json"),
             compared=(baseline, candidate),
             pairs=flags.pairs(pairs),
             until=flags.until(precision, budget),
@@ -350,14 +347,14 @@ def gate_(
     console = Console()
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
     asked = compare.CompareRequest(
-        spec_path=Path(spec or EXPERIMENTS / "compare.json"),
+        spec_path=flags.spec(spec, "compare.json"),
         compared=flags.own_subjects((baseline, candidate), own),
         until=Until(budget_seconds=flags.duration("--budget", budget), margin=flags.margin(allow)),
         cells=cells,
         device=flags.device(device),
         options=RunOptions(engine or None, flags.gpus(gpus), strict, argv=ARGV),
     )
-    result = gate.gate(asked, Path(output) if output else None, catalogue, Home.default(), REPORTS, console)
+    result = gate.gate(asked, flags.path(output), catalogue, Home.default(), REPORTS, console)
     show_gate(result, json_, console)
     return result.exit_code
 
@@ -400,7 +397,7 @@ def tune_(
     console = Console()
     catalogue, _own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
     request = tune.TuneRequest(
-        spec_path=Path(spec or EXPERIMENTS / "tune.json"),
+        spec_path=flags.spec(spec, "tune.json"),
         framework=framework,
         device=flags.device(device),
         budget_seconds=flags.duration("--budget", budget),
@@ -435,7 +432,7 @@ def limit_(
     console = Console()
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     options = RunOptions(engine or None, is_strict=strict, argv=ARGV)
-    found = limit.measure(Path(spec or EXPERIMENTS / "paper.json"), catalogue, Home.default(), options, console)
+    found = limit.measure(flags.spec(spec, "paper.json"), catalogue, Home.default(), options, console)
     show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), json_)
 
 
@@ -481,7 +478,7 @@ def index_(_: Context, published: str, to: str) -> None:
     from orchestrator.commands import collections
 
     console = Console()
-    console.say(f"index: {collections.write_index(Path(published), Path(to), console)}")
+    console.say(f"index: {collections.write_index(flags.needed_path(published), flags.needed_path(to), console)}")
 
 
 @task(name="runs", auto_shortflags=False, help=JSON)
@@ -541,7 +538,7 @@ def publish_(_: Context, run: str, to: str, key: str = "") -> None:
     """Write a run as one folder or archive: records, environments, hashes and the page, for others to check."""
     from orchestrator.commands import publication
 
-    publication.publish_run(run, Path(to), Home.default(), Console(), flags.path(key))
+    publication.publish_run(run, flags.needed_path(to), Home.default(), Console(), flags.path(key))
 
 
 @task(
@@ -574,7 +571,7 @@ def ingest(_: Context, published: str = "", key: str = "") -> int:
     from orchestrator.commands import publication, records
 
     if published:
-        return publication.ingest_publication(Path(published), Home.default(), Console(), flags.path(key))
+        return publication.ingest_publication(flags.needed_path(published), Home.default(), Console(), flags.path(key))
     if key:
         raise SpecError("--key verifies a published run; name it with --published.")
     return records.ingest(Home.default(), Console())
@@ -624,7 +621,7 @@ def export_(
     console = Console()
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     given = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
-    files = {name: Path(file) for name, file in given.items() if file}
+    files = {name: flags.needed_path(file) for name, file in given.items() if file}
     request = export_model.ExportRequest(run, cell, files, RunOptions(engine or None, argv=ARGV))
     show("Exported", export_model.export(request, catalogue, Home.default(), console), json_)
 
@@ -676,7 +673,7 @@ def watch_(
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     framework, _sign, variant = subject.partition(":")
     request = camera.WatchRequest(
-        source=video,
+        source=str(flags.needed_path(video)),
         subject=(framework, variant or None),
         roi=flags.region(roi),
         rate=flags.rate("--fps", fps),
@@ -703,7 +700,7 @@ def export_env_(_: Context, row: str, to: str, device: str = "cpu") -> None:
 
     framework, variant = flags.subject(row)
     found = images.catalogue_with().resolve(framework, flags.device(device), variant)
-    export.export_env(found, Path(to), Console())
+    export.export_env(found, flags.needed_path(to), Console())
 
 
 @task(name="doctor", auto_shortflags=False, help=JSON)

@@ -5,6 +5,7 @@ host, a FIFO that blocks for ever, or a link to an endless device. (The folders 
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -15,6 +16,9 @@ from pathlib import Path
 
 SMALL_BYTES = 64 * 2**20
 """Limit of a JSON file of a record."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system answers that keeps no locks, as NFS and Lustre often do."""
 
 
 class UnsafeFileError(OSError):
@@ -80,3 +84,17 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def take_lock(descriptor: int, path: Path, *, waits: bool = False) -> bool:
+    """Lock an open file or folder until it is closed; False if another process holds it and `waits` is not set.
+
+    Raises OSError with `path` and an errno of NO_LOCKS if its file system keeps no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return True

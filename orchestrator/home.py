@@ -13,6 +13,17 @@ import platformdirs
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def expanded(text: str) -> Path:
+    """The path, its ~ replaced by the user's folder: no shell does that in a .env file, or after `--from=`."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises for a user that is not there
+
+
+def default_reports() -> Path:
+    """`$WAYMARK_REPORTS`, else reports/ of the clone."""
+    named = os.environ.get("WAYMARK_REPORTS")
+    return expanded(named).absolute() if named else REPOSITORY / "reports"
+
+
 @dataclass(frozen=True)
 class Home:
     """The folders below one root; each is made on first use by its owner."""
@@ -23,7 +34,7 @@ class Home:
     def default(cls) -> "Home":
         """`$WAYMARK_HOME`, else the platform's user data folder."""
         named = os.environ.get("WAYMARK_HOME")
-        return cls(Path(named).absolute() if named else platformdirs.user_data_path("waymark"))
+        return cls(expanded(named).absolute() if named else platformdirs.user_data_path("waymark"))
 
     @property
     def data(self) -> Path:

@@ -306,6 +306,8 @@ class Exit(Frozen):
     """How a worker process ended, as its engine saw it.
 
     code:            exit code, or None if a signal or the engine ended it.
+    full_at_bytes:   all memory of the machine, or of the container that waymark runs in, where the kernel ended it
+                     because that ran out.
     log_tail:        the last lines of its stdout and stderr.
     launched_unix:   seconds since 1970 when the engine was asked to start it.
     wall_seconds:    from that moment until it had ended.
@@ -317,6 +319,7 @@ class Exit(Frozen):
     signal: int | None = None
     is_timeout: bool = False
     is_out_of_memory: bool = False
+    full_at_bytes: Annotated[int, Field(ge=0, le=2**60)] | None = None
     is_cancelled: bool = False
     log_tail: str = ""
     launched_unix: UnixSeconds

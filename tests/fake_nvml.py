@@ -27,6 +27,14 @@ class FakeNvml:
             raise AssertionError(f"{name} is asked of NVML, and nothing is recorded of it")
         return getattr(pynvml, name)  # constants and errors
 
+    def lacks(self, name: str, error: type[Exception] = pynvml.NVMLLibraryMismatchError) -> None:
+        """From now on that function raises, as one does that a driver or a card lacks."""
+
+        def raising(*_: Any) -> None:
+            raise error("not here")
+
+        setattr(self, name, raising)
+
     def nvmlInit(self) -> None:
         if self.driver is None:
             raise pynvml.NVMLError_LibraryNotFound

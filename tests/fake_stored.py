@@ -11,20 +11,52 @@ from tests import fake_run as fake
 NO_MEMORY = Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
 
 
-def timed(asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, changes=None, extra=(), **said):
-    """changes: kind of event -> fields that every event of it has in place of its own. extra: more events."""
+def beside(others, seconds=30):
+    """Samples of a machine on which other processes used so many percent; () where nobody measured it (None)."""
+    if others is None:
+        return ()
+    own = 100.0 - others
+    each = {"cpu_percent": 100.0, "own_percent": own, "memory_bytes": 2**30}
+    return tuple(Sample(unix=float(second), **each) for second in range(seconds))
+
+
+def since_1970(events):
+    """The events of a worker that began in 1970, so that its own clock and that of samples are the same."""
+    return [event.model_copy(update={"started_unix": 0.0}) if event.kind == "hello" else event for event in events]
+
+
+def timed(
+    asked=None, ordinal=1, outcome=fake.OK, exit_=fake.ENDED, record=None, changes=None, extra=(), others=0.0, **said
+):
+    """changes: kind of event -> fields that every event of it has in place of its own. extra: more events.
+
+    others: the share of the processors that other processes used, in percent; None where nobody measured it.
+    """
     record = fake.trial_record(asked or fake.trial(), ordinal, **(record or {}))
-    events = [event.model_copy(update=(changes or {}).get(event.kind, {})) for event in fake.training(**said)]
-    return StoredTrial(record, outcome, exit_, read_timeline([*events, *extra]))
+    events = since_1970(fake.training(**said))
+    events = [event.model_copy(update=(changes or {}).get(event.kind, {})) for event in events]
+    return StoredTrial(record, outcome, exit_, read_timeline([*events, *extra]), beside(others))
 
 
-def answered(framework, variant="1", ordinal=1, repeat=0, outcome=fake.OK, scenario="single-stream", batch=1, **said):
+def answered(
+    framework,
+    variant="1",
+    ordinal=1,
+    repeat=0,
+    outcome=fake.OK,
+    scenario="single-stream",
+    batch=1,
+    others=0.0,
+    **said,
+):
     """A trial that ran a trained network. said: see fake_run.answering; model, input_size: its network."""
     network = {name: said.pop(name) for name in ("model", "input_size") if name in said}
     inference = fake.inference(scenario, batch)
     asked = fake.trial(framework, variant, kind="infer", repeat=repeat, inference=inference, **network)
     record = fake.trial_record(asked, ordinal)
-    return StoredTrial(record, outcome, fake.ENDED, read_timeline(fake.answering(**said)))
+    long_enough = {"wall_seconds": 5.0}  # to tell whether others worked beside it
+    timeline = read_timeline(since_1970(fake.answering(**{**long_enough, **said})))
+    return StoredTrial(record, outcome, fake.ENDED, timeline, beside(others))
 
 
 def checked(passed=True, outcome=fake.OK, figures=None, **record):
@@ -40,10 +72,7 @@ def watched(ordinal=1, name="NVIDIA H200", busy=97, throttled=(), subject=("pyto
     asked = fake.trial(*subject, device="gpu")
     card = Card(index=0, name=name, memory_bytes=2**37, capability="9.0", driver="580.1")
     record = fake.trial_record(asked, ordinal, environment=fake.environment(*subject, device="gpu").on(card))
-    said = [
-        event.model_copy(update={"started_unix": 0.0}) if event.kind == "hello" else event
-        for event in fake.training(step_seconds=0.03, steps=30)
-    ]
+    said = since_1970(fake.training(step_seconds=0.03, steps=30))
     samples = tuple(
         Sample(
             unix=second / 2,

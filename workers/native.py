@@ -56,16 +56,26 @@ def has_vnni(cpuinfo="/proc/cpuinfo"):
 def throttled_periods(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     """How often a CPU quota has stopped this process's cgroup so far; None where none is counted.
 
-    Source: cgroup v2, cpu.stat: nr_throttled. A container sees its own cgroup as the root.
+    Source: cgroups(7), cpu.stat: nr_throttled, of version 1 and 2. A container may see its own cgroup as the root.
     """
     try:
         with open(own, encoding="utf-8") as file:
-            path = next(line.rstrip("\n").split(":", 2)[2] for line in file if line.startswith("0::"))
-        with open(os.path.join(root, path.lstrip("/"), "cpu.stat"), encoding="utf-8") as file:
-            counts = dict(line.split() for line in file)
-        return int(counts["nr_throttled"])
-    except (OSError, ValueError, KeyError, StopIteration):
+            groups = [line.rstrip("\n").split(":", 2)[1:] for line in file if line.count(":") >= 2]
+    except OSError:
         return None
+    folders = []
+    for controllers, path in groups:
+        if not controllers:
+            folders += [path, "unified" + path, ""]
+        elif "cpu" in controllers.split(","):
+            folders += [controllers + path, "cpu" + path, controllers, "cpu"]
+    for folder in folders:
+        try:
+            with open(os.path.join(root, folder.lstrip("/"), "cpu.stat"), encoding="utf-8") as file:
+                return int(dict(line.split() for line in file)["nr_throttled"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
 check     figures {}, bounds {}, passed
-queries   latency_seconds [] (after the warm-up, in the order in which they were asked), wall_seconds, warmup_queries;
+queries   latency_seconds [] (after the warm-up, in the order in which they were asked), wall_seconds, warmup_queries,
+          answered (queries after the warm-up; of `offline`, whose latencies are of a series each, more than latencies);
           of `server` also rate (queries a second, the largest that passed; 0 if none did) and probes [[rate, queries,
           late, passed]]; latencies are then those of that rate
 answers   classes [] (predicted, of every test picture), differing [[picture, class, the oracle's, margin]], kept [share

@@ -39,11 +39,12 @@ SPIN_SECONDS = 0.0005  # sleeping is that much too coarse
 
 
 class Measured(NamedTuple):
-    """The fields of a `queries` event that all scenarios have."""
+    """The fields of a `queries` event. answered: queries after the warm-up, which `offline` asks several at a time."""
 
     latency_seconds: list
     wall_seconds: float
     warmup_queries: int
+    answered: int
 
 
 def measure(adapter, samples, inference, seed, emit, clock, sleep=time.sleep):
@@ -94,7 +95,7 @@ class Run(object):
 
 def _one_after_the_other(run, is_queued=False):
     """Query by query; with is_queued in series, each query counting as its share of the series."""
-    clock, latencies, warmup, count = run.clock, [], 0, 1
+    clock, latencies, warmup, answered, count = run.clock, [], 0, 0, 1
     began = counted_from = now = clock()
     warm = began + run.inference.warmup_seconds
     end = warm + run.inference.seconds
@@ -110,8 +111,9 @@ def _one_after_the_other(run, is_queued=False):
             count = max(1, min(QUEUED_LIMIT, int(SERIES_SECONDS / max(each, 1e-9)))) if is_queued else 1
         else:
             latencies.append(each)
+            answered += count
         run.tell(now)
-    return Measured(latencies, now - counted_from, warmup)
+    return Measured(latencies, now - counted_from, warmup, answered)
 
 
 def _server(run, seed, sleep):
@@ -121,7 +123,7 @@ def _server(run, seed, sleep):
     """
     alone = _one_after_the_other(run)
     service = sorted(alone.latency_seconds)[len(alone.latency_seconds) // 2]
-    least, most, best = 0.0, 1.0 / service, Measured([], 0.0, alone.warmup_queries)
+    least, most, best = 0.0, 1.0 / service, Measured([], 0.0, alone.warmup_queries, 0)
     probes, rate = [], 0.0
     random = numpy.random.RandomState(seed)
     for _ in range(PROBES):
@@ -132,7 +134,7 @@ def _server(run, seed, sleep):
         probes.append([tried, len(latencies), late, passed])
         if passed:
             least = rate = tried
-            best = Measured(latencies, wall, alone.warmup_queries)
+            best = Measured(latencies, wall, alone.warmup_queries, len(latencies))
         else:
             most = tried
     return dict(best._asdict(), rate=rate, probes=probes)

@@ -15,6 +15,12 @@ BLOCKS = 20
 CHANGE = 0.05
 P = 0.001
 
+STALL_TIMES, STALL_SECONDS, STALL_SHARE = 10.0, 0.5, 0.02
+"""A step stalled if it took so many times the median, so many seconds more, and that is so much of all of them."""
+
+_FIRST = 3
+"""Steps in which frameworks compile; a long one of them is no stall."""
+
 _ONE, _OTHER = np.triu_indices(BLOCKS, 1)
 """All pairs of blocks."""
 
@@ -33,6 +39,30 @@ class Trend:
     def is_steady(self) -> bool:
         """Whether no trend over 5 % is shown."""
         return self.p is None or self.p >= P
+
+
+@dataclass(frozen=True)
+class Stall:
+    """The longest step (or block of steps, or query) of a trial that was stopped in the middle.
+
+    seconds: of it. times: the median of all. share: of all their time together.
+    """
+
+    seconds: float
+    times: float
+    share: float
+
+
+def stall(seconds: ArrayLike) -> Stall | None:
+    """The stall among the seconds (n,) of all steps of a trial in their order, if there is one."""
+    all_ = np.asarray(seconds, dtype=np.float64)
+    if all_.size <= 2 * _FIRST:
+        return None
+    longest, middle, total = float(all_[_FIRST:].max()), median(all_), float(all_.sum())
+    extra = longest - middle
+    if longest <= STALL_TIMES * middle or extra <= STALL_SECONDS or extra <= STALL_SHARE * total:
+        return None
+    return Stall(longest, longest / middle, longest / total)
 
 
 def trend(steps: ArrayLike) -> Trend | None:

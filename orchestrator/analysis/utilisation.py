@@ -4,10 +4,10 @@ Powers and energies are those of whole devices: of all processor packages of the
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def _of_card(read: Callable[[CardSample], float | None]) -> Callable[[Sample], f
 
 SERIES = (
     Series("cpu_percent", "%", "processors busy", lambda sample: sample.cpu_percent),
-    Series("memory_gib", "GiB", "memory of the machine in use", lambda sample: sample.memory_bytes / 2**30),
+    Series("machine_memory_gib", "GiB", "memory of the machine in use", lambda sample: sample.memory_bytes / 2**30),
     Series("card_percent", "%", "card busy", _of_card(lambda card: card.busy_percent)),
     Series("card_mhz", "MHz", "clock of the card", _of_card(lambda card: card.clock_mhz)),
     Series("card_watts", "W", "power of the card", _of_card(lambda card: card.watts)),
@@ -44,12 +44,14 @@ SERIES = (
 
 
 class Utilisation(NamedTuple):
-    """How busy processors and card were; None where it was not measured. *_joules: of an epoch."""
+    """How busy processors and card were; None where it was not measured. *_joules: of an epoch.
+
+    The machine's memory is not in it: it says nothing about a subject.
+    """
 
     cpu_percent: float | None = None
     steal_percent: float | None = None
     foreign_percent: float | None = None
-    memory_gib: float | None = None
     cpu_joules: float | None = None
     card_percent: float | None = None
     card_gib: float | None = None
@@ -62,6 +64,12 @@ class Utilisation(NamedTuple):
 FOREIGN_CAVEAT_PERCENT = 2.0
 """If other processes used a larger share of a trial's processors, its report says so."""
 
+DISTURBED_PERCENT = 10.0
+"""Beyond this share of all its trials' time a subject was disturbed, and stands in no order."""
+
+Quietness = Literal["quiet", "disturbed", "unknown"]
+"""How quiet the machine was beside the trials of one subject."""
+
 _FOREIGN_SECONDS = 3.0  # of samples, below which the kernel's clock ticks are too coarse for a share
 
 
@@ -70,22 +78,33 @@ def foreign_percent(samples: Sequence[Sample], timeline: Timeline) -> float | No
 
     None where it was not measured, or for less than 3 s. What other guests of the machine took (steal) is not in it.
     """
-    spans = timeline.timed_spans
-    if not spans:
-        return None
-    during = [sample for sample in samples if spans[0][0] <= sample.unix <= spans[-1][1]]
+    return pooled_foreign_percent([(samples, timeline)])
+
+
+def pooled_foreign_percent(trials: Iterable[tuple[Sequence[Sample], Timeline]]) -> float | None:
+    """`foreign_percent` of several trials together: of short ones, which say nothing alone."""
     seconds, foreign = 0.0, 0.0
-    for before, sample in pairwise(during):
-        if sample.cpu_percent is not None and sample.own_percent is not None:
-            seconds += sample.unix - before.unix
-            foreign += (sample.unix - before.unix) * (sample.cpu_percent - sample.own_percent)
+    for samples, timeline in trials:
+        spans = timeline.timed_spans
+        during = [sample for sample in samples if spans and spans[0][0] <= sample.unix <= spans[-1][1]]
+        for before, sample in pairwise(during):
+            if sample.cpu_percent is not None and sample.own_percent is not None:
+                seconds += sample.unix - before.unix
+                foreign += (sample.unix - before.unix) * (sample.cpu_percent - sample.own_percent)
     return max(0.0, foreign / seconds) if seconds >= _FOREIGN_SECONDS else None
+
+
+def quietness(percent: float | None) -> Quietness:
+    """What a share of `pooled_foreign_percent` means."""
+    if percent is None:
+        return "unknown"
+    return "disturbed" if percent > DISTURBED_PERCENT else "quiet"
 
 
 def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
     """The utilisation during a trial's epochs, or its queries.
 
-    Medians over the samples within them; for memory and temperature the highest. *_joules: of an epoch, the
+    Medians over the samples within them; for the card's memory and temperature the highest. *_joules: of an epoch, the
     median of those after the first, if any.
     """
     if not samples:
@@ -109,7 +128,6 @@ def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
         cpu_percent=middle(read["cpu_percent"]),
         steal_percent=middle(lambda sample: sample.steal_percent),
         foreign_percent=foreign_percent(samples, timeline),
-        memory_gib=highest(read["memory_gib"]),
         cpu_joules=epoch_joules(samples, timeline, lambda sample: sample.cpu_joules),
         card_percent=middle(read["card_percent"]),
         card_gib=highest(memory),

@@ -1,11 +1,10 @@
 """`invoke data`: finds or downloads the pictures of GTSRB, and prepares them."""
 
-from pathlib import Path
 from typing import Any
 
 from orchestrator import data
 from orchestrator.console.progress import Console
-from orchestrator.home import Home
+from orchestrator.home import Home, expanded
 from orchestrator.trial import Dataset
 
 
@@ -16,7 +15,7 @@ def prepare_gtsrb(
     if is_downloaded:
         data.register(data.download(home, console.say), home)
     elif folder:
-        data.register(Path(folder).absolute(), home)
+        data.register(expanded(folder).absolute(), home)
     with console.counting("preparing pictures") as progress:
         prepared = data.prepare(Dataset(), sizes, home, progress)
     return [

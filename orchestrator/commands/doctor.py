@@ -111,7 +111,7 @@ def _load(host: HostFacts) -> Finding:
 
 def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
     """Each card, with the GPU rows that it cannot run; or that there is none."""
-    if not host.gpus:
+    if host.gpu_note:
         yield Finding(check="card", state="note", seen=host.gpu_note)
     rows = catalogue.rows(device="gpu")
     for card in host.gpus:

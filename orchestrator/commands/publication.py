@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator import files
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
-from orchestrator.data.archive import ZipFiles
+from orchestrator.data.archive import ZipFiles, is_debris
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.planning.tuned import read_tuned
@@ -123,13 +123,37 @@ def unpacked(path: Path, draft: Home) -> str:
     Raises StoreError, naming the file, for a wrong one, DataError for an unsafe archive.
     """
     with _contents(path) as (names, read):
-        return _taken(path, names, read, draft)
+        folder = _crate_folder(path, names)
+        here = [name.removeprefix(folder) for name in names if name.startswith(folder)]
+        return _taken(path, here, lambda name: read(folder + name), draft)
+
+
+def _crate_folder(path: Path, names: Collection[str]) -> str:
+    """'' or 'run/': the one folder in which the hashes lie, as in an archive that was packed again.
+
+    Raises StoreError if there are none, or several.
+    """
+    found = sorted(name.removesuffix(SUMS) for name in names if name == SUMS or name.endswith(f"/{SUMS}"))
+    if "" in found:
+        return ""
+    if len(found) == 1:
+        stray = next((name for name in names if not name.startswith(found[0])), None)
+        if stray is not None:
+            raise StoreError(f"{path}: {SUMS} lies in {found[0]}, and {stray} beside that, so nobody vouches for it.")
+        return found[0]
+    if found:
+        raise StoreError(
+            f"{path} holds {len(found)} published runs ({found[0]}, {found[1]}, ...); take them in one by one."
+        )
+    packed = [name for name in names if name.endswith(".zip")]
+    if packed:
+        raise StoreError(f"{path} holds {packed[0]}: an archive in an archive. Unpack it, and name that file.")
+    raise StoreError(f"{path} is no published run: it has no {SUMS}.")
 
 
 def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
-    for needed in (SUMS, RUN_ID):
-        if needed not in names:
-            raise StoreError(f"{path} is no published run: it has no {needed}.")
+    if RUN_ID not in names:
+        raise StoreError(f"{path} is no published run: it has no {RUN_ID}.")
     listed = read(SUMS)
     sums = Sums(str(path), listed)
     draft.root.mkdir(parents=True)
@@ -243,7 +267,8 @@ def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
     """The names of the files of a folder or archive, and what reads one of them."""
     if path.is_dir():
         found = sorted(one for one in path.rglob("*") if not one.is_dir() or one.is_symlink())
-        yield [one.relative_to(path).as_posix() for one in found], lambda name: _read_plain(path / name)
+        names = [one.relative_to(path).as_posix() for one in found]
+        yield [name for name in names if not is_debris(name)], lambda name: _read_plain(path / name)
     elif path.is_file():
         archive = ZipFiles(path, LIMIT_BYTES)
         try:

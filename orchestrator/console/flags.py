@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError, shortened
+from orchestrator.home import REPOSITORY, expanded
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.run_folder import Until
@@ -39,15 +40,28 @@ def _is_number(text: str) -> bool:
 
 
 def path(text: str) -> Path | None:
-    """The path; None for ''."""
-    return Path(text) if text else None
+    """The path, its ~ expanded; None for ''."""
+    return expanded(text) if text else None
+
+
+def needed_path(text: str) -> Path:
+    """The path of a flag that must be given, its ~ expanded."""
+    return expanded(text)
+
+
+def spec(text: str, default: str) -> Path:
+    """A spec's file; `default` of experiments/ for ''. One of the clone is found from any folder."""
+    if not text:
+        return REPOSITORY / "experiments" / default
+    here, in_clone = expanded(text), REPOSITORY / text
+    return in_clone if not here.exists() and in_clone.exists() else here
 
 
 def new_file(flag: str, text: str) -> Path | None:
     """A file to be written, in a folder that exists; None for ''. What is there already is not written over."""
     if not text:
         return None
-    path_ = Path(text)
+    path_ = expanded(text)
     if path_.exists():
         raise SpecError(f"{flag} is {text}, which exists; name a new file.")
     if not path_.parent.is_dir():

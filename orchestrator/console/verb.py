@@ -7,17 +7,16 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from invoke.exceptions import Exit
-from invoke.parser.parser import ParseMachine
 
 from orchestrator.console.tables import as_csv
 from orchestrator.engines import engine_forms
-from orchestrator.errors import SpecError, WaymarkError
+from orchestrator.errors import EngineError, SpecError, WaymarkError
+from orchestrator.files import NO_LOCKS
 
 P = ParamSpec("P")
-_HELP = ("--help", "-h")
 
 JSON = {"json": "print the result as JSON", "csv": "print its table as CSV"}
 FRAMEWORKS = {"frameworks": "only these, comma-separated"}
@@ -45,20 +44,6 @@ _OF_THE_MACHINE = (
     *(errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG),
 )
 """Errors that no code of ours can avoid: a full, read-only or broken disk, folders that the user may not write."""
-
-
-def let_help_come_first() -> None:
-    """Have invoke read the --help of `invoke VERB --help` as such, and not as the first word that the verb takes."""
-    handle = ParseMachine.handle
-
-    def handle_help(machine: Any, token: str) -> None:
-        verb_ = machine.context
-        if token in _HELP and verb_ is not None:
-            for argument in verb_.missing_positional_args:
-                argument.value = ""
-        handle(machine, token)
-
-    ParseMachine.handle = handle_help  # type: ignore[assignment, method-assign]
 
 
 def _prepare_streams() -> None:
@@ -89,6 +74,11 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
         is_csv = bool(kwargs.pop("csv", False))
         _prepare_streams()
         try:
+            if sys.flags.optimize:
+                raise EngineError(
+                    f"Python runs with PYTHONOPTIMIZE={sys.flags.optimize} (or -O), which takes checks and docstrings "
+                    "out of libraries that waymark needs. Unset it."
+                )
             lacking = [name for name in needed if kwargs.get(name) is None]
             if lacking:
                 name = body.__name__.strip("_").replace("_", "-")
@@ -106,6 +96,13 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise Exit(code=141) from None
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                raise Exit(
+                    f"{error.filename} cannot be locked ({error.strerror}): its file system keeps no locks, as some "
+                    "network file systems do not. Set WAYMARK_HOME, and WAYMARK_LOCKS if that names its folder, to "
+                    "folders on a local disk.",
+                    EngineError.exit_code,
+                ) from None
             if error.errno not in _OF_THE_MACHINE:
                 raise
             where = error.filename or "The disk"

@@ -22,8 +22,22 @@ MAX_TOTAL_BYTES = 4 << 30
 MAX_RATIO = 100  # unpacked to packed, over a whole archive; photographs reach 1.5
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
-_HOSTILE_NAME = re.compile(r"^/|^[A-Za-z]:|\\|\0|(^|/)\.\.(/|$)")
+_HOSTILE_NAME = re.compile(r"^/|^[A-Za-z]:|\0|(^|/)\.\.(/|$)")
+_DEBRIS = re.compile(r"(?:^|/)(?:__MACOSX/|(?:\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$)")
 _ENCRYPTED = 0x1
+
+
+def plain(name: str) -> str:
+    """The name of a member with / between its folders, without ./ at its beginning.
+
+    Windows' PowerShell 5 writes backslashes.
+    """
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def is_debris(name: str) -> bool:
+    """Whether a file manager left this beside the files that a person sees, as Finder and Explorer do."""
+    return _DEBRIS.search(name) is not None
 
 
 class Files(Protocol):
@@ -58,7 +72,8 @@ class ZipFiles:
         """
         self.path = path
         members = _checked_directory(path, file_bytes)
-        self._members = {member.filename: member for member in members if not member.is_dir()}
+        named = {plain(member.filename): member for member in members}
+        self._members = {name: one for name, one in named.items() if not (name.endswith("/") or is_debris(name))}
         self.names = tuple(self._members)
         self._file = os.open(path, os.O_RDONLY)
 
@@ -109,9 +124,10 @@ def _checked_directory(path: Path, file_bytes: int) -> list[zipfile.ZipInfo]:
     seen: set[str] = set()
     for member in members:
         _check_member(path, member, packed, file_bytes)
-        if member.filename in seen:
-            raise DataError(f"{path}: {member.filename} is there twice; an official archive has it once.")
-        seen.add(member.filename)
+        name = plain(member.filename)
+        if name in seen:
+            raise DataError(f"{path}: {name} is there twice; an official archive has it once.")
+        seen.add(name)
     total = sum(member.file_size for member in members)
     if total > min(MAX_TOTAL_BYTES, MAX_RATIO * packed):
         raise DataError(
@@ -126,7 +142,7 @@ def _checked_directory(path: Path, file_bytes: int) -> list[zipfile.ZipInfo]:
 def _check_member(path: Path, member: zipfile.ZipInfo, packed: int, file_bytes: int) -> None:
     if not 0 <= member.header_offset < packed:
         raise DataError(f"{path}: {member.filename} lies outside of the archive; it is damaged, fetch it again.")
-    if _HOSTILE_NAME.search(member.orig_filename):
+    if _HOSTILE_NAME.search(member.orig_filename.replace("\\", "/")):
         raise DataError(f"{path}: the name {member.orig_filename!r} leads out of the archive; do not trust this file.")
     if member.flag_bits & _ENCRYPTED:
         raise DataError(f"{path}: {member.filename} is encrypted; the official archives are not.")
@@ -145,7 +161,7 @@ class FolderFiles:
 
     def __init__(self, path: Path, names: tuple[str, ...]) -> None:
         self.path = path
-        self.names = names
+        self.names = tuple(name for name in names if not is_debris(name))
 
     def where(self, name: str) -> str:
         return str(self.path / name)

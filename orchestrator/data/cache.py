@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from orchestrator.data import datasets, pixels
-from orchestrator.data.draft import draft_folder, publish
+from orchestrator.data.draft import draft_folder, open_to_all, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
 from orchestrator.data.pictures import Origin, Recognised
 from orchestrator.environment import Frozen, Name, digest
@@ -151,6 +151,7 @@ def _read(entry: Path, is_new: bool) -> Prepared:
     for name, facts in manifest.arrays.items():
         if not (entry / name).is_file() or (entry / name).stat().st_size != facts.size_bytes:
             raise _changed(entry / name)
+    open_to_all(entry)
     return Prepared(entry, manifest, is_new)
 
 

@@ -1,12 +1,13 @@
 """Folders that are made atomically: filled under a hidden name, moved by one rename, removed if abandoned."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from orchestrator.files import take_lock
 
 _PREFIX = ".draft-"
 
@@ -36,10 +37,8 @@ def sweep(parent: Path) -> None:
         except OSError:  # its owner has just removed it
             continue
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except BlockingIOError:  # its owner is running
-            pass
+            if take_lock(lock, left):  # else its owner is running
+                shutil.rmtree(left, ignore_errors=True)
         finally:
             os.close(lock)
 
@@ -52,7 +51,12 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
             lock = os.open(draft, os.O_RDONLY)
         except FileNotFoundError:
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            take_lock(lock, draft, waits=True)
+        except OSError:
+            draft.rmdir()
+            os.close(lock)
+            raise
         if draft.exists():
             return draft, lock
         os.close(lock)
@@ -60,7 +64,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 
 def publish(draft: Path, final: Path) -> bool:
     """Move the folder `draft` to `final`; False if another process put its own there first, which is then kept."""
-    draft.chmod(0o755)  # temporary folders are private; a worker may run as another user
+    open_to_all(draft)
     try:
         draft.rename(final)
     except OSError:
@@ -68,3 +72,14 @@ def publish(draft: Path, final: Path) -> bool:
             return False
         raise
     return True
+
+
+def open_to_all(folder: Path) -> None:
+    """Let every user read the folder and its files, whatever the umask: a worker may run as another user.
+
+    What belongs to somebody else stays as it is.
+    """
+    for path, mode in ((folder, 0o755), *((path, 0o644) for path in folder.iterdir() if path.is_file())):
+        if path.stat().st_mode & mode != mode:
+            with contextlib.suppress(PermissionError):
+                path.chmod(mode)

@@ -2,8 +2,10 @@
 
 Training: [GTSRB/]Final_Training/Images/<class>/<track>_<frame>.ppm, with GT-<class>.csv beside the pictures.
 Test:     [GTSRB/]Final_Test/Images/<number>.ppm, and GT-final_test.csv (with classes) from an archive of its own.
+Both may lie in further folders, as an archive has them that was packed again; in one place each.
 """
 
+import codecs
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,8 +22,8 @@ from orchestrator.errors import DataError
 CLASSES = 43
 
 _HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
-_TRAINING = re.compile(r"(?:GTSRB/)?Final_Training/Images/([^/]+)/([^/]+)")
-_TEST = re.compile(r"((?:GTSRB/)?Final_Test/Images)/([^/]+)\.ppm")
+_TRAINING = re.compile(r"((?:.*/)?Final_Training/Images)/([^/]+)/([^/]+)")
+_TEST = re.compile(r"((?:.*/)?Final_Test/Images)/([^/]+)\.ppm")
 _TEST_CSV = re.compile(r"(?:.*/)?GT-final_test\.csv")
 _FIELDS = re.compile(r"([^;]+)" + 7 * r";(\d{1,5})")
 _TRACK = re.compile(r"(\d{5})_(\d{5})\.ppm")
@@ -88,9 +90,8 @@ class GtsrbPictures:
 def pictures_to_train(files: Files) -> GtsrbPictures:
     """All training pictures. Raises DataError if files and rows do not match, or a row is out of bounds."""
     folders: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in files.names:
-        if match := _TRAINING.fullmatch(name):
-            folders[match[1]][match[2]] = name
+    for match in _in_one_place(files, _TRAINING):
+        folders[match[2]][match[3]] = match[0]
     pictures = [picture for folder in sorted(folders) for picture in _class_pictures(files, folder, folders[folder])]
     tracks = [picture.row.label * TRACKS_PER_CLASS + int(picture.row.name[:5]) for picture in pictures]
     return GtsrbPictures(files, pictures, np.array(tracks, np.int64))
@@ -113,11 +114,25 @@ def _class_pictures(files: Files, folder: str, contents: dict[str, str]) -> list
 
 def pictures_to_test(files: Files, truth: Files) -> GtsrbPictures:
     """All test pictures, with the classes from `truth`. Raises DataError as `pictures_to_train` does."""
-    here = {f"{match[2]}.ppm": name for name in files.names if (match := _TEST.fullmatch(name))}
+    here = {f"{match[2]}.ppm": match[0] for match in _in_one_place(files, _TEST)}
+    if not here:
+        raise DataError(f"{files.where('')} holds no test picture in the layout of GTSRB (Final_Test/Images/*.ppm).")
     tables = [name for name in truth.names if _TEST_CSV.fullmatch(name)]
     if len(tables) != 1:
         raise DataError(f"{truth.where('')} holds {len(tables)} files GT-final_test.csv; one is needed.")
     return GtsrbPictures(files, _matched(truth, tables[0], here), tracks=None)
+
+
+def _in_one_place(files: Files, layout: re.Pattern[str]) -> list[re.Match[str]]:
+    """The files of that layout. Raises DataError if they lie in several folders (its first group)."""
+    found = [match for name in files.names if (match := layout.fullmatch(name))]
+    places = sorted({match[1] for match in found})
+    if len(places) > 1:
+        raise DataError(
+            f"{files.where('')} holds pictures of GTSRB in {len(places)} places ({places[0]}, {places[1]}"
+            f"{', ...' if len(places) > 2 else ''}); give a folder that holds them once."
+        )
+    return found
 
 
 def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:
@@ -138,7 +153,8 @@ def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:
 
 def _rows(where: str, content: bytes) -> list[TruthRow]:
     try:
-        header, *lines = content.decode("ascii").splitlines()
+        # Editors add a byte order mark, and empty lines at the end.
+        header, *lines = content.removeprefix(codecs.BOM_UTF8).rstrip().decode("ascii").splitlines()
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{where} is not a text of rows; it must begin with {_HEADER!r}.") from error
     if header != _HEADER:

@@ -81,6 +81,7 @@ def _tracks(prepared: Prepared) -> Integers | None:
 
 def facts(prepared: Prepared, split: Split) -> DataFacts:
     """The facts about its pictures in a trial's record."""
+    tested: Integers = np.load(prepared.path / "test_y.npy")
     return DataFacts(
         sha256=digest([prepared.sha256, split.sha256]),
         recognised=prepared.recognised,
@@ -89,6 +90,7 @@ def facts(prepared: Prepared, split: Split) -> DataFacts:
         test_pictures=prepared.test_pictures,
         split_note=split.note,
         classes=datasets.named(prepared.manifest.recipe.dataset).classes,
+        largest_class_share=float(np.bincount(tested).max() / len(tested)) if len(tested) else None,
     )
 
 

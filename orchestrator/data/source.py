@@ -3,9 +3,10 @@
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -121,12 +122,14 @@ def opened(source: Source) -> Iterator[PictureSets]:
             stack.callback(found.close)
             return found
 
-        training, test = members(TRAINING_ZIP), members(TEST_ZIP)
-        sets = PictureSets(pictures_to_train(training), pictures_to_test(test, members(TRUTH_ZIP)))
-        for pictures, where in ((sets.train, training.where("")), (sets.test, test.where(""))):
-            if len(pictures.labels) == 0:
-                raise DataError(f"{where} holds no picture in the layout of GTSRB.")
-        yield sets
+        training = members(TRAINING_ZIP)
+        train = pictures_to_train(training)
+        if len(train.labels) == 0:
+            raise DataError(
+                f"{training.where('')} holds no training picture in the layout of GTSRB "
+                "(Final_Training/Images/00000/*.ppm)."
+            )
+        yield PictureSets(train, pictures_to_test(members(TEST_ZIP), members(TRUTH_ZIP)))
 
 
 def _register_file(home: Home) -> Path:
@@ -155,10 +158,27 @@ def _located(path: Path) -> tuple[Literal["archives", "folder"], tuple[str, ...]
         raise DataError(f"{path} lacks {', '.join(missing)}; all three archives are needed.")
     names = tuple(_files_below(path))
     if not any("Final_Training/Images/" in name for name in names):
-        raise DataError(
-            f"{path} holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...)."
-        )
+        raise DataError(f"{path} {_other_layout(path, names)}")
     return "folder", names
+
+
+def _other_layout(path: Path, names: Sequence[str]) -> str:
+    """What a folder holds in place of GTSRB, and what to do, going on after its name."""
+    wanted = f"the three official archives ({', '.join(ZIPS)}), or what is in them (GTSRB/Final_Training/Images/...)"
+    below = sorted(one.parent for one in path.rglob(TRAINING_ZIP))
+    if below:
+        return f"holds the archives further down; give {below[0]}."
+    if any(name.rpartition("/")[2] == "Train.csv" for name in names):
+        return (
+            "holds GTSRB as Kaggle has it (Train.csv and PNG pictures), which waymark does not read. "
+            f"Give {wanted}; `invoke data --download` fetches them."
+        )
+    if any(re.search(r"(^|/)GTSRB/Training/\d{5}/", name) for name in names):
+        return (
+            "holds GTSRB as torchvision has it (GTSRB/Training), fewer training pictures than the study's, which "
+            f"waymark does not read. Give {wanted}; `invoke data --download` fetches them."
+        )
+    return f"holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...)."
 
 
 def _files_below(path: Path) -> list[str]:

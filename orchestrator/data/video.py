@@ -3,6 +3,7 @@
 Boxes are (left, top, width, height) in pixels.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.archive import is_debris
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import DRAWINGS, drawn_sign
 from orchestrator.errors import DataError
@@ -45,7 +47,8 @@ class Source:
         self.taken, self.was_stopped = 0, False
         self._first_seconds = 0.0
         if not self.is_live and Path(name).is_dir():
-            self._pictures = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES)
+            here = (path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES)
+            self._pictures = sorted((path for path in here if not is_debris(path.name)), key=_by_number)
             if not self._pictures:
                 raise DataError(f"{name} holds no picture ({', '.join(PICTURES)}); name a video or a folder of frames.")
             self.frames_per_second, self.expected = rate, len(self._pictures)
@@ -99,6 +102,12 @@ class Source:
         """Release a file or a camera."""
         if self._capture is not None:
             self._capture.release()
+
+
+def _by_number(path: Path) -> list[tuple[bool, int, str]]:
+    """A key that puts frame2.png before frame10.png, as ffmpeg numbers its frames."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts if part]
 
 
 def regions(bgr: Pixels) -> list[Box]:
@@ -171,14 +180,33 @@ class Writer:
         self._writer = cv2.VideoWriter(str(path), fourcc, frames_per_second, (width, height))
         if not self._writer.isOpened():
             raise DataError(f"{path} cannot be written as a video; name a file that ends in .mp4 or .avi.")
+        self._width, self._height = width, height
+        self.fitted = 0
 
     def write(self, bgr: Pixels) -> None:
-        """Append a frame."""
+        """Append a frame; one of another size is fitted into the video's, on black, and counted.
+
+        OpenCV would drop it without a word.
+        """
+        height, width = bgr.shape[:2]
+        if (width, height) != (self._width, self._height):
+            self.fitted += 1
+            bgr = _fitted(bgr, self._width, self._height)
         self._writer.write(bgr)
 
     def close(self) -> None:
         """Complete the file."""
         self._writer.release()
+
+
+def _fitted(bgr: Pixels, width: int, height: int) -> Pixels:
+    """The frame in the middle of a black one of that size, its sides in proportion."""
+    scale = min(width / bgr.shape[1], height / bgr.shape[0])
+    wide, high = max(1, round(bgr.shape[1] * scale)), max(1, round(bgr.shape[0] * scale))
+    whole = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - wide) // 2, (height - high) // 2
+    whole[top : top + high, left : left + wide] = cv2.resize(bgr, (wide, high), interpolation=cv2.INTER_AREA)
+    return whole
 
 
 def drawn_on(bgr: Pixels, boxes: Sequence[tuple[Box, str]], note: str) -> Pixels:

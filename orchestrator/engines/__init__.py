@@ -3,7 +3,6 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator.engines.engine import Engine
 from orchestrator.engines.images import ImageBuilder
@@ -11,7 +10,7 @@ from orchestrator.engines.installed import HostEngine
 from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
 from orchestrator.errors import EngineError, did_you_mean
-from orchestrator.home import Home
+from orchestrator.home import Home, expanded
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import Cores
 
@@ -42,7 +41,7 @@ ENGINES = {
     "docker": EngineKind("docker", _open_docker),
     "virtualenv": EngineKind("virtualenv", lambda home, cores, _: VirtualenvEngine(home, cores)),
     "host": EngineKind("host[:PYTHON]", HostEngine, Catalogue.installed),
-    "replay": EngineKind("replay:FOLDER", lambda home, cores, folder: ReplayEngine(Path(folder).absolute())),
+    "replay": EngineKind("replay:FOLDER", lambda home, cores, folder: ReplayEngine(expanded(folder).absolute())),
 }
 
 

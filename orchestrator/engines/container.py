@@ -1,6 +1,7 @@
 """Runs workers in containers: no network, not root, nothing writable but the job folder and two tmpfs."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
 from orchestrator.environment import Card, Environment
+from orchestrator.errors import EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.trial import Exit
@@ -27,6 +29,8 @@ NOBODY = 65532
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"  # exec: graph compilers load libraries that they write there
 _MAX_PROCESSES = 4096  # threads count, and a framework starts several per core
 _SHARED_MEMORY_BYTES = 2**28
+_LOOK_MEMORY_BYTES, _LOOK_SECONDS = 2**28, 60.0
+_UNSEEN = "bind source path does not exist"  # what the daemon answers
 
 
 class DockerEngine:
@@ -41,12 +45,15 @@ class DockerEngine:
         self._cores = cores
         self._daemon = Daemon()
         self._daemon.sweep()
+        self._is_home_seen = False
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
         """The image of `row`; built if it does not exist or its recipe has changed."""
         facts = images.ensure(self._daemon, row, self._home, say)
         bare = declared(self.name, row, self._cores, ENVIRONMENT)
         bare = bare.model_copy(update={"identity": facts.id, "location": facts.id})
+        if not self._is_home_seen:
+            self._look_for_home(bare)
         return frozen(bare, self.run, snapshot(self._home), self._home)
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
@@ -58,6 +65,45 @@ class DockerEngine:
             options = container_options(launch, user)
             ended = self._daemon.run(options, log, launch.timeout_seconds, tick, launch.on_start)
         return exit_of(ended, log)
+
+    def _look_for_home(self, environment: Environment) -> None:
+        """Read a new file of the home from a container.
+
+        Raises EngineError if that is not there: the daemon's file system is not the one that waymark sees.
+        """
+        self._home.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".seen-", dir=self._home.root) as folder:
+            source, job = Path(folder) / "source", Path(folder) / "job"
+            for one in (source, job):
+                one.mkdir()
+            for one in (Path(folder), source, job):
+                one.chmod(0o755)
+            (source / "seen.py").write_text("", encoding="utf-8")
+            launch = Launch(
+                environment=environment,
+                module="seen",
+                source=source,
+                job_dir=job,
+                data_dir=None,
+                cpus=(),
+                memory_bytes=_LOOK_MEMORY_BYTES,
+                timeout_seconds=_LOOK_SECONDS,
+                labels={"run": "prepare", "job": "seen"},
+            )
+            unseen = EngineError(
+                f"the Docker daemon does not see {self._home.root}: it runs on another machine, in another container "
+                "or with another file system. Mount that folder at the same path where the daemon runs, set "
+                "WAYMARK_HOME to one that it sees, or use --engine=virtualenv."
+            )
+            try:
+                ended = self.run(launch, lambda: None)
+            except EngineError as error:
+                if _UNSEEN in str(error):
+                    raise unseen from None
+                raise
+            if ended.code == 1 and "No module named seen" in ended.log_tail:
+                raise unseen
+        self._is_home_seen = True
 
     def close(self) -> None:
         """Close the connection; no container outlives `run`."""
@@ -74,15 +120,17 @@ def worker_user(caller: tuple[int, int], is_rootless: bool) -> tuple[int, int]:
     return caller if caller[0] != 0 else (NOBODY, NOBODY)
 
 
+def bind_mount(folder: Path, target: str, *, is_writable: bool = False) -> dict[str, Any]:
+    """As docker.types.Mount makes it. (The older form, `volumes`, makes a folder that the daemon does not see.)"""
+    return {"Type": "bind", "Source": str(folder), "Target": target, "ReadOnly": not is_writable}
+
+
 def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
     """Options of the SDK's containers.create: mounts, limits and permissions of a worker."""
-    mounts = {
-        str(launch.source): {"bind": SOURCE, "mode": "ro"},
-        str(launch.job_dir): {"bind": JOB, "mode": "rw"},
-    }
+    mounts = [bind_mount(launch.source, SOURCE), bind_mount(launch.job_dir, JOB, is_writable=True)]
     card = launch.environment.card
     if launch.data_dir is not None:
-        mounts[str(launch.data_dir)] = {"bind": DATA, "mode": "ro"}
+        mounts.append(bind_mount(launch.data_dir, DATA))
     return {
         "image": launch.environment.location,
         "entrypoint": ["python"],
@@ -99,7 +147,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
             **({} if card else {"NVIDIA_VISIBLE_DEVICES": "void"}),
             **launch.environment.env,
         },
-        "volumes": mounts,
+        "mounts": mounts,
         "tmpfs": {"/tmp": _TMPFS, HOME: _TMPFS},  # noqa: S108
         "user": f"{user[0]}:{user[1]}",
         "read_only": True,

@@ -5,6 +5,7 @@ Only containers and images that carry our labels are ever stopped or removed.
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -18,19 +19,26 @@ from typing import Any
 import docker
 import requests
 import urllib3
+from docker.credentials.errors import StoreError as CredentialsError
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from orchestrator import files
-from orchestrator.engines import process
-from orchestrator.engines.cgroup import cgroup_seconds
+from orchestrator.engines import docker_config, process
 from orchestrator.engines.guard import CONTAINER, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError
+from orchestrator.host import ReadSeconds, cgroup_seconds
 
 OWNER = "waymark.owner"
 
 _TICK_SECONDS = 0.1
+
+_STAGE_LEFT = "2h"
+"""So old is what a build left that was killed: no build that is going on still needs it."""
+
+_STEP = re.compile(r" ---> ([0-9a-f]{12})")
+"""A line of the builder: the image that a step made or found."""
 
 _GONE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 """Exceptions of the SDK if the daemon refuses, does not answer or stops."""
@@ -40,8 +48,12 @@ class Daemon:
     """A connection to the daemon that the user's environment names."""
 
     def __init__(self) -> None:
-        """Raises EngineError if none answers."""
+        """Raises EngineError if none answers, or if the user's Docker configuration does not read."""
         self.address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self._steps: set[str] = set()
+        fault = docker_config.fault(docker_config.config_file())
+        if fault:
+            raise EngineError(fault)
         try:
             _knock(self.address)
             self._client = docker.from_env()
@@ -115,9 +127,14 @@ class Daemon:
                 with closing(stream):
                     for line in _lines(stream):
                         print(line, file=file, flush=True)
+                        if step := _STEP.fullmatch(line):
+                            self._steps.add(step[1])
                         on_line(line)
                         if time.monotonic() > deadline:
                             return f"the build was stopped after {limit_seconds:.0f} s"
+            except APIError as error:  # it is a requests.RequestException, too
+                print(error.explanation or error, file=file)
+                return f"Docker refused to build it: {error.explanation or error}"
             except (requests.RequestException, urllib3.exceptions.HTTPError):
                 return f"the build was stopped: Docker said nothing for {limit_seconds:.0f} s, or went away"
             except _BuildError as error:
@@ -126,9 +143,16 @@ class Daemon:
         return ""
 
     def prune_stages(self) -> None:
-        """Remove the images that first stages of our builds left."""
-        with self._asking("to prune"):
-            self._client.images.prune(filters={"dangling": True, "label": STAGE})
+        """Remove the images that first stages of this daemon object's own builds left, and those of killed builds.
+
+        Another build, of another user or clone, may still copy from its own.
+        """
+        with self._asking("to remove what first stages left"):
+            for image in self._client.images.list(filters={"dangling": True, "label": STAGE}):
+                if str(image.id).removeprefix("sha256:")[:12] in self._steps:
+                    with suppress(APIError):  # another has removed it, or builds upon it
+                        self._client.images.remove(str(image.id))
+            self._client.images.prune(filters={"dangling": True, "label": STAGE, "until": _STAGE_LEFT})
 
     def run(
         self,
@@ -136,7 +160,7 @@ class Daemon:
         log: Path,
         timeout_seconds: float,
         tick: Callable[[], None],
-        on_start: Callable[[process.ReadSeconds], None] | None = None,
+        on_start: Callable[[ReadSeconds], None] | None = None,
     ) -> process.Ended:
         """Run a container to its end and remove it; see process.run. `options` are those of the SDK's create."""
         with guarded(CONTAINER) as guard:
@@ -205,7 +229,7 @@ class Daemon:
                 return {}
         return state
 
-    def _processor_seconds(self, container: Container) -> process.ReadSeconds:
+    def _processor_seconds(self, container: Container) -> ReadSeconds:
         """Gives what the container has used; None if its daemon is not on this machine."""
         pid = self._client.api.inspect_container(str(container.id))["State"].get("Pid", 0)
         return cgroup_seconds(pid) if self.folder is not None and pid else lambda: None
@@ -217,6 +241,11 @@ class Daemon:
             yield
         except APIError as error:
             raise EngineError(f"Docker was asked {what} and refused: {error.explanation or error}.") from None
+        except CredentialsError as error:
+            missing = docker_config.missing_helper(docker_config.config_file())
+            raise EngineError(
+                missing or f"The credential helper of your Docker configuration failed: {error}."
+            ) from None
         except _GONE as error:
             raise EngineError(f"Docker at {self.address} was asked {what} and did not answer: {error}.") from None
 

@@ -117,6 +117,7 @@ def exit_of(ended: process.Ended, log: Path) -> Exit:
         signal=ended.signal,
         is_timeout=ended.is_timeout,
         is_out_of_memory=ended.is_over_memory,
+        full_at_bytes=ended.full_at_bytes,
         log_tail=process.tail(log),
         launched_unix=ended.launched_unix,
         wall_seconds=ended.wall_seconds,

@@ -153,14 +153,24 @@ def ensure(
         try:
             why = builder.build(recipe, log, limit_seconds, follow)
         finally:
-            # What a failed build leaves holds its ARGs, and in them the credentials of the user's package indexes.
-            builder.prune_stages()
+            _tidy(builder, say)
     if why:
         lacking = package_index.missing(log)
         raise (package_index.shortage(row, lacking, log) if lacking else None) or failure(row, why, log)
     facts = _recorded(builder, row)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
     return facts
+
+
+def _tidy(builder: ImageBuilder, say: Say) -> None:
+    """Remove what first stages left: it holds ARGs, and in them the credentials of the user's package indexes.
+
+    A daemon that refuses, as while somebody else prunes, changes nothing about the build.
+    """
+    try:
+        builder.prune_stages()
+    except EngineError as error:
+        say(f"note: what first stages of builds left could not be removed; the next build tries again. {error}")
 
 
 @contextmanager

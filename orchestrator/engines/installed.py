@@ -17,7 +17,7 @@ from orchestrator.engines.source import snapshot
 from orchestrator.engines.virtualenv import run_worker
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
-from orchestrator.home import Home
+from orchestrator.home import Home, expanded
 from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.trial import Exit
 
@@ -35,7 +35,7 @@ class HostEngine:
 
         Raises EngineError if there is no such interpreter.
         """
-        asked = python or os.environ.get(VARIABLE) or sys.executable
+        asked = str(expanded(python or os.environ.get(VARIABLE) or sys.executable))
         found = shutil.which(asked)
         build = process.output((found, "-c", "import sys; print(sys.version)")) if found else None
         if found is None or not build:

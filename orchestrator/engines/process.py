@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator import files
 from orchestrator.engines.guard import GROUP, Guard, guarded
 from orchestrator.errors import EngineError
+from orchestrator.host import ReadSeconds, memory_bytes, oom_kills
 
 GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL to a process group."""
@@ -18,10 +19,6 @@ GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 _TICK_SECONDS = 0.1
 _MEMORY_SECONDS = 0.25
-
-
-ReadSeconds = Callable[[], float | None]
-"""Gives the processor seconds that something has used so far; None once that is not known any more."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class Ended:
     """How a command ended: exit code or signal, one of them None; whether a limit ended it; and its times.
 
     started_seconds: from launched_unix until the program ran; None if not known.
+    full_at_bytes:   all memory of the machine, or of the container or control group that waymark itself runs in, where
+                     the kernel killed it because that ran out; else None.
     """
 
     code: int | None
@@ -61,6 +60,7 @@ class Ended:
     launched_unix: float
     wall_seconds: float
     started_seconds: float | None
+    full_at_bytes: int | None = None
 
 
 def run(command: Command, tick: Callable[[], None]) -> Ended:
@@ -92,6 +92,7 @@ def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
     guard(str(process.pid))
     started_seconds = time.monotonic() - launched
     is_timeout = is_over_memory = False
+    kills_before = oom_kills()
     try:
         _pin(process.pid, command.cpus)
         if command.on_start is not None:
@@ -114,6 +115,7 @@ def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
     finally:
         _end_group(process, 0.0 if is_over_memory else GRACE_SECONDS)
     code = process.returncode
+    is_killed = code == -signal.SIGKILL and not (is_timeout or is_over_memory)
     return Ended(
         code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
@@ -122,6 +124,7 @@ def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
         launched_unix=launched_unix,
         wall_seconds=time.monotonic() - launched,
         started_seconds=started_seconds,
+        full_at_bytes=memory_bytes() if is_killed and (oom_kills() or 0) > (kills_before or 0) else None,
     )
 
 
@@ -229,9 +232,12 @@ def _group(group: int) -> Iterator[list[str]]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/<pid>/stat from the third (state) on; None if the process is gone. Source: proc(5)."""
+    """Fields of /proc/<pid>/stat from the third (state) on; None if the process is gone. Source: proc(5).
+
+    None, too, for a process of another user where /proc hides them (hidepid=1): it is no worker of ours.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return text.rpartition(")")[2].split()

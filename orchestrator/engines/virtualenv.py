@@ -4,7 +4,6 @@ No container stands between the worker and the machine: it may read what the use
 kept by looking (see process.Command), not by the kernel.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -12,7 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from orchestrator.engines import package_index, process, upstream
 from orchestrator.engines.engine import Launch, Say
@@ -20,6 +22,7 @@ from orchestrator.engines.environment import LIMIT_SECONDS, declared, exit_of, f
 from orchestrator.engines.source import snapshot
 from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError, EngineError
+from orchestrator.files import take_lock
 from orchestrator.home import Home
 from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.trial import Exit
@@ -33,8 +36,15 @@ _UNFINISHED = "waymark-unfinished"
 # With this exit code a finish.sh says, in its last line, what this machine lacks. (EX_UNAVAILABLE of sysexits.h.)
 _ABSENT = 69
 
+# An empty word on the command line outdoes the `target` of the user's configuration files; `prefix` and `root` have no
+# such word.
+_HERE = ("--target=",)
+_ELSEWHERE = ("prefix", "root")
+
 # For a publisher's index that seems not to answer; pip still asks it, as it may know a way (a proxy, a certificate).
 _BRIEF = ("--timeout", "5", "--retries", "0")
+
+_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 
 _PROBE = (
     "import sys, venv, ensurepip, platform as p;"
@@ -63,7 +73,7 @@ class VirtualenvEngine:
         with _alone(folder):
             if (folder / _UNFINISHED).exists():
                 self._finish(row, folder, say)
-            elif not (folder / _COMPLETE).exists():
+            elif not (folder / _COMPLETE).exists() or lacking_pins(row, folder):
                 self._make(row, folder, say)
         bare = declared(self.name, row, self._cores, str(folder))
         bare = bare.model_copy(update={"location": str(folder / "bin" / "python")})
@@ -88,16 +98,30 @@ class VirtualenvEngine:
         log = self._log(row)
         log.unlink(missing_ok=True)
         if folder.exists():
-            say(f"{row.label}: {folder} was left unfinished; making it again")
+            say(f"{row.label}: {folder} is not whole; making it again")
             shutil.rmtree(folder)
         say(f"{row.label}: making {folder} with {python}")
         if row.source:
             upstream.checkout(row, self._home)  # before what takes minutes
         self._step(row, "making a virtualenv", (python, "-m", "venv", str(folder)), {}, log, say)
         pip = (str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+        for key in _ELSEWHERE:
+            elsewhere = _setting(pip[0], key)
+            if elsewhere:
+                raise EngineError(
+                    f"{row.label}: your pip configuration sets {key} to {elsewhere}, so packages would not come into "
+                    f"{folder}. Remove it there (`pip config debug` says where), or name another file with "
+                    "PIP_CONFIG_FILE."
+                )
         for requirements in filter(None, (row.pip_path, row.requirements_path)):
-            install = (*pip, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(requirements))
+            install = (*pip, *_HERE, "--progress-bar", "off", "--no-deps", "--require-hashes", "-r", str(requirements))
             self._install(row, install, log, say)
+        lacking = lacking_pins(row, folder)
+        if lacking:
+            what = (
+                f"pip ended well, but {folder} has no {lacking}: does your pip configuration send packages elsewhere?"
+            )
+            raise failure(row, f"{what} `pip config list` shows it", log)
         self._finish(row, folder, say)
 
     def _finish(self, row: ImageRow, folder: Path, say: Say) -> None:
@@ -159,6 +183,14 @@ class VirtualenvEngine:
         return ended
 
 
+def lacking_pins(row: ImageRow, folder: Path) -> str:
+    """The first pin of `row` that is not installed in the virtualenv, 'numpy==2.4.6'; '' if all are."""
+    sites = [str(path) for path in folder.glob("lib*/python*/site-packages")]
+    found = {(canonicalize_name(one.name or ""), one.version) for one in distributions(path=sites)}
+    pins = _PIN.findall(row.requirements_path.read_text(encoding="utf-8"))
+    return next((f"{name}=={version}" for name, version in pins if (canonicalize_name(name), version) not in found), "")
+
+
 def _must_end_well(row: ImageRow, what: str, ended: process.Ended, log: Path) -> None:
     """Raises EngineError for a step that did not."""
     if ended.is_timeout:
@@ -167,6 +199,13 @@ def _must_end_well(row: ImageRow, what: str, ended: process.Ended, log: Path) ->
         raise AbsentError(f"{row.label}: {process.tail(log, 1).strip()}")
     if ended.code != 0:
         raise failure(row, f"{what} ended with exit code {ended.code}, signal {ended.signal}", log)
+
+
+def _setting(python: str, key: str) -> str:
+    """What the user's configuration tells pip to do, beyond the variables that are dropped; '' if nothing."""
+    listing = process.output((python, "-m", "pip", "config", "list")) or ""
+    found = re.search(rf"^(?:global|install)\.{key}='(.*)'$", listing, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _asks_no_index(python: str) -> bool:
@@ -240,6 +279,7 @@ def worker_env(launch: Launch, scratch: str) -> dict[str, str]:
 def _alone(folder: Path) -> Iterator[None]:
     """Hold this virtualenv's lock, so that two sweeps do not make it at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = folder.with_name(f".{folder.name}.lock")
+    with path.open("w") as lock:
+        take_lock(lock.fileno(), path, waits=True)
         yield

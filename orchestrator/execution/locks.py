@@ -1,6 +1,5 @@
 """Locks: one run at a time on this machine, and one run on each card."""
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,8 @@ from types import FrameType
 
 from orchestrator.environment import Card
 from orchestrator.errors import EngineError
-from orchestrator.home import Home
+from orchestrator.files import take_lock
+from orchestrator.home import Home, expanded
 
 
 @contextmanager
@@ -26,7 +26,8 @@ def exclusive_run(home: Home) -> Iterator[None]:
         raise EngineError(f"{home.root}, waymark's folder, cannot be made ({reason}). Set WAYMARK_HOME.") from None
     with ExitStack() as held:
         for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock"):
-            if not _take(held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))):
+            opened = held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))
+            if not take_lock(opened, path):
                 raise EngineError(
                     "another run is going on on this machine, and two at once would disturb each other's times. "
                     "Wait for it to end, or stop it with Ctrl-C."
@@ -43,7 +44,7 @@ def lease(cards: Iterable[Card]) -> Iterator[None]:
     with ExitStack() as held:
         for card in cards:
             path = _lock_folder() / f"waymark-{card.uuid}.lock"
-            if not _take(held.enter_context(_opened(path, f"{card.label} cannot be leased"))):
+            if not take_lock(held.enter_context(_opened(path, f"{card.label} cannot be leased")), path):
                 raise EngineError(
                     f"{card.label} is leased to another run of this machine. Wait for it to end, or name another "
                     "card with --gpus."
@@ -53,15 +54,7 @@ def lease(cards: Iterable[Card]) -> Iterator[None]:
 
 def _lock_folder() -> Path:
     """`$WAYMARK_LOCKS`, else the one folder that all users of a machine share."""
-    return Path(os.environ.get("WAYMARK_LOCKS") or "/tmp")  # noqa: S108 - see _opened
-
-
-def _take(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return expanded(os.environ.get("WAYMARK_LOCKS") or "/tmp")  # noqa: S108 - see _opened
 
 
 @contextmanager

@@ -32,6 +32,12 @@ def decide(job: Job, events: Sequence[Event], exit_: Exit | None) -> Outcome:
         return Outcome(status="cancelled", fault="none", reason="stopped by the user")
     if exit_.is_out_of_memory:
         return Outcome(status="out_of_memory", fault="subject", reason="the kernel ended it at its memory limit")
+    if exit_.full_at_bytes is not None:
+        reason = (
+            f"the kernel ended it because memory ran out: this machine, or the container that waymark runs in, has "
+            f"{exit_.full_at_bytes / 2**30:.1f} GiB"
+        )
+        return Outcome(status="out_of_memory", fault="environment", reason=reason)
     if exit_.is_timeout:
         return Outcome(status="timeout", fault="subject", reason=f"still running after {exit_.wall_seconds:.0f} s")
     if job.device == "gpu" and (exit_.code != 0 or fail is not None):

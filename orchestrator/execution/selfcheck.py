@@ -93,6 +93,8 @@ class SelfcheckRunner:
         outcome, has_passed = self._run(request, record)
         if outcome.status in ("misconfigured", "unsupported"):
             return outcome
+        if outcome.status == "out_of_memory" and outcome.fault == "environment":
+            return outcome.model_copy(update={"reason": f"in its selfcheck {outcome.reason}"})
         if outcome.status != "ok":
             reason = f"its selfcheck did not finish ({outcome.status}: {outcome.reason})"
             return Outcome(status="unverified", fault=outcome.fault, reason=reason)

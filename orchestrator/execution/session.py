@@ -106,6 +106,8 @@ class Session:
         self._end_orphans()
         found = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
         found += [worker.warning for worker in running_workers()]
+        if cards and self.host.gpu_note:
+            self.console.say(f"note: {self.host.gpu_note}")
         if found and self.options.is_strict:
             raise EngineError(f"times on this machine would not be reliable, and --strict is given. {' '.join(found)}")
         for warning in found:

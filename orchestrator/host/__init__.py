@@ -4,12 +4,14 @@ The only user of psutil, cpuinfo and pynvml; changes no setting.
 """
 
 from orchestrator.host.card import GIB
+from orchestrator.host.cgroup import ReadSeconds, cgroup_seconds, oom_kills
 from orchestrator.host.machine import (
     STEAL_PERCENT,
     free_disk_bytes,
     load_warnings,
     machine_id,
     machine_warnings,
+    memory_bytes,
     read_host,
     read_load,
 )
@@ -18,11 +20,15 @@ from orchestrator.host.telemetry import Telemetry
 __all__ = [
     "GIB",
     "STEAL_PERCENT",
+    "ReadSeconds",
     "Telemetry",
+    "cgroup_seconds",
     "free_disk_bytes",
     "load_warnings",
     "machine_id",
     "machine_warnings",
+    "memory_bytes",
+    "oom_kills",
     "read_host",
     "read_load",
 ]

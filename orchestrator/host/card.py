@@ -1,5 +1,6 @@
 """NVIDIA cards through NVML: which there are, their load, and readings of one card. The only user of pynvml."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,6 +14,11 @@ from orchestrator.records.sample import CardSample
 GIB = 2**30
 
 _IN_USE_BYTES = GIB  # an idle card with a desktop on it holds some hundred MiB
+
+_SKIPPED = "GPU cells will be skipped"
+
+_FAULTS = (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError, UnicodeDecodeError)
+"""What pynvml raises; the second is no NVMLError: an older driver lacks a function."""
 
 T = TypeVar("T")
 
@@ -31,27 +37,65 @@ _THROTTLES = {
 
 def card_warning(load: CardLoad) -> str:
     """Why times on this card would not be reliable, a sentence; '' if it is idle."""
-    if not load.processes and load.used_bytes < _IN_USE_BYTES:
+    if load.processes == 0 and load.used_bytes < _IN_USE_BYTES:
         return ""
+    if load.processes is None and load.used_bytes < _IN_USE_BYTES:
+        return f"GPU {load.index} ({load.name}): its driver does not tell how many processes compute on it."
     used, all_ = load.used_bytes / GIB, load.memory_bytes / GIB
-    return (
-        f"GPU {load.index} ({load.name}) is busy: {load.processes} other "
-        f"{'process computes' if load.processes == 1 else 'processes compute'} on it, "
-        f"{used:.1f} of {all_:.1f} GiB are in use."
+    count = load.processes
+    others = (
+        "" if count is None else f"{count} other {'process computes' if count == 1 else 'processes compute'} on it, "
     )
+    return f"GPU {load.index} ({load.name}) is busy: {others}{used:.1f} of {all_:.1f} GiB are in use."
 
 
-def read_cards() -> tuple[tuple[Card, ...], str]:
-    """The cards; and the reason if there are none."""
+def read_cards(visible: str | None = None) -> tuple[tuple[Card, ...], str]:
+    """The cards that may be used; and why there is none, or why some are left out, a clause.
+
+    visible: $CUDA_VISIBLE_DEVICES, by which a scheduler says which cards are its job's; None if it is not set.
+    """
+    found: list[Card | str] = []
     try:
         with _nvml():
-            driver = _text(pynvml.nvmlSystemGetDriverVersion())
-            cards = tuple(_card(index, driver) for index in range(pynvml.nvmlDeviceGetCount()))
+            driver = _text(pynvml.nvmlSystemGetDriverVersion)
+            found = [_card_or_reason(index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
-        return (), "no NVIDIA driver: GPU cells will be skipped"
-    except pynvml.NVMLError as error:
-        return (), f"the NVIDIA driver does not answer ({error}): GPU cells will be skipped"
-    return cards, "" if cards else "the NVIDIA driver sees no card: GPU cells will be skipped"
+        return (), f"no NVIDIA driver: {_SKIPPED}"
+    except _FAULTS as error:
+        return (), f"the NVIDIA driver does not answer ({error}): {_SKIPPED}"
+    cards = tuple(one for one in found if isinstance(one, Card))
+    silent = [one for one in found if isinstance(one, str)]
+    if not cards:
+        return (), f"the NVIDIA driver {f'does not answer ({silent[0]})' if silent else 'sees no card'}: {_SKIPPED}"
+    lost = [f"GPU {index} does not answer ({one})" for index, one in enumerate(found) if isinstance(one, str)]
+    if visible is None:
+        return cards, "; ".join(lost)
+    chosen = _chosen(cards, visible)
+    names = ", ".join(str(card.index) for card in chosen) or "none"
+    left = f"CUDA_VISIBLE_DEVICES is '{visible}', so of this machine's cards {names} may be used"
+    if not chosen:
+        return (), f"{left}: {_SKIPPED}"
+    return chosen, "; ".join([*lost, *([left] if len(chosen) < len(cards) else [])])
+
+
+def _chosen(cards: Sequence[Card], visible: str) -> tuple[Card, ...]:
+    """The cards that the variable names, by number or UUID; as CUDA does, nothing counts after the first unknown one.
+
+    Source: CUDA C++ Programming Guide, CUDA environment variables.
+    """
+    chosen: list[Card] = []
+    for name in visible.split(","):
+        text = name.strip()
+        card = next((one for one in cards if text == str(one.index) or _is_uuid(text, one)), None)
+        if card is None or card in chosen:
+            break
+        chosen.append(card)
+    return tuple(chosen)
+
+
+def _is_uuid(text: str, card: Card) -> bool:
+    """Whether it is the card's UUID, or the beginning of it."""
+    return text.startswith("GPU-") and card.uuid.startswith(text)
 
 
 def read_card_loads(cards: Sequence[Card]) -> tuple[CardLoad, ...]:
@@ -67,7 +111,7 @@ class Meter:
         pynvml.nvmlInit()
         try:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(card.index)
-        except pynvml.NVMLError:
+        except _FAULTS:
             pynvml.nvmlShutdown()
             raise
 
@@ -109,14 +153,22 @@ def _nvml() -> Iterator[None]:
         pynvml.nvmlShutdown()
 
 
+def _card_or_reason(index: int, driver: str) -> Card | str:
+    """The card of that number, or what NVML answers in its place."""
+    try:
+        return _card(index, driver)
+    except _FAULTS as error:
+        return str(error)
+
+
 def _card(index: int, driver: str) -> Card:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Card(
         index=index,
-        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        name=_text(pynvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        uuid=_text(pynvml.nvmlDeviceGetUUID, handle),
+        name=_text(pynvml.nvmlDeviceGetName, handle),
+        memory_bytes=_memory_bytes(handle)[0],
         capability=f"{major}.{minor}",
         driver=driver,
         is_mig=bool((_told(pynvml.nvmlDeviceGetMigMode, handle) or (0,))[0]),  # cards before Ampere have no MIG
@@ -126,23 +178,40 @@ def _card(index: int, driver: str) -> Card:
 def _load(card: Card) -> CardLoad:
     with _nvml():
         handle = pynvml.nvmlDeviceGetHandleByIndex(card.index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        total, used = _memory_bytes(handle)
+        processes = _told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if processes is None:  # drivers before R510 know the older form only
+            processes = _told(pynvml.nvmlDeviceGetComputeRunningProcesses_v2, handle)
         return CardLoad(
             index=card.index,
             name=card.name,
-            processes=len(_told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()),
-            used_bytes=int(memory.used),
-            memory_bytes=int(memory.total),
+            processes=None if processes is None else len(processes),
+            used_bytes=used,
+            memory_bytes=total,
         )
 
 
+def _memory_bytes(handle: Any) -> tuple[int, int]:
+    """All and used memory; of a card without its own, as in a Jetson or a GB10, the machine's, of which none counts."""
+    try:
+        told = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLLibraryMismatchError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0
+    return int(told.total), int(told.used)
+
+
 def _told(ask: Callable[..., T], *arguments: Any) -> T | None:
-    """NVML's answer; None if there is none, because this card does not support it or is gone."""
+    """NVML's answer; None if there is none, because this card or driver does not support it, or is gone."""
     try:
         return ask(*arguments)
-    except pynvml.NVMLError:
+    except _FAULTS:
         return None
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _text(ask: Callable[..., str | bytes], *arguments: Any) -> str:
+    """NVML's answer; bytes that are not UTF-8 are replaced."""
+    try:
+        value = ask(*arguments)
+    except UnicodeDecodeError as error:
+        value = error.object
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

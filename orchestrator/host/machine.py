@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import cpuinfo
 import psutil
 
 from orchestrator.environment import Card
+from orchestrator.host import cgroup
 from orchestrator.host.card import GIB, card_warning, read_card_loads, read_cards
 from orchestrator.host.topology import in_order_of_use, read_places
 from orchestrator.records.host_facts import HostFacts, Load
@@ -25,7 +27,7 @@ def read_host() -> HostFacts:
     """Facts of this machine; read once a process, because cpuinfo takes a second."""
     cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else _all_cpus()
     info = cpuinfo.get_cpu_info()
-    gpus, gpu_note = read_cards()
+    gpus, gpu_note = read_cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
     cores = _physical_cores(cpus)
     return HostFacts(
         hostname_sha256=machine_id(),
@@ -43,7 +45,7 @@ def read_host() -> HostFacts:
         governor=_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         microcode=_cpuinfo_field("microcode"),
         is_virtual="hypervisor" in info.get("flags", []),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         gpus=gpus,
         gpu_note=gpu_note,
     )
@@ -54,7 +56,7 @@ def read_load(cards: tuple[Card, ...] = ()) -> Load:
     return Load(
         load_1min=os.getloadavg()[0],
         steal_percent=float(getattr(psutil.cpu_times_percent(interval=_SAMPLE_SECONDS), "steal", 0.0)),
-        available_memory_bytes=psutil.virtual_memory().available,
+        available_memory_bytes=_available_memory_bytes(),
         throttle_count=_throttle_count(),
         cards=read_card_loads(cards),
     )
@@ -66,9 +68,10 @@ def machine_warnings(host: HostFacts, load: Load, memory_bytes: int) -> list[str
     memory_bytes: what one trial may use.
     """
     found = load_warnings(host, load)
-    if load.available_memory_bytes < memory_bytes:
-        free, asked = load.available_memory_bytes / GIB, memory_bytes / GIB
-        found.append(f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free: it may swap, or be killed.")
+    free, all_, asked = load.available_memory_bytes / GIB, host.memory_bytes / GIB, memory_bytes / GIB
+    if free < asked:
+        here = "" if all_ >= asked else f" (this machine or container has {all_:.1f} GiB in all)"
+        found.append(f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free{here}: it may swap, or be killed.")
     return found + [warning for card in load.cards if (warning := card_warning(card))]
 
 
@@ -118,13 +121,15 @@ def _throttle_count() -> int | None:
     return sum(numbers) if numbers else None
 
 
-def _memory_bytes() -> int:
-    limits = [psutil.virtual_memory().total]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        line = _line(path)
-        if line is not None and line.isdigit():
-            limits.append(int(line))
-    return min(limits)
+def _available_memory_bytes() -> int:
+    group = cgroup.memory()
+    return min(psutil.virtual_memory().available, group.available_bytes if group else sys.maxsize)
+
+
+def memory_bytes() -> int:
+    """Physical memory, or the limit of the container or control group that this process is in."""
+    group = cgroup.memory()
+    return min(psutil.virtual_memory().total, group.limit_bytes if group else sys.maxsize)
 
 
 def machine_id() -> str:

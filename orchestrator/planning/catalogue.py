@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.environment import Device
 from orchestrator.errors import CatalogueError, did_you_mean
+from orchestrator.home import expanded
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.images_toml import TABLE, URL, read_table
 from orchestrator.planning.setting import JOINT, Setting, with_settings
@@ -224,7 +225,7 @@ def local_clones(texts: Sequence[str]) -> dict[str, Path]:
         framework, sign, path = text.partition("=")
         if not (framework and sign and path):
             raise CatalogueError(f"--source is '{text}'; write framework=PATH, for example neon=/srv/clones/neon.")
-        clones[framework] = Path(path).absolute()
+        clones[framework] = expanded(path).absolute()
     return clones
 
 

@@ -68,7 +68,8 @@ def narrowed(host: HostFacts, indices: Collection[int]) -> HostFacts:
     for index in indices:
         if index not in known:
             there = ", ".join(f"{card.index} ({card.name})" for card in host.gpus)
-            raise SpecError(f"--gpus names card {index}; this machine has {there}.")
+            note = f" ({host.gpu_note})" if host.gpu_note else ""
+            raise SpecError(f"--gpus names card {index}; this machine has {there}{note}.")
     return host.model_copy(update={"gpus": tuple(known[index] for index in indices)})
 
 

@@ -10,11 +10,14 @@ _Count = Annotated[int, Field(ge=0, le=2**20)]
 
 
 class CardLoad(Frozen):
-    """The load of a card at one moment. processes: those computing on it, as far as NVML can see them."""
+    """The load of a card at one moment.
+
+    processes: those computing on it, as far as NVML can see them; None if it does not tell.
+    """
 
     index: int
     name: str
-    processes: int
+    processes: int | None
     used_bytes: Bytes
     memory_bytes: Bytes
 
@@ -41,7 +44,7 @@ class HostFacts(Frozen):
     cpus:            logical processors that waymark may use (its affinity), in the order in which a trial takes them:
                      one of each physical core first.
     memory_bytes:    physical memory, or the cgroup's limit where that is less.
-    gpu_note:        why there is no card, a clause; '' where there is one.
+    gpu_note:        why there is no card, or why some are not used, a clause; '' where all are.
     """
 
     hostname_sha256: str

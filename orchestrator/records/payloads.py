@@ -117,6 +117,14 @@ class Epoch:
         return means[begins >= self.warmup_steps]
 
     @property
+    def spans_seconds(self) -> Array:
+        """Seconds (n,) of each block; of each step, with the wait for its batch."""
+        if self.block_seconds.size:
+            return self.block_seconds
+        is_timed = self.input_seconds.size == self.step_seconds.size
+        return self.step_seconds + self.input_seconds if is_timed else self.step_seconds
+
+    @property
     def known_losses(self) -> list[float | None]:
         """The losses as plain numbers; None where one is not finite."""
         return [loss if math.isfinite(loss) else None for loss in self.loss.tolist()]
@@ -171,13 +179,15 @@ class Check:
 class Queries:
     """The latencies of a trained network, after the warm-up, in the order in which the queries were asked.
 
-    rate: of `server`, queries a second; its probes are [rate, queries, late, passed].
+    answered: how many queries that were; None in records of before 0.4, where `offline` does not tell.
+    rate:     of `server`, queries a second; its probes are [rate, queries, late, passed].
     """
 
     t: Seconds = 0.0
     latency_seconds: tuple[Duration, ...]
     wall_seconds: Seconds
     warmup_queries: Annotated[int, Field(ge=0, le=2**40)]
+    answered: Annotated[int, Field(ge=0, le=2**40)] | None = None
     rate: Annotated[float, Field(ge=0, le=1e9)] | None = None
     probes: tuple[tuple[Duration, int, int, bool], ...] = ()
 

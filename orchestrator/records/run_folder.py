@@ -38,6 +38,8 @@ class DataFacts(Frozen):
     recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives.
     split_note:  what a reader must know about the split ('frames of one sign are in both ...').
     classes:     how many the data set has.
+    largest_class_share: of the test pictures, what always naming the most frequent class gets; None in records of
+                 before 0.4.
     """
 
     sha256: str
@@ -47,6 +49,7 @@ class DataFacts(Frozen):
     test_pictures: Annotated[int, Field(ge=0, le=10**9)]
     split_note: str
     classes: Annotated[int, Field(ge=1, le=10**6)] = CLASSES
+    largest_class_share: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class Record(Frozen):

@@ -66,6 +66,13 @@ class Timeline:
         """Seconds of cutting each batch (n,), over all epochs."""
         return joined(epoch.input_seconds for epoch in self.epochs)
 
+    @property
+    def spans_seconds(self) -> Array:
+        """Seconds (n,) of each step or block, those of the warm-up too, or of each query."""
+        if self.queries is not None:
+            return np.asarray(self.queries.latency_seconds)
+        return joined(epoch.spans_seconds for epoch in self.epochs)
+
     @cached_property
     def whole_step_seconds(self) -> float | None:
         """The mean step after the warm-up, with the mean wait for its batch; None without such a step."""

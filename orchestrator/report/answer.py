@@ -19,6 +19,9 @@ from orchestrator.trial import ORACLE, Cell, Turn
 FEWEST_PAIRS = 2
 """One pair says nothing about the scatter; then there is no sentence."""
 
+MOST_NAMES = 6
+"""In one sentence; the tables have all."""
+
 SENTENCES = 3
 """Of one line of the answer; more is in the sections below it."""
 
@@ -44,12 +47,42 @@ def answer(
     rows, ranking: of the run; sections: of its studies; caveats: all of them.
     """
     lines = [
+        AnswerLine("Was the machine quiet?", unquiet(rows)),
         AnswerLine("What is fastest?", _fastest(stored, rows, ranking, floors, sections)),
         AnswerLine("What did tuning give?", _tuning(sections)),
         AnswerLine("Do all compute the same?", _same(stored, rows)),
         AnswerLine("What limits these numbers?", _first(caveats) or ["Nothing that waymark looks for was found."]),
     ]
     return [line for line in lines if line.sentences]
+
+
+def unquiet(rows: Sequence[SummaryRow]) -> list[str]:
+    """Which rows stand in no order because others worked beside them, or nobody knows whether; [] if none."""
+    timed = [row for row in rows if row.load and row.key.framework != ORACLE]
+    disturbed = sorted((row for row in timed if row.load == "disturbed"), key=lambda row: -(row.foreign_percent or 0.0))
+    unknown = [row.name for row in timed if row.load == "unknown"]
+    said = []
+    if disturbed:
+        names = [f"{row.name}{_share(row.foreign_percent)}" for row in disturbed]
+        said.append(
+            f"No. Other processes used the processors of {len(disturbed)} of {len(timed)} rows while they were timed, "
+            f"so these stand in no order: {_listed(names)}."
+        )
+    if unknown:
+        said.append(
+            f"{'Of others' if disturbed else 'That'} is not known of {len(unknown)} of {len(timed)} rows, whose trials "
+            f"were too short to tell or measured no load, so these stand in no order: {_listed(unknown)}."
+        )
+    return said
+
+
+def _share(percent: float | None) -> str:
+    return "" if percent is None else f" ({percent:.0f} %)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _fastest(
@@ -96,7 +129,7 @@ def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
     cells: dict[Cell, list[SummaryRow]] = {}
     for row in rows:
         is_equal = row.cell.scenario is None or row.check == "passed"
-        if row.medians.step_ms is not None and row.key.framework != ORACLE and is_equal:
+        if row.medians.step_ms is not None and row.key.framework != ORACLE and is_equal and row.load == "quiet":
             cells.setdefault(row.cell, []).append(row)
     several = {cell: sorted(of, key=lambda row: row.medians.step_ms or 0.0) for cell, of in cells.items()}
     said = [
@@ -107,7 +140,8 @@ def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
         if len(of) > 1
     ]
     if not said:
-        return [] if cells else ["No trial was timed."]
+        is_timed = any(row.medians.step_ms is not None and row.key.framework != ORACLE for row in rows)
+        return [] if cells or is_timed else ["No trial was timed."]
     why = f"No order is judged: that takes {ENOUGH_REPEATS} repeats of two frameworks or more, and passed selfchecks."
     return [*_first(said, SENTENCES - 1), why]
 
@@ -149,7 +183,7 @@ def _first(sentences: Sequence[str], most: int = SENTENCES) -> list[str]:
 
 
 def ranked(stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors) -> dict[Cell, Ranking]:
-    """The ranking of each cell in which two frameworks or more were timed, ended ok and passed their selfcheck.
+    """The ranking of each cell in which two frameworks or more were timed undisturbed, ended ok and passed their check.
 
     None for a study, pairs of builds or a comparison, which ask something else. The oracle is left out.
     """
@@ -186,6 +220,7 @@ def _sound(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
         if row.status == "ok"
         and row.check == "passed"
         and row.medians.step_ms is not None
+        and row.load == "quiet"
         and row.key.framework != ORACLE
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.convergence import unlike
-from orchestrator.analysis.steady import trend
+from orchestrator.analysis.steady import stall, trend
 from orchestrator.analysis.utilisation import FOREIGN_CAVEAT_PERCENT, foreign_percent
 from orchestrator.data import datasets
 from orchestrator.host import STEAL_PERCENT, load_warnings
@@ -18,6 +18,9 @@ _THREADS = ("threads", "omp_threads", "openmp_threads")
 MOST_NAMES = 6
 """In one sentence; the tables have all."""
 
+CHANCE_MARGIN = 0.02
+"""So much more than the share of the largest class is still chance."""
+
 THROTTLED_SHARE = 0.05
 """If the card's clock was reduced in a larger share of a trial's samples, it is a caveat."""
 
@@ -29,10 +32,14 @@ PICTURES = {
 
 
 def caveats(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
-    """The caveats that the run's own data give reason for. rows: its summary rows."""
+    """The caveats that the run's own data give reason for, the decisive ones first. rows: its summary rows.
+
+    What decides whether numbers may stand beside each other is the load beside them, the threads, and the proof.
+    """
+    decisive = [*_of_load(stored, rows), *_of_threads(stored), *_of_stalls(stored), *_of_busy_host(stored)]
     of_rows = [*_of_ends(rows), *_of_proof(stored, rows), *_of_numbers(rows), *_of_cards(stored, rows)]
-    of_rows += [*_of_seeds(stored), *_of_learning(stored), *_of_trends(stored)]
-    return [*of_rows, *_of_threads(stored), *_of_load(stored), *_of_pictures(stored), *_of_host(stored)]
+    of_rows += [*_of_nothing_learnt(stored), *_of_seeds(stored), *_of_learning(stored), *_of_trends(stored)]
+    return [*decisive, *of_rows, *_of_pictures(stored), *_of_host(stored)]
 
 
 def _of_ends(rows: Sequence[SummaryRow]) -> Iterator[str]:
@@ -52,7 +59,7 @@ def _of_proof(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
             "Steps are not what the oracle computes, so trials are unverified",
             lambda row: row.audit == "failed",
         ),
-        ("The oracle has not repeated the audited steps (a resumed run does)", lambda row: row.audit == "missing"),
+        ("The oracle has not repeated the audited steps yet", lambda row: row.audit == "missing"),
     )
     for what, is_so in kinds:
         yield from _about(what, [row.name for row in rows if is_so(row)])
@@ -94,6 +101,20 @@ def _of_seeds(stored: StoredRun) -> Iterator[str]:
         )
 
 
+def _of_nothing_learnt(stored: StoredRun) -> Iterator[str]:
+    """All test accuracies are one value, no better than always naming the most frequent class."""
+    known = [(one.timeline.accuracy("test"), one.data.largest_class_share) for one in _ok(stored) if one.data]
+    told = [(accuracy, share) for accuracy, share in known if accuracy is not None]
+    if len(told) < 2 or len({accuracy for accuracy, _ in told}) > 1 or None in {share for _, share in told}:
+        return
+    accuracy, share = told[0]
+    if share is not None and accuracy <= share * (1 + CHANCE_MARGIN):
+        yield (
+            f"Nothing was learnt: all {len(told)} trials have a test accuracy of {accuracy * 100:.1f} %, that of "
+            "always naming the most frequent class. Their accuracies say nothing; train for more epochs."
+        )
+
+
 def _of_learning(stored: StoredRun) -> Iterator[str]:
     cells: dict[Cell, list[StoredTrial]] = {}
     for trial in (one for one in _ok(stored) if one.timeline.epochs):
@@ -118,6 +139,20 @@ def _of_trends(stored: StoredRun) -> Iterator[str]:
         )
 
 
+def _of_stalls(stored: StoredRun) -> Iterator[str]:
+    """Trials in which one step took many times the others: a median hides it, the time of an epoch does not."""
+    found = [(seen, one) for one in _ok(stored) if (seen := stall(one.timeline.spans_seconds))]
+    if not found:
+        return
+    most, one = max(found, key=lambda pair: pair[0].share)
+    what = "query" if one.timeline.queries else "block of steps" if one.trial.measure.sync == "block" else "step"
+    more = f"; {_many(len(found) - 1, 'other trial')} had such a pause, too" if len(found) > 1 else ""
+    yield (
+        f"{one.trial.label}: one {what} took {most.seconds:.3g} s, {most.times:.0f} times the median: the worker was "
+        f"stopped for a while, or the machine was; {_percent(most.share)} of the time timed is that pause{more}."
+    )
+
+
 def _waits_in_blocks(one: StoredTrial) -> bool:
     built, trial = one.timeline.built, one.trial
     waits = built is not None and built.describe.get("waits_each_step") is True
@@ -128,12 +163,19 @@ def _ok(stored: StoredRun) -> list[StoredTrial]:
     return [trial for trial in stored.trials if trial.outcome.status == "ok"]
 
 
-def _of_load(stored: StoredRun) -> Iterator[str]:
-    ok = _ok(stored)
-    shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in ok}
-    busy = [f"{label} ({share:.0f} %)" for label, share in shares.items() if share > FOREIGN_CAVEAT_PERCENT]
+def _of_load(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
+    timed = [one for one in stored.trials if one.outcome.status in ("ok", "disturbed")]
+    shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in timed}
+    most_first = sorted(shares.items(), key=lambda item: -item[1])
+    busy = [f"{label} ({share:.0f} %)" for label, share in most_first if share > FOREIGN_CAVEAT_PERCENT]
     yield from _about("Other processes used the processors of these trials, for a share of the time", busy)
-    counts = {one.trial.label: one.timeline.done.throttled_periods for one in ok if one.timeline.done}
+    unknown = [row.name for row in rows if row.load == "unknown"]
+    yield from _about(
+        "Whether other processes worked beside these is not known (their trials are too short together, or nothing "
+        "measured it), so they stand in no order",
+        unknown,
+    )
+    counts = {one.trial.label: one.timeline.done.throttled_periods for one in _ok(stored) if one.timeline.done}
     stopped = [f"{label} ({count} times)" for label, count in counts.items() if count]
     yield from _about("The CPU quota of a cgroup stopped trials while they trained", stopped)
 
@@ -181,10 +223,14 @@ def _of_pictures(stored: StoredRun) -> Iterator[str]:
         yield f"The trials ran with {len(codes)} versions of waymark's worker code: it was resumed after an upgrade."
 
 
-def _of_host(stored: StoredRun) -> Iterator[str]:
-    host, after = stored.facts.host, stored.facts.host.load_after
+def _of_busy_host(stored: StoredRun) -> Iterator[str]:
+    host = stored.facts.host
     if host.load is not None:
         yield from load_warnings(host, host.load, " when the run began")
+
+
+def _of_host(stored: StoredRun) -> Iterator[str]:
+    host, after = stored.facts.host, stored.facts.host.load_after
     if host.is_virtual and (host.load is None or host.load.steal_percent <= STEAL_PERCENT):
         yield "The machine is virtual: other guests of its host may have slowed it."
     before, ended = (load.throttle_count if load else None for load in (host.load, after))

@@ -1,7 +1,7 @@
 """Several runs on one page: a section for each machine, in it the rows of all runs by cell, and how they changed.
 
 Runs of one cell stand beside each other only if they are of one machine, batch size, clock and set of pictures; there
-is no verdict, because their sessions differ (`invoke compare` gives one).
+is no verdict and no order, because their sessions differ (`invoke compare` gives one). Each run brings its caveats.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,16 @@ from orchestrator.home import Home
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import export, inline, tables
+from orchestrator.report.answer import unquiet
+from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import FlatRow, natural
 from orchestrator.report.templating import inert, templates
 from orchestrator.report.text import without_paths
 
 CSV = "runs.csv"
+
+MOST_CAVEATS = 3
+"""Of one run; its own report has all."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,27 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class _Limits:
+    """What limits the numbers of one run. more: how many sentences its own report has besides."""
+
+    run_id: str
+    link: str
+    sentences: Sequence[str]
+    more: int
+
+
+@dataclass(frozen=True)
 class _Machine:
-    """One machine with its rows. groups: what may stand beside each other -> the rows, the fastest first."""
+    """One machine with its rows. groups: what may stand beside each other -> the rows, by subject and time, no ranking.
+
+    limits: of each run, its first caveats. notes: which rows were disturbed, or nobody knows.
+    """
 
     name: str
     host: RecordedHost
     runs: int
+    notes: Sequence[str]
+    limits: Sequence[_Limits]
     groups: Mapping[str, Sequence[FlatRow]]
     histories: Mapping[str, Sequence[FlatRow]]
 
@@ -76,10 +96,17 @@ def _machines(entries: Sequence[Entry]) -> list[_Machine]:
 def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
     rows = [row for entry in entries for row in _rows(name, entry)]
     rows.sort(key=lambda row: natural(row["group"]))
-    groups = {group: sorted(of, key=_fastest_first) for group, of in groupby(rows, key=lambda row: row["group"])}
+    groups = {group: sorted(of, key=_reading_order) for group, of in groupby(rows, key=lambda row: row["group"])}
     histories = {group: _history(of) for group, of in groups.items()}
     newest = entries[-1].stored.facts.host
-    return _Machine(name, newest, len(entries), groups, {group: of for group, of in histories.items() if of})
+    told = {group: of for group, of in histories.items() if of}
+    notes = unquiet([row for entry in entries for row in tables.summary_rows(entry.stored)])
+    return _Machine(name, newest, len(entries), notes, [_limits(entry) for entry in entries], groups, told)
+
+
+def _limits(entry: Entry) -> _Limits:
+    found = caveats(entry.stored, tables.summary_rows(entry.stored))
+    return _Limits(entry.stored.facts.run_id, entry.link, found[:MOST_CAVEATS], max(0, len(found) - MOST_CAVEATS))
 
 
 def _rows(machine: str, entry: Entry) -> list[FlatRow]:
@@ -107,6 +134,8 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
                 "ok": row.ok,
                 "selfcheck": row.check,
                 "audit": row.audit,
+                "load": row.load,
+                "foreign_percent": row.foreign_percent,
                 "step_ms": row.medians.step_ms,
                 "epoch_images_per_second": row.medians.epoch_images_per_second,
                 "epoch_s": row.medians.epoch_s,
@@ -117,9 +146,9 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
     return rows
 
 
-def _fastest_first(row: FlatRow) -> tuple[bool, bool, float]:
-    """What is not verified, or has no speed, stands last."""
-    return row["selfcheck"] != "passed", row["step_ms"] is None, row["step_ms"] or 0.0
+def _reading_order(row: FlatRow) -> tuple[Any, float]:
+    """By subject, the oldest first; single runs give no ranking."""
+    return natural(row["subject"]), row["started_unix"]
 
 
 def _history(rows: Sequence[FlatRow]) -> list[dict[str, Any]]:

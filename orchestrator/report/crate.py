@@ -80,6 +80,12 @@ class Sums:
         self._where = where
         self._asked: dict[str, str] = {}
         text = content.decode("utf-8", "replace")
+        if "\r\n" in text:
+            raise StoreError(
+                f"{where}: the line ends of {SUMS} were converted to those of Windows on their way, as git's "
+                "core.autocrlf does, so no hash can agree. Get the files again unconverted: as a .zip, or by "
+                "`git clone -c core.autocrlf=false`."
+            )
         for line in text.removesuffix("\n").split("\n"):  # splitlines would end a line at other characters, too
             found = _LINE.fullmatch(line)
             if not found or found[2] in self._asked:

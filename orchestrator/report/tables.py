@@ -7,19 +7,26 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from orchestrator.analysis import stats
-from orchestrator.analysis.utilisation import Utilisation, throttled, utilisation
+from orchestrator.analysis.utilisation import (
+    Quietness,
+    Utilisation,
+    pooled_foreign_percent,
+    quietness,
+    throttled,
+    utilisation,
+)
 from orchestrator.environment import EnvironmentKey
 from orchestrator.records.job import CheckRequest
-from orchestrator.records.payloads import Check
+from orchestrator.records.payloads import Check, Queries
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial
-from orchestrator.trial import Cell
+from orchestrator.trial import Cell, Inference
 
 AUDIT_FIGURES = ("loss", "update", "averages", "decay")
 """Of workers/jobs/audit.py: how far the audited steps are from the oracle's."""
@@ -32,8 +39,9 @@ class TrialNumbers(NamedTuple):
     """Everything that is measured in one trial, or the medians of several; None where the trial ended before it.
 
     step_*, steps, outliers: steps after the warm-up. epoch_s: epochs after the first, if any.
-    images_per_second: the batch over the median step, without input. epoch_images_per_second: the pictures of an epoch
-    over all of its time, input and slow steps too.
+    images_per_second: of a training the batch over the median step, without input. epoch_images_per_second: the
+    pictures of an epoch over all of its time, input and slow steps too; of a network that is run, in scenario
+    `offline`, the pictures of all queries over their time. Other scenarios have no such number.
     evaluate_s: one pass over the validation pictures. start_s: from the launch to the start of the worker's code.
     place_ms: placing one batch, timed separately after the training.
     """
@@ -89,6 +97,9 @@ class SummaryRow:
               it says that it computes so; '' for a skip.
     spread:   of the median steps of the repeats, (high - low) / median; of their epochs where all steps are warm-up.
     throttled: why the card's clock was reduced -> share of all samples.
+    foreign_percent: of all its timed trials together, the share of their processors' time that others used.
+    load:     what that means: 'quiet', 'disturbed' or 'unknown'; 'disturbed', too, if that is why none ended ok; '' if
+              nothing was timed.
     parity:   the check's figures, largest differences from numpy_ref.
     audit:    'passed' or 'failed' audits, 'missing' if one was not made; '' where no step was kept for one.
     audited:  the audits' figures, the largest over all trials.
@@ -109,6 +120,8 @@ class SummaryRow:
     medians: TrialNumbers
     utilisation: Utilisation
     throttled: Mapping[str, float]
+    foreign_percent: float | None
+    load: Quietness | Literal[""]
     parity: Mapping[str, float | None]
     audit: str
     audited: Mapping[str, float]
@@ -141,6 +154,8 @@ class SummaryRow:
             "accuracy_test_high": self.accuracy_test_high,
             **self.medians._asdict(),
             **self.utilisation._asdict(),
+            "foreign_percent": self.foreign_percent,
+            "load": self.load,
             "card_throttled": dict(self.throttled),
             **{f"parity_{name}": value for name, value in self.parity.items()},
             "audit": self.audit,
@@ -177,6 +192,8 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
     tests = stats.repeats(_known(one.accuracy_test for one in measured))
     checks = checks_of(group, stored)
     own = [one.timeline.check for one in group.ok if one.trial.inference and one.timeline.check]
+    timed = group.ok or tuple(one for one in group.trials if one.outcome.status == "disturbed")
+    foreign = pooled_foreign_percent((one.samples, one.timeline) for one in timed)
     return SummaryRow(
         cell=group.cell,
         subject=group.subject,
@@ -193,6 +210,8 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
         medians=TrialNumbers(*(_middle(_known(values)) for values in zip(*measured, strict=True))),
         utilisation=Utilisation(*(_middle(_known(values)) for values in zip(*used, strict=True))),
         throttled=throttled([sample for trial in group.ok for sample in trial.samples]),
+        foreign_percent=foreign,
+        load="" if not timed else quietness(foreign) if group.ok else "disturbed",
         parity={name: value for check in checks for name, value in _figures_of(check).items()} or _largest(own),
         audit=_audit_word(group, stored),
         audited=_audited(group, stored),
@@ -333,11 +352,26 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
 
 
 def _epoch_speed(one: StoredTrial) -> float | None:
-    """Pictures that an epoch trained on, over its seconds."""
+    """Pictures that an epoch trained on, or that all queries of `offline` held, over their seconds."""
+    queries, inference = one.timeline.queries, one.trial.inference
+    if queries is not None and inference is not None:
+        return offline_images_per_second(queries, inference)
     steps = [epoch.loss.size for epoch in one.timeline.epochs]
     if not one.timeline.steady_epochs.size or not steps or not steps[-1]:
         return None
     return steps[-1] * one.trial.training.batch_size / stats.median(one.timeline.steady_epochs)
+
+
+def offline_images_per_second(queries: Queries, inference: Inference) -> float | None:
+    """Pictures of all queries over their time; None outside of scenario `offline`.
+
+    Of a record that does not count its queries, the batch over the mean time of one.
+    """
+    if inference.scenario != "offline" or not queries.latency_seconds or not queries.wall_seconds:
+        return None
+    if queries.answered is None:
+        return inference.batch_size / float(np.mean(queries.latency_seconds))
+    return queries.answered * inference.batch_size / queries.wall_seconds
 
 
 _numbers: WeakKeyDictionary[StoredTrial, TrialNumbers] = WeakKeyDictionary()
@@ -364,7 +398,7 @@ def _trial_numbers(one: StoredTrial) -> TrialNumbers:
         steps=step.count if step else None,
         outliers=step.outliers if step else None,
         epoch_images_per_second=_epoch_speed(one),
-        images_per_second=one.trial.batch_size / step.median if step and step.median else None,
+        images_per_second=None if one.trial.inference or not step else one.trial.batch_size / step.median,
         input_ms=_middle(timeline.input_seconds * 1000),
         place_ms=_middle(np.array(timeline.place_seconds) * 1000),
         first_step_s=timeline.first_step_seconds,

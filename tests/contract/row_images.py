@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from orchestrator.engines import images, open_builder, open_engine, upstream
-from orchestrator.engines.container import container_options, worker_user
+from orchestrator.engines.container import bind_mount, container_options, worker_user
 from orchestrator.engines.engine import Launch
 from orchestrator.environment import Environment
 from orchestrator.errors import AbsentError
@@ -58,10 +58,10 @@ class RowImages:
             SCRIPTS,
             *(path for path in arguments if isinstance(path, Path) and path != job),
         )
-        options["volumes"] = {
-            **{str(path): {"bind": str(path), "mode": "ro"} for path in read},
-            str(job): {"bind": str(job), "mode": "rw"},
-        }
+        options["mounts"] = [
+            *(bind_mount(path, str(path)) for path in read),
+            bind_mount(job, str(job), is_writable=True),
+        ]
         options["command"] = [str(argument) for argument in arguments]
         options["working_dir"] = str(job)
         options["environment"] = {**options["environment"], "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}

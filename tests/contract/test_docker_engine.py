@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import docker
 import pytest
@@ -13,6 +15,9 @@ from orchestrator.engines import process
 from orchestrator.engines.docker import OWNER, Daemon
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.images import ImageBuild
+from orchestrator.errors import EngineError
+from orchestrator.home import Home
+from orchestrator.host import read_host
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
 in_docker = pytest.mark.parametrize("stand", ["docker"], indirect=True)
@@ -214,3 +219,60 @@ def test_a_builds_lines_come_while_it_runs(recipe):
     at = {}
     daemon.build(slow, log, 60, lambda line: at.setdefault(line, time.monotonic()))
     assert at["last"] - at["first"] > 0.5
+
+
+def test_a_build_that_the_daemon_refuses_is_told_in_its_own_words(recipe):
+    daemon, build, log = recipe("true")
+    said = daemon.build(replace(build, stage="cpux"), log, 60, print)
+    assert said.startswith("Docker refused to build it: ")
+    assert "cpux" in said
+    assert "cpux" in log.read_text()
+
+
+STAGES = """FROM python:{python}-slim-bookworm AS install
+LABEL waymark.stage="install"
+RUN : {nonce}; touch /made
+FROM python:{python}-slim-bookworm AS cpu
+RUN : {nonce}; sleep {seconds}
+COPY --from=install /made /made
+"""
+
+
+def test_only_what_ones_own_builds_left_is_removed(recipe, tmp_path, tiny):
+    """Another user's build may still copy from its first stage."""
+    daemon, build, log = recipe("true")
+    text = STAGES.format(python=tiny.python, nonce=time.time_ns(), seconds=2)
+    (tmp_path / "Dockerfile").write_text(text)
+    stranger, said = Daemon(), []
+    daemon.build(build, log, 60, lambda line: (stranger.prune_stages(), said.append(line)))
+    assert any(line.startswith("Successfully built") for line in said)
+    client = docker.from_env()
+    dangling = {"dangling": True, "label": "waymark.stage"}
+    left = {image.id for image in client.images.list(filters=dangling)}
+    daemon.prune_stages()
+    removed = left - {image.id for image in client.images.list(filters=dangling)}
+    client.close()
+    stranger.close()
+    assert len(removed) == 1
+
+
+def test_a_home_that_the_daemon_does_not_see_is_named(prepared, tmp_path):
+    """As where waymark runs in a container with its host's socket."""
+    engine, environment = prepared("docker")
+
+    class Elsewhere(type(engine)):
+        def run(self, launch, tick):
+            shutil.rmtree(launch.source)
+            return super().run(launch, tick)
+
+    unseen = Elsewhere(Home(tmp_path / "home"), read_host())
+    with pytest.raises(EngineError, match=f"the Docker daemon does not see {tmp_path}/home: it runs on"):
+        unseen._look_for_home(environment)
+    unseen.close()
+
+
+@in_docker
+def test_a_folder_that_the_daemon_does_not_see_is_not_made(stand, tmp_path):
+    with pytest.raises(EngineError, match="bind source path does not exist"):
+        stand.run("pass", data_dir=tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()

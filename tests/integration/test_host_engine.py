@@ -92,10 +92,10 @@ def test_its_own_version_is_in_the_record(swept):
 def test_a_card_is_watched_only_while_a_trial_trains_on_it(swept):
     device, result = swept
     (row,) = summary_rows(result.report.stored)
-    seen = {name: bool(row.flat()[name]) for name in ("memory_gib", "card_gib", "card_watts", "card_mhz", "place_ms")}
+    seen = {name: bool(row.flat()[name]) for name in ("cpu_percent", "card_gib", "card_watts", "card_mhz", "place_ms")}
     on_card = device == "gpu"
     assert seen == {
-        "memory_gib": True,
+        "cpu_percent": True,
         "card_gib": on_card,
         "card_watts": on_card,
         "card_mhz": on_card,

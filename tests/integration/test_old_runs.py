@@ -98,5 +98,5 @@ def test_an_old_run_that_was_stopped_is_resumed(ingested, tmp_path, catalogue):
 
 def without_launch(row):
     """The row without what the engine that replays knows nothing of: nobody watched the machine."""
-    unknown = ("cpu_percent", "steal_percent", "memory_gib", "cpu_joules")
+    unknown = ("cpu_percent", "steal_percent", "cpu_joules")
     return {name: value for name, value in row.items() if name not in unknown}

@@ -9,7 +9,7 @@ from orchestrator.analysis import latency
 from orchestrator.records.payloads import Answers, Check
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
-from orchestrator.report.tables import natural
+from orchestrator.report.tables import natural, offline_images_per_second
 from orchestrator.report.text import percent, tiny
 from orchestrator.trial import Cell
 
@@ -88,9 +88,9 @@ def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
     if inference.scenario == "server":
         rates = [one.timeline.queries.rate for one in sound if one.timeline.queries]
         row["queries_per_second"] = float(np.median([rate or 0.0 for rate in rates]))
-    else:
-        steps = [float(np.median(values)) for values in each]
-        row["images_per_second"] = inference.batch_size / float(np.median(steps))
+    if inference.scenario == "offline":
+        rates = [offline_images_per_second(one.timeline.queries, inference) for one in sound if one.timeline.queries]
+        row["images_per_second"] = float(np.median([rate or 0.0 for rate in rates]))
     accuracies = [one.timeline.accuracy("test") for one in sound]
     checks = [one.timeline.check.figures.get("logits") for one in sound if one.timeline.check]
     row["accuracy_test"] = accuracies[0]

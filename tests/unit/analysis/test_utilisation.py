@@ -188,9 +188,8 @@ def test_only_what_was_seen_while_it_trained_counts():
     assert utilisation(samples(), timeline()).cpu_percent == 90.0
 
 
-def test_of_memory_and_temperature_the_highest_counts():
-    read = utilisation(samples(celsius=61), timeline())
-    assert (read.memory_gib, read.card_celsius) == (2.0, 61.0)
+def test_of_temperature_the_highest_counts():
+    assert utilisation(samples(celsius=61), timeline()).card_celsius == 61.0
 
 
 def test_nothing_watched_is_nothing_known():

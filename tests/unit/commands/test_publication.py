@@ -321,3 +321,53 @@ def test_a_publication_replaces_no_report_of_this_home(home, published, tmp_path
     ingest_publication(published, home, Console())
     assert (reports / RUN / "index.html").read_text() == "mine"
     assert (home.published / RUN / "rendered" / "index.html").is_file()
+
+
+def packed_again(published, to, rename):
+    """The published run packed by another program."""
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in published.rglob("*") if path.is_file()):
+            member = zipfile.ZipInfo(name := rename(path.relative_to(published).as_posix()))
+            member.filename = name  # ZipInfo itself would turn backslashes
+            archive.writestr(member, path.read_bytes())
+    return to
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [lambda name: f"run/{name}", lambda name: name.replace("/", "\\"), lambda name: f"a/b/{name}"],
+    ids=["a folder around all", "backslashes", "two folders"],
+)
+def test_a_run_that_was_packed_again_is_taken_in(published, tmp_path, rename):
+    assert taken_in(packed_again(published, tmp_path / "again.zip", rename), tmp_path)[0] == 0
+
+
+def test_what_file_managers_leave_in_an_archive_is_passed_over(published, tmp_path):
+    path = packed_again(published, tmp_path / "again.zip", lambda name: f"run/{name}")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/run/._RUN", "run/.DS_Store", ".DS_Store"):
+            archive.writestr(name, b"\0\5\x16\7")
+    assert taken_in(path, tmp_path)[0] == 0
+
+
+def test_a_file_beside_the_folder_of_the_hashes_is_refused(published, tmp_path):
+    path = packed_again(published, tmp_path / "again.zip", lambda name: f"run/{name}")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("setup.sh", b"")
+    with pytest.raises(StoreError, match=r"SHA256SUMS lies in run/, and setup\.sh beside that"):
+        taken_in(path, tmp_path)
+
+
+def test_an_archive_in_an_archive_is_named(published, tmp_path):
+    inner = packed_again(published, tmp_path / "run.zip", str)
+    with zipfile.ZipFile(tmp_path / "artifact.zip", "w") as archive:
+        archive.write(inner, "run.zip")
+    with pytest.raises(StoreError, match=r"holds run.zip: an archive in an archive. Unpack it"):
+        taken_in(tmp_path / "artifact.zip", tmp_path)
+
+
+def test_line_ends_that_were_converted_are_named_as_such(published, tmp_path):
+    sums = published / SUMS
+    sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(StoreError, match="were converted to those of Windows on their way"):
+        taken_in(published, tmp_path)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -231,3 +232,19 @@ def test_a_draft_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeypa
     monkeypatch.setattr(draft.tempfile, "mkdtemp", mkdtemp)
     with draft_folder(tmp_path) as folder:
         assert folder == made[1]
+
+
+def test_every_user_may_read_the_arrays_whatever_the_umask(registered, prepare):
+    before = os.umask(0o077)
+    try:
+        path = prepare(32)[32].path
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o444 for file in path.iterdir()} == {0o444}
+
+
+def test_arrays_that_others_may_not_read_are_opened_to_them(registered, prepare):
+    array = prepare(32)[32].path / "train_x.npy"
+    array.chmod(0o600)
+    prepare(32)
+    assert array.stat().st_mode & 0o777 == 0o644

@@ -269,7 +269,7 @@ def test_path_that_is_no_folder_is_refused(refused, tmp_path):
 
 def test_archives_without_pictures_are_refused(world, refused):
     world.training = {"readme.txt": b""}
-    assert re.search(r"Training_Images.zip.* holds no picture", refused(world.write()))
+    assert re.search(r"Training_Images.zip.* holds no training picture", refused(world.write()))
 
 
 @pytest.mark.parametrize("offset", [0xFFFFFFFF, 0x7FFFFFFF])

@@ -18,6 +18,7 @@ def prepared(tmp_path):
         tracks = np.repeat(tracks, frames)[: sum(tracks_per_class) * frames - drop].astype(np.int64)
         np.save(tmp_path / "train_track.npy", tracks)
         np.save(tmp_path / "train_y.npy", tracks // 100_000)
+        np.save(tmp_path / "test_y.npy", np.array([0, 1, 1, 1, 2, 3, 4]))
         shapes = {"train_y.npy": (len(tracks),), "test_y.npy": (7,), "train_track.npy": (len(tracks),)}
         recipe = Preparation(dataset="gtsrb", source_sha256="", size=32, clahe=True, steps={}, version=1, opencv="")
         arrays = {name: ArrayFacts(sha256="", size_bytes=0, shape=shape) for name, shape in shapes.items()}
@@ -114,6 +115,7 @@ def test_facts_count_what_a_trial_reads(official):
     split = data.split(official, Dataset())
     facts = data.facts(official, split)
     assert (facts.train_pictures, facts.valid_pictures, facts.test_pictures) == (31_367, 7_842, 7)
+    assert facts.largest_class_share == pytest.approx(3 / 7)
 
 
 def test_facts_change_with_the_split(official):

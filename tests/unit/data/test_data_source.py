@@ -5,6 +5,7 @@ import pytest
 from orchestrator import data
 from orchestrator.data import source
 from orchestrator.data.source import Published
+from orchestrator.errors import DataError
 
 
 @pytest.fixture
@@ -55,3 +56,60 @@ def test_files_are_read_once_while_they_stand(world, home, monkeypatch):
     registered = data.register(world.write(), home)
     monkeypatch.setattr(source, "_checksum", lambda path, algorithm: pytest.fail(f"{path} was read again"))
     assert source.registered(home) == registered
+
+
+def renamed(members, name):
+    return {name(member): content for member, content in members.items()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda member: member.replace("/", "\\"),
+        lambda member: f"./{member}",
+        lambda member: f"GTSRB_Final_Training_Images/{member}",
+    ],
+    ids=["backslashes, as PowerShell 5 writes them", "dot-slash", "one folder deeper"],
+)
+def test_archives_that_were_packed_again_are_read(world, home, name):
+    world.training, world.test = renamed(world.training, name), renamed(world.test, name)
+    data.register(world.write(), home)
+
+
+@pytest.mark.parametrize("left", ["__MACOSX/GTSRB/._Final_Training", "{}/._00000_00000.ppm", "{}/.DS_Store"])
+def test_what_file_managers_leave_is_passed_over(world, home, left):
+    world.training[left.format("GTSRB/Final_Training/Images/00000")] = b"\0\5\x16\7"
+    data.register(world.write(), home)
+
+
+def test_a_folder_further_up_is_read(world, home):
+    world.test |= {"GTSRB/GT-final_test.csv": world.truth.pop("GT-final_test.csv")}
+    world.folder = world.folder / "Downloads" / "a"
+    world.folder.parent.mkdir(parents=True)
+    assert data.register(world.unpack().parent, home).kind == "folder"
+
+
+def test_archives_further_down_are_named(world, home):
+    with pytest.raises(DataError, match=f"holds the archives further down; give {world.folder}"):
+        data.register(world.write().parent, home)
+
+
+def test_pictures_in_two_places_are_refused(world, home):
+    world.training |= renamed(world.training, lambda member: f"copy/{member}")
+    with pytest.raises(DataError, match="holds pictures of GTSRB in 2 places"):
+        data.register(world.write(), home)
+
+
+@pytest.mark.parametrize(
+    ("member", "words"), [("Train.csv", "as Kaggle has it"), ("GTSRB/Training/00000/a.ppm", "as torchvision has it")]
+)
+def test_another_layout_is_named(tmp_path, home, member, words):
+    (tmp_path / member).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / member).touch()
+    with pytest.raises(DataError, match=words):
+        data.register(tmp_path, home)
+
+
+def test_a_table_saved_by_an_editor_is_read(world, home):
+    world.truth = {name: b"\xef\xbb\xbf" + content + b"\r\n" for name, content in world.truth.items()}
+    data.register(world.write(), home)

@@ -142,3 +142,20 @@ def test_overlap_is_a_share_of_both():
     assert video.overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1.0
     assert video.overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
     assert video.overlap((0, 0, 10, 10), (20, 0, 10, 10)) == 0.0
+
+
+def test_numbers_in_the_names_of_frames_are_compared_as_numbers(tmp_path):
+    for name in ("frame10.png", "frame2.png", "frame1.png", "._frame1.png"):
+        cv2.imwrite(str(tmp_path / name.lstrip("._")), np.zeros((48, 64, 3), np.uint8))
+        (tmp_path / name).touch()
+    source = video.Source(str(tmp_path), 5.0)
+    assert [path.name for path in source._pictures] == ["frame1.png", "frame2.png", "frame10.png"]
+
+
+def test_frames_of_another_size_are_fitted_and_counted(tmp_path):
+    writer = video.Writer(tmp_path / "mixed.avi", 5.0, 64, 48)
+    for height, width in ((48, 64), (64, 48), (48, 64)):
+        writer.write(np.full((height, width, 3), 200, np.uint8))
+    writer.close()
+    source = video.Source(str(tmp_path / "mixed.avi"), 5.0)
+    assert (len(list(iter(source.grab, None))), writer.fitted) == (3, 1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from docker.types import DeviceRequest
+from docker.types import DeviceRequest, Mount
 
 from orchestrator.engines.container import NOBODY, container_options, worker_user
 from orchestrator.engines.engine import Launch
@@ -41,8 +41,12 @@ def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT):
 
 
 def test_only_the_job_folder_is_writable():
-    modes = {path: bind["mode"] for path, bind in options()["volumes"].items()}
-    assert modes == {"/source": "ro", "/job": "rw", "/data": "ro"}
+    is_read_only = {mount["Source"]: mount["ReadOnly"] for mount in options()["mounts"]}
+    assert is_read_only == {"/source": True, "/job": False, "/data": True}
+
+
+def test_a_mount_is_what_the_sdk_makes_of_one():
+    assert options()["mounts"][1] == Mount("/waymark/job", "/job", type="bind", read_only=False)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_no_cpus_means_no_pinning():
 
 
 def test_the_docker_socket_is_never_mounted():
-    assert not any("docker" in path for path in options()["volumes"])
+    assert not any("docker" in mount["Source"] for mount in options()["mounts"])
 
 
 def test_the_rows_variables_reach_the_worker():

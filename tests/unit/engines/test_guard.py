@@ -1,6 +1,5 @@
 """Guards: what they watch ends with the process that started them, and not before."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import time
 
 import pytest
 
-from orchestrator.engines import cgroup, process
+from orchestrator.engines import process
 from orchestrator.engines.guard import GROUP, guarded
 from orchestrator.engines.orphans import Worker, running_workers
 
@@ -69,26 +68,6 @@ def test_another_process_with_an_orphans_pid_is_left_alone():
         Worker(other.pid, born="0", folder="/nowhere").end()
         assert other.poll() is None
         other.kill()
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_processor_time_of_a_control_group_is_read(tmp_path, monkeypatch, version):
-    group = tmp_path / "cpu,cpuacct" / "docker" / "ab" if version == 1 else tmp_path / "docker" / "ab"
-    group.mkdir(parents=True)
-    counter = group / ("cpuacct.usage" if version == 1 else "cpu.stat")
-    counter.write_text("2500000000\n" if version == 1 else "usage_usec 2500000\nuser_usec 1\n")
-    lines = ["4:cpu,cpuacct:/docker/ab", "1:name=systemd:/docker/ab"] if version == 1 else ["0::/docker/ab"]
-    monkeypatch.setattr(cgroup, "_ROOT", tmp_path)
-    monkeypatch.setattr(cgroup, "_groups", lambda pid: lines)
-    read = cgroup.cgroup_seconds(1)
-    assert read() == 2.5
-    counter.unlink()
-    assert read() == 2.5  # the container has ended
-
-
-def test_a_group_that_nobody_counts_is_not_known(tmp_path, monkeypatch):
-    monkeypatch.setattr(cgroup, "_ROOT", tmp_path)
-    assert cgroup.cgroup_seconds(os.getpid())() is None
 
 
 def test_a_command_tells_the_processor_time_of_its_group(tmp_path):

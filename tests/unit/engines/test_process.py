@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,24 @@ def test_a_torn_line_is_given_once_it_is_whole(tmp_path):
     with log.open("a") as file:
         file.write("rn\n")
     assert (first, list(new_lines())) == ([], ["rn"])
+
+
+def test_processes_that_proc_hides_are_passed_over(python, monkeypatch):
+    """As with hidepid=1 on shared clusters."""
+    read = Path.read_text
+
+    def hidden(path, *args, **kwargs):
+        if path == Path("/proc/1/stat"):
+            raise PermissionError(1, "Operation not permitted", str(path))
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert run(python("raise SystemExit(7)", memory_bytes=2**40), nothing).code == 7
+
+
+@pytest.mark.parametrize(("kills", "full"), [((3, 4), True), ((3, 3), False), ((None, None), False)])
+def test_a_kill_because_memory_ran_out_is_told_apart(python, monkeypatch, kills, full):
+    counts = iter(kills)
+    monkeypatch.setattr(process, "oom_kills", lambda: next(counts))
+    ended = run(python("import os; os.kill(os.getpid(), 9)"), nothing)
+    assert (ended.full_at_bytes is not None) == full

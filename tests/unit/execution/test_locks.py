@@ -1,5 +1,6 @@
 """Locks: one run at a time on a machine, and on each of its cards."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from orchestrator.environment import Card
 from orchestrator.errors import EngineError
 from orchestrator.execution import locks
+from orchestrator.files import NO_LOCKS
 from orchestrator.home import Home
 
 FIRST, SECOND = (
@@ -110,6 +112,7 @@ def test_a_lock_ends_with_a_process_that_is_killed(tmp_path):
 import os, signal
 from pathlib import Path
 from orchestrator.execution import locks
+from orchestrator.files import NO_LOCKS
 from orchestrator.home import Home
 with locks.exclusive_run(Home(Path({str(tmp_path / "a")!r}))):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -136,3 +139,14 @@ def test_under_nohup_a_closed_terminal_changes_nothing():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_file_system_without_locks_is_named_with_its_file(tmp_path, monkeypatch, number):
+    def flock(file, how):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="no locks") as caught, locks.exclusive_run(Home(tmp_path / "a")):
+        pass
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "waymark.lock"))

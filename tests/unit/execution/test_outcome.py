@@ -71,6 +71,7 @@ def without(at):
     [
         (events(), exit_(), "ok", "none"),
         (events(), None, "lost", "unknown"),
+        (events(STORY[:4]), exit_(code=None, signal=9, full_at_bytes=2**29), "out_of_memory", "environment"),
         (events(), exit_(code=1), "crashed", "unknown"),
         (events(STORY[:4]), exit_(code=None, signal=11), "crashed", "subject"),
         (events(STORY[:4]), exit_(code=139), "crashed", "subject"),

@@ -1,7 +1,9 @@
 """What is read of NVIDIA cards, on every machine of the recorded fleet."""
 
 import json
+import os
 
+import pynvml
 import pytest
 
 from orchestrator.environment import Card, Environment
@@ -126,3 +128,57 @@ def test_another_make_of_card_or_driver_is_another_environment(nvml):
     assert BARE.on(same).identity == BARE.on(card).identity
     assert BARE.identity not in {BARE.on(card).identity}
     assert len({BARE.on(one).identity for one in (card, *others)}) == 3
+
+
+def test_an_old_driver_is_asked_for_the_older_list_of_processes(nvml):
+    """Drivers before R510."""
+    fake = nvml("two")
+    fake.lacks("nvmlDeviceGetComputeRunningProcesses")
+    fake.nvmlDeviceGetComputeRunningProcesses_v2 = lambda handle: [1, 2]
+    assert [load.processes for load in read_card_loads(read_cards()[0])] == [2, 2]
+
+
+def test_processes_that_no_driver_tells_are_one_sentence(nvml):
+    fake = nvml("h100")
+    for version in ("", "_v2"):
+        fake.lacks(f"nvmlDeviceGetComputeRunningProcesses{version}")
+    (load,) = read_card_loads(read_cards()[0])
+    assert card_warning(load).endswith("its driver does not tell how many processes compute on it.")
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(nvml):
+    fake = nvml("two")
+    fake.nvmlDeviceGetName = lambda handle: b"NVIDIA \xa6 card".decode()
+    assert [card.name for card in read_cards()[0]] == ["NVIDIA \ufffd card"] * 2
+
+
+def test_a_card_that_shares_the_machines_memory_is_listed_with_that(nvml):
+    """As a Jetson or a GB10."""
+    nvml("h100").lacks("nvmlDeviceGetMemoryInfo", pynvml.NVMLError_NotSupported)
+    ((card,), note) = read_cards()
+    assert (card.memory_bytes, note) == (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "")
+
+
+def test_one_card_that_does_not_answer_hides_no_other(nvml):
+    fake = nvml("two")
+    ask = fake.nvmlDeviceGetHandleByIndex
+
+    def handle(index):
+        if index == 0:
+            raise pynvml.NVMLError_GpuIsLost
+        return ask(index)
+
+    fake.nvmlDeviceGetHandleByIndex = handle
+    cards, note = read_cards()
+    assert ([card.index for card in cards], note) == ([1], "GPU 0 does not answer (GPU is lost)")
+
+
+@pytest.mark.parametrize(
+    ("visible", "indices"),
+    [("1", [1]), ("1,0", [1, 0]), ("0,7,1", [0]), ("GPU-", [0]), ("", []), ("-1", []), ("NoDevFiles", [])],
+)
+def test_only_the_cards_that_a_scheduler_gave_are_used(nvml, visible, indices):
+    nvml("two")
+    cards, note = read_cards(visible)
+    assert [card.index for card in cards] == indices
+    assert note == "" if visible == "1,0" else note.startswith(f"CUDA_VISIBLE_DEVICES is '{visible}', so of this")

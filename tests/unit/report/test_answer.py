@@ -7,6 +7,7 @@ from orchestrator.report.answer import answer, answers, ranked
 from orchestrator.report.caveats import caveats
 from orchestrator.report.studies.section import Section, StudyTable
 from orchestrator.report.tables import summary_rows
+from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, timed
 
@@ -192,3 +193,62 @@ def test_cells_beyond_the_first_are_counted():
     several = [replace(row, cell=cell) for cell in cells for row in rows]
     said = answer(run(), several, {}, NoiseFloors(), (), ())[0].sentences
     assert (len(said), said[1]) == (3, "2 more below.")
+
+
+def beside(others, **facts):
+    """Six repeats of both frameworks, with others at work beside each. others: percent, by framework."""
+    trials = [
+        timed(fake.trial(*subject, repeat=repeat), 10 * at + repeat, step_seconds=0.1, others=others[at])
+        for at, subject in enumerate(SUBJECTS)
+        for repeat in range(6)
+    ]
+    return run(*trials, checks=CHECKS, **facts)
+
+
+def first_line(stored):
+    rows = summary_rows(stored)
+    said = answer(stored, rows, ranked(stored, rows, NoiseFloors()), NoiseFloors(), (), caveats(stored, rows))
+    return said[0].question, " ".join(said[0].sentences)
+
+
+def test_of_a_quiet_machine_nothing_is_said():
+    assert first_line(beside((0.5, 0.5)))[0] == "What is fastest?"
+
+
+def test_the_first_line_names_what_was_disturbed_the_most_first():
+    assert first_line(beside((40.0, 90.0))) == (
+        "Was the machine quiet?",
+        "No. Other processes used the processors of 2 of 2 rows while they were timed, so these stand in no order: "
+        "tensorflow:2.21 ResNet-20@32 cpu (90 %), pytorch:2.13 ResNet-20@32 cpu (40 %).",
+    )
+
+
+def test_trials_that_ended_disturbed_are_named_too():
+    noisy = Outcome(status="disturbed", fault="environment", reason="other processes used 50 %")
+    question, said = first_line(run(timed(outcome=noisy, others=50.0), checks=CHECKS))
+    assert (question, "1 of 1 rows" in said, "(50 %)" in said) == ("Was the machine quiet?", True, True)
+
+
+def test_a_row_of_unknown_load_is_named_and_leads_nothing():
+    stored = beside((0.5, None))
+    question, said = first_line(stored)
+    assert question == "Was the machine quiet?"
+    assert said.startswith("That is not known of 1 of 2 rows")
+    assert sentences(stored) == []
+
+
+def test_disturbed_rows_lead_no_sentence():
+    assert sentences(beside((0.5, 40.0))) == []
+    assert "What is fastest?" not in lines(beside((0.5, 40.0)))
+
+
+def test_what_decides_about_the_numbers_is_the_first_caveat():
+    stored = beside((40.0, 90.0))
+    assert caveats(stored, summary_rows(stored))[0].startswith("Other processes used the processors of these trials")
+
+
+def test_short_trials_tell_the_load_together():
+    """Of 2.5 s each: three of them are long enough."""
+    short = [timed(fake.trial(repeat=at), at + 1, others=1.0, epochs=1, step_seconds=0.05) for at in range(3)]
+    assert [row.load for row in summary_rows(run(*short[:1]))] == ["unknown"]
+    assert [row.load for row in summary_rows(run(*short))] == ["quiet"]

@@ -35,10 +35,26 @@ def test_a_machine_that_no_record_names_stands_alone(tmp_path):
     assert [row["machine"] for row in rows] == ["Machine 1", "Machine 2"]
 
 
-def test_the_fastest_is_first_and_what_failed_its_check_last(tmp_path):
-    wrong = entry("wrong", step=0.01, passed=False)
-    rows = rows_of(tmp_path, entry("slow", step=0.3), wrong, entry("fast", step=0.2))
-    assert [row["run"] for row in rows] == ["fast", "slow", "wrong"]
+def test_rows_stand_by_subject_and_time_and_not_by_speed(tmp_path):
+    mxnet = entry("mxnet", step=0.01, trial=fake.trial("mxnet", "1.5"))
+    rows = rows_of(tmp_path, entry("new", step=0.2, started=2.0), entry("old", step=0.3), mxnet)
+    assert [row["run"] for row in rows] == ["mxnet", "old", "new"]
+
+
+def test_each_run_brings_its_caveats(tmp_path):
+    rows_of(tmp_path, entry("one"))
+    page = (tmp_path / "index.html").read_text()
+    assert "What limits these numbers" in page
+    assert "fewer than 6 repeats" in page
+
+
+def test_a_disturbed_row_is_named_above_the_table(tmp_path):
+    loud = Entry(run(timed(others=90.0), checks=[checked()]), "loud/index.html")
+    (row,) = rows_of(tmp_path, loud)
+    page = (tmp_path / "index.html").read_text()
+    assert (row["load"], float(row["foreign_percent"])) == ("disturbed", 90.0)
+    assert page.index("used the processors of 1 of 1 rows") < page.index("<table")
+    assert "90.0 %" in page
 
 
 def test_another_batch_size_is_another_group(tmp_path):

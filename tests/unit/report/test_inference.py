@@ -31,7 +31,15 @@ def test_a_run_that_trains_has_no_such_section():
 def test_a_row_has_the_percentiles_of_its_latencies():
     _, (row,) = rows_of(answered("ncnn", seconds=0.002, queries=700))
     assert [row[name] for name in ("p50_ms", "p90_ms", "p99_ms", "proven_p99_ms")] == pytest.approx([2.0] * 4)
-    assert row["images_per_second"] == pytest.approx(500)
+
+
+def test_pictures_a_second_are_of_offline_alone():
+    _, (row,) = rows_of(answered("ncnn", scenario="offline", batch=8, seconds=0.002, answered=700, wall_seconds=28.0))
+    assert row["images_per_second"] == pytest.approx(200)
+    _, (alone,) = rows_of(answered("ncnn", seconds=0.002, answered=700, wall_seconds=28.0))
+    assert "images_per_second" not in alone
+    (summary,) = summary_rows(run_of(answered("ncnn", seconds=0.002, answered=700, wall_seconds=28.0)))
+    assert (summary.medians.images_per_second, summary.medians.epoch_images_per_second) == (None, None)
 
 
 def test_too_few_queries_prove_no_percentile():

@@ -67,7 +67,7 @@ def test_what_the_machine_did_is_a_section_of_the_page(page):
 
 
 def test_a_run_that_nobody_watched_has_no_such_section(page):
-    assert 'id="telemetry"' not in page(run(timed()))
+    assert 'id="telemetry"' not in page(run(timed(others=None)))
 
 
 def test_a_page_with_telemetry_is_well_formed(page):
@@ -86,7 +86,7 @@ def drawn(tmp_path_factory):
 
 def test_each_quantity_that_was_watched_is_a_figure(drawn):
     figures = {path.stem for path in drawn.glob("*.svg")} - {"accuracy", "epochs"}
-    assert figures == {"cpu-percent", "memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
+    assert figures == {"cpu-percent", "machine-memory-gib", "card-percent", "card-mhz", "card-watts", "card-celsius"}
 
 
 def test_every_chart_is_as_the_schema_of_vega_lite_asks():
@@ -141,7 +141,7 @@ def test_markdown_shows_no_markup_of_the_record(tmp_path):
 
 
 def test_a_report_is_a_folder_of_page_tables_and_figures(tmp_path):
-    html.render(run(timed(fake.trial("numpy_ref", "1.0")), checks=[checked()]), tmp_path)
+    html.render(run(timed(fake.trial("numpy_ref", "1.0"), others=None), checks=[checked()]), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     figures = {"accuracy.svg", "accuracy.png", "epochs.svg", "epochs.png"}
     tables = {f"results.{ending}" for ending in ("csv", "json", "md", "parquet", "tex")} | {"parity.csv"}

@@ -167,6 +167,31 @@ def test_steps_that_become_slower_are_a_caveat():
     assert any(caveat.startswith("1 trial of 1 reached no steady state, least pytorch:2.13") for caveat in told)
 
 
+def test_a_step_of_many_times_the_median_is_a_caveat():
+    seconds = [0.1] * 60 + [20.0] + [0.1] * 39
+    changes = {"epoch": {"step_seconds": seconds, "input_seconds": [0.0] * 100}}
+    told = caveats_of(run(timed(steps=100, epochs=1, changes=changes)))
+    assert any(
+        "one step took 20 s, 200 times the median: the worker was stopped for a while, or the machine was; 67 % of the "
+        "time timed" in caveat
+        for caveat in told
+    )
+
+
+def test_a_long_first_step_is_no_pause():
+    """Frameworks compile in it."""
+    changes = {"epoch": {"step_seconds": [20.0] + [0.1] * 99, "input_seconds": [0.0] * 100}}
+    told = caveats_of(run(timed(steps=100, epochs=1, changes=changes)))
+    assert not any("the worker was stopped" in caveat for caveat in told)
+
+
+@pytest.mark.parametrize(("share", "is_said"), [(0.89, True), (0.5, False), (None, False)])
+def test_accuracies_of_the_largest_class_alone_are_a_caveat(share, is_said):
+    facts = {"data": fake.data_facts(largest_class_share=share)}
+    told = caveats_of(run(*(timed(fake.trial(seed=at), at + 1, record=facts) for at in range(2))))
+    assert any(caveat.startswith("Nothing was learnt: all 2 trials") for caveat in told) == is_said
+
+
 def test_a_subject_that_learns_unlike_the_others_is_a_caveat():
     trials = []
     for number, (name, seed) in enumerate(itertools.product(("mxnet", "pytorch"), range(4)), start=1):

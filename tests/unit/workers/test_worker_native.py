@@ -84,3 +84,25 @@ def test_without_a_count_of_a_quota_there_is_none(tmp_path, text):
     own = tmp_path / "cgroup"
     own.write_text(text)
     assert native.throttled_periods(str(tmp_path), str(own)) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "folder"),
+    [
+        ("0::/job\n", "job"),
+        ("0::/elsewhere/on/the/host\n", ""),
+        ("3:cpu,cpuacct:/job\n1:name=systemd:/\n", "cpu,cpuacct/job"),
+        ("2:cpu:/docker/ab\n0::/\n", "cpu"),
+    ],
+    ids=["v2", "v2 in a container", "v1", "v1 in a container"],
+)
+def test_periods_in_which_a_quota_stopped_the_group_are_counted(tmp_path, own, folder):
+    (tmp_path / "own").write_text(own)
+    (tmp_path / "root" / folder).mkdir(parents=True)
+    (tmp_path / "root" / folder / "cpu.stat").write_text("nr_periods 9\nnr_throttled 4\n")
+    assert native.throttled_periods(str(tmp_path / "root"), str(tmp_path / "own")) == 4
+
+
+def test_without_a_quota_no_periods_are_known(tmp_path):
+    (tmp_path / "own").write_text("0::/\n")
+    assert native.throttled_periods(str(tmp_path), str(tmp_path / "own")) is None
