@@ -120,9 +120,10 @@ def images(_: Context, json_: bool = False) -> None:
     iterable=["variant", "image", "source"],
     help={
         "spec": "experiment whose networks to check (default experiments/paper.json)",
-        **FRAMEWORKS,
+        "cells": "only these, comma-separated, for example IDSIA@48,ResNet-20@32",
+        "frameworks": "only these, comma-separated (default: those of the spec, in the variants that it trains)",
         **DEVICE,
-        **VARIANT,
+        "variant": "framework=variant, for example mxnet=1.5-mkl: this one of it; mxnet=all for all; may be repeated",
         **RUN,
         "again": "repeat checks that have passed before",
         **JSON,
@@ -132,6 +133,7 @@ def images(_: Context, json_: bool = False) -> None:
 def check_(
     _: Context,
     spec: str = "",
+    cells: str = "",
     frameworks: str = "",
     device: str = "cpu",
     variant: Texts = None,
@@ -142,7 +144,7 @@ def check_(
     gpus: str = "",
     json_: bool = False,
 ) -> int:
-    """Compare what every environment computes with numpy_ref: the parity table."""
+    """Compare what each environment computes with numpy_ref: the parity table."""
     from orchestrator.commands import check, images
     from orchestrator.console.results import show_parity
     from orchestrator.execution.session import RunOptions
@@ -151,7 +153,9 @@ def check_(
     catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device), engine, console)
     asked = check.request_for(
         flags.spec(spec, "paper.json"),
-        images.chosen_rows(catalogue, flags.rows(frameworks, device, variant), own),
+        flags.rows(frameworks, device, variant),
+        cells,
+        own,
         catalogue,
         RunOptions(engine=engine or None, gpus=flags.gpus(gpus), argv=ARGV),
     )

@@ -92,7 +92,8 @@ def train(adapter, training, validation, asked, emit, clock):
             emit("epoch", epoch=epoch, loss=losses, **times, **clocks)
             _require_finite(losses, epoch)
             if validation is not None and (measure.evaluate == "epoch" or epoch == asked.epochs - 1):
-                emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock))
+                scoring = Progress(emit, clock, epoch, len(validation), "scoring validation pictures")
+                emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock, scoring))
             if measure.fingerprint == "epoch" and validation is not None:
                 emit("fingerprint", epoch=epoch, **fingerprint(adapter, validation))
             feed.close()
@@ -115,14 +116,19 @@ def _read(adapter, handles, clock):
     return losses, max(0.0, (read - began) - (clock() - read))
 
 
-def score(adapter, batches, clock):
-    """The fields of a `score` event for all pictures of `batches`, each exactly once, in inference mode."""
+def score(adapter, batches, clock, progress=None):
+    """The fields of a `score` event for all pictures of `batches`, each exactly once, in inference mode.
+
+    progress: Progress in pictures.
+    """
     began = clock()
-    right, total_loss = 0, 0.0
+    right, total_loss, done = 0, 0.0, 0
     for numbers in batches.in_order():
         x, y = batches.cut(numbers)
         right_here, loss_here = tally(adapter.predict(adapter.place(x, y)), y)
-        right, total_loss = right + right_here, total_loss + loss_here
+        right, total_loss, done = right + right_here, total_loss + loss_here, done + len(y)
+        if progress is not None:
+            progress.tell(done, clock())
     count = len(batches)
     return {
         "accuracy": right / float(count),

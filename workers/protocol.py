@@ -22,7 +22,8 @@ Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since th
 hello     python, framework, version, started_unix (wall clock at t = 0), import_seconds, describe {}
 built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again, as it is now)
 training  the first training step comes next; no other field
-progress  epoch, step, steps: at most once a second, between two steps, never inside the clock
+progress  epoch, step, steps, perhaps phase (what is going on, if not the training): at most once a second, between two
+          steps, never inside the clock
 epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warmup_steps (how many of these steps),
           drain_seconds (how long the device was still busy after the last step: of an honest clock almost none)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
@@ -31,7 +32,7 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
           after each epoch for the validation pictures; after training once more, without weights, for the test's
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
-check     figures {}, bounds {}, passed
+check     figures {}, bounds {}, passed; of a selfcheck also seconds {} of each of its parts
 queries   latency_seconds [] (after the warm-up, in the order in which they were asked), wall_seconds, warmup_queries,
           answered (queries after the warm-up; of `offline`, whose latencies are of a series each, more than latencies);
           of `server` also rate (queries a second, the largest that passed; 0 if none did) and probes [[rate, queries,
@@ -237,14 +238,18 @@ class Emitter(object):
 
 
 class Progress(object):
-    """Emits progress at most once a second; called between two steps, queries or batches."""
+    """Emits progress at most once a second; called between two steps, queries or batches.
 
-    def __init__(self, emit, clock, epoch, steps):
+    phase: what is going on, if it is not the training itself, for example 'scoring test pictures'.
+    """
+
+    def __init__(self, emit, clock, epoch, steps, phase=""):
         self._emit, self._epoch, self._steps = emit, epoch, steps
+        self._more = {"phase": phase} if phase else {}
         self._said = clock()
 
     def tell(self, step, now):
         """`step` steps are done at the clock reading `now`."""
         if now - self._said >= PROGRESS_SECONDS:
             self._said = now
-            self._emit("progress", epoch=self._epoch, step=step, steps=self._steps)
+            self._emit("progress", epoch=self._epoch, step=step, steps=self._steps, **self._more)

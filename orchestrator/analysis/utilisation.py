@@ -87,11 +87,25 @@ def pooled_foreign_percent(trials: Iterable[tuple[Sequence[Sample], Timeline]]) 
     for samples, timeline in trials:
         spans = timeline.timed_spans
         during = [sample for sample in samples if spans and spans[0][0] <= sample.unix <= spans[-1][1]]
-        for before, sample in pairwise(during):
-            if sample.cpu_percent is not None and sample.own_percent is not None:
-                seconds += sample.unix - before.unix
-                foreign += (sample.unix - before.unix) * (sample.cpu_percent - sample.own_percent)
-    return max(0.0, foreign / seconds) if seconds >= _FOREIGN_SECONDS else None
+        told, used = _foreign_seconds(during)
+        seconds, foreign = seconds + told, foreign + used
+    return max(0.0, 100 * foreign / seconds) if seconds >= _FOREIGN_SECONDS else None
+
+
+def foreign_percent_of(samples: Sequence[Sample]) -> float | None:
+    """The same share over all of these samples, of a job that has no epochs."""
+    seconds, foreign = _foreign_seconds(samples)
+    return max(0.0, 100 * foreign / seconds) if seconds >= _FOREIGN_SECONDS else None
+
+
+def _foreign_seconds(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Seconds between samples that tell both, and the part of them in which others had the processors."""
+    seconds, foreign = 0.0, 0.0
+    for before, sample in pairwise(samples):
+        if sample.cpu_percent is not None and sample.own_percent is not None:
+            seconds += sample.unix - before.unix
+            foreign += (sample.unix - before.unix) * (sample.cpu_percent - sample.own_percent) / 100
+    return seconds, foreign
 
 
 def quietness(percent: float | None) -> Quietness:

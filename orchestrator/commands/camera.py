@@ -183,6 +183,11 @@ class _Pipeline:
                 lines.close()
             if self._writer:
                 self._writer.close()
+                if self._writer.fitted:
+                    console.say(
+                        f"note: {self._writer.fitted} frames have another size than the first; they were fitted into "
+                        "the video's, on black"
+                    )
         return seen
 
     def _frames(self, seen: Seen) -> Iterator[tuple[Frame, float, float]]:

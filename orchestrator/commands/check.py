@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import report
+from orchestrator.console.flags import Rows, models
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
 from orchestrator.environment import Environment
@@ -14,7 +15,7 @@ from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.home import Home
-from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.catalogue import Catalogue, chosen
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec, load_spec
 from orchestrator.records.job import CheckRequest
@@ -38,16 +39,42 @@ class ParityResult:
     has_passed: bool
 
 
-def request_for(spec_path: Path, rows: Sequence[ImageRow], catalogue: Catalogue, options: RunOptions) -> ParityRequest:
-    """The networks of a spec in those of these rows that train. Raises SpecError if none does."""
-    trainers = [row for row in rows if row.trains]
+ALL = "all"
+"""As a variant: every one of its framework."""
+
+
+def request_for(
+    spec_path: Path, asked: Rows, cells: str, own: Sequence[ImageRow], catalogue: Catalogue, options: RunOptions
+) -> ParityRequest:
+    """The networks of a spec in the rows asked for, as far as they train.
+
+    A framework of which no variant is named is checked in those that the spec trains it in. own: the user's own images.
+    Raises SpecError if none of them trains, CatalogueError for a name that is not declared.
+    """
+    spec = load_spec(spec_path, catalogue.frameworks, {})
+    if cells:
+        spec = load_spec(spec_path, catalogue.frameworks, {"axes.models": models(cells, spec)})
+    rows = [*_rows(spec, asked, catalogue), *own]
+    trainers = [row for row in dict.fromkeys(rows) if row.trains]
     if not trainers:
         names = ", ".join(dict.fromkeys(row.framework for row in rows))
         raise SpecError(
             f"{names} only runs networks that were trained elsewhere, and is compared with numpy_ref in each trial of: "
             "invoke sweep --spec=experiments/inference.json"
         )
-    return ParityRequest(trainers, load_spec(spec_path, catalogue.frameworks, {}), options)
+    return ParityRequest(trainers, spec, options)
+
+
+def _rows(spec: ExperimentSpec, asked: Rows, catalogue: Catalogue) -> Iterator[ImageRow]:
+    named = asked.frameworks or tuple(dict.fromkeys((*asked.variants, *spec.axes.frameworks)))
+    for framework in named:
+        tags = asked.variants.get(framework)
+        if tags is not None and ALL in tags:
+            yield from chosen(catalogue, (framework,), asked.device, {})
+            continue
+        known = spec.axes.variants_of(framework) if framework in spec.axes.frameworks else (None,)
+        for tag in tags or known:
+            yield catalogue.resolve(framework, asked.device, tag)
 
 
 def check(request: ParityRequest, again: bool, home: Home, console: Console) -> ParityResult:

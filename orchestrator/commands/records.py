@@ -51,13 +51,19 @@ def run_rows(home: Home) -> list[dict[str, object]]:
                 "what": _kind(facts),
                 "began": began.strftime("%Y-%m-%d %H:%M"),
                 "age": _age(now - began),
-                "trials": trials,
+                "trials": trials if facts.planned is None or facts.state == "ended" else f"{trials} of {facts.planned}",
                 "ok": ok,
+                "state": _state(facts),
                 "engine": facts.engine,
                 "size_MB": None if size is None else size / 1e6,
             }
         )
     return rows
+
+
+def _state(facts: RunFacts) -> str:
+    """'ended', or how it goes on."""
+    return facts.state if facts.kind == "check" or facts.state == "ended" else f"{facts.state}: sweep --resume"
 
 
 def _age(past: timedelta) -> str:

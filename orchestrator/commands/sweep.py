@@ -18,7 +18,7 @@ from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
-from orchestrator.execution.forecast import forecast
+from orchestrator.execution.forecast import forecast, forecast_checks
 from orchestrator.execution.job_runner import TrialData
 from orchestrator.execution.looks import ComparisonLooks, Looks, ScoutLooks
 from orchestrator.execution.run_record import recorded_run
@@ -33,6 +33,7 @@ from orchestrator.planning.plan import Order, Plan, datasets_of, expand, oversub
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, load_spec, recorded_spec
 from orchestrator.records.limit import Limit
 from orchestrator.records.run_folder import RunFacts, Skip, TrainedWeights, Until
+from orchestrator.records.store import Store
 from orchestrator.report import Report, require_writable, write_report
 from orchestrator.trial import ORACLE, Dataset, Model, SubjectPair
 
@@ -72,41 +73,71 @@ class SweepResult:
 
 
 def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[str, list[dict[str, object]]]:
-    """A title and a row per trial and per skip, for `--dry-run`: nothing is started, made or written."""
+    """A title and a row per selfcheck, trial and skip, for `--dry-run`: nothing is started, made or written."""
     request, recorded = _resumed(request, home, lambda line: None)
     spec, rows_here = _asked(request, catalogue, recorded)
     host = narrowed(read_host(), request.options.gpus)
     known = _known_weights(request, spec, recorded, home)[0]
     plan = expand(spec, rows_here, host, _order(request, recorded), trained.hashes(known))
-    expected = forecast(plan.trials, home)
-    rows: list[dict[str, object]] = [
-        {
-            "cell": trial.label,
-            "plan": "run",
-            "epochs": None if trial.inference else trial.training.epochs,
-            "threads": trial.threads,
-            "minutes": None if seconds is None else seconds / 60,
-            "reason": "",
-        }
-        for trial, seconds in zip(plan.trials, expected, strict=True)
-    ]
-    rows += [
-        {"cell": skip.label, "plan": "skip", "epochs": None, "threads": None, "minutes": None, "reason": skip.reason}
-        for skip in plan.skips
-    ]
-    drawn = "" if recorded else "; a run draws an order of its own"
-    title = f"{spec.name}: {len(plan.trials)} trials, {len(plan.skips)} cells skipped; {_duration(expected)}{drawn}"
+    done = _done(recorded, home)
+    to_run = [trial for trial in plan.trials if (trial.key, trial.variant) not in done]
+    expected = dict(zip(map(id, to_run), forecast(to_run, home), strict=True))
+    checks = forecast_checks(to_run, home, host.cpu_model)
+    rows = [_row(one.request.label, "check", minutes=one.seconds / 60, reason=one.basis) for one in checks]
+    for trial in plan.trials:
+        seconds, what = expected.get(id(trial)), "run" if id(trial) in expected else "done"
+        epochs = None if trial.inference else trial.training.epochs
+        rows.append(_row(trial.label, what, epochs, trial.threads, None if seconds is None else seconds / 60))
+    rows += [_row(skip.label, "skip", reason=skip.reason) for skip in plan.skips]
+    made = sum(one.seconds for one in checks)
+    already = f" ({len(plan.trials) - len(to_run)} of them done)" if done else ""
+    title = (
+        f"{spec.name}: {len(plan.trials)} trials{already}, {len(plan.skips)} cells skipped; "
+        f"{_duration(list(expected.values()))}; "
+        f"selfchecks before them: {f'about {_time(made)}' if made else 'none to make'}"
+        f"{f'; {host.gpu_note}' if host.gpu_note and host.gpus else ''}"
+        f"{'' if recorded else '; a run draws an order of its own'}"
+    )
     return title, rows
 
 
+def _row(
+    cell: str,
+    plan: str,
+    epochs: int | None = None,
+    threads: int | None = None,
+    minutes: float | None = None,
+    reason: str = "",
+) -> dict[str, object]:
+    return {"cell": cell, "plan": plan, "epochs": epochs, "threads": threads, "minutes": minutes, "reason": reason}
+
+
+def _done(recorded: RunFacts | None, home: Home) -> set[tuple[str, str]]:
+    """Key and variant of the trials of a recorded run that ended ok: a resumed run does not repeat them.
+
+    Unless its environment, pictures or worker code changed, which only the run itself can know.
+    """
+    if recorded is None:
+        return set()
+    with Store.open(home.store_url) as store:
+        trials = [record.trial for record in store.ok_records(recorded.run_id)]
+    return {(trial.key, trial.variant) for trial in trials if trial is not None}
+
+
 def _duration(expected: Sequence[float | None]) -> str:
-    """'about 3.2 h', of those trials that are known."""
+    """'about 3.2 h by records of this machine', of those trials that are known."""
+    if not expected:
+        return "nothing is left to run"
     known = [seconds for seconds in expected if seconds is not None]
     if not known:
         return "how long they take is not known: `--scout` measures it"
-    text = f"about {sum(known) / 3600:.1f} h" if sum(known) > 3600 else f"about {sum(known) / 60:.0f} min"
     unknown = len(expected) - len(known)
-    return f"{text} by records of this machine" + (f", without {unknown} that have none (`--scout`)" if unknown else "")
+    more = f", without {unknown} that have none (`--scout`)" if unknown else ""
+    return f"about {_time(sum(known))} by records of this machine{more}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{seconds / 60:.0f} min"
 
 
 def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> SweepResult:
@@ -132,7 +163,8 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         run_plan = replace(run_plan, facts={**run_plan.facts, "weights": tuple(weights)})
         run = session.begin(plan.rows, run_plan)
         skips = (*plan.skips, *_skipped(plan, run.environments))
-        run = replace(run, facts=run.facts.model_copy(update={"skips": skips}))
+        begun = {"skips": skips, "planned": len(plan.trials), "is_stopped": False}
+        run = replace(run, facts=run.facts.model_copy(update=begun))
         session.record(run.facts)
         looks = _looks(session, run.facts, plan)
         files = trained.paths(weights, home)
@@ -140,6 +172,7 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         is_interrupted = runner.run_all(plan)
         oracle = partial(session.prepared, _oracle_row(catalogue, rows_here))
         is_interrupted = is_interrupted or Auditor(run, trial_data, oracle, console).run_all()
+        run = replace(run, facts=run.facts.model_copy(update={"is_stopped": is_interrupted}))
         session.end(run)
         return _ended(session, run.facts, run.environments, is_interrupted, reports)
 

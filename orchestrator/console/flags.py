@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError, shortened
-from orchestrator.home import REPOSITORY, expanded
+from orchestrator.home import REPOSITORY, Home, default_reports, expanded
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.run_folder import Until
@@ -50,11 +50,16 @@ def needed_path(text: str) -> Path:
 
 
 def spec(text: str, default: str) -> Path:
-    """A spec's file; `default` of experiments/ for ''. One of the clone is found from any folder."""
+    """A spec's file; `default` of experiments/ for ''.
+
+    One of the clone is found from any folder; the id of a run stands for the spec beside its report.
+    """
     if not text:
         return REPOSITORY / "experiments" / default
-    here, in_clone = expanded(text), REPOSITORY / text
-    return in_clone if not here.exists() and in_clone.exists() else here
+    here = expanded(text)
+    reported = (default_reports() / text, Home.default().published / text / "rendered")
+    elsewhere = (REPOSITORY / text, *(folder / "spec.json" for folder in reported if Path(text).name == text))
+    return here if here.exists() else next((path for path in elsewhere if path.is_file()), here)
 
 
 def new_file(flag: str, text: str) -> Path | None:
@@ -143,7 +148,9 @@ def compared(baseline: str, candidate: str) -> tuple[str, list[str]]:
     split = [subject(text, "neither a run on record nor") for text in (baseline, candidate)]
     if split[0][0] != split[1][0]:
         raise SpecError(
-            f"{baseline} and {candidate} are two frameworks; compare builds of one, and use a sweep for frameworks."
+            f"{baseline} and {candidate} are two frameworks; `compare` is for builds of one. Which framework is faster "
+            f"tells: invoke sweep --spec=experiments/rank.json --frameworks={split[0][0]},{split[1][0]}"
+            f"{''.join(f' --variant={name}={tag}' for name, tag in split)}"
         )
     return split[0][0], list(dict.fromkeys(tag for _, tag in split))
 

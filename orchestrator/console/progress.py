@@ -18,9 +18,9 @@ PLAIN_SECONDS = 10.0  # between two plain lines of one trial
 
 @dataclass
 class TrialProgress:
-    """Position of one trial: epoch, loss, accuracy, images/s, and the time left, from its events.
+    """Position of one job: epoch, loss, accuracy, images/s, or its phase, and the time left, from its events.
 
-    epochs: None of an inference, which has a share that is done and nothing else.
+    epochs: None of a job that is no training; it has a share that is done, and perhaps phases.
     """
 
     epochs: int | None
@@ -31,16 +31,20 @@ class TrialProgress:
     accuracy: float | None = None
     images_per_second: float | None = None
     test_accuracy: float | None = None
-    _began: float | None = None
+    phase: str = ""
+    _began: tuple[float, float] | None = None
 
     def take(self, event: Event) -> None:
         """Update from one event."""
         if event.kind == "training":
-            self._began = event.t
+            self._began = (event.t, 0.0)
         match payload_of(event):
-            case Position(epoch=epoch, step=step, steps=steps):
-                self.epoch = epoch
-                self.share = min(1.0, (epoch + step / steps) / (self.epochs or 1))
+            case Position(epoch=epoch, step=step, steps=steps, phase=phase):
+                is_training = self.epochs is not None and not phase
+                share = min(1.0, (epoch + step / steps) / (self.epochs or 1) if is_training else step / steps)
+                if self._began is None or (phase != self.phase and (is_training or share < self.share)):
+                    self._began = (event.t, share)  # another piece of work, with a time of its own
+                self.epoch, self.phase, self.share = epoch, phase, share
             case Epoch(epoch=epoch, loss=losses, epoch_seconds=seconds):
                 self.epoch = epoch + 1
                 self.share = min(1.0, self.epoch / (self.epochs or 1))
@@ -52,15 +56,19 @@ class TrialProgress:
                 self.accuracy = accuracy
 
     def seconds_left(self, t: float) -> float | None:
-        """Seconds left of this trial at its own time `t`; None before 2 % of it are done."""
-        if self._began is None or self.share < 0.02:
+        """Seconds left of what is going on at the job's own time `t`; None before 2 % of it were seen."""
+        began, share = self._began or (t, self.share)
+        if self.share - share < 0.02:
             return None
-        return (t - self._began) * (1 - self.share) / self.share
+        return (t - began) * (1 - self.share) / (self.share - share)
 
     def text(self, t: float) -> str:
-        """'epoch 3/10  loss 0.412  valid 0.871  1234 images/s  00:41 left'."""
-        if self.epochs is None:
-            return f"{self.share:.0%}".replace("%", " %")
+        """'epoch 3/10  loss 0.412  valid 0.871  1234 images/s  00:41 left', or a phase with the share that is done."""
+        left = self.seconds_left(t)
+        time_left = [] if left is None else [f"{int(left) // 60:02d}:{int(left) % 60:02d} left"]
+        if self.epochs is None or self.phase:
+            share = f"{self.share:.0%}".replace("%", " %")
+            return "  ".join([*([self.phase] if self.phase else []), share, *time_left])
         parts = [f"epoch {min(self.epoch + 1, self.epochs)}/{self.epochs}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
@@ -68,10 +76,7 @@ class TrialProgress:
             parts.append(f"valid {self.accuracy:.3f}")
         if self.images_per_second is not None:
             parts.append(f"{self.images_per_second:.0f} images/s")
-        left = self.seconds_left(t)
-        if left is not None:
-            parts.append(f"{int(left) // 60:02d}:{int(left) % 60:02d} left")
-        return "  ".join(parts)
+        return "  ".join([*parts, *time_left])
 
 
 class _Lines(Terminal):

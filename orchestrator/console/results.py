@@ -25,8 +25,12 @@ def show_run(report: Report, as_json: bool, console: Console) -> None:
         for verdict in section.verdicts:
             console.say(verdict)
     console.say(f"report: {report.page}")
+    for sentence in report.unquiet:
+        console.say(f"Was the machine quiet? {sentence}")
     for answer in report.answers:
         console.say(answer)
+    if report.next_step:
+        console.say(report.next_step)
 
 
 def show_parity(rows: Sequence[Mapping[str, Any]], as_json: bool, console: Console) -> None:

@@ -63,7 +63,7 @@ TUNED = {
 """The columns of a tuning's table, of commands.tune.tuned_rows; --json has the path, too."""
 
 RUNS = {"run": "run", "what": "what", "began": "began, UTC", "age": "age", "trials": "trials", "ok": "ok"}
-RUNS |= {"engine": "engine", "size_MB": "size MB"}
+RUNS |= {"state": "state", "engine": "engine", "size_MB": "size MB"}
 """The columns of the list of runs, of commands.records.run_rows."""
 
 GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}

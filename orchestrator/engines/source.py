@@ -33,19 +33,29 @@ class WorkerSource:
             )
 
 
+def current_sha256() -> str:
+    """The hash of the worker source as it is now; nothing is written."""
+    return _sha256(_package())
+
+
 def snapshot(home: Home) -> WorkerSource:
     """Copy the package `workers` to home.workers/<first 12 of its hash>/, unless that exists; it is read-only.
 
     Raises EngineError if it exists and was changed.
     """
-    package = Path(workers.__file__).parent
-    files = {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+    files = _package()
     sha256 = _sha256(files)
     source = WorkerSource(home.workers / sha256[:12], sha256)
     if not source.path.exists():
         _write(source.path, files)
     source.verify()
     return source
+
+
+def _package() -> dict[str, bytes]:
+    """Path below the repository -> content, of the package `workers`."""
+    package = Path(workers.__file__).parent
+    return {path.relative_to(package.parent).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
 
 
 def _files(folder: Path) -> dict[str, bytes]:

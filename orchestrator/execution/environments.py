@@ -2,10 +2,11 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.analysis.utilisation import foreign_percent_of
 from orchestrator.console.progress import Console
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.engines.source import snapshot
@@ -14,7 +15,7 @@ from orchestrator.errors import EngineError
 from orchestrator.execution.outcome import decide
 from orchestrator.files import copy
 from orchestrator.home import Home
-from orchestrator.host import GIB
+from orchestrator.host import GIB, Telemetry
 from orchestrator.planning.catalogue import HOST
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.planning.image_row import ImageRow
@@ -22,7 +23,8 @@ from orchestrator.records.event import Event
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import Job, probe_job
 from orchestrator.records.payloads import Peak
-from orchestrator.records.run_folder import JOB, START, JobFolder
+from orchestrator.records.run_folder import JOB, START, TELEMETRY, JobFolder
+from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Outcome
 
@@ -96,13 +98,23 @@ def probe(environment: Environment, engine: Engine, home: Home) -> Outcome:
     return _apart(environment, engine, home, probe_job(environment), _Allowance((), PROBE_MEMORY_BYTES))[0]
 
 
-def measure_peak(environment: Environment, engine: Engine, home: Home, job: Job, cpus: tuple[int, ...]) -> Peak:
-    """What a worker of that environment found this machine to do at best. Raises EngineError if it did not end well."""
-    outcome, events = _apart(environment, engine, home, job, _Allowance(cpus, PEAK_MEMORY_BYTES))
+def measure_peak(
+    environment: Environment, engine: Engine, home: Home, job: Job, cpus: tuple[int, ...]
+) -> tuple[Peak, float | None]:
+    """What a worker of that environment found this machine to do at best, and what others used meanwhile, in percent.
+
+    Raises EngineError if it did not end well.
+    """
+    seen: list[Sample] = []
+
+    def take(folder: JobFolder) -> None:
+        seen.extend(folder.samples())
+
+    outcome, events = _apart(environment, engine, home, job, _Allowance(cpus, PEAK_MEMORY_BYTES), take=take)
     peak = read_timeline(events).peak
     if outcome.status != "ok" or peak is None:
         raise EngineError(f"the limit of this machine was not measured: {outcome.status}: {outcome.reason}")
-    return peak
+    return peak, foreign_percent_of(seen)
 
 
 def export_model(
@@ -163,7 +175,11 @@ def _apart(
             timeout_seconds=PROBE_SECONDS,
             labels={"run": job.kind, "job": f"{environment.framework}-{environment.variant}"},
         )
-        ended = engine.run(launch, lambda: None)
+        if engine.is_local:
+            with Telemetry(folder.path / TELEMETRY, allowed.cpus, None) as telemetry:
+                ended = engine.run(replace(launch, on_start=telemetry.follow), telemetry.tick)
+        else:
+            ended = engine.run(launch, lambda: None)
         events = folder.events()
         outcome = decide(job, events, ended)
         if outcome.status == "ok":

@@ -1,16 +1,37 @@
-"""How long each trial of a plan will take, from the runs of this machine that are on record."""
+"""How long each selfcheck and trial of a plan will take, from the runs of this machine that are on record."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
 
 from orchestrator.analysis.costs import Costs, Steps, costs
+from orchestrator.analysis.operations import step_operations
 from orchestrator.data import datasets
+from orchestrator.engines.source import current_sha256
 from orchestrator.errors import StoreError
+from orchestrator.execution.selfcheck import request_of, required
 from orchestrator.home import Home
 from orchestrator.host import machine_id
+from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.store import Store
-from orchestrator.records.stored import StoredTrial
-from orchestrator.trial import Dataset, Trial
+from orchestrator.records.stored import StoredCheck, StoredTrial
+from orchestrator.trial import ORACLE, Dataset, Model, Trial
+
+
+class Guess(NamedTuple):
+    """Seconds of a check for each 1e9 operations of a step of its network, in the framework and in the oracle."""
+
+    adapter: float
+    oracle: float
+
+
+GUESSES = {"all": Guess(1.0, 5.0), "first": Guess(0.2, 0.6)}
+"""Where no check is on record: as on two cores of an AMD EPYC with AVX-512."""
+
+FIXED_SECONDS = 5.0
+"""Of a check, beside its training: starting, importing, building."""
 
 NEWEST_RUNS = 40
 """Older ones are not looked at: what they timed may have changed."""
@@ -42,6 +63,89 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
         sets = pictures.get(trial.dataset) or _counts(trial.dataset)
         found.append(cost.seconds_of(trial, sets) if cost and sets else None)
     return found
+
+
+@dataclass(frozen=True)
+class CheckForecast:
+    """A selfcheck that a plan needs. seconds: how long it will take; 0 if it has passed. basis: what that is from."""
+
+    request: CheckRequest
+    seconds: float
+    basis: str
+
+
+def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list[CheckForecast]:
+    """The selfchecks of these trials, each with the seconds that it will take.
+
+    A check trains a fixed number of pictures in the framework, and the oracle trains as many unless it did before; both
+    take time in proportion to a step's operations. The rates are those of this machine's earlier checks, else ours.
+    """
+    wanted: dict[CheckRequest, None] = {}
+    for needed in required(request_of(trial, _classes(trial)) for trial in trials if needs_selfcheck(trial)).values():
+        wanted |= dict.fromkeys(needed)
+    known, source = _known_checks(home), current_sha256()
+    traced = {_traces(one.request) for one in known if one.record.worker_sha256 == source}
+    found = []
+    for request in wanted:
+        if any(_is_passed(one, request, source, processor) for one in known):
+            found.append(CheckForecast(request, 0.0, "passed before"))
+            continue
+        seconds, is_guess = _seconds(request, known, is_traced=_traces(request) in traced)
+        traced.add(_traces(request))
+        found.append(CheckForecast(request, seconds, "a guess: no check of it is on record here" if is_guess else ""))
+    return found
+
+
+def _classes(trial: Trial) -> int:
+    return datasets.named(trial.dataset.name).classes
+
+
+def _traces(request: CheckRequest) -> tuple[Model, int, int, str, str, int, str]:
+    """What decides which traces of the oracle a check reads."""
+    rule = (request.optimiser, request.initialiser, request.batch_size, request.steps)
+    return (request.model, request.input_size, request.classes, *rule)
+
+
+def _known_checks(home: Home) -> list[StoredCheck]:
+    """Checks of this home's store; nothing is written: without runs there is no store."""
+    if not home.runs.exists():
+        return []
+    with Store.open(home.store_url) as store:
+        return store.ended_checks()
+
+
+def _is_passed(one: StoredCheck, request: CheckRequest, source: str, processor: str) -> bool:
+    """Whether this check counts for `request`, as far as that is known before its environment is made."""
+    varies = {"input_size", "batch_size", "steps"}
+    is_alike = one.request.model_dump(exclude=varies) == request.model_dump(exclude=varies)
+    is_now = (one.record.worker_sha256, one.record.processor) == (source, processor)
+    return one.passed and is_alike and is_now and one.request.includes(request)
+
+
+def _seconds(request: CheckRequest, known: Sequence[StoredCheck], *, is_traced: bool) -> tuple[float, bool]:
+    """The seconds of a check, and whether they are a guess. is_traced: the oracle has trained already."""
+    gigas, guess = _gigas(request), GUESSES[request.steps]
+    alike = [(one, *parts) for one in known if one.request.steps == request.steps and (parts := _parts(one))]
+    own = [(one, adapter, oracle) for one, adapter, oracle in alike if one.request.framework == request.framework]
+    adapters = [adapter / _gigas(one.request) for one, adapter, _ in own]
+    oracles = [oracle / _gigas(one.request) for one, _, oracle in alike if oracle]
+    fixed = [one.exit.wall_seconds - adapter - oracle for one, adapter, oracle in own if one.exit]
+    adapter_guess = guess.oracle if request.framework == ORACLE else guess.adapter
+    adapter = median(adapters) if adapters else adapter_guess
+    oracle = 0.0 if is_traced else median(oracles) if oracles else guess.oracle
+    return (adapter + oracle) * gigas + (median(fixed) if fixed else FIXED_SECONDS), not adapters
+
+
+def _gigas(request: CheckRequest) -> float:
+    """Operations of one step of the network in a batch of 64, in 1e9."""
+    return step_operations(request.model, request.input_size, request.classes, 64) / 1e9
+
+
+def _parts(one: StoredCheck) -> tuple[float, float] | None:
+    """Seconds in the framework, and of the oracle's traces (0 if they were there); None where no record tells."""
+    seconds = one.timeline.check.seconds if one.timeline.check else {}
+    oracle = sum(value for name, value in seconds.items() if name.startswith("the oracle's"))
+    return (sum(seconds.values()) - oracle, oracle) if seconds else None
 
 
 def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:

@@ -106,7 +106,7 @@ class SelfcheckRunner:
     def _run(self, request: CheckRequest, record: Record) -> tuple[Outcome, bool]:
         verdicts: list[bool] = []
         began = time.monotonic()
-        with self.console.job(request.label, TrialProgress(epochs=1, batch_size=1)) as on_event:
+        with self.console.job(request.label, TrialProgress(epochs=None, batch_size=1)) as on_event:
 
             def take(event: Event) -> None:
                 on_event(event)

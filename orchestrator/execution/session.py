@@ -152,8 +152,8 @@ class Session:
         """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
         return self.engine.prepare(row, self.console.say)
 
-    def peak(self, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> Peak:
-        """What this machine does at best in the environment of `row`; see measure_peak."""
+    def peak(self, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> tuple[Peak, float | None]:
+        """What this machine does at best in the environment of `row`, and the load beside it; see measure_peak."""
         environment = self.prepared(row)
         job = peak_job(environment, networks, threads)
         return measure_peak(environment, self.engine, self.home, job, self.host.cpus[:threads])

@@ -77,11 +77,15 @@ class Built:
 
 @_event_payload
 class Position:
-    """Position within the training, for the screen only."""
+    """Position within the training, for the screen only; with a phase, within that part of another work.
+
+    phase: of a training 'scoring test pictures'; of a selfcheck its part, while step and steps are of the whole.
+    """
 
     epoch: Annotated[int, Field(ge=0, le=100_000)]
     step: Annotated[int, Field(ge=0, le=2**40)]
     steps: Annotated[int, Field(ge=1, le=2**40)]
+    phase: Annotated[str, Field(max_length=100)] = ""
 
 
 @_event_payload
@@ -168,11 +172,15 @@ class Placement:
 
 @_event_payload
 class Check:
-    """Largest differences from numpy_ref by name, and their bounds; a figure that is not finite is None."""
+    """Largest differences from numpy_ref by name, and their bounds; a figure that is not finite is None.
+
+    seconds: of each part of a selfcheck; empty in records of before 0.4, and of other jobs.
+    """
 
     figures: dict[str, float | None]
     bounds: dict[str, float | None]
     passed: bool
+    seconds: dict[str, Seconds] = field(default_factory=dict)
 
 
 @_event_payload

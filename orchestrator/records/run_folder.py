@@ -179,6 +179,8 @@ class RunFacts(Frozen):
     limit:    what the machine can do at best, if it was measured before.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
     weights:  of an inference: those that its subjects run.
+    planned:  how many trials it has at most; None in records of before 0.4, and of a check.
+    is_stopped: the user stopped it before its end.
     """
 
     run_id: RunId
@@ -200,6 +202,15 @@ class RunFacts(Frozen):
     limit: Limit | None = None
     best: dict[Name, dict[Device, Tag]] = {}
     weights: tuple[TrainedWeights, ...] = ()
+    planned: Annotated[int, Field(ge=0, le=10**7)] | None = None
+    is_stopped: bool = False
+
+    @property
+    def state(self) -> Literal["ended", "stopped", "going on, or killed"]:
+        """How it ended, if it did: the load of its machine at its end is written then."""
+        if self.is_stopped:
+            return "stopped"
+        return "ended" if self.host.load_after is not None else "going on, or killed"
 
     @property
     def league_words(self) -> str:

@@ -203,6 +203,23 @@ class Store:
         """The newest check of this in any run that includes the steps asked for, passed or not."""
         return self._newest_check(subject, lambda done: done.includes(request), must_have_passed=False)
 
+    def ended_checks(self, limit: int = 500) -> list[StoredCheck]:
+        """The newest selfchecks that ended ok, of all runs, the newest first."""
+        ended = (
+            sa.select(_jobs.c.run_id, _jobs.c.ordinal)
+            .join(_runs, _runs.c.run_id == _jobs.c.run_id)
+            .where((_jobs.c.kind == "check") & (_jobs.c.status == "ok"))
+            .order_by(_runs.c.started_unix.desc(), _jobs.c.ordinal.desc())
+            .limit(limit)
+        )
+        found: list[StoredCheck] = []
+        with self._database.reading() as connection:
+            for run_id, ordinal in connection.execute(ended).all():
+                with suppress(ValueError):  # of another version of waymark that shares the store
+                    rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
+                    found += [row for row in rows if isinstance(row, StoredCheck)]
+        return found
+
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
         newest_first = sa.select(_runs.c.run_json).order_by(_runs.c.started_unix.desc(), _runs.c.run_id.desc())

@@ -11,6 +11,7 @@ from orchestrator.analysis.stats import ENOUGH_REPEATS
 from orchestrator.analysis.timed import timed_run
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredRun
+from orchestrator.report.next_step import next_step
 from orchestrator.report.studies.section import Section
 from orchestrator.report.tables import SummaryRow, groups
 from orchestrator.report.text import figures3, tiny
@@ -52,6 +53,7 @@ def answer(
         AnswerLine("What did tuning give?", _tuning(sections)),
         AnswerLine("Do all compute the same?", _same(stored, rows)),
         AnswerLine("What limits these numbers?", _first(caveats) or ["Nothing that waymark looks for was found."]),
+        AnswerLine("What to run next?", [said] if (said := next_step(stored, rows)) else []),
     ]
     return [line for line in lines if line.sentences]
 

@@ -187,7 +187,19 @@ def _headline(stored: StoredRun, rows: Sequence[SummaryRow]) -> str:
     text = f"{len(stored.trials)} trials of {subjects} framework builds in {cells} cells: {ok} ended ok"
     league = f" League: {stored.facts.league}." if stored.facts.league else ""
     scout = " A scout: a few steps of each cell, on drawn signs." if stored.facts.is_scout else ""
-    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped.{league}{scout}"
+    return f"{text}, {len(stored.trials) - ok} did not; {skipped} skipped.{league}{scout}{_unended(stored)}"
+
+
+def _unended(stored: StoredRun) -> str:
+    """' Stopped: ...', of a run that is not whole, with how it goes on; '' of one that is."""
+    facts = stored.facts
+    if facts.planned is None or facts.state == "ended":
+        return ""
+    ended = sum(one.outcome.status not in ("cancelled", "lost") for one in stored.trials)
+    return (
+        f" {facts.state.capitalize()}: {ended} of {facts.planned} planned trials have ended; "
+        f"`invoke sweep --resume={facts.run_id}` continues it."
+    )
 
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:

@@ -67,12 +67,14 @@ def anchor(identity: str) -> str:
 
 
 def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
-    """The command, from a clone that holds the report, that runs this trial again: its network, build and seed, once.
+    """The command that runs this trial again where the report is: its network, build and seed, once.
+
+    The spec is named by its run, so the command is right wherever reports are kept.
 
     A spec of several preparations or loaders (the studies of CLAHE and of loader workers) runs in all of them.
     """
     facts, trial = stored.facts, one.trial
-    command = ["invoke", "sweep", f"--spec=reports/{facts.run_id}/spec.json", f"--device={trial.device}"]
+    command = ["invoke", "sweep", f"--spec={facts.run_id}", f"--device={trial.device}"]
     is_own = trial.variant.startswith(OWN_IMAGE)
     build = f"--image={trial.framework}={one.environment.location}"
     command += [f"--frameworks={trial.framework}"]

@@ -13,10 +13,11 @@ from orchestrator.home import Home
 from orchestrator.planning.tuned import read_tuned
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.answer import answers, ranked
+from orchestrator.report.answer import answers, ranked, unquiet
 from orchestrator.report.figures import begin_library
 from orchestrator.report.html import render
 from orchestrator.report.limit import limit_section
+from orchestrator.report.next_step import next_step
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
 from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.tuning import tuning_section
@@ -25,13 +26,18 @@ from orchestrator.trial import Study
 
 @dataclass(frozen=True)
 class Report:
-    """A run with its report: page, sections of its studies, answers (a sentence for each cell), summary rows."""
+    """A run with its report: page, sections of its studies, answers (a sentence for each cell), summary rows.
+
+    unquiet: which rows stand in no order because of the load beside them. next_step: the command that would decide; ''.
+    """
 
     stored: StoredRun
     page: Path
     sections: Sequence[Section]
     answers: Sequence[str]
     rows: Sequence[SummaryRow]
+    unquiet: Sequence[str] = ()
+    next_step: str = ""
 
 
 def require_writable(reports: Path) -> None:
@@ -82,7 +88,7 @@ def _write_report(store: Store, run_id: str, home: Home, reports: Path) -> Repor
     sections += [limit] if limit else []
     sections += paper_sections(stored, floors, deciding_runs(store, stored))
     page = render(stored, reports / run_id, home, floors, sections, rows, ranking)
-    return Report(stored, page, sections, answers(rows, ranking), rows)
+    return Report(stored, page, sections, answers(rows, ranking), rows, unquiet(rows), next_step(stored, rows))
 
 
 def deciding_runs(store: Store, stored: StoredRun) -> Answers:

@@ -221,7 +221,7 @@ def test_a_builds_lines_come_while_it_runs(recipe):
     assert at["last"] - at["first"] > 0.5
 
 
-def test_a_build_that_the_daemon_refuses_is_told_in_its_own_words(recipe):
+def test_a_refused_build_is_told_in_the_daemons_words(recipe):
     daemon, build, log = recipe("true")
     said = daemon.build(replace(build, stage="cpux"), log, 60, print)
     assert said.startswith("Docker refused to build it: ")

@@ -1,7 +1,6 @@
 """The page in a real browser without a network: charts, sorting, filters, the panel of a trial, accessibility."""
 
 import shutil
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -121,14 +120,14 @@ def test_a_filter_leaves_the_rows_that_hold_its_words(opened):
     assert shown == ["pytorch:2.13"]
 
 
-def test_a_number_leads_to_its_trials_and_their_command(opened, address):
+def test_a_number_leads_to_its_trials_and_their_command(opened):
     page = opened()
     page.locator("section[aria-labelledby=results] a[href^='#row']").first.click()
     panel = page.locator("dialog#panel[open]")
     panel.locator("a").first.click()
     panel.locator(".live svg").first.wait_for(timeout=20_000)
-    spec = unquote(urlsplit(address).path).replace("index.html", "spec.json")
-    assert panel.locator("pre").first.inner_text().startswith(f"invoke sweep --spec={spec} --device=cpu")
+    run_id = fake.run_facts().run_id
+    assert panel.locator("pre").first.inner_text().startswith(f"invoke sweep --spec={run_id} --device=cpu")
     page.keyboard.press("Escape")
     assert (page.locator("dialog[open]").count(), "#" in page.url, opened.said) == (0, False, [])
 

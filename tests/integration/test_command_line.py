@@ -72,13 +72,13 @@ def test_waymark_tells_its_version():
     assert (code, out.startswith("waymark 0.")) == (0, True)
 
 
-def test_a_reader_that_has_enough_ends_a_list_without_a_traceback():
+def test_a_reader_that_has_enough_is_no_traceback():
     line = f"{' '.join(INVOKE)} --list | head -1; exit ${{PIPESTATUS[0]}}"
     finished = subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (finished.returncode in (0, 141), finished.stderr) == (True, "")
 
 
-def test_python_without_checks_is_refused_before_anything_runs(tmp_path):
+def test_python_without_checks_is_refused(tmp_path):
     code, _, said = run("runs", PYTHONOPTIMIZE="2", WAYMARK_HOME=str(tmp_path / "home"))
     assert (code, "PYTHONOPTIMIZE=2" in said) == (3, True)
     assert not (tmp_path / "home").exists()

@@ -75,7 +75,7 @@ def work(trial):
     scenarios.measure(adapter, samples(adapter, test, job["seed"]), asked, job["seed"], trial.emit, clock)
 
     began = clock()
-    logits = logits_of(adapter, test, len(test))
+    logits = logits_of(adapter, test, len(test), Progress(trial.emit, clock, 0, len(test), "scoring test pictures"))
     trial.emit("score", split="test", epoch=0, **score(logits, test.labels, clock() - began))
     share, low, high = kept_accuracy(logits.argmax(1) == test.labels, oracle.argmax(1) == test.labels)
     trial.emit("answers", classes=logits.argmax(1), differing=differing(logits, oracle), kept=[share, low, high])
@@ -102,7 +102,7 @@ def oracle_logits(trial, net, weights, test):
             raise BadJob(f"{REFERENCE} holds logits of the shape {known.shape}; there are {len(test)} test pictures.")
         return known
     oracle = Oracle(net, weights, "cpu", inference_settings(ORACLE_BATCH), {})
-    found, progress = [], Progress(trial.emit, clock, 0, len(test))
+    found, progress = [], Progress(trial.emit, clock, 0, len(test), "the oracle's logits")
     for at in range(0, len(test), ORACLE_BATCH):
         x, _ = test.cut(numpy.arange(at, min(at + ORACLE_BATCH, len(test))))
         found.append(oracle.exact_logits(x))
@@ -112,15 +112,18 @@ def oracle_logits(trial, net, weights, test):
     return logits
 
 
-def logits_of(adapter, test, count):
+def logits_of(adapter, test, count, progress=None):
     """(count, classes): of the first `count` test pictures, in batches of the size that is timed.
 
     The last batch is filled up with the first pictures, because some runtimes take batches of one size only.
+    progress: Progress in pictures.
     """
     found = []
     for at in range(0, count, test.size):
         x, _ = test.cut(numpy.arange(at, at + test.size) % len(test))
         found.append(adapter.logits(adapter.infer(adapter.prepare(x))))
+        if progress is not None:
+            progress.tell(at, clock())
     return numpy.concatenate(found)[:count]
 
 

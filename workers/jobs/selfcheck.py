@@ -76,6 +76,7 @@ BOUNDS = {
 
 
 PARTIAL = 7  # pictures in a small batch
+ODD_BATCHES = "a small batch and black pictures"
 BLACK_STEPS, BLACK_RATE = 2, 0.1  # fast, so that a decay is no rounding
 
 # The payload's `steps` -> the regimes that are trained. 'first' has the batch of the trials, the others their own.
@@ -116,6 +117,52 @@ class Centred(object):
         return self._adapter.place(x - self._centre, y)
 
 
+# A picture takes the oracle, which computes in float64 with one thread, about so many times as long as an adapter: only
+# the time left on the screen is made of it.
+ORACLE_TIMES = 6
+
+
+class Phases(object):
+    """Tells which part of a selfcheck is going on and how much of all is done, at most once a second.
+
+    parts: [(name, how long it is, in pictures that an adapter trains on)], in their order.
+    """
+
+    def __init__(self, emit, now, parts):
+        self._emit, self._now, self._parts = emit, now, list(parts)
+        self._total = sum(length for _, length in self._parts)
+        self._done, self._at, self._said = 0, -1, None
+        self.seconds = {}
+        self._began = now()
+
+    def enter(self, name):
+        """The next part begins."""
+        self.leave()
+        self._at += 1
+        assert self._parts[self._at][0] == name, name
+        self._tell(0.0)
+
+    def leave(self):
+        """The part that is going on has ended."""
+        now = self._now()
+        if self._at >= 0:
+            name, length = self._parts[self._at]
+            self.seconds[name] = now - self._began
+            self._done += length
+        self._began = now
+
+    def tell(self, share):
+        """So much of the part is done, 0 to 1."""
+        if self._now() - self._said >= protocol.PROGRESS_SECONDS:
+            self._tell(share)
+
+    def _tell(self, share):
+        self._said = self._now()
+        name, length = self._parts[self._at]
+        phase = f"{name} ({self._at + 1} of {len(self._parts)})"
+        self._emit("progress", epoch=0, step=int(self._done + share * length), steps=self._total, phase=phase)
+
+
 def regimes_and_bounds(net, steps="all", batch_size=BATCH):
     """(regime by name, bound by figure) for `net`, by how many convolutions and dense layers it has.
 
@@ -139,10 +186,11 @@ def lopsided(size, classes, count):
     return (across + down + cells[labels][:, :, :size, :size] + noise).astype(numpy.uint8), labels
 
 
-def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
+def trace_adapter(build, regime, pictures, labels, make_batches=Batches, tell=lambda share: None):
     """Trace of an adapter, trained by workers/loop.py.
 
     build: build(regime) -> adapter with the first weights. make_batches: makes and orders the batches.
+    tell: tell(share of the steps that are done).
     """
     adapter = Centred(build(regime), regime.centre)
     batches = make_batches(pictures[: regime.pictures], labels[: regime.pictures], regime.batch)
@@ -152,6 +200,8 @@ def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
 
     def listen(kind, **fields):
         losses.extend(fields["loss"] if kind == "epoch" else ())
+        if kind == "progress":
+            tell((fields["epoch"] + fields["step"] / float(fields["steps"])) / regime.epochs)
 
     measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none", 0)
     with contextlib.suppress(protocol.NotFinite):  # the losses are not finite, so the bounds fail
@@ -159,8 +209,8 @@ def trace_adapter(build, regime, pictures, labels, make_batches=Batches):
     return Trace(start_logits, numpy.array(losses), adapter.weights(), adapter.predict(adapter.place(*probe)))
 
 
-def trace_oracle(net, rule, regime, pictures, labels):
-    """Trace of numpy_ref, with its own order of batches and its own loop."""
+def trace_oracle(net, rule, regime, pictures, labels, tell=lambda share: None):
+    """Trace of numpy_ref, with its own order of batches and its own loop. tell: tell(share of the steps done)."""
     oracle = build_with(Oracle, net, "cpu", rule)(regime)
 
     def place(numbers):
@@ -174,7 +224,9 @@ def trace_oracle(net, rule, regime, pictures, labels):
         order = numpy.random.RandomState([SEED, epoch]).permutation(regime.pictures)
         size = regime.batch
         starts = range(0, regime.pictures - size + 1, size)
-        losses.extend(oracle.step(place(order[start : start + size])) for start in starts)
+        for at, start in enumerate(starts):
+            losses.append(oracle.step(place(order[start : start + size])))
+            tell((epoch + (at + 1.0) / len(starts)) / regime.epochs)
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe))
 
 
@@ -197,6 +249,19 @@ def compare_odd_batches(build, net, first, pictures, labels, wanted):
         "partial_logits": _of_largest(logits, wanted.start_logits[:PARTIAL]),
         "black_decay": moved / (BLACK_RATE * BLACK_STEPS * float(numpy.linalg.norm(before))),
     }
+
+
+def parts_of(regimes, wanted, is_oracle, is_known):
+    """The parts of a selfcheck, for Phases.
+
+    wanted: the regimes that the adapter trains. is_known: whether the oracle's traces are there already.
+    """
+    times = ORACLE_TIMES if is_oracle else 1
+    parts = [(f"regime '{name}'", times * regimes[name].pictures * regimes[name].epochs) for name in wanted]
+    if not is_known:
+        oracle = [(f"the oracle's '{name}'", ORACLE_TIMES * one.pictures * one.epochs) for name, one in regimes.items()]
+        parts.extend(oracle)
+    return [*parts, (ODD_BATCHES, times * (PARTIAL + BLACK_STEPS * regimes["first"].batch))]
 
 
 class Rule(NamedTuple):
@@ -309,28 +374,32 @@ def work(trial):
     build = build_with(adapter_class, net, job["device"], rule, job["threads"], job["options"])
     is_oracle = job["framework"] == "numpy_ref"
     wanted = [name for name in regimes if not is_oracle or name in ORACLE_REGIMES]
+    path = os.path.join(trial.folder, "reference.npz")
+    is_known = os.path.exists(path)
+    phases = Phases(trial.emit, clock, parts_of(regimes, wanted, is_oracle, is_known))
     seen = {}
-    for at, name in enumerate(wanted):
-        seen[name] = trace_adapter(build, regimes[name], pictures, labels)
-        trial.emit("progress", epoch=0, step=at + 1, steps=len(wanted) + len(regimes))
+    for name in wanted:
+        phases.enter(f"regime '{name}'")
+        seen[name] = trace_adapter(build, regimes[name], pictures, labels, tell=phases.tell)
     trial.require_settings(adapter_class.describe())
 
-    path = os.path.join(trial.folder, "reference.npz")
-    if not os.path.exists(path):
+    if not is_known:
         with native.one_blas_thread():
             traces = {}
-            for at, (name, regime) in enumerate(regimes.items(), start=len(wanted) + 1):
-                traces[name] = trace_oracle(net, rule, regime, pictures, labels)
-                trial.emit("progress", epoch=0, step=at, steps=len(wanted) + len(regimes))
+            for name, regime in regimes.items():
+                phases.enter(f"the oracle's '{name}'")
+                traces[name] = trace_oracle(net, rule, regime, pictures, labels, phases.tell)
         save_reference(path, traces)
     reference = load_reference(path, net, tuple(regimes))
     figures = compare(net, rule, seen, reference)
+    phases.enter(ODD_BATCHES)
     figures.update(compare_odd_batches(build, net, regimes["first"], pictures, labels, reference["first"]))
+    phases.leave()
     bounds = {name: bounds[name] for name in figures}
     if is_oracle and payload["steps"] == "all":
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
         figures.update(reference_check.compare(net, net.start(SEED, rule.initialiser), x, y))
         bounds.update(reference_check.BOUNDS)
     passed = all(figures[name] <= bound for name, bound in bounds.items())
-    trial.emit("check", figures=figures, bounds=bounds, passed=passed)
+    trial.emit("check", figures=figures, bounds=bounds, passed=passed, seconds=phases.seconds)
     trial.emit("done", weights_sha256=session.weights_sha256(seen["first"].weights), total_seconds=clock())

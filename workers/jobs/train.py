@@ -42,7 +42,8 @@ def work(trial):
     audits = loop.train(adapter, batches, validation, asked, trial.emit, clock)
     throttled_after = native.throttled_periods()
     last = training.epochs - 1
-    trial.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock))
+    scoring = protocol.Progress(trial.emit, clock, last, len(test), "scoring test pictures")
+    trial.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring))
     if measure.fingerprint == "epoch":
         seen = {"test": loop.predicted(adapter, test)}
         trial.emit("fingerprint", epoch=last, weights={}, predictions=seen)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.analysis.contrasts import Estimate, estimates, exact, mean_difference
+from orchestrator.analysis.utilisation import pooled_foreign_percent, quietness
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.paper import DATASET, PaperCell, paper
@@ -137,7 +138,10 @@ def place_of(one: StoredTrial) -> Place:
 
 
 def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTrial]]:
-    """The trials that ended ok and verified and trained as the study did, in networks that it has."""
+    """The trials that ended ok and verified and trained as the study did, in networks that it has.
+
+    Those of a subject that other processes disturbed in a cell are left out.
+    """
     found: dict[StudySubject, list[StoredTrial]] = {}
     for one in stored.trials:
         place = place_of(one)
@@ -149,7 +153,11 @@ def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTria
             and is_equal_training(one.trial, stored.facts.is_scout)
         ):
             found.setdefault((place, one.trial.variant), []).append(one)
-    return found
+    return {subject: trials for subject, trials in found.items() if not _is_disturbed(trials)}
+
+
+def _is_disturbed(trials: Sequence[StoredTrial]) -> bool:
+    return quietness(pooled_foreign_percent((one.samples, one.timeline) for one in trials)) == "disturbed"
 
 
 def measured_run(stored: StoredRun) -> Measured:

@@ -112,12 +112,6 @@
   }
   const groups = read("row-data") || [];
   const panel = document.getElementById("panel");
-  // A page that lies on this machine names the spec beside it, wherever the folder was put.
-  const folder = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/[^/]*$/, "") : "";
-  const quoted = (text) => (/^[\w./+@%=:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  const repeating = (command) =>
-    (folder ? command.replace(/--spec=\S+/, () => `--spec=${quoted(`${folder}spec.json`)}`) : command);
-
   const said = (value) => (value === null || value === undefined ? "–" : String(value));
   const facts = (pairs) =>
     make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
@@ -144,7 +138,7 @@
       make("p", {}, `${trial.cell}, seed ${trial.seed}, repeat ${trial.repeat}: `, status),
       trial.reason ? make("p", { className: "bad" }, trial.reason) : null,
       make("h3", {}, "Run it again"),
-      make("pre", {}, repeating(trial.command)),
+      make("pre", {}, trial.command),
       curve("steps", "Steps after the warm-up, ms (medians of equal parts of the series)", trial.steps_ms),
       curve("losses", "Mean training loss of each epoch", trial.losses),
       curve("valid", "Validation accuracy after each epoch", trial.valid),

@@ -106,14 +106,14 @@ def refuse_to_prune():
     raise EngineError("Docker was asked to prune and refused: a prune operation is already running.")
 
 
-def test_a_prune_that_is_refused_changes_nothing_about_a_build(rows, home, daemon):
+def test_a_refused_prune_changes_nothing_about_a_build(rows, home, daemon):
     daemon.prune_stages, said = refuse_to_prune, []
     commands.build_images(rows[:1], home, said.append)
     assert list(daemon.images) == ["waymark/alpha:1-cpu"]
     assert any(line.startswith("note: what first stages of builds left could not be removed") for line in said)
 
 
-def test_a_prune_that_is_refused_does_not_hide_why_a_build_failed(rows, home, daemon):
+def test_a_refused_prune_does_not_hide_why_a_build_failed(rows, home, daemon):
     daemon.prune_stages, daemon.why = refuse_to_prune, "the build failed"
     with pytest.raises(EngineError, match="the build failed"):
         images.ensure(daemon, rows[0], home, print)

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.records.event import Event
 from tests import fake_run as fake
 
 
@@ -56,3 +57,32 @@ def test_an_inference_tells_how_much_is_done():
     progress = TrialProgress(epochs=None, batch_size=1)
     progress.take(*fake.events(("progress", {"epoch": 0, "step": 400, "steps": 1000})))
     assert progress.text(1.0) == "40 %"
+
+
+def progress_at(*positions, epochs=None):
+    """Texts after each of (t, step, steps, phase)."""
+    progress = TrialProgress(epochs=epochs, batch_size=1)
+    texts = []
+    for t, step, steps, phase in positions:
+        fields = {"epoch": 0, "step": step, "steps": steps, "phase": phase}
+        progress.take(Event(v=1, seq=0, t=float(t), kind="progress", **fields))
+        texts.append(progress.text(float(t)))
+    return texts
+
+
+def test_a_selfcheck_tells_its_phase_and_the_time_left_of_all():
+    said = progress_at((0, 0, 100, "regime 'first' (1 of 9)"), (10, 20, 100, "regime 'clean' (2 of 9)"))
+    assert said == ["regime 'first' (1 of 9)  0 %", "regime 'clean' (2 of 9)  20 %  00:40 left"]
+
+
+def test_scoring_after_the_training_has_a_time_of_its_own():
+    said = progress_at((0, 0, 10, ""), (60, 10, 10, ""), (61, 0, 800, "scoring"), (71, 200, 800, "scoring"), epochs=1)
+    assert said[-1] == "scoring  25 %  00:30 left"
+
+
+def test_the_training_goes_on_after_scoring_at_its_own_rate():
+    progress = TrialProgress(epochs=2, batch_size=1)
+    for t, epoch, step, phase in ((0, 0, 5, ""), (50, 0, 9, "scoring"), (60, 1, 0, ""), (70, 1, 5, "")):
+        fields = {"epoch": epoch, "step": step, "steps": 10, "phase": phase}
+        progress.take(Event(v=1, seq=0, t=float(t), kind="progress", **fields))
+    assert progress.seconds_left(70.0) == pytest.approx(10.0)

@@ -152,7 +152,7 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(nvml):
     assert [card.name for card in read_cards()[0]] == ["NVIDIA \ufffd card"] * 2
 
 
-def test_a_card_that_shares_the_machines_memory_is_listed_with_that(nvml):
+def test_a_card_without_own_memory_is_listed_with_the_machines(nvml):
     """As a Jetson or a GB10."""
     nvml("h100").lacks("nvmlDeviceGetMemoryInfo", pynvml.NVMLError_NotSupported)
     ((card,), note) = read_cards()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.report.answer import answer, answers, ranked
 from orchestrator.report.caveats import caveats
+from orchestrator.report.next_step import next_step
 from orchestrator.report.studies.section import Section, StudyTable
 from orchestrator.report.tables import summary_rows
 from orchestrator.trial import Outcome
@@ -252,3 +253,34 @@ def test_short_trials_tell_the_load_together():
     short = [timed(fake.trial(repeat=at), at + 1, others=1.0, epochs=1, step_seconds=0.05) for at in range(3)]
     assert [row.load for row in summary_rows(run(*short[:1]))] == ["unknown"]
     assert [row.load for row in summary_rows(run(*short))] == ["quiet"]
+
+
+def test_a_sweep_of_too_few_repeats_ends_with_the_command_that_decides():
+    stored = sweep((0.1, 0.3), repeats=1, argv=("sweep", "--spec=my.json", "--repeats=2", "--json", "--seeds", "1"))
+    assert next_step(stored, summary_rows(stored)) == (
+        "What decides the order of ResNet-20@32 cpu: `invoke sweep --spec=my.json --repeats=6`, about 12 minutes by the "
+        "trials of this run."
+    )
+    assert lines(stored)["What to run next?"] == next_step(stored, summary_rows(stored))
+
+
+def test_of_a_resumed_run_the_command_names_its_spec():
+    stored = sweep((0.1, 0.3), repeats=1, argv=("sweep", "--resume"), engine="virtualenv")
+    said = next_step(stored, summary_rows(stored))
+    assert f"`invoke sweep --spec={stored.facts.run_id} --engine=virtualenv --repeats=6`" in said
+
+
+def test_disturbed_repeats_ask_for_a_quiet_machine():
+    stored = beside((0.5, 40.0))
+    assert "--repeats=6` on a machine that does nothing else" in next_step(stored, summary_rows(stored))
+
+
+def test_what_is_decided_asks_for_no_command():
+    stored = sweep((0.1, 0.3), repeats=6)
+    assert next_step(stored, summary_rows(stored)) == ""
+
+
+def test_a_run_of_one_framework_or_of_builds_asks_for_no_command():
+    one = run(timed(), checks=CHECKS)
+    builds = sweep((0.1, 0.3), repeats=1, compared=("pytorch:2.13", "pytorch:2.13"))
+    assert [next_step(stored, summary_rows(stored)) for stored in (one, builds)] == ["", ""]

@@ -59,7 +59,7 @@ def test_the_command_of_a_trial_plans_that_trial(tmp_path):
     stored = run(timed(fake.trial(seed=2, repeat=1)), spec=spec)
     html.render(stored, tmp_path / stored.facts.run_id)
     said = dict(part.removeprefix("--").split("=", 1) for part in repeat_command(stored, stored.trials[0])[2:])
-    assert said["spec"] == f"reports/{stored.facts.run_id}/spec.json"
+    assert said["spec"] == stored.facts.run_id
     path = tmp_path / stored.facts.run_id / "spec.json"
     changes = flags.changes(said["device"], said["frameworks"], [said["variant"]], "", said["seeds"], said["repeats"])
     whole = load_spec(path, ["mxnet", "pytorch"], changes)

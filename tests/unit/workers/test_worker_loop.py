@@ -132,9 +132,19 @@ def test_training_is_said_right_before_the_first_step():
 def test_progress_is_told_after_steps_at_most_once_a_second():
     world = World(pictures=400)
     world.train()
-    told = [fields["step"] for fields in world.events("progress")]
+    told = [fields["step"] for fields in world.events("progress") if "phase" not in fields]
     assert told == [59, 118, 177]  # 17 ms a step: the first step end at or past each further second
-    assert {world.calls[at - 1] for at, call in enumerate(world.calls) if call == "progress"} == {"sync"}
+    trained = world.calls[: world.calls.index("epoch")]
+    assert {trained[at - 1] for at, call in enumerate(trained) if call == "progress"} == {"sync"}
+
+
+def test_scoring_tells_how_many_pictures_are_done():
+    world = World(pictures=400)
+    world.train()
+    scoring = [fields for fields in world.events("progress") if "phase" in fields]
+    assert {fields["phase"] for fields in scoring} == {"scoring validation pictures"}
+    steps = [fields["step"] for fields in scoring]
+    assert (steps == sorted(steps), scoring[0]["steps"]) == (True, 400)
 
 
 def test_the_garbage_collector_is_off_during_steps_only():

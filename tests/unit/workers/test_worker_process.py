@@ -215,7 +215,14 @@ def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(checked):
     assert code == 0
     kinds = [event["kind"] for event in read(folder)]
     assert [kind for kind in kinds if kind != "progress"] == ["hello", "built", "check", "done"]
-    assert kinds.count("progress") == 6  # it reports that it lives: two regimes of the loop, four of the reference
+    phases = dict.fromkeys(event["phase"] for event in read(folder) if event["kind"] == "progress")
+    assert [phase.partition(" (")[0] for phase in phases] == [
+        "regime 'first'",
+        "regime 'study'",
+        *(f"the oracle's '{name}'" for name in ("first", "clean", "study", "long")),
+        "a small batch and black pictures",
+    ]
+    assert list(read(folder)[-2]["seconds"]) == [phase.partition(" (")[0] for phase in phases]
     assert read(folder)[-2]["passed"] is True
     assert (folder / "reference.npz").exists()
 
