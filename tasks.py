@@ -223,7 +223,9 @@ def sweep_(
     if resumed and any(given):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
     console = Console()
-    catalogue, own = images.catalogue_for(source, flags.images(image), flags.device(device or "cpu"), "", console)
+    catalogue, own = images.catalogue_for(
+        source, flags.images(image), flags.device(device or "cpu"), "", console, pulls=not dry_run
+    )
     request = sweep.SweepRequest(
         spec_path=flags.spec(spec, "quick.json"),
         changes=flags.changes(
@@ -601,6 +603,7 @@ def reap(_: Context) -> int:
         "onnx": "write it as ONNX to this file",
         "litert": "write it for LiteRT (.tflite) to this file",
         "ncnn": "write it for ncnn (.param, .bin) to this file",
+        "subject": "who trained it, for example pytorch:2.13 (needed if several did)",
         **ENGINE,
         **SOURCE,
         **JSON,
@@ -614,6 +617,7 @@ def export_(
     onnx: str = "",
     litert: str = "",
     ncnn: str = "",
+    subject: str = "",
     engine: str = "",
     source: Texts = None,
     json_: bool = False,
@@ -626,7 +630,7 @@ def export_(
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     given = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
     files = {name: flags.needed_path(file) for name, file in given.items() if file}
-    request = export_model.ExportRequest(run, cell, files, RunOptions(engine or None, argv=ARGV))
+    request = export_model.ExportRequest(run, cell, files, RunOptions(engine or None, argv=ARGV), subject)
     show("Exported", export_model.export(request, catalogue, Home.default(), console), json_)
 
 

@@ -6,6 +6,7 @@ WaymarkError              what, where, seen, allowed, next step; shown without a
  |- DataError             missing, changed or unsafe data: path, expected and found       exit 3
  |- EngineError           daemon absent, build failed, virtualenv impossible; log path    exit 3
  |   |- AbsentError       something that an environment needs is not on this machine; how to get it
+ |   |- LockedError       another run is going on on this machine
  |- StoreError            newer schema, locked, not ours                                  exit 4
 """
 
@@ -45,6 +46,10 @@ class EngineError(WaymarkError):
 
 class AbsentError(EngineError):
     """Something that an environment needs is not on this machine: an interpreter, a source, a system library."""
+
+
+class LockedError(EngineError):
+    """Another run is going on, and two at once would disturb each other."""
 
 
 class StoreError(WaymarkError):

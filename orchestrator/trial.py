@@ -5,6 +5,9 @@
 taken for a new one.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -62,9 +65,26 @@ def _without_default(fields: dict[str, Any], name: str, default: object) -> dict
     return {key: value for key, value in fields.items() if key != name or value != default}
 
 
-@cache
+_recorded_labels: ContextVar[Mapping[str, str]] = ContextVar("recorded_labels")
+
+
+@contextmanager
+def recorded_labels(labels: Mapping[str, str]) -> Iterator[None]:
+    """Within it families are called as a run recorded them: it may have networks that this clone has not."""
+    token = _recorded_labels.set(labels)
+    try:
+        yield
+    finally:
+        _recorded_labels.reset(token)
+
+
 def _label(name: str) -> str:
-    """The usual name of a family; it is asked for once for each trial of a run, and more."""
+    return _recorded_labels.get({}).get(name) or _known_label(name)
+
+
+@cache
+def _known_label(name: str) -> str:
+    """The usual name of a family of this clone; it is asked for once for each trial of a run, and more."""
     label: str = models.label(name)
     return label
 

@@ -10,6 +10,12 @@ import numpy as np
 from orchestrator.trial import Model
 from workers import models
 
+
+def is_known(model: Model) -> bool:
+    """Whether this clone has the family; a run that somebody published may have one of its own."""
+    return model.name in models.names()
+
+
 _FLOAT_BYTES = 4
 _LEARNING = ("conv", "dense")
 _WEIGHT_PASSES = 7

@@ -58,6 +58,10 @@ class Pairs:
         return len(self.logs)
 
 
+_WIDE = 10.0
+"""So many times its lower end, the upper end of an interval is no number that anybody could use."""
+
+
 @dataclass(frozen=True)
 class Ratio:
     """How many times as long the second takes as the first: above 1, the first is faster.
@@ -106,8 +110,12 @@ class Ratio:
 
     @property
     def interval(self) -> str:
-        """'[1.070, 1.520]'; '' without one."""
-        return "" if self.low is None or self.high is None else f"[{self.low:.3f}, {self.high:.3f}]"
+        """'[1.070, 1.520]'; '' without one, and words in place of one that is so wide that it says nothing."""
+        if self.low is None or self.high is None:
+            return ""
+        if self.high > _WIDE * self.low:
+            return f"(its interval is more than {_WIDE:.0f} times wide)"
+        return f"[{self.low:.3f}, {self.high:.3f}]"
 
     @property
     def withheld(self) -> str:

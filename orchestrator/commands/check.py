@@ -54,8 +54,8 @@ def request_for(
     spec = load_spec(spec_path, catalogue.frameworks, {})
     if cells:
         spec = load_spec(spec_path, catalogue.frameworks, {"axes.models": models(cells, spec)})
-    rows = [*_rows(spec, asked, catalogue), *own]
-    trainers = [row for row in dict.fromkeys(rows) if row.trains]
+    rows = list({row.label: row for row in (*_rows(spec, asked, catalogue), *own)}.values())
+    trainers = [row for row in rows if row.trains]
     if not trainers:
         names = ", ".join(dict.fromkeys(row.framework for row in rows))
         raise SpecError(

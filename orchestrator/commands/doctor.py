@@ -1,10 +1,11 @@
 """What a sweep needs of this machine, checked one by one; each finding says what to do about it."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Literal
 
 from orchestrator import data
-from orchestrator.engines import find_python, open_engine, package_index
+from orchestrator.engines import find_python, images, open_builder, open_engine, package_index
 from orchestrator.environment import Frozen
 from orchestrator.errors import DataError, EngineError
 from orchestrator.home import Home
@@ -34,6 +35,7 @@ def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
         _docker(home, host),
         *_pythons(catalogue),
         *indexes(catalogue),
+        *bases(catalogue),
         _disk(home),
         _processor(host),
         _load(host),
@@ -81,6 +83,25 @@ def indexes(catalogue: Catalogue) -> Iterator[Finding]:
             state="note" if why else "ok",
             seen=f"{package_index.shown(url)} {f'does not answer ({why})' if why else 'answers'}; for {rows}",
             advice=f"Asked only for what your own indexes lack. {package_index.remedy(users[url][0])}" if why else "",
+        )
+
+
+def bases(catalogue: Catalogue) -> Iterator[Finding]:
+    """Each base image that rows lack and no registry gives; nothing where no daemon answers."""
+    try:
+        builder = open_builder()
+    except EngineError:
+        return
+    with closing(builder):
+        absent = images.absent_bases(builder, catalogue.rows())
+    for base, (why, rows) in absent.items():
+        labels = [row.label for row in rows]
+        more = f" and {len(labels) - 4} more" if len(labels) > 4 else ""
+        yield Finding(
+            check=f"base image {base}",
+            state="note",
+            seen=f"not here, and not to be pulled ({why}); for {', '.join(labels[:4])}{more}",
+            advice=images.base_advice(base),
         )
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from orchestrator.console.flags import new_file
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
-from orchestrator.errors import SpecError
+from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.execution import weights as trained
 from orchestrator.execution.session import RunOptions, open_session
 from orchestrator.home import Home
+from orchestrator.host import yield_processors
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
+from orchestrator.records.run_folder import TrainedWeights
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,33 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The arguments of `invoke export`. to: format -> file, whose ending is replaced by the format's own."""
+    """The arguments of `invoke export`.
+
+    to: format -> file, whose ending is replaced by the format's own. subject: who trained it; '' if only one did.
+    """
 
     run_id: str
     cell: str
     to: dict[str, Path]
     options: RunOptions
+    subject: str = ""
+
+
+def _of_subject(request: ExportRequest, home: Home) -> TrainedWeights:
+    """The weights asked for. Raises SpecError if several subjects trained that network and none is named."""
+    found = trained.trainers(trained.chosen(request.run_id, request.cell, home), home)
+    known = {one.subject: one for one in found}
+    if request.subject and request.subject not in known:
+        raise SpecError(
+            f"--subject is {request.subject}; {request.cell} was trained there by {', '.join(known)}."
+            f"{did_you_mean(request.subject, known)}"
+        )
+    if not request.subject and len(known) > 1:
+        raise SpecError(
+            f"{request.cell} was trained by {' and '.join(known)} in run {request.run_id}; say whose weights: "
+            f"--subject={found[0].subject}"
+        )
+    return known[request.subject] if request.subject else found[0]
 
 
 def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Console) -> list[dict[str, object]]:
@@ -53,11 +76,12 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
     for name, files in targets.items():
         for path in files.values():
             new_file(f"--{name}", str(path))
-    weights = trained.chosen(request.run_id, request.cell, home)
+    weights = _of_subject(request, home)
     classes = datasets.named(weights.dataset.name).classes
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
     found: list[dict[str, object]] = []
-    with open_session(request.options, home, console) as session:
+    yield_processors()  # a run that is going on keeps its speed
+    with open_session(request.options, home, console, is_timed=False) as session:
         session.claim(list(rows.values()), Limits())
         for name, files in targets.items():
             what = (weights.model, weights.input_size, classes, weights.sha256)

@@ -1,5 +1,6 @@
 """`invoke gate`: whether a candidate is slower than its baseline by more than is allowed, for CI."""
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors, noise_floors
+from orchestrator.analysis.stats import ENOUGH_REPEATS
 from orchestrator.analysis.timed import timed_run
 from orchestrator.commands.compare import CompareRequest, sweep_of
-from orchestrator.commands.sweep import INTERRUPTED, sweep
+from orchestrator.commands.sweep import INTERRUPTED, outline, sweep
 from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, SpecError
 from orchestrator.files import write_atomically
@@ -39,6 +41,11 @@ def gate(
         output.mkdir(parents=True, exist_ok=True)
     margin = request.until.margin
     assert margin is not None
+    short = _too_short(request, catalogue, home)
+    if short:
+        console.say(short)
+        undecided = [GateRow("all cells", "not decided", short)]
+        return _written(GateResult(request.compared, margin, undecided, EXIT_CODES["not decided"]), output)
 
     def draw(request: CompareRequest) -> list[GateRow] | None:
         try:
@@ -64,11 +71,31 @@ def gate(
         return GateResult(request.compared, margin, [], INTERRUPTED)
     findings = {row.finding for row in rows}
     code = next(EXIT_CODES[finding] for finding in EXIT_CODES if finding in findings)
-    result = GateResult(request.compared, margin, rows, code)
+    return _written(GateResult(request.compared, margin, rows, code), output)
+
+
+def _written(result: GateResult, output: Path | None) -> GateResult:
+    """The result, once the files of report.ci are in `output`."""
     if output is not None:
         for name, text in ci_files(result).items():
             write_atomically(output / name, text)
     return result
+
+
+def _too_short(request: CompareRequest, catalogue: Catalogue, home: Home) -> str:
+    """Why the budget cannot bring a finding, a sentence; '' if it may, or if no trial of these is on record."""
+    budget = request.until.budget_seconds
+    fewest = sweep_of(replace(request, pairs=ENOUGH_REPEATS), catalogue)
+    rows = [row for row in outline(fewest, catalogue, home)[1] if row["plan"] in ("run", "check")]
+    minutes = [row["minutes"] for row in rows]
+    needed = 60 * sum(one for one in minutes if isinstance(one, float))
+    if budget is None or None in minutes or needed <= budget:
+        return ""
+    return (
+        f"--budget is {budget:.0f} s; a finding takes {ENOUGH_REPEATS} pairs of each cell, and by the records of this "
+        f"machine these take about {needed:.0f} s. So it cannot decide, and nothing is measured. Give "
+        f"--budget={math.ceil(needed / 60)}m or more."
+    )
 
 
 def rows_of(stored: StoredRun, floors: NoiseFloors) -> list[GateRow]:

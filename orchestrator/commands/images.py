@@ -32,13 +32,19 @@ def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:
 
 
 def catalogue_for(
-    source: Sequence[str] | None, own: Mapping[str, str], device: Device, engine: str, console: Console
+    source: Sequence[str] | None,
+    own: Mapping[str, str],
+    device: Device,
+    engine: str,
+    console: Console,
+    *,
+    pulls: bool = True,
 ) -> tuple[Catalogue, Sequence[ImageRow]]:
     """The rows that the engine knows, those of the user's own images among them; and these.
 
-    own: framework -> image. engine: '' for any.
+    own: framework -> image. engine: '' for any. pulls: whether an image that is not here may be pulled.
     """
-    catalogue, rows = with_images(catalogue_with(source), own, device, console.say)
+    catalogue, rows = with_images(catalogue_with(source), own, device, console.say, pulls=pulls)
     return rows_of(engine, catalogue), rows
 
 
@@ -74,7 +80,7 @@ def build_images(
 
 
 def with_images(
-    catalogue: Catalogue, named: Mapping[str, str], device: Device, say: Say
+    catalogue: Catalogue, named: Mapping[str, str], device: Device, say: Say, *, pulls: bool = True
 ) -> tuple[Catalogue, list[ImageRow]]:
     """The catalogue with a row for each of the user's own images, and these rows. named: framework -> image.
 
@@ -84,7 +90,7 @@ def with_images(
     if named:
         with closing(open_builder()) as builder:
             for framework, name in named.items():
-                facts = images.found(builder, name, say)
+                facts = images.found(builder, name, say, pulls=pulls)
                 catalogue, row = catalogue.with_image(framework, device, name, facts.id)
                 say(f"{row.label} is {name} ({facts.id})")
                 rows.append(row)

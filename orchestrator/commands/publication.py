@@ -12,13 +12,16 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from orchestrator import files
 from orchestrator.analysis.noise import noise_floors
+from orchestrator.analysis.operations import is_known
 from orchestrator.console.progress import Console
 from orchestrator.data.archive import ZipFiles, is_debris
 from orchestrator.errors import SpecError, StoreError
+from orchestrator.execution.run_record import DISTRIBUTION
 from orchestrator.home import Home
 from orchestrator.planning.tuned import read_tuned
 from orchestrator.records.event import LIMIT_BYTES
@@ -103,7 +106,7 @@ def ingest_publication(path: Path, home: Home, console: Console, key: Path | Non
         draft = Home(Path(scratch) / "crate")
         run_id = unpacked(path, draft)
         console.say(_signer(path, draft, key))
-        rendered(draft, run_id, draft.root / RENDERED, console)
+        stored = rendered(draft, run_id, draft.root / RENDERED, console)
         tables = _tables(draft.root / REPORT)
         differing = [name for name in tables if not _is_same(draft.root / REPORT, draft.root / RENDERED, name)]
         kept = home.published / run_id
@@ -111,10 +114,23 @@ def ingest_publication(path: Path, home: Home, console: Console, key: Path | Non
         draft.root.replace(kept)
     if differing:
         console.say(f"{len(differing)} of {len(tables)} tables differ from those in {path}: {', '.join(differing)}")
+        console.say(_why_different(stored))
     else:
         console.say(f"every hash agrees, and {len(tables)} tables are those in {path}, byte for byte")
     console.say(f"report: {kept / RENDERED / 'index.html'}")
     return 1 if differing else 0
+
+
+def _why_different(stored: StoredRun) -> str:
+    """What is unknown here, so that a table may differ though nothing was changed; else that this is not known."""
+    unknown = sorted({one.trial.model.name for one in stored.trials if not is_known(one.trial.model)})
+    made, here = stored.facts.waymark_version, version(DISTRIBUTION)
+    said = []
+    if unknown:
+        said.append(f"this clone knows no network '{unknown[0]}', so what is counted from its ops is left out here")
+    if made != here:
+        said.append(f"the run was published by waymark {made}, and this is {here}, whose tables may have other columns")
+    return f"unknown, and not shown to be wrong: {'; '.join(said)}" if said else "no reason for that is known here"
 
 
 def unpacked(path: Path, draft: Home) -> str:

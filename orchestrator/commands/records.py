@@ -1,5 +1,6 @@
 """What is done with the records of runs: ingest, report, runs, show, export-mlflow, remove."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,13 @@ def export_to_mlflow(run_id: str, uri: str, home: Home, console: Console) -> Non
 
 
 def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:
-    """Remove a run from disk and store, with its report. Raises StoreError if there is no such run, EngineError while
-    a run is going on."""
+    """Remove a run from disk and store, with its report; one that has ended need not wait for another.
+
+    Raises StoreError if there is no such run, LockedError if it may be the one that is going on.
+    """
     with Store.open(home.store_url) as store:
-        store.run(run_id)  # a wrong name is told whatever else goes on
-        with exclusive_run(home):
+        facts = store.run(run_id).facts
+        with exclusive_run(home) if facts.state == "going on, or killed" else nullcontext():
             store.remove(run_id)
             for folder in (home.runs / run_id, reports / run_id):
                 if folder.is_dir():

@@ -1,7 +1,8 @@
 """`invoke sweep`: from the spec to the report; also resuming, Ctrl-C and the exit code."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,9 @@ from orchestrator.analysis.noise import noise_floors
 from orchestrator.commands.limit import limit_of
 from orchestrator.console.flags import models
 from orchestrator.console.progress import Console
-from orchestrator.engines import rows_of
+from orchestrator.engines import images, open_builder, rows_of
 from orchestrator.environment import Device
-from orchestrator.errors import SpecError
+from orchestrator.errors import EngineError, SpecError
 from orchestrator.execution import weights as trained
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
@@ -35,7 +36,7 @@ from orchestrator.records.limit import Limit
 from orchestrator.records.run_folder import RunFacts, Skip, TrainedWeights, Until
 from orchestrator.records.store import Store
 from orchestrator.report import Report, require_writable, write_report
-from orchestrator.trial import ORACLE, Dataset, Model, SubjectPair
+from orchestrator.trial import ORACLE, Dataset, Model, SubjectPair, Trial
 
 INTERRUPTED = 130
 
@@ -89,6 +90,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         epochs = None if trial.inference else trial.training.epochs
         rows.append(_row(trial.label, what, epochs, trial.threads, None if seconds is None else seconds / 60))
     rows += [_row(skip.label, "skip", reason=skip.reason) for skip in plan.skips]
+    rows += [_row(label, "absent", reason=reason) for label, reason in _without_base(request, plan, to_run)]
     made = sum(one.seconds for one in checks)
     already = f" ({len(plan.trials) - len(to_run)} of them done)" if done else ""
     title = (
@@ -99,6 +101,23 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         f"{'' if recorded else '; a run draws an order of its own'}"
     )
     return title, rows
+
+
+def _without_base(request: SweepRequest, plan: Plan, to_run: Sequence[Trial]) -> Iterator[tuple[str, str]]:
+    """Rows of trials whose image cannot be built: their label, and why. Nothing where no Docker is asked or answers."""
+    keys = {trial.environment_key for trial in to_run}
+    wanted = [row for row in plan.rows if row.key in keys]
+    if request.options.engine not in (None, "docker"):
+        return
+    try:
+        builder = open_builder()
+    except EngineError:
+        return
+    with closing(builder):
+        for base, (why, rows) in images.absent_bases(builder, wanted).items():
+            for row in rows:
+                said = f"stands on {base}, which is not here and cannot be pulled ({why})."
+                yield row.label, f"{said} {images.base_advice(base)}"
 
 
 def _row(
@@ -163,7 +182,9 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
         run_plan = replace(run_plan, facts={**run_plan.facts, "weights": tuple(weights)})
         run = session.begin(plan.rows, run_plan)
         skips = (*plan.skips, *_skipped(plan, run.environments))
-        begun = {"skips": skips, "planned": len(plan.trials), "is_stopped": False}
+        # Of a resumed run the load at its end is that of its first end.
+        going_on = run.facts.host.model_copy(update={"load_after": None})
+        begun = {"skips": skips, "planned": len(plan.trials), "is_stopped": False, "host": going_on}
         run = replace(run, facts=run.facts.model_copy(update=begun))
         session.record(run.facts)
         looks = _looks(session, run.facts, plan)
@@ -333,6 +354,7 @@ def _run_plan(
         "pairs": spec.pairs,
         "best": best,
         "limit": limit,
+        "labels": {trial.model.name: trial.model.family for trial in plan.trials},
     }
     return RunPlan(spec.name, plan.trials[0].threads, spec.limits, facts, recorded)
 

@@ -16,7 +16,7 @@ from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
 from orchestrator.environment import Device
-from orchestrator.errors import SpecError, WaymarkError, did_you_mean
+from orchestrator.errors import LockedError, SpecError, WaymarkError, did_you_mean
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.host import machine_id
@@ -87,6 +87,8 @@ def tune(request: TuneRequest, catalogue: Catalogue, home: Home, reports: Path, 
         except _StoppedError:
             console.say(f"stopped; {framework} is not tuned, and what was found before is kept.")
             return TuneResult(found, INTERRUPTED)
+        except LockedError:
+            raise
         except WaymarkError as error:
             console.say(f"{framework}: {error}")
             code = 1

@@ -1,6 +1,6 @@
 """`invoke report --watch`: serves the report of a run on this machine alone, and makes it again as trials end."""
 
-import os
+import html
 import tempfile
 import threading
 import time
@@ -13,9 +13,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from orchestrator.console.progress import Console
+from orchestrator.console.progress import Console, TrialProgress
 from orchestrator.errors import SpecError, StoreError
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
+from orchestrator.host import yield_processors
+from orchestrator.records.run_folder import OUTCOME, JobFolder
 from orchestrator.records.store import Store
 from orchestrator.report import write_report
 
@@ -80,6 +83,7 @@ def watch(
         run_id = run_ids[0] if run_ids else newest.run_id if newest else ""
         seen = _seen(store, run_id)
         report = write_report(store, run_id, home, Path(scratch))
+        page, now_at = report.page.read_text(encoding="utf-8"), ""
         has_ended = threading.Event()
         with _served(report.page.parent, port, has_ended) as address, _until_interrupt(console):
             console.say(f"watching {run_id} at {address} (Ctrl-C ends it)")
@@ -90,18 +94,41 @@ def watch(
                 now = _seen(store, run_id)
                 if now != seen:
                     report = write_report(store, run_id, home, Path(scratch))
-                    seen = now
+                    page, now_at, seen = report.page.read_text(encoding="utf-8"), "", now
                     console.say(f"{run_id}: {len(report.stored.trials)} trials")
+                at = "" if now[1] else going_on(home.runs / run_id)
+                if at != now_at:
+                    now_at = at
+                    told = f'<p class="now">Going on now: {html.escape(at)}</p>' if at else ""
+                    write_atomically(report.page, page.replace("</header>", f"{told}</header>", 1))
                 if now[1] and not has_ended.is_set():
                     has_ended.set()
                     console.say(f"{run_id} has ended; its page stays at {address} until Ctrl-C")
                 sleep(POLL_SECONDS)
 
 
-def yield_processors() -> None:
-    """Have the kernel run this thread, and what it starts, only where a processor is idle: trials keep their speed."""
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def going_on(run: Path) -> str:
+    """What the job of a run that is going on does: 'pytorch:2.13 selfcheck IDSIA@48: regime 'clean' (2 of 9)  8 %'.
+
+    '' if none is.
+    """
+    folders = sorted(run.glob("[0-9]*"), key=lambda path: path.stat().st_mtime if path.exists() else 0.0)
+    for folder in map(JobFolder, reversed(folders)):
+        if (folder.path / OUTCOME).exists():
+            continue
+        try:
+            record, events = folder.record(), folder.events()
+        except (OSError, ValueError):  # it is just being made
+            continue
+        asked = record.trial or record.check or (record.audit.trial if record.audit else None)
+        trial = record.trial
+        epochs = trial.training.epochs if trial and not trial.inference else None
+        progress = TrialProgress(epochs, trial.batch_size if trial else 1)
+        for event in events:
+            progress.take(event)
+        where = "" if asked is None else asked.label
+        return f"{'audit of ' if record.audit else ''}{where}: {progress.text(events[-1].t) if events else 'starting'}"
+    return ""
 
 
 def _seen(store: Store, run_id: str) -> tuple[tuple[int, int], bool]:

@@ -1,10 +1,12 @@
 """Progress of a run: a live line on a terminal, plain lines elsewhere (a pipe, CI, a log)."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -87,11 +89,16 @@ class _Lines(Terminal):
         self.quiet = True
 
 
+def _plain() -> dict[str, Any]:
+    """Options of a terminal without any escapes, where $NO_COLOR asks for that."""
+    return {"color_system": None, "force_terminal": False} if os.environ.get("NO_COLOR") else {}
+
+
 @dataclass
 class Console:
     """Lines for the user, on stderr; stdout is for tables and --json."""
 
-    terminal: Terminal = field(default_factory=lambda: _Lines(stderr=True, highlight=False))
+    terminal: Terminal = field(default_factory=lambda: _Lines(stderr=True, highlight=False, **_plain()))
 
     @property
     def is_live(self) -> bool:

@@ -1,6 +1,7 @@
 """Rows on stdout, as a table, as JSON or as CSV; and the columns of each table."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,11 +10,20 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 _is_csv: ContextVar[bool] = ContextVar("csv", default=False)
 
 PIPE_COLUMNS = 160  # width of tables where there is no terminal
+
+WHOLE = ("run", "row", "subject", "cell")
+"""Columns of names that a reader copies: they are never broken, and columns behind them go first where it is narrow."""
+
+FEWEST_COLUMNS = 2
+UNLIMITED_COLUMNS = 10_000
+LONGEST_WORD = 16
+"""Longer ones are broken where it is narrow."""
 
 SUMMARY = {
     "subject": "subject",
@@ -98,13 +108,40 @@ def show(
         print(csv_text(rows), end="")  # noqa: T201 - this is the output
         return
     shown = headings or {key: key.replace("_", " ") for key in (rows[0] if rows else ())}
+    console = Console(width=_width(), color_system=None if os.environ.get("NO_COLOR") else "auto")
+    unlimited = console.options.update(max_width=UNLIMITED_COLUMNS)
+    table, left_out = _table(title, rows, shown), 0
+    while len(shown) > FEWEST_COLUMNS and Measurement.get(console, unlimited, table).minimum > console.width:
+        shown, left_out = dict(list(shown.items())[:-1]), left_out + 1
+        table = _table(title, rows, shown)
+    console.print(table)
+    if left_out:
+        console.print(f"{left_out} more columns in a wider terminal, and with --json.", highlight=False)
+
+
+def _width() -> int | None:
+    """None for that of the terminal, or of $COLUMNS."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_COLUMNS
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table:
+    """In it names that a reader copies stay on one line."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for key, heading in shown.items():
         is_number = any(isinstance(row.get(key), float) for row in rows)
-        table.add_column(heading, overflow="fold", justify="right" if is_number else "left")
+        texts = [heading, *(_cell(row.get(key)) for row in rows)]
+        words = [word for text in texts for word in text.split()] or [""]
+        width = max(map(len, texts)) if key in WHOLE else min(LONGEST_WORD, max(map(len, words)))
+        table.add_column(
+            heading,
+            overflow="fold",
+            justify="right" if is_number else "left",
+            no_wrap=key in WHOLE,
+            min_width=width,
+        )
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in shown))
-    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+    return table
 
 
 def show_json(value: object) -> None:

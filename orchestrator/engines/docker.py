@@ -27,7 +27,7 @@ from orchestrator import files
 from orchestrator.engines import docker_config, process
 from orchestrator.engines.guard import CONTAINER, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
-from orchestrator.errors import EngineError
+from orchestrator.errors import EngineError, shortened
 from orchestrator.host import ReadSeconds, cgroup_seconds
 
 OWNER = "waymark.owner"
@@ -97,6 +97,17 @@ class Daemon:
         """Fetch an image by its name, tag or digest. Raises EngineError if that fails."""
         with self._asking(f"to pull {reference}"):
             self._client.images.pull(reference)
+
+    def why_absent(self, reference: str) -> str:
+        """Why an image is neither here nor in its registry, a clause; '' if one of them has it."""
+        if self.image(reference) is not None:
+            return ""
+        try:
+            self._client.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+        except (APIError, *_GONE) as error:
+            said = getattr(error, "explanation", None) or str(error)
+            return shortened(said.strip().splitlines()[0] if said.strip() else "no answer", 200)
+        return ""
 
     def share(self, label: str, reference: str) -> bool:
         """Give an image that carries `label` ('name=value') another name; False if there is none."""

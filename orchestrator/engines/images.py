@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from orchestrator.engines.environment import LIMIT_SECONDS, failure, need_room, 
 from orchestrator.errors import EngineError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
-from orchestrator.planning.image_row import ImageRow, recipe_sha256
+from orchestrator.planning.image_row import ImageRow, base_images, recipe_sha256
 
 RECIPE = "waymark.recipe"
 STAGE = "waymark.stage"
@@ -62,6 +62,7 @@ class ImageBuilder(Protocol):
     def folder(self) -> Path | None: ...
     def image(self, reference: str) -> ImageFacts | None: ...
     def pull(self, reference: str) -> None: ...
+    def why_absent(self, reference: str) -> str: ...
     def share(self, label: str, reference: str) -> bool: ...
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
     def prune_stages(self) -> None: ...
@@ -97,9 +98,14 @@ def built_here(row: ImageRow) -> str | None:
     return max(built, default=None)
 
 
-def found(builder: ImageBuilder, name: str, say: Say) -> ImageFacts:
-    """The image that a user calls `name`; pulled if it is not here. Raises EngineError if nobody has it."""
+def found(builder: ImageBuilder, name: str, say: Say, *, pulls: bool = True) -> ImageFacts:
+    """The image that a user calls `name`; pulled if it is not here. Raises EngineError if nobody has it.
+
+    pulls: False for a plan that is only shown.
+    """
     here = builder.image(name)
+    if here is None and not pulls:
+        raise EngineError(f"{name} is not here, and --dry-run pulls nothing. `docker pull {name}` brings it.")
     if here is None:
         say(f"{name} is not here; pulling it")
         builder.pull(name)
@@ -156,10 +162,41 @@ def ensure(
             _tidy(builder, say)
     if why:
         lacking = package_index.missing(log)
-        raise (package_index.shortage(row, lacking, log) if lacking else None) or failure(row, why, log)
+        shortage = package_index.shortage(row, lacking, log) if lacking else None
+        raise shortage or _without_base(builder, row, why, log) or failure(row, why, log)
     facts = _recorded(builder, row)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
     return facts
+
+
+def absent_bases(builder: ImageBuilder, rows: Sequence[ImageRow]) -> dict[str, tuple[str, list[ImageRow]]]:
+    """The bases of rows without a current image that are not here and that no registry gives: why, and which rows."""
+    wanted: dict[str, list[ImageRow]] = {}
+    for row in rows:
+        if row.image is None and not row.retired and not find(builder, row).is_current:
+            for base in base_images(row, row_args(row)):
+                wanted.setdefault(base, []).append(row)
+    absent = {base: builder.why_absent(base) for base in wanted}
+    return {base: (why, wanted[base]) for base, why in absent.items() if why}
+
+
+def base_advice(base: str) -> str:
+    """What to do about a base image that cannot be had."""
+    return (
+        f"Bring it from a machine that has it (`docker save {base}`, then `docker load`), name a mirror of the "
+        "registry to the daemon (registry-mirrors in its daemon.json), or use --engine=virtualenv."
+    )
+
+
+def _without_base(builder: ImageBuilder, row: ImageRow, why: str, log: Path) -> EngineError | None:
+    """The error of a build whose base image is not here; None if that is not why it failed."""
+    base = next((base for base in base_images(row, row_args(row)) if builder.image(base) is None), None)
+    if base is None:
+        return None
+    said = process.tail(log, 1).strip() or why
+    return EngineError(
+        f"{row.label} stands on {base}, which is not here and could not be pulled ({said}). {base_advice(base)}"
+    )
 
 
 def _tidy(builder: ImageBuilder, say: Say) -> None:

@@ -15,19 +15,23 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process of this machine. born: when it began, which with its pid identifies it."""
+    """A worker process of this machine. born: when it began, which with its pid identifies it.
+
+    is_orphan: nobody waits for it any more: the process that started it has ended.
+    """
 
     pid: int
     born: str
     folder: str
+    is_orphan: bool = True
 
     @property
     def warning(self) -> str:
         """Why times beside it are not reliable, a sentence."""
-        return (
-            f"Process {self.pid} is a worker of another run, on the job {self.folder}; it takes processor time. "
-            "`invoke reap` ends what runs that have ended left behind."
-        )
+        what = f"Process {self.pid} is a worker of another run, on the job {self.folder}; it takes processor time."
+        if not self.is_orphan:
+            return f"{what} That run is going on; wait for it to end."
+        return f"{what} That run has ended: `invoke reap` ends the worker, with WAYMARK_HOME set to the run's home."
 
     def end(self) -> None:
         """Kill its process group, unless it has ended; returns when it has."""
@@ -49,7 +53,7 @@ def running_workers(root: Path | None = None) -> list[Worker]:
         pid, folder = int(entry.name), _job_folder(Path(entry.path))
         born = process.birth(pid) if folder else None
         if born is not None and (root is None or Path(folder).is_relative_to(root)):
-            found.append(Worker(pid, born, folder))
+            found.append(Worker(pid, born, folder, process.parent(pid) == 1))
     return found
 
 

@@ -181,6 +181,12 @@ def birth(pid: int) -> str | None:
     return None if fields is None or fields[0] == "Z" else fields[19]
 
 
+def parent(pid: int) -> int | None:
+    """The parent of a running process: 1 once that has ended; None if the process itself has."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[1])
+
+
 def _has_ended(pid: int) -> bool:
     # WNOWAIT keeps the zombie, so that no other process can take its pid, which is also the group's id.
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator.environment import Card
-from orchestrator.errors import EngineError
+from orchestrator.errors import EngineError, LockedError
 from orchestrator.files import take_lock
 from orchestrator.home import Home, expanded
 
@@ -28,7 +28,7 @@ def exclusive_run(home: Home) -> Iterator[None]:
         for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock"):
             opened = held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))
             if not take_lock(opened, path):
-                raise EngineError(
+                raise LockedError(
                     "another run is going on on this machine, and two at once would disturb each other's times. "
                     "Wait for it to end, or stop it with Ctrl-C."
                 )

@@ -8,7 +8,7 @@ with open_session(options, home, console) as session:    # the lock of this mach
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,18 @@ class Session:
     _held: ExitStack
     _engine: Engine | None = None
     _engine_name: str = ""
+    is_timed: bool = True
 
     def claim(self, rows: Sequence[ImageRow], limits: Limits, planned: Sequence[str] = ()) -> None:
         """Lease the cards of `rows`, check the machine's load, open the engine.
 
-        planned: warnings about the plan itself, a sentence each.
+        planned: warnings about the plan itself, a sentence each. Where nothing is timed only the engine is opened.
         Raises EngineError if a card is leased, the engine cannot be used, or there are warnings and --strict is given.
         """
+        if not self.is_timed:
+            self._engine, self._engine_name = self._choose_engine()
+            self._held.callback(self._engine.close)
+            return
         cards = cards_for(rows, self.host)
         self._held.enter_context(lease(cards))
         self._end_orphans()
@@ -199,8 +204,11 @@ class Session:
 
 
 @contextmanager
-def open_session(options: RunOptions, home: Home, console: Console) -> Iterator[Session]:
-    """Begin the only run of this machine. Raises EngineError if there is another, SpecError for an unknown card."""
-    with exclusive_run(home), Store.open(home.store_url) as store, ExitStack() as held:
+def open_session(options: RunOptions, home: Home, console: Console, *, is_timed: bool = True) -> Iterator[Session]:
+    """Begin the only run of this machine; or, if nothing is timed in it, one that may be beside another.
+
+    Raises LockedError if there is another, SpecError for an unknown card.
+    """
+    with exclusive_run(home) if is_timed else nullcontext(), Store.open(home.store_url) as store, ExitStack() as held:
         held.enter_context(signals_as_interrupt())
-        yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held)
+        yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held, is_timed=is_timed)

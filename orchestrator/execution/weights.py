@@ -75,6 +75,18 @@ def _trials(home: Home, run_id: str) -> Iterator[Sequence[StoredTrial]]:
                 yield store.run(one).trials
 
 
+def trainers(weights: TrainedWeights, home: Home) -> list[TrainedWeights]:
+    """The weights of the same network in the same run, one of each subject that trained it."""
+    found: dict[str, TrainedWeights] = {}
+    wanted = Wanted(weights.model, weights.input_size, weights.dataset, None)
+    for trials in _trials(home, weights.run_id):
+        for one in trials:
+            made = _of(wanted, [one], home)
+            if made:
+                found.setdefault(made.subject, made)
+    return list(found.values())
+
+
 def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
     """The weights of a cell ('ResNet-20@32') that a run has left; '' for the newest run, and for its first network.
 

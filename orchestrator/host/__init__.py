@@ -14,6 +14,7 @@ from orchestrator.host.machine import (
     memory_bytes,
     read_host,
     read_load,
+    yield_processors,
 )
 from orchestrator.host.telemetry import Telemetry
 
@@ -31,4 +32,5 @@ __all__ = [
     "oom_kills",
     "read_host",
     "read_load",
+    "yield_processors",
 ]

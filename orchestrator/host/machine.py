@@ -93,6 +93,12 @@ def load_warnings(host: HostFacts, load: Load, when: str = "") -> list[str]:
     return found
 
 
+def yield_processors() -> None:
+    """Have the kernel run this thread, and what it starts, only where a processor is idle: trials keep their speed."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def free_disk_bytes(folder: Path) -> int:
     """Free bytes of the file system that holds `folder` or its nearest existing parent."""
     while not folder.exists():

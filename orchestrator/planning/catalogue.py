@@ -165,6 +165,10 @@ class Catalogue:
         if names and base in {row.variant for row in rows}:
             return self._with_settings(self.resolve(framework, device, base), names)
         known = [row.variant for row in rows]
+        if wanted == OWN_IMAGE.rstrip("-"):
+            raise CatalogueError(
+                f"'{framework}:{wanted}' stands for an image of your own; name it with --image={framework}=NAME."
+            )
         raise CatalogueError(
             f"docker/{framework}/{TABLE} has no variant '{wanted}' for {device}. "
             f"Known: {', '.join(known) or 'none'}.{did_you_mean(wanted, known)}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self
@@ -67,6 +68,22 @@ class Cuda(Frozen):
         if lowest > highest:
             raise ValueError("capability is the lowest, then the highest")
         return self
+
+
+_FROM = re.compile(r"^FROM\s+(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
+_ARG = re.compile(r"^ARG\s+(\w+)=(\S+)\s*$", re.MULTILINE)
+
+
+def base_images(row: "ImageRow", args: Mapping[str, str]) -> tuple[str, ...]:
+    """The images that the Dockerfile of `row` builds upon, 'python:3.11-slim-bookworm', each once.
+
+    args: of its build; they replace the defaults of its ARGs.
+    """
+    text = (row.folder / DOCKERFILE).read_text(encoding="utf-8", errors="replace")
+    values = {**dict(_ARG.findall(text)), **args}
+    stages = {name for _, name in _FROM.findall(text)} | {"scratch"}  # which is no image
+    named = [base for base, _ in _FROM.findall(text) if base not in stages]
+    return tuple(dict.fromkeys(re.sub(r"\$\{(\w+)\}", lambda match: values.get(match[1], ""), one) for one in named))
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

@@ -179,6 +179,7 @@ class RunFacts(Frozen):
     limit:    what the machine can do at best, if it was measured before.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
     weights:  of an inference: those that its subjects run.
+    labels:   the usual name of each family of its networks; {} in records of before 0.4.
     planned:  how many trials it has at most; None in records of before 0.4, and of a check.
     is_stopped: the user stopped it before its end.
     """
@@ -202,6 +203,7 @@ class RunFacts(Frozen):
     limit: Limit | None = None
     best: dict[Name, dict[Device, Tag]] = {}
     weights: tuple[TrainedWeights, ...] = ()
+    labels: dict[Name, Annotated[str, Field(max_length=100)]] = {}
     planned: Annotated[int, Field(ge=0, le=10**7)] | None = None
     is_stopped: bool = False
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.analysis.operations import step_bytes, step_operations
+from orchestrator.analysis.operations import is_known, step_bytes, step_operations
 from orchestrator.records.job import CLASSES
 from orchestrator.records.limit import Limit
 from orchestrator.records.stored import StoredRun
@@ -13,7 +13,11 @@ from orchestrator.report.tables import SummaryRow
 def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | None:
     """A row for each subject and cell on the CPU with a time; None if the machine's limit was not measured before."""
     limit = stored.facts.limit
-    timed = [row for row in rows if row.medians.step_ms and row.cell.device == "cpu" and row.cell.scenario is None]
+    timed = [
+        row
+        for row in rows
+        if row.medians.step_ms and row.cell.device == "cpu" and row.cell.scenario is None and is_known(row.cell.model)
+    ]
     if limit is None or not timed:
         return None
     told = [_row(row, stored, limit) for row in timed]

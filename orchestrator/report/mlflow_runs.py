@@ -20,6 +20,11 @@ def log_runs(stored: StoredRun, uri: str) -> int:
     Metrics are those of results.csv, with losses and validation accuracies by epoch. Raises SpecError without the
     extra, StoreError if MLflow cannot write there or has this run already.
     """
+    if "://" not in uri:
+        raise SpecError(
+            f"--to is {uri}; MLflow takes an address: sqlite:///{uri.rstrip('/')}/mlflow.db for a file, or that of a "
+            "server, such as http://127.0.0.1:5000."
+        )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # or a server that does not answer takes minutes
     try:
         from mlflow import MlflowClient

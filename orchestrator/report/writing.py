@@ -21,7 +21,7 @@ from orchestrator.report.next_step import next_step
 from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
 from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.tuning import tuning_section
-from orchestrator.trial import Study
+from orchestrator.trial import Study, recorded_labels
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _write_report(store: Store, run_id: str, home: Home, reports: Path) -> Report:
     stored = store.run(run_id)
+    with recorded_labels(stored.facts.labels):
+        return _write_stored(store, stored, home, reports)
+
+
+def _write_stored(store: Store, stored: StoredRun, home: Home, reports: Path) -> Report:
+    run_id = stored.facts.run_id
     begin_library()
     facts = stored.facts
     is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)

@@ -119,7 +119,7 @@ class Centred(object):
 
 # A picture takes the oracle, which computes in float64 with one thread, about so many times as long as an adapter: only
 # the time left on the screen is made of it.
-ORACLE_TIMES = 6
+ORACLE_TIMES = 4
 
 
 class Phases(object):

@@ -40,6 +40,9 @@ class FakeDaemon:
             self.images[reference] = ImageFacts(OWN, 10**7, "2026-11-22T01:02:03Z", {}, ())
             self.images[OWN] = self.images[reference]
 
+    def why_absent(self, reference):
+        return "" if reference in self.images else "no connection"
+
     def share(self, label, reference):
         found = [facts for facts in self.images.values() if label in (f"{k}={v}" for k, v in facts.labels.items())]
         if found:
@@ -117,6 +120,43 @@ def test_a_refused_prune_does_not_hide_why_a_build_failed(rows, home, daemon):
     daemon.prune_stages, daemon.why = refuse_to_prune, "the build failed"
     with pytest.raises(EngineError, match="the build failed"):
         images.ensure(daemon, rows[0], home, print)
+
+
+def on_base(row):
+    (row.folder / "Dockerfile").write_text(
+        "ARG PYTHON=3.6\nFROM python:${PYTHON}-slim AS install\nFROM install AS cpu\n"
+    )
+    return row
+
+
+def test_a_build_whose_base_cannot_be_pulled_says_what_to_do(rows, home, daemon):
+    daemon.why, daemon.output = "the build failed", ["pull access denied"]
+    with pytest.raises(EngineError) as caught:
+        images.ensure(daemon, on_base(rows[0]), home, print)
+    assert str(caught.value).startswith(
+        "alpha:1 cpu stands on python:3.11-slim, which is not here and could not be pulled (pull access denied). Bring "
+    )
+    assert all(word in str(caught.value) for word in ("docker load", "mirror", "--engine=virtualenv"))
+
+
+def test_bases_that_nobody_has_are_known_before_a_build(rows, daemon):
+    on_base(rows[0])
+    assert images.absent_bases(daemon, rows) == {"python:3.11-slim": ("no connection", [rows[0]])}
+    daemon.images["python:3.11-slim"] = ImageFacts(OWN, 1, "2026-11-22T01:02:03Z", {}, ())
+    assert images.absent_bases(daemon, rows) == {}
+
+
+def test_a_plan_that_is_only_shown_pulls_no_image(rows, daemon):
+    with pytest.raises(EngineError, match=r"far/away:1 is not here, and --dry-run pulls nothing"):
+        images.found(daemon, "far/away:1", print, pulls=False)
+    assert not hasattr(daemon, "pulled")
+
+
+def test_an_own_image_that_is_not_named_is_asked_for(rows):
+    with pytest.raises(
+        CatalogueError, match=r"'alpha:image' stands for an image of your own; name it with --image=alpha="
+    ):
+        Catalogue.load(rows[0].folder.parent).resolve("alpha", "cpu", "image")
 
 
 def test_nothing_changed_means_nothing_built(rows, home, daemon):

@@ -47,7 +47,7 @@ def test_a_trial_is_shown_by_run_and_number(home, name):
     title, rows = records.trial_rows(name, home)
     facts = {row["fact"]: row["value"] for row in rows}
     assert title == f"Trial 1 of {RUN}"
-    assert facts["command"].startswith(f"invoke sweep --spec=reports/{RUN}/spec.json --device=cpu --frameworks=")
+    assert facts["command"].startswith(f"invoke sweep --spec={RUN} --device=cpu --frameworks=")
 
 
 def test_a_trial_that_is_not_there_is_refused_by_number(home):

@@ -255,11 +255,11 @@ def test_short_trials_tell_the_load_together():
     assert [row.load for row in summary_rows(run(*short))] == ["quiet"]
 
 
-def test_a_sweep_of_too_few_repeats_ends_with_the_command_that_decides():
+def test_too_few_repeats_end_with_the_command_that_decides():
     stored = sweep((0.1, 0.3), repeats=1, argv=("sweep", "--spec=my.json", "--repeats=2", "--json", "--seeds", "1"))
     assert next_step(stored, summary_rows(stored)) == (
-        "What decides the order of ResNet-20@32 cpu: `invoke sweep --spec=my.json --repeats=6`, about 12 minutes by the "
-        "trials of this run."
+        "What decides the order of ResNet-20@32 cpu: `invoke sweep --spec=my.json --repeats=6`, about 12 minutes by "
+        "the trials of this run."
     )
     assert lines(stored)["What to run next?"] == next_step(stored, summary_rows(stored))
 
@@ -280,7 +280,7 @@ def test_what_is_decided_asks_for_no_command():
     assert next_step(stored, summary_rows(stored)) == ""
 
 
-def test_a_run_of_one_framework_or_of_builds_asks_for_no_command():
+def test_one_framework_or_builds_ask_for_no_command():
     one = run(timed(), checks=CHECKS)
     builds = sweep((0.1, 0.3), repeats=1, compared=("pytorch:2.13", "pytorch:2.13"))
     assert [next_step(stored, summary_rows(stored)) for stored in (one, builds)] == ["", ""]
