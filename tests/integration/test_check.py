@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console as Terminal
 
 from orchestrator.commands import check, sweep
+from orchestrator.console.flags import Rows
 from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.execution.session import RunOptions
@@ -96,3 +97,28 @@ def test_a_check_is_no_sweep_to_report_or_resume(world, tmp_path, catalogue):
     request = sweep.SweepRequest(tmp_path / "none.json", resume="latest")
     with pytest.raises(StoreError, match="holds no run to resume"):
         sweep.sweep(request, catalogue, world.home, tmp_path, Console(Terminal(file=io.StringIO())))
+
+
+@pytest.mark.parametrize(
+    ("frameworks", "variants", "subjects"),
+    [
+        ((), {}, ["mxnet:1.5-mkl", "pytorch:2.13"]),
+        (("mxnet",), {}, ["mxnet:1.5-mkl"]),
+        (("pytorch",), {"pytorch": ["1.3"]}, ["pytorch:1.3"]),
+        (("tensorflow",), {}, ["tensorflow:2.21"]),
+    ],
+    ids=["the spec's", "one of them", "a variant that was named", "one that the spec has not"],
+)
+def test_only_the_environments_that_were_asked_for_are_checked(tmp_path, catalogue, frameworks, variants, subjects):
+    path = tmp_path / "two.json"
+    axes = {"frameworks": ["mxnet", "pytorch"], "variants": {"mxnet": "1.5-mkl"}, "models": [{"name": "idsia"}]}
+    path.write_text(json.dumps({"name": "two", "axes": axes}))
+    asked = check.request_for(path, Rows(frameworks, "cpu", variants), "", (), catalogue, RunOptions())
+    assert [row.subject for row in asked.rows] == subjects
+
+
+def test_all_variants_are_checked_if_that_is_asked(tmp_path, catalogue):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"name": "one", "axes": {"frameworks": ["pytorch"], "models": [{"name": "idsia"}]}}))
+    asked = check.request_for(path, Rows((), "cpu", {"pytorch": ["all"]}), "IDSIA@32", (), catalogue, RunOptions())
+    assert {row.subject for row in asked.rows} == {row.subject for row in catalogue.rows(("pytorch",), device="cpu")}

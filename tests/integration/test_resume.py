@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from orchestrator.commands import sweep
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.records.run_folder import RunFolder
 from orchestrator.records.store import Store
@@ -113,3 +114,22 @@ def test_a_recorded_spec_of_another_version_is_one_sentence(done, catalogue):
     change(folder / "run.json", spec={**spec, "sauce": "hot"})
     with pytest.raises(SpecError, match=r"run\.json of .*: sauce is not a key of a spec"):
         run(world, catalogue, resume=folder.name)
+
+
+def test_a_dry_run_of_a_complete_run_lists_nothing_to_run(done, catalogue):
+    world, folder = done
+    request = sweep.SweepRequest(world[1], resume=folder.name)
+    title, rows = sweep.outline(request, catalogue, world[0])
+    assert [row["plan"] for row in rows] == ["done", "done"]
+    assert "2 trials (2 of them done)" in title
+    assert "nothing is left to run" in title
+
+
+def test_a_dry_run_of_a_torn_run_lists_what_is_left(done, catalogue):
+    world, folder = done
+    shutil.rmtree(next(folder.glob("0001-*")))
+    (world[0].root / "store.sqlite").unlink()
+    with Store.open(world[0].store_url) as store:
+        store.ingest(folder)
+    _, rows = sweep.outline(sweep.SweepRequest(world[1], resume=folder.name), catalogue, world[0])
+    assert sorted(row["plan"] for row in rows if row["plan"] != "check") == ["done", "run"]

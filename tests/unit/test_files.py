@@ -5,6 +5,7 @@ import os
 import pytest
 
 from orchestrator import files
+from orchestrator.home import REPOSITORY
 
 
 @pytest.fixture
@@ -85,3 +86,8 @@ def test_a_copy_has_the_permissions_of_a_new_file(job):
     (job / "file").chmod(0o600)
     files.copy(job / "file", job / "copy", 100)
     assert (job / "copy").read_text() == "text"
+
+
+def test_a_clone_keeps_the_bytes_of_every_file():
+    """Hashes are over them, and shells in images want no carriage returns."""
+    assert "\n* -text\n" in (REPOSITORY / ".gitattributes").read_text()

@@ -111,3 +111,22 @@ def test_what_was_not_measured_is_an_error_and_no_number(gated, tmp_path, runs):
     assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
     assert (tmp_path / "gate" / "bencher.json").read_text(encoding="utf-8") == "{}\n"
     assert json.loads((tmp_path / "gate" / "github-action-benchmark.json").read_text()) == []
+
+
+def test_a_budget_shorter_than_six_pairs_is_told_at_once(monkeypatch, tmp_path, home, catalogue):
+    def outline(request, catalogue, home):
+        check = {"plan": "check", "cell": "a check", "minutes": 1.0}
+        trials = [{"plan": "run", "cell": f"cell {at}", "minutes": 1 / 3} for at in range(12)]
+        return "title", [check, *trials]
+
+    monkeypatch.setattr(gate, "outline", outline)
+    monkeypatch.setattr(gate, "sweep", lambda *_: pytest.fail("it was measured"))
+    short = CompareRequest(
+        REPOSITORY / "experiments" / "compare.json", BUILDS, until=Until(margin=0.03, budget_seconds=90.0)
+    )
+    said = io.StringIO()
+    result = gate.gate(short, tmp_path / "out", catalogue, home, tmp_path, Console(Terminal(file=said, width=300)))
+    assert result.exit_code == 11
+    assert "by the records of this machine these take about 300 s" in said.getvalue()
+    assert "Give --budget=5m or more" in said.getvalue()
+    assert (tmp_path / "out" / "junit.xml").exists()

@@ -87,7 +87,7 @@ def listing_of_pip(argv):
 @pytest.fixture
 def daemon(monkeypatch):
     fake = FakeDaemon()
-    monkeypatch.setattr(images, "process", SimpleNamespace(output=listing_of_pip))
+    monkeypatch.setattr(images, "process", SimpleNamespace(output=listing_of_pip, tail=process.tail))
     monkeypatch.setattr(commands, "open_builder", lambda: fake)
     return fake
 

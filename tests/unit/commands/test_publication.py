@@ -22,6 +22,7 @@ from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.report.crate import SUMS, sums_text
 from orchestrator.report.signature import SIGNATURE
+from orchestrator.trial import Model
 from tests import fake_run as fake
 
 EXAMPLE = REPOSITORY / "reports" / "example"
@@ -371,3 +372,27 @@ def test_line_ends_that_were_converted_are_named_as_such(published, tmp_path):
     sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
     with pytest.raises(StoreError, match="were converted to those of Windows on their way"):
         taken_in(published, tmp_path)
+
+
+def test_an_own_network_gives_the_same_tables_elsewhere(tmp_path):
+    """Its name is recorded; the label that the tables show would else be that of the file."""
+    home = Home(tmp_path / "home")
+    mine = fake.trial(model=Model(name="mynet"))
+    fake.write_run(
+        home.runs,
+        fake.run_facts(labels={"mynet": "MyNet"}),
+        [(fake.trial_record(mine), fake.ENDED, fake.OK, fake.training())],
+    )
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    assert "MyNet@32" in (tmp_path / "crate" / "report" / "results.csv").read_text()
+    assert taken_in(tmp_path / "crate", tmp_path)[0] == 0
+
+
+def test_differing_tables_name_the_version_that_made_them(published, tmp_path, capsys):
+    path = published / "report" / "results.csv"
+    path.write_text(path.read_text().replace("pytorch", "pyt0rch"))
+    (published / SUMS).write_text(sums_text(published))
+    assert taken_in(published, tmp_path)[0] == 1
+    assert "published by waymark 0.1.0" in " ".join(capsys.readouterr().err.split())

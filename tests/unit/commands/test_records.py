@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.commands import records
 from orchestrator.console.progress import Console
-from orchestrator.errors import EngineError, StoreError
+from orchestrator.errors import LockedError, SpecError, StoreError
 from orchestrator.execution.locks import exclusive_run
 from orchestrator.home import Home
 from orchestrator.records.store import Store
@@ -69,9 +69,38 @@ def test_what_is_no_run_is_not_removed(home, tmp_path, name):
     assert len(records.run_rows(home)) == 1
 
 
-def test_nothing_is_removed_while_a_run_is_going_on(home, tmp_path):
-    with exclusive_run(home), pytest.raises(EngineError, match="another run is going on"):
+def test_the_run_that_is_going_on_is_not_removed(home, tmp_path):
+    with exclusive_run(home), pytest.raises(LockedError, match="another run is going on"):
         records.remove(RUN, home, tmp_path, Console())
+
+
+def ended(run_id=RUN, **changes):
+    return fake.run_facts(run_id, host=fake.host(load_after=fake.load()), **changes)
+
+
+def test_a_run_that_has_ended_is_removed_beside_another(home, tmp_path):
+    with Store.open(home.store_url) as store:
+        store.add_run(ended())
+    with exclusive_run(home):
+        records.remove(RUN, home, tmp_path, Console())
+    assert records.run_rows(home) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "trials", "state"),
+    [
+        (ended(planned=9), 2, "ended"),
+        (ended(planned=9, is_stopped=True), "2 of 9", "stopped: sweep --resume"),
+        (fake.run_facts(planned=9), "2 of 9", "going on, or killed: sweep --resume"),
+        (fake.run_facts(), 2, "going on, or killed: sweep --resume"),
+    ],
+    ids=["ended", "stopped", "killed", "of an earlier version"],
+)
+def test_a_run_tells_how_many_were_planned_and_its_state(home, facts, trials, state):
+    with Store.open(home.store_url) as store:
+        store.add_run(facts)
+    (row,) = records.run_rows(home)
+    assert (row["trials"], row["state"]) == (trials, state)
 
 
 OF_MLFLOW = pytest.mark.filterwarnings("default")  # it uses what its own libraries call deprecated
@@ -106,3 +135,8 @@ def test_a_run_is_exported_to_mlflow_once(home, tmp_path):
 def test_a_place_that_mlflow_does_not_know_is_refused(home):
     with pytest.raises(StoreError, match="MLflow cannot write to ftp:"):
         records.export_to_mlflow(RUN, "ftp://nowhere.example", home, Console())
+
+
+def test_a_folder_is_no_address_of_mlflow(home):
+    with pytest.raises(SpecError, match=r"--to is runs; MLflow takes an address: sqlite:///runs/mlflow\.db"):
+        records.export_to_mlflow(RUN, "runs", home, Console())

@@ -8,7 +8,7 @@ from rich.console import Console as Terminal
 from orchestrator.commands import tune
 from orchestrator.commands.sweep import INTERRUPTED, SweepResult
 from orchestrator.console.progress import Console
-from orchestrator.errors import EngineError, SpecError
+from orchestrator.errors import EngineError, LockedError, SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.tuned import read_tuned
 from orchestrator.report import Report
@@ -196,3 +196,8 @@ def test_a_stopped_search_keeps_nothing_of_its_framework(tuned, home, monkeypatc
     found, code, said = tuned(machine)
     assert (list(found), code, read_tuned(home.tuned)) == ([], 130, ())
     assert "stopped; mxnet is not tuned" in said
+
+
+def test_beside_another_run_nothing_is_tuned(tuned):
+    with pytest.raises(LockedError):
+        tuned(Machine(SPEEDS, answers=[LockedError("another run is going on on this machine")]))

@@ -12,6 +12,7 @@ from orchestrator.commands import watching
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.records.host_facts import RecordedHost
+from orchestrator.records.run_folder import JobFolder
 from orchestrator.records.store import Store
 from tests import fake_run as fake
 
@@ -126,3 +127,20 @@ def test_it_writes_to_no_folder_that_a_sweep_writes_to(served, home):
     """Both would make the same drafts, and one of them would fail."""
     answer(served[0])
     assert sorted(path.name for path in home.root.parent.iterdir()) == ["home"]
+
+
+def test_the_page_tells_what_is_going_on(served, home):
+    """A selfcheck, while no trial has begun."""
+    address, _ = served
+    request = fake.check_record(run_id=fake.run_facts().run_id, ordinal=5)
+    job = JobFolder(home.runs / fake.run_facts().run_id / "0005-check")
+    job.path.mkdir(parents=True)
+    job.write("record.json", request)
+    position = {"epoch": 0, "step": 20, "steps": 100, "phase": "regime 'clean' (2 of 9)"}
+    (job.path / "events.jsonl").write_text(
+        "".join(e.model_dump_json() + "\n" for e in fake.events(("progress", position)))
+    )
+    said = "Going on now: pytorch:2.13 selfcheck ResNet-20@32: regime &#x27;clean&#x27; (2 of 9)  20 %"
+    until(lambda: said in answer(address)[0])
+    job.write("outcome.json", fake.OK)
+    until(lambda: "Going on now" not in answer(address)[0])

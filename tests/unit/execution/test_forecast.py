@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.execution.forecast import forecast
+from orchestrator.engines.source import current_sha256
+from orchestrator.execution.forecast import forecast, forecast_checks
 from orchestrator.host import machine_id
 from orchestrator.records.store import Store
 from orchestrator.trial import Dataset, Measure, Synthetic, Training
@@ -62,3 +63,53 @@ def test_other_steps_are_not_known(recorded, home, other):
 def test_runs_of_another_machine_say_nothing(recorded, home):
     recorded(fake.trial(), hostname="another")
     assert forecast([fake.trial()], home) == [None]
+
+
+PARTS = {"regime 'first'": 2.0, "regime 'clean'": 6.0, "the oracle's 'clean'": 30.0, "a small batch": 2.0}
+
+
+@pytest.fixture
+def checked(home):
+    """checked(framework, seconds of its parts) puts a check that passed on record, of the current worker code."""
+
+    def checked(framework, seconds, wall_seconds=50.0, run_id="20261121-120000-check", **record):
+        said = fake.checking()
+        said[1] = said[1].model_copy(update={"seconds": seconds})
+        facts = fake.run_facts(run_id=run_id, kind="check")
+        asked = {"worker_sha256": current_sha256(), "processor": "AMD EPYC", **record}
+        one = fake.check_record(framework, run_id=run_id, **asked)
+        ended = fake.ENDED.model_copy(update={"wall_seconds": wall_seconds})
+        folder = fake.write_run(home.runs, facts, [(one, ended, fake.OK, said)])
+        with Store.open(home.store_url) as store:
+            store.ingest(folder)
+
+    return checked
+
+
+def test_checks_of_a_new_machine_are_a_guess_and_say_so(home):
+    trials = [fake.trial(), fake.trial("mxnet", "1.5")]
+    first, second = forecast_checks(trials, home, "AMD EPYC")
+    assert first.basis.startswith("a guess")
+    assert first.seconds > second.seconds  # the oracle trains for the first alone
+    assert not home.root.exists()
+
+
+def test_a_check_that_has_passed_takes_no_time(checked, home):
+    checked("pytorch", PARTS)
+    (one,) = forecast_checks([fake.trial()], home, "AMD EPYC")
+    assert (one.seconds, one.basis) == (0.0, "passed before")
+
+
+@pytest.mark.parametrize("changed", [{"worker_sha256": "0" * 64}, {"processor": "another"}])
+def test_a_check_of_other_code_or_processor_is_made_again(checked, home, changed):
+    checked("pytorch", PARTS, **changed)
+    (one,) = forecast_checks([fake.trial()], home, "AMD EPYC")
+    is_traced = "processor" in changed  # the oracle's traces are those of the worker code
+    assert (one.seconds, one.basis) == (pytest.approx(20.0 if is_traced else 50.0), "")
+
+
+def test_a_larger_network_takes_longer_by_its_operations(checked, home):
+    checked("pytorch", PARTS, worker_sha256="0" * 64)
+    (small,) = forecast_checks([fake.trial()], home, "AMD EPYC")
+    (large,) = forecast_checks([fake.trial(input_size=64)], home, "AMD EPYC")
+    assert large.seconds - 10.0 == pytest.approx(4 * (small.seconds - 10.0), rel=0.01)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from orchestrator.commands import export_model
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.execution import weights
+from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.records.store import Store
 from orchestrator.trial import Dataset, Training
@@ -77,3 +79,40 @@ def test_a_cell_is_chosen_by_its_name(home):
 def test_an_unknown_cell_is_refused_with_the_known(home):
     with pytest.raises(SpecError, match="known: ResNet-20@32, IDSIA@48"):
         weights.chosen("20261122-120000-quick", "ResNet-56@32", home)
+
+
+@pytest.fixture
+def two_trainers(home):
+    """The id of a run in which two frameworks trained one network."""
+    run_id = "20261123-120000-both"
+    records = [
+        fake.trial_record(fake.trial(framework), at, run_id)
+        for at, framework in enumerate(("pytorch", "mxnet"), start=1)
+    ]
+    with Store.open(home.store_url) as store:
+        facts = fake.run_facts(run_id, started_unix=1_795_263_000.0)
+        fake.add_all(store, facts, [(record, fake.ENDED, fake.OK, fake.training()) for record in records])
+    for record in records:
+        folder = home.runs / run_id / record.folder_name
+        folder.mkdir(parents=True)
+        np.savez(folder / "weights.npz")
+    return run_id
+
+
+def request_of(run_id, subject=""):
+    return export_model.ExportRequest(run_id, "ResNet-20@32", {}, RunOptions(), subject)
+
+
+def test_whose_weights_is_asked_where_several_trained(home, two_trainers):
+    with pytest.raises(SpecError, match=r"trained by pytorch:2\.13 and mxnet:2\.13 in run .*: --subject=pytorch:2\.13"):
+        export_model._of_subject(request_of(two_trainers), home)
+    assert export_model._of_subject(request_of(two_trainers, "mxnet:2.13"), home).subject == "mxnet:2.13"
+
+
+def test_a_subject_that_trained_nothing_is_refused_by_name(home, two_trainers):
+    with pytest.raises(SpecError, match=r"Did you mean 'mxnet:2\.13'"):
+        export_model._of_subject(request_of(two_trainers, "mxnet:2.12"), home)
+
+
+def test_of_one_trainer_nobody_is_asked(home):
+    assert export_model._of_subject(request_of("20261121-120000-quick"), home).subject == "pytorch:2.13"

@@ -47,6 +47,11 @@ def test_a_machine_that_tells_no_governor_gives_no_worry():
         ({}, {"load_1min": 2.5}, "busy: load 2.5 on 8 processors"),
         ({}, {"steal_percent": 7.0}, "shared: 7 % of its processors' time"),
         ({}, {"available_memory_bytes": 4 * GIB}, "A trial may use 8 GiB and 4.0 GiB are free"),
+        (
+            {"memory_bytes": 3 * GIB // 10},
+            {"available_memory_bytes": GIB // 10},
+            "A trial may use 8 GiB and 0.1 GiB are free (this machine or container has 0.3 GiB in all)",
+        ),
         ({"governor": "powersave"}, {}, "governor 'powersave'"),
         ({"cpu_model": "VirtualApple @ 2.50GHz"}, {}, "emulated (VirtualApple"),
     ],
