@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator.console.progress import Console
-from orchestrator.console.tables import COMPARISON, GATE, PARITY, SUMMARY, is_table, show, show_json
+from orchestrator.console.tables import COMPARISON, GATE, LOAD, PARITY, SUMMARY, is_table, show, show_json
 from orchestrator.report import GateResult, Report
 
 
@@ -17,7 +17,7 @@ def show_run(report: Report, as_json: bool, console: Console) -> None:
         show_json({"results": rows, **{table.name: table.rows for table in tables}})
     else:
         facts = report.stored.facts
-        show(f"Run {facts.run_id}{facts.league_words}", rows, as_json, SUMMARY)
+        show(f"Run {facts.run_id}{facts.league_words}", rows, as_json, _columns(rows))
     _say_reasons(rows, console)
     for section in report.sections if is_table() and not as_json else ():
         for table in (table for table in section.tables if not table.is_detail):
@@ -31,6 +31,13 @@ def show_run(report: Report, as_json: bool, console: Console) -> None:
         console.say(answer)
     if report.next_step:
         console.say(report.next_step)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """Those of a summary; with the load beside each subject where the machine was not quiet."""
+    if all(row["load"] in ("quiet", "") for row in rows):
+        return SUMMARY
+    return {name: SUMMARY[name] for name in ("subject", "cell", "status")} | LOAD | SUMMARY
 
 
 def show_parity(rows: Sequence[Mapping[str, Any]], as_json: bool, console: Console) -> None:

@@ -38,6 +38,9 @@ SUMMARY = {
 }
 """The columns of a sweep's table, of report.summary_rows; --json has all of them."""
 
+LOAD = {"load": "machine", "foreign_percent": "others %"}
+"""The columns of a sweep's table that tell what other processes did, where they did something, or nobody knows."""
+
 IMAGES = {"row": "row", "proof": "proof", "state": "state", "size_MB": "size MB", "cuda": "CUDA", "why": "why"}
 """The columns of a table of images, of commands.images.image_rows; --json has the packages and the image's name too."""
 

@@ -100,7 +100,9 @@ def _fastest(
             judged = comparison.rows(stored, floors)
         except SpecError as error:
             return [str(error)]
-        return _first([f"{row['cell']}: {candidate} beside {baseline} is {row['words']}." for row in judged])
+        loud = {f"{row.key.framework} {row.cell.title}" for row in rows if row.load in ("disturbed", "unknown")}
+        quiet = [row for row in judged if row["cell"] not in loud]
+        return _first([f"{row['cell']}: {candidate} beside {baseline} is {row['words']}." for row in quiet])
     if stored.facts.pairs:
         return []  # pairs of builds are what tuning gave
     if len(ranking) > SENTENCES:

@@ -284,3 +284,13 @@ def test_one_framework_or_builds_ask_for_no_command():
     one = run(timed(), checks=CHECKS)
     builds = sweep((0.1, 0.3), repeats=1, compared=("pytorch:2.13", "pytorch:2.13"))
     assert [next_step(stored, summary_rows(stored)) for stored in (one, builds)] == ["", ""]
+
+
+def test_a_comparison_that_was_disturbed_leads_no_sentence():
+    trials = [
+        timed(fake.trial(variant=variant, repeat=repeat), 2 * repeat + at, step_seconds=seconds, others=60.0)
+        for repeat in range(6)
+        for at, (variant, seconds) in enumerate((("2.13", 0.1), ("1.3", 0.2)))
+    ]
+    said = lines(run(*trials, compared=("pytorch:2.13", "pytorch:1.3")))
+    assert (next(iter(said)), "What is fastest?" in said) == ("Was the machine quiet?", False)
