@@ -58,7 +58,7 @@ class Pairs:
         return len(self.logs)
 
 
-_WIDE = 10.0
+_WIDE = 100.0
 """So many times its lower end, the upper end of an interval is no number that anybody could use."""
 
 

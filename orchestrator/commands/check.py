@@ -55,6 +55,8 @@ def request_for(
     if cells:
         spec = load_spec(spec_path, catalogue.frameworks, {"axes.models": models(cells, spec)})
     rows = list({row.label: row for row in (*_rows(spec, asked, catalogue), *own)}.values())
+    if not rows:
+        chosen(catalogue, asked.frameworks, asked.device, {})  # raises, with what it has looked for
     trainers = [row for row in rows if row.trains]
     if not trainers:
         names = ", ".join(dict.fromkeys(row.framework for row in rows))
@@ -69,6 +71,8 @@ def _rows(spec: ExperimentSpec, asked: Rows, catalogue: Catalogue) -> Iterator[I
     named = asked.frameworks or tuple(dict.fromkeys((*asked.variants, *spec.axes.frameworks)))
     for framework in named:
         tags = asked.variants.get(framework)
+        if not tags and not catalogue.rows(frameworks=(framework,), device=asked.device):
+            continue
         if tags is not None and ALL in tags:
             yield from chosen(catalogue, (framework,), asked.device, {})
             continue
