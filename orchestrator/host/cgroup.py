@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 _ROOT = Path("/sys/fs/cgroup")
 
+_UNLIMITED = 2**60  # version 1 writes the largest number of pages there is
+
 ReadSeconds = Callable[[], float | None]
 """Gives the processor seconds that something has used so far; None once that is not known any more."""
 
 
 class Memory(NamedTuple):
-    """Of the tightest group around a process: its limit, and what is left of it."""
+    """What the groups around a process leave to it: the lowest limit, and the least that is left of one."""
 
     limit_bytes: int
     available_bytes: int
@@ -41,9 +43,9 @@ def cgroup_seconds(pid: int) -> ReadSeconds:
 
 
 def memory() -> Memory | None:
-    """The memory of the tightest group around this process; None if none limits it."""
+    """What the groups around this process leave to it; None if none limits it."""
     found = [one for folder in _around("memory") if (one := _memory(folder))]
-    return min(found, default=None)
+    return Memory(*map(min, zip(*found, strict=True))) if found else None
 
 
 def oom_kills() -> int | None:
@@ -63,13 +65,12 @@ def _memory(folder: Path) -> Memory | None:
     ):
         with suppress(OSError, ValueError):  # 'max' is no number
             bound, now = int((folder / limit).read_text()), int((folder / used).read_text())
-            kept = _fields(folder / "memory.stat").get(cache, 0)
+            kept = 0
+            with suppress(OSError, ValueError):
+                kept = _fields(folder / "memory.stat").get(cache, 0)
             if bound < _UNLIMITED:
                 return Memory(bound, max(0, bound - max(0, now - kept)))
     return None
-
-
-_UNLIMITED = 2**60  # version 1 writes the largest number of pages there is
 
 
 def _around(controller: str) -> Iterator[Path]:

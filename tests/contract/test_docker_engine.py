@@ -199,7 +199,7 @@ def test_a_stopped_build_leaves_nothing_running(recipe):
     daemon.build(slow, log, 2, print)
     deadline = time.monotonic() + 20
     client = docker.from_env()
-    while left := [c for c in client.containers.list() if "sleep 101" in str(c.attrs["Config"]["Cmd"])]:
+    while left := [c for c in client.containers.list(ignore_removed=True) if "sleep 101" in str(c.attrs["Config"])]:
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
     client.close()

@@ -59,7 +59,7 @@ def until(condition, seconds=20.0):
 
 def containers(label):
     client = docker.from_env()
-    found = client.containers.list(all=True, filters={"label": label})
+    found = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
     client.close()
     return found
 
