@@ -65,15 +65,23 @@ def take_over() -> None:
     handle, parse_tasks, parse_cleanup = ParseMachine.handle, Program.parse_tasks, Program.parse_cleanup
     print_help, list_tasks = Program.print_help, Program.list_tasks
 
-    def handle_help_first(machine: Any, token: str) -> None:
-        """Read the --help of `invoke VERB --help` as such, and not as the first word that the verb takes."""
+    def handle_flags_first(machine: Any, token: str) -> None:
+        """Read what looks like a flag as one, and not as a word that the verb takes; --help needs none of its words."""
         verb = machine.context
+        is_flag = token.startswith("--") and verb is not None and not machine.waiting_for_flag_value
+        if is_flag and verb.name and token not in (*verb.flags, *verb.inverse_flags, *_HELP):
+            machine.error(f"No idea what {token!r} is!")
         if token in _HELP and verb is not None:
             for argument in verb.missing_positional_args:
                 argument.value = ""
         handle(machine, token)
 
     def parse(program: Program) -> None:
+        if program.args.dry.value:
+            raise Exit(
+                "--dry is Invoke's own and would run the verb all the same; say `invoke sweep --dry-run`.",
+                SpecError.exit_code,
+            )
         words = program.core.unparsed
         if words[:1] == ["help"]:  # else the word after it would be read as a second verb
             program.core.unparsed = [words[1], "--help"] if words[1:] else []
@@ -103,7 +111,7 @@ def take_over() -> None:
         if program.args.help.value is True:
             print_help(program)
 
-    ParseMachine.handle = handle_help_first  # type: ignore[assignment, method-assign]
+    ParseMachine.handle = handle_flags_first  # type: ignore[assignment, method-assign]
     Program.parse_tasks = parse  # type: ignore[assignment, method-assign]
     Program.parse_cleanup = clean_up  # type: ignore[assignment, method-assign]
     Program.list_tasks = show_verbs  # type: ignore[assignment, method-assign]
@@ -143,7 +151,8 @@ def _sentence(error: ParseError, verbs: Iterable[str]) -> str:
     if found := _MISSING.fullmatch(said):
         names = [name.strip("' ") for name in found[1].split(",")]
         words, flags = " and ".join(name.upper() for name in names), " and ".join(f"--{name}" for name in names)
-        return f"'{verb}' needs {words}, in that order or as {flags}. `invoke {verb} --help` says what that is."
+        how = "as a word" if len(names) == 1 else "in that order"
+        return f"'{verb}' needs {words}, {how} or as {flags}. `invoke {verb} --help` says what that is."
     if found := _NO_VALUE.fullmatch(said):
         return f"--{found[1].strip('_')} of '{verb}' needs a value. `invoke {verb} --help` says which."
     return f"{said.rstrip('!.')}. `invoke {verb} --help` says what it takes." if verb else said
