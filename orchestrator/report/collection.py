@@ -152,9 +152,10 @@ def _reading_order(row: FlatRow) -> tuple[Any, float]:
 
 
 def _history(rows: Sequence[FlatRow]) -> list[dict[str, Any]]:
-    """The subjects that several runs timed, in the order of these; times: of the first one's step."""
+    """The subjects that several runs timed undisturbed, in the order of these; times: of the first one's step."""
     found = []
-    timed = sorted((row for row in rows if row["step_ms"] is not None), key=lambda row: natural(row["subject"]))
+    sound = [row for row in rows if row["step_ms"] is not None and row["load"] != "disturbed"]
+    timed = sorted(sound, key=lambda row: natural(row["subject"]))
     for _, of in groupby(timed, key=lambda row: row["subject"]):
         series = sorted(of, key=lambda row: row["started_unix"])
         if len(series) > 1:

@@ -79,3 +79,9 @@ def test_names_from_outside_are_inert(tmp_path):
     hostile = RecordedHost(hostname_sha256=HERE, cpu_model="<script>alert(1)</script>")
     page = write_collection([Entry(run(timed(), host=hostile), "x")], tmp_path, "<b>").read_text()
     assert ("<script>alert" in page, "<b>" in page, "&lt;script&gt;alert" in page) == (False, False, True)
+
+
+def test_a_disturbed_run_is_in_no_history(tmp_path):
+    loud = run(timed(others=90.0), checks=[checked()], run_id="loud", started_unix=2.0)
+    write_collection([entry("one"), Entry(loud, "loud/index.html")], tmp_path, "Runs")
+    assert "History" not in (tmp_path / "index.html").read_text()
