@@ -8,7 +8,7 @@ from orchestrator.records.stored import StoredRun
 from orchestrator.report.tables import SummaryRow, groups
 from orchestrator.trial import ORACLE, Cell
 
-_OF_ONE_CALL = ("--repeats", "--seeds", "--resume", "--json", "--csv", "--dry-run", "--unverified")
+_OF_ONE_CALL = ("--repeats", "--resume", "--json", "--csv", "--dry-run", "--unverified")
 """Flags that say nothing about what is compared."""
 
 LONG_MINUTES = 60.0
@@ -68,7 +68,7 @@ def _command(stored: StoredRun) -> str:
         if is_value:
             is_value = False
         elif word.partition("=")[0] in _OF_ONE_CALL:
-            is_value = word in ("--repeats", "--seeds")
+            is_value = word == "--repeats"
         else:
             kept.append(word)
     return shlex.join(["invoke", *kept, f"--repeats={ENOUGH_REPEATS}"])

@@ -256,10 +256,10 @@ def test_short_trials_tell_the_load_together():
 
 
 def test_too_few_repeats_end_with_the_command_that_decides():
-    stored = sweep((0.1, 0.3), repeats=1, argv=("sweep", "--spec=my.json", "--repeats=2", "--json", "--seeds", "1"))
+    stored = sweep((0.1, 0.3), repeats=1, argv=("sweep", "--spec=my.json", "--json", "--seeds=1", "--repeats", "2"))
     assert next_step(stored, summary_rows(stored)) == (
-        "What decides the order of ResNet-20@32 cpu: `invoke sweep --spec=my.json --repeats=6`, about 12 minutes by "
-        "the trials of this run."
+        "What decides the order of ResNet-20@32 cpu: `invoke sweep --spec=my.json --seeds=1 --repeats=6`, about 12 "
+        "minutes by the trials of this run."
     )
     assert lines(stored)["What to run next?"] == next_step(stored, summary_rows(stored))
 
