@@ -30,7 +30,15 @@ from orchestrator.records.run_folder import EVENTS, EXIT, JOB, OUTCOME, RECORD, 
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import write_report
-from orchestrator.report.crate import SUMS, Sums, bill_of_materials, require_libraries, sums_text, write_metadata
+from orchestrator.report.crate import (
+    METADATA,
+    SUMS,
+    Sums,
+    bill_of_materials,
+    require_libraries,
+    sums_text,
+    write_metadata,
+)
 from orchestrator.report.signature import SIGNATURE, signed, verify
 from orchestrator.report.text import without_paths
 from orchestrator.report.writing import deciding_runs
@@ -41,6 +49,12 @@ REPORT, RENDERED = "report", "rendered"
 RUN_ID = "RUN"
 _Read = Callable[[str], bytes]
 _JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
+_KNOWN = re.compile(
+    "|".join(re.escape(name) for name in (RUN_ID, SUMS, SIGNATURE, METADATA, "tuned.toml"))
+    + rf"|bom/[^/]+\.cdx\.json|{REPORT}/.+|runs/[^/]+/{re.escape(RUN)}"
+    + rf"|runs/[^/]+/[^/]+/(?:{'|'.join(re.escape(name) for name in (*_JOB_FILES, TELEMETRY))})"
+)
+"""Every file that `publish_run` writes. One of another name could stand where this home writes files of its own."""
 _FOLDERS = re.compile(r"(?:(?<=^)|(?<=[=,]))/(?:[^/,]+/)+")
 """Of absolute paths in arguments, which tell more of a machine than of a run."""
 
@@ -99,26 +113,45 @@ def ingest_publication(path: Path, home: Home, console: Console, key: Path | Non
 
     It stays apart from the runs of this home, because another machine's times say nothing about this one.
     key: a public key in PEM; it must be signed with the private one.
-    Raises StoreError, naming the file, if a hash does not agree, DataError for an unsafe archive; nothing is kept then.
+    Raises StoreError, naming the file, if a hash does not agree, or if another publication of the run is kept already;
+    DataError for an unsafe archive. Nothing is kept, or replaced, then.
     """
     home.published.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
         draft = Home(Path(scratch) / "crate")
         run_id = unpacked(path, draft)
         console.say(_signer(path, draft, key))
+        kept = home.published / run_id
+        _require_replaceable(kept, draft.root, path)
         stored = rendered(draft, run_id, draft.root / RENDERED, console)
         tables = _tables(draft.root / REPORT)
+        alone = set(_tables(draft.root / RENDERED)).difference(tables)
         differing = [name for name in tables if not _is_same(draft.root / REPORT, draft.root / RENDERED, name)]
-        kept = home.published / run_id
         files.remove(kept)
         draft.root.replace(kept)
     if differing:
         console.say(f"{len(differing)} of {len(tables)} tables differ from those in {path}: {', '.join(differing)}")
         console.say(_why_different(stored))
-    else:
+    elif tables:
         console.say(f"every hash agrees, and {len(tables)} tables are those in {path}, byte for byte")
+    else:
+        console.say("every hash agrees")
+    if alone:
+        console.say(f"{len(alone)} tables that were made here are not in it, so nothing was compared with them")
     console.say(f"report: {kept / RENDERED / 'index.html'}")
     return 1 if differing else 0
+
+
+def _require_replaceable(kept: Path, new: Path, path: Path) -> None:
+    """Raises StoreError if another publication of the run is kept, or the same one signed, which `new` is not."""
+    if not kept.exists():
+        return
+    advice = f"To take this one instead, move {kept} away first."
+    run_id = kept.name
+    if not (kept / SUMS).is_file() or files.read_bytes(kept / SUMS) != files.read_bytes(new / SUMS):
+        raise StoreError(f"{path}: run {run_id} is kept already, with other hashes. {advice}")
+    if (kept / SIGNATURE).is_file() and not (new / SIGNATURE).is_file():
+        raise StoreError(f"{path}: run {run_id} comes without the signature of the one that is kept. {advice}")
 
 
 def _why_different(stored: StoredRun) -> str:
@@ -180,6 +213,8 @@ def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
         content = read(name)
         if name != SIGNATURE:
             sums.check(name, content)
+        if not _KNOWN.fullmatch(name):
+            raise StoreError(f"{path}: {name} is no file of a published run, so none of it is taken. Ask who made it.")
         (draft.root / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(draft.root / name, content)
     sums.end()
@@ -250,14 +285,17 @@ def is_published(path: Path) -> bool:
 
 
 def rendered(crate: Home, run_id: str, report: Path, console: Console) -> StoredRun:
-    """Write the report of a run, made of nothing but what is in the crate; gives the run."""
+    """Write the report of a run, made of nothing but what is in the crate; gives the run.
+
+    Raises FileExistsError if there is something at `report`.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         with Store.open(f"sqlite:///{scratch}/store.sqlite") as store:
             read = store.rebuild(crate.runs, lambda line: None)
             if read.damaged:
                 raise StoreError(read.damaged[0])
             stored = write_report(store, run_id, crate, Path(scratch)).stored
-        shutil.move(Path(scratch) / run_id, report)
+        shutil.copytree(Path(scratch) / run_id, report)  # refuses a folder that is there; a move would go into it
     console.say(f"rendered {run_id} from {read.jobs} jobs of {read.runs} runs")
     return stored
 

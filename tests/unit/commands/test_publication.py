@@ -14,7 +14,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from rocrate.rocrate import ROCrate
 
-from orchestrator.commands.publication import ingest_publication, publish_run, unpacked
+from orchestrator.commands.publication import ingest_publication, publish_run, rendered, unpacked
 from orchestrator.console.progress import Console
 from orchestrator.errors import DataError, SpecError, StoreError
 from orchestrator.home import REPOSITORY, Home
@@ -277,12 +277,12 @@ def test_a_hostile_archive_is_refused(tmp_path, names, says):
 
 
 def test_a_link_in_an_archive_is_only_a_file(published, tmp_path):
-    (published / "link").write_text("/etc/passwd")
+    (published / "report" / "link").write_text("/etc/passwd")
     (published / SUMS).write_text(sums_text(published))
     names = [(name, (published / name).read_bytes()) for name in every_file(published)]
     path = packed(tmp_path / "link.zip", names, external_attr=(stat.S_IFLNK | 0o777) << 16)
     _, home = taken_in(path, tmp_path)
-    assert not (home.published / RUN / "link").is_symlink()
+    assert not (home.published / RUN / "report" / "link").is_symlink()
 
 
 def test_a_name_that_is_taken_is_not_written_to(home, tmp_path):
@@ -396,3 +396,66 @@ def test_differing_tables_name_the_version_that_made_them(published, tmp_path, c
     (published / SUMS).write_text(sums_text(published))
     assert taken_in(published, tmp_path)[0] == 1
     assert "published by waymark 0.1.0" in " ".join(capsys.readouterr().err.split())
+
+
+def with_file(published, name, content="theirs"):
+    """The published run with one file more, which its hashes list."""
+    (published / name).parent.mkdir(parents=True, exist_ok=True)
+    (published / name).write_text(content)
+    (published / SUMS).write_text(sums_text(published))
+    return published
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rendered/index.html",
+        "Rendered/index.html",
+        "setup.sh",
+        "bom/run.sh",
+        f"runs/{RUN}/page.html",
+        f"runs/{RUN}/0001-x/weights.npz",
+        "runs/page.html",
+        "store.sqlite",
+    ],
+)
+def test_a_file_that_no_published_run_has_is_refused(published, tmp_path, name):
+    with pytest.raises(StoreError, match=f"{name} is no file of a published run"):
+        taken_in(with_file(published, name), tmp_path)
+    assert list((tmp_path / "elsewhere" / "published").iterdir()) == []
+
+
+def test_a_report_is_not_moved_into_a_folder_that_is_there(published, tmp_path):
+    crate = Home(tmp_path / "draft")
+    run_id = unpacked(published, crate)
+    (crate.root / "rendered").mkdir()
+    with pytest.raises(FileExistsError):
+        rendered(crate, run_id, crate.root / "rendered", Console())
+
+
+def test_tables_that_were_not_published_are_said_not_to_be_compared(published, tmp_path, capsys):
+    for path in (published / "report").glob("*.csv"):
+        path.unlink()
+    (published / SUMS).write_text(sums_text(published))
+    assert taken_in(published, tmp_path)[0] == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "every hash agrees" in said
+    assert "4 tables that were made here are not in it, so nothing was compared with them" in said
+    assert "byte for byte" not in said
+
+
+def test_the_same_publication_is_taken_in_twice(published, tmp_path):
+    assert [taken_in(published, tmp_path)[0] for _ in range(2)] == [0, 0]
+
+
+def test_another_publication_of_a_run_does_not_replace_the_one_that_is_kept(home, published, tmp_path, keys):
+    publish_run(RUN, tmp_path / "signed", home, Console(), keys["ada"][0])
+    ingested(tmp_path / "signed", tmp_path, keys["ada"][1])
+    kept = tmp_path / "elsewhere" / "published" / RUN
+    with pytest.raises(StoreError, match="without the signature of the one that is kept"):
+        ingested(published, tmp_path)
+    with_file(published, "report/results.csv", "step_ms\n1\n")
+    with pytest.raises(StoreError, match=f"run {RUN} is kept already, with other hashes"):
+        ingested(published, tmp_path)
+    assert (kept / SIGNATURE).read_bytes() == (tmp_path / "signed" / SIGNATURE).read_bytes()
+    assert (kept / SUMS).read_bytes() == (tmp_path / "signed" / SUMS).read_bytes()
