@@ -2,8 +2,9 @@
 
 import os
 import signal
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -25,9 +26,13 @@ def exclusive_run(home: Home) -> Iterator[None]:
         reason = f"{error.filename}: {error.strerror}"
         raise EngineError(f"{home.root}, waymark's folder, cannot be made ({reason}). Set WAYMARK_HOME.") from None
     with ExitStack() as held:
-        for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock"):
-            opened = held.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))
-            if not take_lock(opened, path):
+        locks = [
+            (path, _opened(path, f"{path}, which keeps runs apart, cannot be used"))
+            for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock")
+        ]
+        # A file can be removed while it is held, so that the next run makes and locks another one; its home cannot.
+        for path, opening in (*locks, (home.root, _opened_folder(home.root))):
+            if not take_lock(held.enter_context(opening), path):
                 raise LockedError(
                     "another run is going on on this machine, and two at once would disturb each other's times. "
                     "Wait for it to end, or stop it with Ctrl-C."
@@ -61,11 +66,16 @@ def _lock_folder() -> Path:
 def _opened(path: Path, what: str) -> Iterator[int]:
     """A lock file. Any user may have made it, so nothing is written, and no link is followed.
 
-    Whoever makes it lets all others open it, whatever the umask: only its owner could do that later.
+    Whoever makes it lets all others open it, whatever the umask: only its owner could do that later. The rights of a
+    file that was there are left alone: it may be another's, linked to this name.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
+        try:
+            file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            os.fchmod(file, 0o644)
+        except FileExistsError:
+            file = os.open(path, flags)
     except FileNotFoundError:
         raise EngineError(f"{what}: there is no folder {path.parent}. Make it, or set WAYMARK_LOCKS.") from None
     except OSError as error:
@@ -73,11 +83,21 @@ def _opened(path: Path, what: str) -> Iterator[int]:
             f"{what}: {path} does not open ({error.strerror}). Remove it, if no run is going on."
         ) from None
     try:
-        with suppress(PermissionError):
-            os.fchmod(file, 0o644)
+        seen = os.fstat(file)
+        if not stat.S_ISREG(seen.st_mode) or seen.st_size or seen.st_nlink > 1:
+            raise EngineError(f"{what}: {path} is no empty file with one name. Remove it, if no run is going on.")
         yield file
     finally:
         os.close(file)
+
+
+@contextmanager
+def _opened_folder(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from orchestrator.environment import Card
-from orchestrator.errors import EngineError
+from orchestrator.errors import EngineError, LockedError
 from orchestrator.execution import locks
 from orchestrator.files import NO_LOCKS
 from orchestrator.home import Home
@@ -72,6 +73,31 @@ def test_a_folder_of_locks_that_is_missing_is_named(leases, monkeypatch):
     assert str(caught.value) == (
         f"GPU 0 (Tesla T4) cannot be leased: there is no folder {leases / 'none'}. Make it, or set WAYMARK_LOCKS."
     )
+
+
+def test_the_rights_of_a_file_that_another_made_are_not_changed(leases):
+    precious = leases / "precious"
+    precious.touch(mode=0o600)
+    os.link(precious, leases / "waymark-GPU-0.lock")
+    with pytest.raises(EngineError, match="is no empty file with one name"), locks.lease([FIRST]):
+        pass
+    assert precious.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("made", [lambda path: path.write_text("theirs"), os.mkfifo, Path.mkdir])
+def test_what_is_no_lock_file_is_refused_in_its_place(leases, made):
+    made(leases / "waymark-GPU-0.lock")
+    with pytest.raises(EngineError, match=r"is no empty file with one name\. Remove it"), locks.lease([FIRST]):
+        pass
+
+
+def test_a_home_has_one_run_though_its_lock_was_removed(tmp_path, leases, monkeypatch):
+    home = Home(tmp_path / "a")
+    with locks.exclusive_run(home):
+        (home.root / "sweep.lock").unlink()
+        (leases / "waymark.lock").unlink()
+        with pytest.raises(LockedError), locks.exclusive_run(home):
+            pass
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file from everybody and read it all the same")
