@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from orchestrator.printable import printable
 from orchestrator.records.event import Event
 from orchestrator.records.payloads import Epoch, Position, Score, payload_of
 from orchestrator.trial import Outcome
@@ -107,7 +108,7 @@ class Console:
 
     def say(self, line: str) -> None:
         """Print one line that is not redrawn; to nobody, once a pipe that read us was closed: the run goes on."""
-        self.terminal.print(line, markup=False, soft_wrap=True)
+        self.terminal.print(printable(line), markup=False, soft_wrap=True)
 
     @contextmanager
     def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
@@ -131,7 +132,7 @@ class Console:
 
             def take(event: Event) -> None:
                 progress.take(event)
-                bars.update(task, completed=progress.share, note=progress.text(event.t))
+                bars.update(task, completed=progress.share, note=printable(progress.text(event.t)))
 
             yield take
 

@@ -12,6 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
+
+from orchestrator.printable import printable
 
 _is_csv: ContextVar[bool] = ContextVar("csv", default=False)
 
@@ -143,7 +146,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], shown: Mapping[str, st
             min_width=width,
         )
     for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in shown))
+        table.add_row(*(Text(_cell(row.get(key))) for key in shown))
     return table
 
 
@@ -155,4 +158,4 @@ def show_json(value: object) -> None:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from orchestrator.printable import printable
 from orchestrator.report.export import markdown_table
 from orchestrator.trial import SubjectPair
 
@@ -71,10 +72,12 @@ def junit(result: GateResult) -> str:
     for name, count in totals.items():
         suite.set(name, str(count))
     for row in result.rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"waymark.{result.compared[1]}", name=row.cell)
+        words = printable(row.words)  # a log may have colours, which XML cannot hold
+        classname = f"waymark.{printable(result.compared[1])}"
+        case = ElementTree.SubElement(suite, "testcase", classname=classname, name=printable(row.cell))
         if row.finding in kinds:
-            ElementTree.SubElement(case, kinds[row.finding], message=f"{row.finding}: {row.words}")
-        ElementTree.SubElement(case, "system-out").text = row.words
+            ElementTree.SubElement(case, kinds[row.finding], message=f"{row.finding}: {words}")
+        ElementTree.SubElement(case, "system-out").text = words
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from orchestrator.printable import printable
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -45,15 +48,23 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of text as a Markdown table, with the names of the first row as its header."""
     if not rows:
         return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([one_cell(text) for text in row.values()] for row in rows)]
+    lines = [
+        [one_cell(name) for name in rows[0]],
+        ["---"] * len(rows[0]),
+        *([one_cell(text) for text in row.values()] for row in rows),
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def one_cell(text: str) -> str:
     """Text escaped for one cell of a Markdown table."""
-    flat = " ".join(text.split())
+    flat = " ".join(printable(text).split())
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", flat)
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    if not isinstance(value, str):
+        return value
+    seen = "".join(char for char in value if not char.isspace() and not unicodedata.category(char).startswith("C"))
+    is_formula = unicodedata.normalize("NFKC", seen[:1]) in ("=", "+", "-", "@")  # full-width ones, too
+    return f"'{printable(value)}" if is_formula or value.startswith(("\t", "\r")) else printable(value)

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from orchestrator.printable import printable
 from orchestrator.records.run_folder import RunFacts
 from orchestrator.report.results_table import NARROW
 from orchestrator.report.studies import Section
-from orchestrator.report.text import printable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

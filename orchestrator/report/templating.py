@@ -10,8 +10,9 @@ from typing import Any
 import jinja2
 
 from orchestrator.home import Home
+from orchestrator.printable import printable
 from orchestrator.report import inline
-from orchestrator.report.text import figures3, percent, printable, shown, tiny, without_paths, words
+from orchestrator.report.text import figures3, percent, shown, tiny, without_paths, words
 
 _NUMBERS = {float, int, type(None)}
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,3 @@ def without_paths(text: str, home: Home | None, own: Path) -> str:
             continue
         text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w-])", name, text)
     return text
-
-
-def printable(text: str) -> str:
-    """Text without terminal colours, and with a mark for characters that control output or change its direction."""
-    if text.isprintable():  # most are, and there may be very many
-        return text
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "�" for char in plain
-    )

@@ -90,6 +90,14 @@ def test_the_sentence_says_what_was_asked(gated):
     assert result.sentence == "mxnet:1.9 is not slower than mxnet:1.5 by more than 3 %."
 
 
+def test_junit_is_xml_whatever_a_log_holds():
+    words = "not measured: \x1b[31mred\x1b[0m \x00\x07\ufffe\ud800"
+    row = ci.GateRow(cell="ResNet-20@32 cpu\x1b[0m", finding="not measured", words=words)
+    result = ci.GateResult(("mxnet:1.5", "mxnet:1.9"), allowed=0.03, rows=[row], exit_code=12)
+    (case,) = ElementTree.fromstring(ci.junit(result).encode())
+    assert (case.get("name"), "red" in case.find("error").get("message")) == ("ResNet-20@32 cpu", True)
+
+
 def test_the_files_say_the_same(gated, tmp_path):
     result, _, _ = gated(measured(SLOW), measured(SLOW), output=tmp_path / "gate")
     files = {path.name: path.read_text() for path in (tmp_path / "gate").iterdir()}

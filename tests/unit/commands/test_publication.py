@@ -433,7 +433,7 @@ def test_a_report_is_not_moved_into_a_folder_that_is_there(published, tmp_path):
         rendered(crate, run_id, crate.root / "rendered", Console())
 
 
-def test_tables_that_were_not_published_are_said_not_to_be_compared(published, tmp_path, capsys):
+def test_tables_that_were_not_published_are_not_compared(published, tmp_path, capsys):
     for path in (published / "report").glob("*.csv"):
         path.unlink()
     (published / SUMS).write_text(sums_text(published))
@@ -448,7 +448,7 @@ def test_the_same_publication_is_taken_in_twice(published, tmp_path):
     assert [taken_in(published, tmp_path)[0] for _ in range(2)] == [0, 0]
 
 
-def test_another_publication_of_a_run_does_not_replace_the_one_that_is_kept(home, published, tmp_path, keys):
+def test_another_publication_does_not_replace_the_one_kept(home, published, tmp_path, keys):
     publish_run(RUN, tmp_path / "signed", home, Console(), keys["ada"][0])
     ingested(tmp_path / "signed", tmp_path, keys["ada"][1])
     kept = tmp_path / "elsewhere" / "published" / RUN

@@ -86,3 +86,10 @@ def test_the_training_goes_on_after_scoring_at_its_own_rate():
         fields = {"epoch": epoch, "step": step, "steps": 10, "phase": phase}
         progress.take(Event(v=1, seq=0, t=float(t), kind="progress", **fields))
     assert progress.seconds_left(70.0) == pytest.approx(10.0)
+
+
+def test_what_a_worker_says_controls_no_terminal(capsys):
+    Console().say("failed: \x1b]0;mine\x07\x1b]52;c;aGk=\x07 \x1b[31mred\x1b[0m\r\u202eend")
+    said = capsys.readouterr().err.removesuffix("\n")
+    assert said.isprintable()
+    assert "red" in said

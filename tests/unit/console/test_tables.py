@@ -49,3 +49,11 @@ def test_no_color_leaves_no_escapes(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     show("Runs", MANY, False)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_text_is_no_markup_and_controls_no_terminal(capsys):
+    show("title", [{"reason": "[/x] [red]no[/red] \x1b]0;mine\x07 end"}], False)
+    said = capsys.readouterr().out
+    assert "[/x] [red]no[/red]" in " ".join(said.split())
+    assert "\x1b]" not in said
+    assert "\x07" not in said

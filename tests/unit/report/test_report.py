@@ -152,6 +152,24 @@ def test_markdown_cells_stay_in_their_cell():
     assert export.markdown_table([{"a": "x | y\nz"}]) == "| a |\n| --- |\n| x \\| y z |\n"
 
 
+def test_names_are_escaped_in_the_header_of_a_markdown_table():
+    assert export.markdown_table([{"<img src=x>": "1"}]).startswith("| \\<img src=x\\> |\n")
+
+
+@pytest.mark.parametrize(
+    "begin", ["=", "\n=", " =", "\r", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\u00a0@", "\ufeff="]
+)
+def test_a_cell_that_a_spreadsheet_could_execute_is_text(begin):
+    (row,) = csv.DictReader(io.StringIO(export.csv_text([{"reason": f"{begin}cmd()"}])))
+    assert row["reason"].startswith("'")
+
+
+def test_control_codes_reach_no_table():
+    hostile = "a\x1b]0;title\x07b\x9bc\u202ed"
+    for text in (export.csv_text([{"reason": hostile}]), export.markdown_table([{"reason": hostile}])):
+        assert [char for char in text if char != "\n" and not char.isprintable()] == []
+
+
 def test_a_run_without_fault_raises_no_doubt():
     trials = [timed(fake.trial(repeat=at, seed=at), at + 1) for at in range(6)]
     assert caveats_of(run(*trials, checks=[checked()])) == []
