@@ -83,7 +83,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     if reference is not None and reference.exists():
         files.copy(reference, folder.path / REFERENCE, _REFERENCE_LIMIT_BYTES)
     try:
-        exit_, events = _follow_to_end(context, folder, record, data, on_event)
+        exit_, events = _follow_to_end(context, folder, record, job, data, on_event)
     except KeyboardInterrupt:
         _finish(context, folder, record, None, Outcome(status="cancelled", fault="none", reason="stopped by the user"))
         raise
@@ -120,7 +120,7 @@ def _filled_folder(context: JobContext, record: Record, job: Job, data: TrialDat
 
 
 def _follow_to_end(
-    context: JobContext, folder: JobFolder, record: Record, data: TrialData | None, on_event: OnEvent
+    context: JobContext, folder: JobFolder, record: Record, job: Job, data: TrialData | None, on_event: OnEvent
 ) -> tuple[Exit, list[Event]]:
     """Launch the worker and follow its events; its exit and all events. Raises _EndedByUsError."""
     tail = Tail(folder.path / run_folder.EVENTS)
@@ -159,6 +159,9 @@ def _follow_to_end(
         (folder.path / run_folder.EVENTS).rename(folder.path / f"{run_folder.EVENTS}.refused")
         reason = f"{run_folder.EVENTS}: {error.strerror}"
         raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=reason)) from None
+    finally:  # the folder was the worker's, which may have changed what was asked of it
+        folder.write(run_folder.RECORD, record)
+        folder.write(run_folder.JOB, job)
 
 
 class _EndedByUsError(Exception):

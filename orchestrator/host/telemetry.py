@@ -11,6 +11,7 @@ from typing import Self
 
 import psutil
 
+from orchestrator import files
 from orchestrator.environment import Card
 from orchestrator.host.card import open_meter
 from orchestrator.records.sample import Sample
@@ -26,12 +27,13 @@ class Telemetry:
 
     cpus: the processors of the trial; empty means all. card: the trial's, if it has one.
     The file is opened before the worker starts, because the folder is the worker's: a link that it might put there
-    later is not followed.
+    later is not followed. At the end it is written anew from memory, since the worker may have changed it.
     """
 
     def __init__(self, path: Path, cpus: Sequence[int], card: Card | None) -> None:
         self._path = path
         self._sampler = Sampler(cpus, card)
+        self._lines: list[bytes] = []
         self._due = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -44,6 +46,7 @@ class Telemetry:
         self._take()  # the last epoch may have ended since the previous sample
         self._file.close()
         self._sampler.close()
+        files.write_atomically(self._path, b"".join(self._lines))
 
     def follow(self, read_seconds: Callable[[], float | None]) -> None:
         """From now on, record what the trial's own processes use. read_seconds: their processor seconds so far."""
@@ -57,7 +60,8 @@ class Telemetry:
             self._take()
 
     def _take(self) -> None:
-        self._file.write(self._sampler.read().model_dump_json(exclude_none=True).encode() + b"\n")
+        self._lines.append(self._sampler.read().model_dump_json(exclude_none=True).encode() + b"\n")
+        self._file.write(self._lines[-1])
 
 
 class Sampler:

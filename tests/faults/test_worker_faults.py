@@ -138,6 +138,28 @@ def test_a_link_to_a_file_of_the_host_is_not_followed(victim, story, note, preci
     )
 
 
+FORGED = """
+record = json.load(open("record.json"))
+record["trial"]["framework"] = record["environment"]["framework"] = "another"
+samples = '{"unix": 1.0, "cpu_percent": 1.0, "memory_bytes": 1}\\n'
+for name, text in (("record.json", json.dumps(record)), ("job.json", "{}"), ("telemetry.jsonl", samples)):
+    if os.path.lexists(name): os.remove(name)
+    open(name, "w").write(text)
+"""
+
+
+def test_a_record_that_its_worker_rewrote_is_ours_again(victim, story, note):
+    outcome, folder = victim.run(f"say(*story)\n{FORGED}", story)
+    note("the worker rewrites record.json and telemetry.jsonl", victim.name, f"{outcome.status}; ours stand")
+    (trial,) = victim.context.store.run(victim.context.run_dir.name).trials
+    assert outcome.status == "ok", outcome.reason
+    assert folder.record() == trial.record
+    assert folder.record().trial.framework != "another"
+    assert json.loads((folder.path / "job.json").read_text()) != {}
+    assert [sample for sample in folder.samples() if sample.unix == 1.0] == []
+    assert folder.samples() != ()
+
+
 def test_code_that_was_changed_between_two_jobs_is_not_run(victim, story, note):
     victim.run(TELL, story)
     run = victim.context.source.path / "workers" / "run.py"
