@@ -74,9 +74,9 @@ def work(trial):
 
     scenarios.measure(adapter, samples(adapter, test, job["seed"]), asked, job["seed"], trial.emit, clock)
 
-    began = clock()
-    logits = logits_of(adapter, test, len(test), Progress(trial.emit, clock, 0, len(test), "scoring test pictures"))
-    trial.emit("score", split="test", epoch=0, **score(logits, test.labels, clock() - began))
+    began, progress = clock(), Progress(trial.emit, clock, 0, len(test), "scoring test pictures")
+    logits = logits_of(adapter, test, len(test), progress)
+    trial.emit("score", split="test", epoch=0, **score(logits, test.labels, clock() - began - progress.seconds))
     share, low, high = kept_accuracy(logits.argmax(1) == test.labels, oracle.argmax(1) == test.labels)
     trial.emit("answers", classes=logits.argmax(1), differing=differing(logits, oracle), kept=[share, low, high])
     if precision == INT8 and high < KEPT:

@@ -8,7 +8,7 @@ import pytest
 
 from workers import loop
 from workers.batches import Batches
-from workers.protocol import Measure, NotFinite
+from workers.protocol import Measure, NotFinite, Progress
 
 CUT, PLACE, STEP, SYNC, PREDICT = 0.001, 0.002, 0.010, 0.004, 0.050
 
@@ -183,6 +183,18 @@ def test_a_score_reads_every_picture_and_its_own_clock():
     score = loop.score(world, world.batches, world.clock)
     assert score["pictures"] == 5
     assert score["evaluate_seconds"] == near(3 * (CUT + PLACE + PREDICT))
+
+
+def test_telling_the_progress_of_a_score_is_outside_its_clock():
+    world = World(pictures=400)
+
+    def slow_emit(kind, **fields):
+        world.now += 50.0
+
+    progress = Progress(slow_emit, world.clock, 0, 400, "scoring")
+    score = loop.score(world, world.batches, world.clock, progress)
+    assert progress.seconds >= 50.0
+    assert score["evaluate_seconds"] == near(200 * (CUT + PLACE + PREDICT))
 
 
 def test_a_score_is_accuracy_and_mean_cross_entropy():
