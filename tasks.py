@@ -31,7 +31,7 @@ from orchestrator.console.verb import (
     verb,
 )
 from orchestrator.errors import SpecError
-from orchestrator.home import Home, default_reports
+from orchestrator.home import Home, default_reports, expanded
 
 REPORTS = default_reports()
 ARGV = tuple(sys.argv[1:])
@@ -484,7 +484,7 @@ def index_(_: Context, published: str, to: str) -> None:
     from orchestrator.commands import collections
 
     console = Console()
-    console.say(f"index: {collections.write_index(flags.needed_path(published), flags.needed_path(to), console)}")
+    console.say(f"index: {collections.write_index(expanded(published), expanded(to), console)}")
 
 
 @task(name="runs", auto_shortflags=False, help=JSON)
@@ -544,7 +544,7 @@ def publish_(_: Context, run: str, to: str, key: str = "") -> None:
     """Write a run as one folder or archive: records, environments, hashes and the page, for others to check."""
     from orchestrator.commands import publication
 
-    publication.publish_run(run, flags.needed_path(to), Home.default(), Console(), flags.path(key))
+    publication.publish_run(run, expanded(to), Home.default(), Console(), flags.path(key))
 
 
 @task(
@@ -577,7 +577,7 @@ def ingest(_: Context, published: str = "", key: str = "") -> int:
     from orchestrator.commands import publication, records
 
     if published:
-        return publication.ingest_publication(flags.needed_path(published), Home.default(), Console(), flags.path(key))
+        return publication.ingest_publication(expanded(published), Home.default(), Console(), flags.path(key))
     if key:
         raise SpecError("--key verifies a published run; name it with --published.")
     return records.ingest(Home.default(), Console())
@@ -629,7 +629,7 @@ def export_(
     console = Console()
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     given = {"onnx": onnx, "litert": litert, "ncnn": ncnn}
-    files = {name: flags.needed_path(file) for name, file in given.items() if file}
+    files = {name: expanded(file) for name, file in given.items() if file}
     request = export_model.ExportRequest(run, cell, files, RunOptions(engine or None, argv=ARGV), subject)
     show("Exported", export_model.export(request, catalogue, Home.default(), console), json_)
 
@@ -681,7 +681,7 @@ def watch_(
     catalogue, _own = images.catalogue_for(source, {}, "cpu", engine, console)
     framework, _sign, variant = subject.partition(":")
     request = camera.WatchRequest(
-        source=str(flags.needed_path(video)),
+        source=str(expanded(video)),
         subject=(framework, variant or None),
         roi=flags.region(roi),
         rate=flags.rate("--fps", fps),
@@ -708,7 +708,7 @@ def export_env_(_: Context, row: str, to: str, device: str = "cpu") -> None:
 
     framework, variant = flags.subject(row)
     found = images.catalogue_with().resolve(framework, flags.device(device), variant)
-    export.export_env(found, flags.needed_path(to), Console())
+    export.export_env(found, expanded(to), Console())
 
 
 @task(name="doctor", auto_shortflags=False, help=JSON)

@@ -81,12 +81,13 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     known = _known_weights(request, spec, recorded, home)[0]
     plan = expand(spec, rows_here, host, _order(request, recorded), trained.hashes(known))
     done = _done(recorded, home)
-    to_run = [trial for trial in plan.trials if (trial.key, trial.variant) not in done]
-    expected = dict(zip(map(id, to_run), forecast(to_run, home), strict=True))
+    to_run = [trial for trial in plan.trials if _asked_key(trial) not in done]
+    expected = dict(zip(map(_asked_key, to_run), forecast(to_run, home), strict=True))
     checks = forecast_checks(to_run, home, host.cpu_model)
     rows = [_row(one.request.label, "check", minutes=one.seconds / 60, reason=one.basis) for one in checks]
     for trial in plan.trials:
-        seconds, what = expected.get(id(trial)), "run" if id(trial) in expected else "done"
+        key = _asked_key(trial)
+        seconds, what = expected.get(key), "run" if key in expected else "done"
         epochs = None if trial.inference else trial.training.epochs
         rows.append(_row(trial.label, what, epochs, trial.threads, None if seconds is None else seconds / 60))
     rows += [_row(skip.label, "skip", reason=skip.reason) for skip in plan.skips]
@@ -140,7 +141,12 @@ def _done(recorded: RunFacts | None, home: Home) -> set[tuple[str, str]]:
         return set()
     with Store.open(home.store_url) as store:
         trials = [record.trial for record in store.ok_records(recorded.run_id)]
-    return {(trial.key, trial.variant) for trial in trials if trial is not None}
+    return {_asked_key(trial) for trial in trials if trial is not None}
+
+
+def _asked_key(trial: Trial) -> tuple[str, str]:
+    """What a plan has once, and a resumed run does not repeat."""
+    return trial.key, trial.variant
 
 
 def _duration(expected: Sequence[float | None]) -> str:

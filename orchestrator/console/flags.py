@@ -44,11 +44,6 @@ def path(text: str) -> Path | None:
     return expanded(text) if text else None
 
 
-def needed_path(text: str) -> Path:
-    """The path of a flag that must be given, its ~ expanded."""
-    return expanded(text)
-
-
 def spec(text: str, default: str) -> Path:
     """A spec's file; `default` of experiments/ for ''.
 

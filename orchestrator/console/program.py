@@ -5,7 +5,6 @@ soon as it has read that file; `waymark VERB` is the same program with the same 
 """
 
 import importlib.util
-import os
 import re
 import shutil
 import sys
@@ -19,6 +18,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.parser import ParseMachine
 from invoke.program import Program
 
+from orchestrator.console.verb import reader_gone
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.home import REPOSITORY
 
@@ -36,7 +36,6 @@ _HELP = ("--help", "-h")
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
 _MISSING = re.compile(r"'.*' did not receive required positional arguments: (.*)", re.DOTALL)
 _NO_VALUE = re.compile(r"Flag <Argument: (\S+?)[ >].* needed value and was not given one!", re.DOTALL)
-_BROKEN_PIPE = 141
 
 
 def main() -> None:
@@ -94,9 +93,8 @@ def take_over() -> None:
             finally:
                 if sys.stdout is not None:  # it may be closed, as by `>&-`
                     sys.stdout.flush()
-        except BrokenPipeError:  # who reads us has enough, as in `--list | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise Exit(code=_BROKEN_PIPE) from None
+        except BrokenPipeError:
+            raise reader_gone() from None
 
     def show_verbs(program: Program) -> None:
         if program.list_format != "flat":

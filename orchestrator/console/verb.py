@@ -39,11 +39,19 @@ COMPARED = {
 BUDGET = "time for all pairs, for example 20m; what is known when it ends is the answer"
 UNTIL = {"precision": "with --pairs=auto: an interval of +- this much is enough, for example 3%", "budget": BUDGET}
 
+_BROKEN_PIPE = 141
+
 _OF_THE_MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
     *(errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EFBIG),
 )
 """Errors that no code of ours can avoid: a full, read-only or broken disk, folders that the user may not write."""
+
+
+def reader_gone() -> Exit:
+    """The end of a program whose reader has enough, as `| head -1` has: quiet, with the code of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python's last flush would fail, too
+    return Exit(code=_BROKEN_PIPE)
 
 
 def _prepare_streams() -> None:
@@ -92,9 +100,8 @@ def verb(body: Callable[P, int | None]) -> Callable[P, None]:
             raise Exit(str(error), error.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("stopped", 130) from None
-        except BrokenPipeError:  # who reads us has enough, as in `| head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise Exit(code=141) from None
+        except BrokenPipeError:
+            raise reader_gone() from None
         except OSError as error:
             if error.errno in NO_LOCKS:
                 raise Exit(

@@ -102,10 +102,12 @@ class Session:
         planned: warnings about the plan itself, a sentence each. Where nothing is timed only the engine is opened.
         Raises EngineError if a card is leased, the engine cannot be used, or there are warnings and --strict is given.
         """
-        if not self.is_timed:
-            self._engine, self._engine_name = self._choose_engine()
-            self._held.callback(self._engine.close)
-            return
+        if self.is_timed:
+            self._take_machine(rows, limits, planned)
+        self._engine, self._engine_name = self._choose_engine()
+        self._held.callback(self._engine.close)
+
+    def _take_machine(self, rows: Sequence[ImageRow], limits: Limits, planned: Sequence[str]) -> None:
         cards = cards_for(rows, self.host)
         self._held.enter_context(lease(cards))
         self._end_orphans()
@@ -117,8 +119,6 @@ class Session:
             raise EngineError(f"times on this machine would not be reliable, and --strict is given. {' '.join(found)}")
         for warning in found:
             self.console.say(f"note: {warning}")
-        self._engine, self._engine_name = self._choose_engine()
-        self._held.callback(self._engine.close)
 
     def begin(self, rows: Sequence[ImageRow], plan: RunPlan) -> Run:
         """Make the environments, write run.json, and collect what the jobs share.

@@ -14,14 +14,11 @@ from orchestrator.records.stored import StoredRun
 from orchestrator.report.next_step import next_step
 from orchestrator.report.studies.section import Section
 from orchestrator.report.tables import SummaryRow, groups
-from orchestrator.report.text import figures3, tiny
+from orchestrator.report.text import figures3, listed, tiny
 from orchestrator.trial import ORACLE, Cell, Turn
 
 FEWEST_PAIRS = 2
 """One pair says nothing about the scatter; then there is no sentence."""
-
-MOST_NAMES = 6
-"""In one sentence; the tables have all."""
 
 SENTENCES = 3
 """Of one line of the answer; more is in the sections below it."""
@@ -68,23 +65,18 @@ def unquiet(rows: Sequence[SummaryRow]) -> list[str]:
         names = [f"{row.name}{_share(row.foreign_percent)}" for row in disturbed]
         said.append(
             f"No. Other processes used the processors of {len(disturbed)} of {len(timed)} rows while they were timed, "
-            f"so these stand in no order: {_listed(names)}."
+            f"so these stand in no order: {listed(names)}."
         )
     if unknown:
         said.append(
             f"{'Of others' if disturbed else 'That'} is not known of {len(unknown)} of {len(timed)} rows, whose trials "
-            f"were too short to tell or measured no load, so these stand in no order: {_listed(unknown)}."
+            f"were too short to tell or measured no load, so these stand in no order: {listed(unknown)}."
         )
     return said
 
 
 def _share(percent: float | None) -> str:
     return "" if percent is None else f" ({percent:.0f} %)"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _fastest(

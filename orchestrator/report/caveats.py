@@ -10,13 +10,11 @@ from orchestrator.data import datasets
 from orchestrator.host import STEAL_PERCENT, load_warnings
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.tables import SummaryRow
+from orchestrator.report.text import listed
 from orchestrator.trial import ORACLE, Cell
 
 _THREADS = ("threads", "omp_threads", "openmp_threads")
 """Where an adapter's description says how many threads are in force, in this order."""
-
-MOST_NAMES = 6
-"""In one sentence; the tables have all."""
 
 CHANCE_MARGIN = 0.02
 """So much more than the share of the largest class is still chance."""
@@ -241,8 +239,7 @@ def _of_host(stored: StoredRun) -> Iterator[str]:
 def _about(what: str, names: Sequence[str]) -> Iterator[str]:
     """A sentence about all of these, if there is any."""
     if names:
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        yield f"{what}: {', '.join(names[:MOST_NAMES])}{more}."
+        yield f"{what}: {listed(names)}."
 
 
 def _percent(share: float) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ def figures3(value: float | None) -> str:
         return "–"
     digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
+
+
+MOST_NAMES = 6
+"""In one sentence; the tables have all."""
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """'a, b, c and 4 more'."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 GIB = 2**30
