@@ -75,10 +75,11 @@ def _command(stored: StoredRun) -> str:
 
 
 def _minutes(stored: StoredRun) -> float | None:
-    """Of all its trials, six times each; None where no trial has ended."""
+    """Of all its trials and their audits, six times each; None where no trial has ended."""
+    audits = {one.request.ordinal: one.exit.wall_seconds for one in stored.audits if one.exit}
     seconds = []
     for group in groups(stored):
-        walls = [one.exit.wall_seconds for one in group.trials if one.exit]
+        walls = [one.exit.wall_seconds + audits.get(one.record.ordinal, 0.0) for one in group.trials if one.exit]
         if walls:
             seconds.append(sorted(walls)[len(walls) // 2])
     return ENOUGH_REPEATS * sum(seconds) / 60 if seconds else None

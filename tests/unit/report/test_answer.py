@@ -11,6 +11,7 @@ from orchestrator.report.tables import summary_rows
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, checked, run, timed
+from tests.unit.report.test_report import audited
 
 SUBJECTS = (("pytorch", "2.13"), ("tensorflow", "2.21"))
 CHECKS = [checked(framework=name, variant=variant, ordinal=90 + at) for at, (name, variant) in enumerate(SUBJECTS)]
@@ -262,6 +263,15 @@ def test_too_few_repeats_end_with_the_command_that_decides():
         "minutes by the trials of this run."
     )
     assert lines(stored)["What to run next?"] == next_step(stored, summary_rows(stored))
+
+
+def test_the_minutes_of_what_decides_hold_its_audits():
+    stored = sweep((0.1, 0.3), repeats=1)
+    with_audits = replace(stored, audits=tuple(audited(one) for one in stored.trials))
+    trials, all_ = (
+        float(next_step(one, summary_rows(one)).partition("about ")[2].split()[0]) for one in (stored, with_audits)
+    )
+    assert abs(all_ - 2 * trials) <= 1  # an audit of the fakes takes as long as a trial; both are rounded
 
 
 def test_of_a_resumed_run_the_command_names_its_spec():
