@@ -50,7 +50,10 @@ class Preparer:
         self._planes = np.empty((capacity, 3, size, size), np.uint8)
 
     def prepare(self, signs: Sequence[Pixels]) -> Pixels:
-        """(n, 3, size, size) uint8 in BGR, of n RGB signs (height, width, 3) of any size; valid until the next call."""
+        """(n, 3, size, size) uint8 in BGR, of n RGB signs (height, width, 3) of any size; valid until the next call.
+
+        n may be 0: most frames of a film hold no sign.
+        """
         rgb = self.resized(signs)
         self.equalise(rgb)
         return self.planes(rgb)
@@ -65,15 +68,15 @@ class Preparer:
         return rgb
 
     def equalise(self, rgb: Pixels) -> None:
-        """The second: CLAHE on each picture of the tall one, in place; nothing without CLAHE."""
-        if self._equaliser is not None:
+        """The second: CLAHE on each picture of the tall one, in place; nothing without CLAHE, or without a picture."""
+        if self._equaliser is not None and len(rgb):
             self._equalise(self._equaliser, rgb)
 
     def planes(self, rgb: Pixels) -> Pixels:
         """The third: the planes of the tall picture (n * size, size, 3), as `prepare` gives them."""
         size, channel = self._size, self._channel[: len(rgb)]
         count = len(rgb) // size
-        for plane, rgb_channel in enumerate((2, 1, 0)):
+        for plane, rgb_channel in enumerate((2, 1, 0) if count else ()):
             cv2.extractChannel(rgb, rgb_channel, channel)
             self._planes[:count, plane] = channel.reshape(count, size, size)
         return self._planes[:count]

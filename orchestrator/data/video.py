@@ -26,6 +26,11 @@ SMALLEST_SIDE = 16
 MARGIN = 0.1
 """Around a region, as around the signs of GTSRB."""
 
+MOST_PIXELS = 8192 * 8192
+"""Of one frame."""
+
+_CAMERA = re.compile(r"[0-9]{1,4}")
+
 MOST_REGIONS = 8
 """Of one frame: a fixed camera rate leaves no time for more."""
 
@@ -40,14 +45,14 @@ class Source:
     """
 
     def __init__(self, name: str, rate: float) -> None:
-        self.name, self.is_live = name, name.isdigit()
+        self.name, self.is_live = name, bool(_CAMERA.fullmatch(name))
         self._pictures: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
         self.expected: int | None = None
         self.taken, self.was_stopped = 0, False
         self._first_seconds = 0.0
         if not self.is_live and Path(name).is_dir():
-            here = (path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES)
+            here = (path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES and path.is_file())
             self._pictures = sorted((path for path in here if not is_debris(path.name)), key=_by_number)
             if not self._pictures:
                 raise DataError(f"{name} holds no picture ({', '.join(PICTURES)}); name a video or a folder of frames.")
@@ -59,12 +64,21 @@ class Source:
         if not self._capture.isOpened():
             what = f"camera {name} does not answer" if self.is_live else f"{name} does not read as a video"
             raise DataError(f"{what}.")
+        self._require_size()
         if self.is_live:
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, and no queue of old ones
         said = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = said if 0 < said < 1000 else rate
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.expected = None if self.is_live or count <= 0 else count
+
+    def _require_size(self) -> None:
+        """Raises DataError for a video whose frames would take all memory."""
+        assert self._capture is not None
+        width, height = (int(self._capture.get(what)) for what in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MOST_PIXELS:
+            self._capture.release()
+            raise DataError(f"{self.name} has frames of {width} x {height} pixels; at most {MOST_PIXELS} are read.")
 
     def grab(self) -> float | None:
         """Take the next frame; a camera waits for it.
@@ -84,11 +98,17 @@ class Source:
         """
         if self._capture is None:
             path = self._pictures[self.taken - 1]
-            read = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            try:
+                read = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            except cv2.error:  # it has more pixels than `orchestrator.data` allows
+                read = None
             if read is None:
                 raise DataError(f"{path} does not read as a picture.")
             return np.asarray(read, np.uint8)
-        is_whole, bgr = self._capture.retrieve()
+        try:
+            is_whole, bgr = self._capture.retrieve()
+        except cv2.error:
+            return None
         return np.asarray(bgr, np.uint8) if is_whole else None
 
     def _due(self, number: int) -> float:

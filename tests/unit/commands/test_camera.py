@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.commands import camera
 from orchestrator.console.progress import Console
+from orchestrator.data import video
 from orchestrator.data.video import DrawnSign
 from orchestrator.records.run_folder import TrainedWeights
 from orchestrator.trial import Dataset
@@ -38,6 +39,8 @@ class World:
     decoding: float = 0.0
     damaged: tuple = ()
     due: Callable[[int], float] = lambda number: number / RATE
+    frame: np.ndarray | None = None
+    source: video.Source | None = None
 
     def perf_counter(self):
         self.now += 1e-6
@@ -47,6 +50,10 @@ class World:
         self.now += seconds
 
     def grab(self):
+        if self.source:
+            due = self.source.grab()
+            self.taken = self.source.taken
+            return due
         if self.is_live:  # the newest frame, or the next one
             number = max(self.taken, math.floor((self.now - 100.0) * RATE))
             self.now = max(self.now, 100.0 + number / RATE)
@@ -57,6 +64,10 @@ class World:
 
     def picture(self):
         self.now += self.decoding
+        if self.source:
+            return self.source.picture()
+        if self.frame is not None:
+            return self.frame
         return None if self.taken - 1 in self.damaged else np.zeros((100, 100, 3), np.uint8)
 
     def ask(self, pictures):
@@ -67,12 +78,12 @@ class World:
         logits[:, 7] = 20.0
         return logits, seconds
 
-    def run(self, monkeypatch, truth=None, **changes):
+    def run(self, monkeypatch, truth=None, clahe=True, **changes):
         monkeypatch.setattr(camera, "time", SimpleNamespace(perf_counter=self.perf_counter, sleep=self.sleep))
         weights = TrainedWeights(
             model=fake.RESNET,
             input_size=32,
-            dataset=Dataset(),
+            dataset=Dataset(clahe=clahe),
             sha256="f" * 64,
             run_id="20261121-120000-quick",
             folder="0001-any",
@@ -146,6 +157,33 @@ def test_a_sign_is_recognised_where_class_and_place_agree(monkeypatch):
     truth = {0: [DrawnSign(7, BOX)], 1: [DrawnSign(8, BOX)], 2: [DrawnSign(7, (60, 60, 30, 30))]}
     seen = World().run(monkeypatch, truth)
     assert (seen.true_signs, seen.found, seen.recognised) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("clahe", [True, False])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (3, 2, 4), (255, 255, 255), (128, 128, 128), (255, 0, 0)])
+def test_a_frame_without_a_region_asks_nobody(monkeypatch, colour, clahe):
+    frame = np.full((100, 100, 3), colour, np.uint8)
+    world = World(frame=frame)
+    seen = world.run(monkeypatch, roi=None, clahe=clahe)
+    assert (seen.frames, seen.signs, world.asked) == (FRAMES, 0, 0)
+
+
+def test_a_film_with_and_without_signs_is_watched_whole(monkeypatch, tmp_path):
+    sign = next(frame for frame, signs in video.drawn_frames(2.0, RATE, 0) if signs and video.regions(frame))
+    dark = np.clip(np.random.default_rng(0).normal(8, 4, sign.shape), 0, 255).astype(np.uint8)
+    shots = [np.zeros_like(sign), dark, sign, np.full_like(sign, (255, 0, 0)), sign, np.full_like(sign, 200)]
+    writer = video.Writer(tmp_path / "film.avi", RATE, video.WIDTH, video.HEIGHT)
+    for shot in shots:
+        for _ in range(5):
+            writer.write(shot)
+    writer.close()
+    source = video.Source(str(tmp_path / "film.avi"), RATE)
+    world = World(source=source, expected=source.expected)
+    seen = world.run(monkeypatch, roi=None, lines=tmp_path / "lines.jsonl", output=tmp_path / "out.avi")
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert seen.frames == 30 == len(lines)
+    assert {bool(line["signs"]) for line in lines[:10] + lines[15:20]} == {False}
+    assert all(line["signs"] for line in lines[10:15] + lines[20:25])
 
 
 def test_a_region_below_the_confidence_is_no_sign(monkeypatch):

@@ -1,5 +1,9 @@
 """Frames, the regions in them, and a drawn video whose signs are known."""
 
+import os
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -76,6 +80,33 @@ def test_what_is_no_video_is_refused_in_a_sentence(tmp_path, name, content, said
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         video.Source(str(tmp_path / name), 30.0)
+
+
+@pytest.mark.parametrize("name", ["\u00b2", "\u0663", "99999999999999999999", "-1", "\0"])
+def test_what_names_no_camera_is_refused_in_a_sentence(name):
+    with pytest.raises(DataError, match=r"is no file, folder or number of a camera"):
+        video.Source(name, 30.0)
+
+
+def test_a_picture_that_promises_gigabytes_is_refused(tmp_path):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    for side in (9_000, 60_000):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        with pytest.raises(cv2.error, match="MAX_IMAGE_PIXELS"):
+            cv2.imread(str(tmp_path / "a.png"))
+        source = video.Source(str(tmp_path), 5.0)
+        source.grab()
+        with pytest.raises(DataError, match=r"a\.png does not read as a picture"):
+            source.picture()
+
+
+def test_a_fifo_among_pictures_is_left_out(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((48, 64, 3), np.uint8))
+    assert video.Source(str(tmp_path), 5.0).expected == 1
 
 
 def test_a_video_that_cannot_be_written_is_refused(tmp_path):
