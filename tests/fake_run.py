@@ -222,11 +222,11 @@ def checking(passed=True, **figures):
 def write_run(runs: Path, facts, jobs):
     """The folder of a run as a sweep leaves it. jobs: (record, exit, outcome, events) each; None leaves a file out."""
     folder = runs / facts.run_id
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RUN, facts.model_dump_json())
     for record, exit_, outcome, said in jobs:
         job = JobFolder(folder / f"{record.ordinal:04d}-job")
-        job.path.mkdir()
+        job.path.mkdir(exist_ok=True)
         job.write("record.json", record)
         if exit_ is not None:
             job.write("exit.json", exit_)

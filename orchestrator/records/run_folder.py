@@ -291,6 +291,10 @@ class RunFolder:
             )
         return facts
 
+    def numbers(self) -> list[int]:
+        """The numbers of the folders of jobs that are there now, damaged ones too."""
+        return [int(path.name.partition("-")[0]) for path in self.path.glob("*") if _JOB_NAME.match(path.name)]
+
     def jobs(self) -> tuple[dict[int, tuple[JobFolder, Record]], list[str]]:
         """The jobs by number, and a sentence for each folder that is left out because it is damaged or a copy."""
         named: dict[int, list[tuple[JobFolder, Record]]] = {}

@@ -23,7 +23,7 @@ from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.packed import pack, unpack
 from orchestrator.records.payloads import TIMELINE_KINDS
-from orchestrator.records.run_folder import JobFolder, Record, RunFacts, RunFolder, damage
+from orchestrator.records.run_folder import EXIT, OUTCOME, RECORD, RUN, JobFolder, Record, RunFacts, RunFolder, damage
 from orchestrator.records.sample import Sample, read_samples
 from orchestrator.records.stored import CheckSubject, StoredAudit, StoredCheck, StoredRun, StoredTrial, has_passed
 from orchestrator.records.timeline import Timeline, flaw, read_lines, read_timeline
@@ -32,6 +32,7 @@ from orchestrator.trial import Exit, Outcome
 __all__ = ["Ingested", "Store", "StoredCheck", "StoredRun", "StoredTrial"]
 
 _Part = TypeVar("_Part", bound=Hashable)
+_Read = TypeVar("_Read")
 
 LOST = Outcome(status="lost", fault="unknown", reason="waymark ended before this job did")
 
@@ -89,8 +90,11 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add_run(self, run: RunFacts) -> None:
-        """Add or replace the facts of a run; its jobs stay."""
+    def add_run(self, run: RunFacts, is_current: Callable[[], bool] = lambda: True) -> bool:
+        """Add or replace the facts of a run; its jobs stay.
+
+        is_current: asked while no other program writes; where it says no nothing is done, and False given.
+        """
         row = {"run_id": run.run_id, "started_unix": run.started_unix, "run_json": run.model_dump_json()}
 
         def replace(connection: sa.Connection) -> None:
@@ -98,7 +102,18 @@ class Store:
             if not known.rowcount:
                 connection.execute(sa.insert(_runs).values(row))
 
-        self._database.write(replace)
+        return self._write_if(is_current, replace)
+
+    def _write_if(self, is_current: Callable[[], bool], work: Callable[[sa.Connection], object]) -> bool:
+        done: list[bool] = []
+
+        def guarded(connection: sa.Connection) -> None:
+            done[:] = [is_current()]
+            if done[0]:
+                work(connection)
+
+        self._database.write(guarded)
+        return done[0]
 
     def add(
         self,
@@ -107,8 +122,9 @@ class Store:
         outcome: Outcome,
         events: Sequence[Event],
         samples: Sequence[Sample] = (),
-    ) -> None:
-        """Add or replace one trial, check or audit; its run must have been added.
+        is_current: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Add or replace one trial, check or audit; its run must have been added. is_current: see add_run.
 
         Raises ValueError if the record asks for none.
         """
@@ -142,48 +158,63 @@ class Store:
             if said:
                 connection.execute(sa.insert(_events), said)
 
-        self._database.write(replace)
+        return self._write_if(is_current, replace)
 
     def ingest(self, folder: Path) -> Ingested:
-        """Make this run's part of the store again from its folder; what is damaged is reported and left out."""
+        """Make this run's part of the store again from its folder; what is damaged is reported and left out.
+
+        A sweep may write there meanwhile: what is newer than what was read stays as the sweep wrote it.
+        """
         run_folder = RunFolder(folder)
         try:
-            run = run_folder.facts()
+            run = _until_current(folder, run_folder.facts, self.add_run)
         except StoreError as error:
             return Ingested(0, 0, (str(error),))
-        self.add_run(run)
+        seen = set(run_folder.numbers())
         jobs, damaged = run_folder.jobs()
         kept = []
-        for ordinal, (job, record) in jobs.items():
+        for ordinal, (job, _) in jobs.items():
             try:
-                self._ingest_job(job, record)
+                self._ingest_job(job)
             except (OSError, ValueError) as error:
                 damaged.append(damage(job.path, error))
             else:
                 kept.append(ordinal)
-        gone = (_jobs.c.run_id == run.run_id) & _jobs.c.ordinal.not_in(kept)
-        self._database.write(lambda connection: connection.execute(sa.delete(_jobs).where(gone)))
+
+        def remove_absent(connection: sa.Connection) -> None:
+            newer = set(run_folder.numbers()) - seen
+            of_run = _jobs.c.run_id == run.run_id
+            connection.execute(sa.delete(_jobs).where(of_run & _jobs.c.ordinal.not_in([*kept, *newer])))
+
+        self._database.write(remove_absent)
         return Ingested(1, len(kept), tuple(damaged))
 
     def rebuild(self, runs: Path, say: Callable[[str], None]) -> Ingested:
         """Ingest every folder below `runs`, oldest name first; runs without a folder here stay as they are."""
         total = Ingested(0, 0, ())
-        # An empty folder is that of a run that was killed before it had written anything.
-        for folder in sorted(path for path in runs.glob("*") if path.is_dir() and any(path.iterdir())):
+        # An empty folder is that of a run that was killed before it wrote anything; a hidden one is being removed.
+        found = (path for path in runs.glob("*") if path.is_dir() and not path.name.startswith("."))
+        for folder in sorted(path for path in found if any(path.iterdir())):
             one = self.ingest(folder)
             say(f"{folder.name}: {one.jobs} jobs, {len(one.damaged)} damaged")
             total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)
         return total
 
-    def _ingest_job(self, job: JobFolder, record: Record) -> None:
-        """Raises ValueError or OSError if the folder is damaged."""
-        exit_, outcome, events = job.exit(), job.outcome() or LOST, job.events()
-        if exit_ is not None and exit_.events_sha256 not in (None, job.events_sha256()):
-            raise ValueError("events.jsonl was changed after its worker had ended")
-        if outcome.status == "ok" and (why := flaw(events)):
-            raise ValueError(why)
+    def _ingest_job(self, job: JobFolder) -> None:
+        """Raises ValueError or OSError if the folder is damaged, or gone."""
+        _until_current(job.path, lambda: _read_job(job), lambda read, is_current: self._add_read(*read, is_current))
+
+    def _add_read(
+        self,
+        record: Record,
+        exit_: Exit | None,
+        outcome: Outcome,
+        events: Sequence[Event],
+        samples: Sequence[Sample],
+        is_current: Callable[[], bool],
+    ) -> bool:
         try:
-            self.add(record, exit_, outcome, events, job.samples())
+            return self.add(record, exit_, outcome, events, samples, is_current)
         except (sa.exc.DataError, OverflowError) as error:
             raise ValueError(f"the database does not take it ({error})") from None
 
@@ -312,6 +343,39 @@ class Store:
                         rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
                         return next(row for row in rows if isinstance(row, StoredCheck))
         return None
+
+
+def _read_job(job: JobFolder) -> tuple[Record, Exit | None, Outcome, Sequence[Event], Sequence[Sample]]:
+    record, exit_, outcome, events = job.record(), job.exit(), job.outcome() or LOST, job.events()
+    if exit_ is not None and exit_.events_sha256 not in (None, job.events_sha256()):
+        raise ValueError("events.jsonl was changed after its worker had ended")
+    if outcome.status == "ok" and (why := flaw(events)):
+        raise ValueError(why)
+    return record, exit_, outcome, events, job.samples()
+
+
+def _until_current(
+    folder: Path, read: Callable[[], _Read], write: Callable[[_Read, Callable[[], bool]], bool]
+) -> _Read:
+    """Read a folder and write what was read; again if it has changed in between."""
+    while True:
+        before = _stamp(folder)
+        found = read()
+        if write(found, lambda before=before: _stamp(folder) == before):  # type: ignore[misc]
+            return found
+
+
+def _stamp(folder: Path) -> list[tuple[int, int] | None]:
+    """The inode and time of each file that tells how far a run or job is; they are replaced as a whole."""
+    stamps: list[tuple[int, int] | None] = []
+    for name in (RUN, RECORD, EXIT, OUTCOME):
+        try:
+            seen = (folder / name).lstat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((seen.st_ino, seen.st_mtime_ns))
+    return stamps
 
 
 @functools.lru_cache(maxsize=1000)

@@ -9,6 +9,7 @@ from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of
 from orchestrator.records import store as index
 from orchestrator.records.job import AuditRequest
+from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.records.stored import CheckSubject
 from orchestrator.records.timeline import read_timeline
@@ -134,6 +135,70 @@ def test_a_job_folder_without_a_record_is_named(store, tmp_path):
 def test_a_job_that_strayed_from_another_run_is_named(store, tmp_path):
     folder = fake.write_run(tmp_path, fake.run_facts(), [(fake.trial_record(run_id="other"), None, fake.OK, [])])
     assert "belongs to run 'other'" in store.ingest(folder).damaged[0]
+
+
+def meanwhile(monkeypatch, owner, name, act):
+    """Have `act` done once, after the first call of `owner.name`: what a sweep does beside an ingest."""
+    plain, waiting = getattr(owner, name), [act]
+
+    def call(*arguments, **named):
+        given = plain(*arguments, **named)
+        while waiting:
+            waiting.pop()()
+        return given
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_a_job_that_ends_during_an_ingest_stays(store, tmp_path, monkeypatch):
+    first, second, *_ = fake.some_jobs()
+    folder = fake.write_run(tmp_path, fake.run_facts(), [first])
+
+    def end_another():
+        fake.write_run(tmp_path, fake.run_facts(), [first, second])
+        store.add(*second)
+
+    meanwhile(monkeypatch, RunFolder, "jobs", end_another)
+    store.ingest(folder)
+    assert [trial.record.ordinal for trial in store.run(fake.run_facts().run_id).trials] == [1, 2]
+
+
+def test_an_outcome_that_comes_during_an_ingest_stays(store, tmp_path, monkeypatch):
+    record, exit_, outcome, said = fake.some_jobs()[0]
+    folder = fake.write_run(tmp_path, fake.run_facts(), [(record, None, None, said[:3])])
+
+    def end():
+        fake.write_run(tmp_path, fake.run_facts(), [(record, exit_, outcome, said)])
+        store.add(record, exit_, outcome, said)
+
+    meanwhile(monkeypatch, JobFolder, "outcome", end)
+    store.ingest(folder)
+    assert [trial.outcome.status for trial in store.run(record.run_id).trials] == ["ok"]
+
+
+def test_the_end_of_a_run_during_an_ingest_stays(store, tmp_path, monkeypatch):
+    ended = fake.run_facts(host=fake.host(load_after=fake.load()))
+    folder = fake.write_run(tmp_path, fake.run_facts(), fake.some_jobs())
+
+    def end():
+        fake.write_run(tmp_path, ended, fake.some_jobs())
+        store.add_run(ended)
+
+    meanwhile(monkeypatch, RunFolder, "facts", end)
+    store.ingest(folder)
+    assert store.run(ended.run_id).facts.state == "ended"
+
+
+def test_a_run_that_is_removed_during_an_ingest_is_gone(store, tmp_path, monkeypatch):
+    folder = fake.write_run(tmp_path / "runs", fake.run_facts(), fake.some_jobs())
+
+    def remove():
+        folder.rename(tmp_path / "removed")
+        store.remove(fake.run_facts().run_id)
+
+    meanwhile(monkeypatch, RunFolder, "jobs", remove)
+    store.ingest(folder)
+    assert store.runs() == []
 
 
 def test_a_folder_that_is_no_run_is_named(store, tmp_path):
