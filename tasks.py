@@ -484,7 +484,7 @@ def index_(_: Context, published: str, to: str) -> None:
     from orchestrator.commands import collections
 
     console = Console()
-    console.say(f"index: {collections.write_index(expanded(published), expanded(to), console)}")
+    console.say(f"index: {collections.write_index(expanded(published), expanded(to), Home.default(), console)}")
 
 
 @task(name="runs", auto_shortflags=False, help=JSON)
@@ -586,10 +586,10 @@ def ingest(_: Context, published: str = "", key: str = "") -> int:
 @task(auto_shortflags=False)
 @verb
 def reap(_: Context) -> int:
-    """End workers, containers and drafts that runs of this home left behind when they were killed."""
+    """End and remove what runs of this home left behind when they were killed: workers, containers, files."""
     from orchestrator.commands import reap
 
-    return reap.reap(Home.default(), Console())
+    return reap.reap(Home.default(), REPORTS, Console())
 
 
 @task(

@@ -7,15 +7,19 @@ host, a FIFO that blocks for ever, or a link to an endless device. (The folders 
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 
 SMALL_BYTES = 64 * 2**20
 """Limit of a JSON file of a record."""
+
+DRAFT = ".draft"
+"""Ends the name of a draft of `replacing`."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system answers that keeps no locks, as NFS and Lustre often do."""
@@ -60,30 +64,145 @@ def create(path: Path) -> FileIO:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` in one rename, so that a reader sees the old file or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
+    """Replace `path` by `content` in one rename, so that a reader sees the old file or the new one.
+
+    Several processes may do so at once: each has a draft of its own, and the last one stands.
+    """
+    with replacing(path) as draft:
+        draft.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[FileIO]:
+    """A draft to write, which replaces `path` at the end; it is removed if that fails.
+
+    It is locked meanwhile: one that is not is of a process that was killed (orchestrator/scratch.py).
+    """
+    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{DRAFT}")
     with create(draft) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    if path.is_dir() and not path.is_symlink():
-        remove(path)
-    draft.replace(path)
+        try:
+            with suppress(OSError):  # its file system keeps no locks
+                take_lock(file.fileno(), draft)
+            yield file
+            file.flush()
+            if path.is_dir() and not path.is_symlink():
+                remove(path)
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
 
 def copy(source: Path, target: Path, limit_bytes: int) -> None:
-    """Copy a regular file to a new file. Raises UnsafeFileError as `read_bytes` does."""
+    """Copy a regular file, in place of what is at `target`. Raises UnsafeFileError as `read_bytes` does."""
     with opened(source) as file:
         if os.fstat(file.fileno()).st_size > limit_bytes:
             raise UnsafeFileError(errno.EFBIG, f"it is larger than {limit_bytes / 2**20:.0f} MiB", str(source))
-        with create(target) as new:
+        with replacing(target) as new:
             shutil.copyfileobj(file, new)
 
 
+def move_new(source: Path, target: Path) -> None:
+    """Rename a file or folder to a name that nobody has. Raises FileExistsError if somebody has it."""
+    if source.is_dir():
+        target.mkdir()  # nobody else takes the name now; an empty folder gives way to another
+        source.rename(target)
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # its file system has no second names
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+
+
 def remove(path: Path) -> None:
-    """Remove a file, link or folder, if it is there."""
+    """Remove a file, link or folder, if it is there; a folder of any depth, and whatever its rights."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _remove_folder(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_folder(top: Path) -> None:
+    """A folder in a folder is moved up before it is emptied: thousands of them would exceed what a path may hold."""
+    moved = 0
+    top.chmod(stat.S_IRWXU)
+    while inner := _emptied_of_files(top):
+        for folder in inner:
+            for one in _emptied_of_files(folder):
+                moved += 1
+                one.rename(top / f".moved-{moved}-{secrets.token_hex(4)}")
+            folder.rmdir()
+    top.rmdir()
+
+
+def _emptied_of_files(folder: Path) -> list[Path]:
+    """The folders in a folder, each open to us now; all else is removed."""
+    inner = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, stat.S_IRWXU)  # noqa: PTH101 - strings of a walk
+                inner.append(Path(entry.path))
+            else:
+                os.unlink(entry.path)  # noqa: PTH108
+    return inner
+
+
+def take_back(folder: Path, owner: tuple[int, int] | None = None) -> None:
+    """Make a folder that a worker wrote ours again: plain files stay, readable and without the right to run as us.
+
+    What else is there (folders, links, pipes, devices, files with a second name elsewhere) is removed. owner: user
+    and group that it is given to, by root.
+    Raises OSError if the folder is gone, or closed to us.
+    """
+    _own(folder, owner, 0o755)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            seen = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1:
+                _own(Path(entry.path), owner, 0o644)
+            else:
+                remove(Path(entry.path))
+
+
+def _own(path: Path, owner: tuple[int, int] | None, mode: int) -> None:
+    """Through a descriptor: what it is of cannot be exchanged between the two calls."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISLNK(os.fstat(descriptor).st_mode):
+            raise UnsafeFileError(errno.ELOOP, "it is a link", str(path))
+        if owner is not None:
+            os.chown(f"/proc/self/fd/{descriptor}", *owner)
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101
+    finally:
+        os.close(descriptor)
+
+
+def size_bytes(folder: Path, most_entries: int) -> int | None:
+    """What a folder takes on disk, with those in it; None if it holds more entries, or deeper ones, than we count."""
+    total, left, waiting = 0, most_entries, [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    seen = entry.stat(follow_symlinks=False)
+                    total += seen.st_blocks * 512
+                    if stat.S_ISDIR(seen.st_mode):
+                        waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):  # its owner has just removed it
+            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            continue  # closed to us, and so to be counted by nobody
+        if left < 0:
+            return None
+    return total
 
 
 def take_lock(descriptor: int, path: Path, *, waits: bool = False) -> bool:

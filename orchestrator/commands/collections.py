@@ -1,11 +1,10 @@
 """`invoke report --run=A,B` and `invoke index`: several runs on one page, of this home or published ones."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.commands.publication import is_published, rendered, require_new, unpacked
+from orchestrator import files
+from orchestrator.commands.publication import is_published, move_to, rendered, require_new, unpacked
 from orchestrator.console.progress import Console
 from orchestrator.environment import digest
 from orchestrator.errors import SpecError, StoreError
@@ -13,6 +12,7 @@ from orchestrator.home import Home
 from orchestrator.records.store import Store
 from orchestrator.report import write_report
 from orchestrator.report.collection import Entry, write_collection
+from orchestrator.scratch import folder_beside
 
 
 def join_runs(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> Path:
@@ -27,7 +27,7 @@ def join_runs(run_ids: Sequence[str], home: Home, reports: Path, console: Consol
     return write_collection(entries, folder, f"{len(entries)} runs", home)
 
 
-def write_index(published: Path, to: Path, console: Console) -> Path:
+def write_index(published: Path, to: Path, home: Home, console: Console) -> Path:
     """A site of all published runs in a folder: their pages, made anew from their records, and one that lists all.
 
     Raises SpecError if `to` exists or `published` holds no published run, StoreError for one that does not verify;
@@ -37,18 +37,18 @@ def write_index(published: Path, to: Path, console: Console) -> Path:
     found = sorted(path for path in published.glob("*") if is_published(path))
     if not found:
         raise SpecError(f"--published is {published}, which holds no folder or .zip file that `invoke publish` wrote.")
-    with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".waymark-") as scratch:
-        site = Path(scratch) / "site"
+    with folder_beside(to, home) as scratch:
+        site = scratch / "site"
         site.mkdir()
         entries = []
         for number, path in enumerate(found):
-            draft = Home(Path(scratch) / f"draft-{number}")
+            draft = Home(scratch / f"draft-{number}")
             run_id = unpacked(path, draft)
             if (site / run_id).exists():
                 raise StoreError(f"{path} is run {run_id}, which another file of {published} is, too. Remove one.")
             stored = rendered(draft, run_id, site / run_id, console)
             entries.append(Entry(stored, f"{run_id}/index.html"))
-            shutil.rmtree(draft.root)
+            files.remove(draft.root)
         write_collection(entries, site, f"{len(entries)} published run{'s' if len(entries) > 1 else ''}")
-        site.replace(to)
+        move_to(site, to)
     return to / "index.html"

@@ -5,10 +5,11 @@ from contextlib import closing
 from typing import Literal
 
 from orchestrator import data
+from orchestrator.commands.reap import leftovers
 from orchestrator.engines import find_python, images, open_builder, open_engine, package_index
 from orchestrator.environment import Frozen
 from orchestrator.errors import DataError, EngineError
-from orchestrator.home import Home
+from orchestrator.home import Home, default_reports
 from orchestrator.host import GIB, free_disk_bytes, load_warnings, read_host, read_load
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import unfit
@@ -41,6 +42,7 @@ def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
         _load(host),
         *cards(host, catalogue),
         _pictures(home),
+        _leftovers(home),
         Finding(check="home", state="ok", seen=str(home.root), advice="Set WAYMARK_HOME to keep it elsewhere."),
     ]
 
@@ -144,6 +146,16 @@ def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
             seen=f"{seen}; {len(rows) - len(faults)} of {len(rows)} GPU rows run on it",
             advice="; ".join(faults),
         )
+
+
+def _leftovers(home: Home) -> Finding:
+    found = leftovers(home, default_reports())
+    if not found:
+        return Finding(check="left behind", state="ok", seen="nothing that a killed process left")
+    seen = f"{len(found)} files and folders that a process which ended in mid-work left or still writes: {found[0]}"
+    return Finding(
+        check="left behind", state="note", seen=seen, advice="`invoke reap` removes them, if no run goes on."
+    )
 
 
 def _pictures(home: Home) -> Finding:

@@ -8,7 +8,6 @@ of the machine, and studies that decide findings. So the report that is made of 
 import json
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from orchestrator.report.crate import (
 from orchestrator.report.signature import SIGNATURE, signed, verify
 from orchestrator.report.text import without_paths
 from orchestrator.report.writing import deciding_runs
+from orchestrator.scratch import folder_beside, scratch_folder, temporary_folder
 
 REPORT, RENDERED = "report", "rendered"
 """The report that was published, and the one that was made of its records here."""
@@ -70,8 +70,8 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
     """
     require_libraries()
     require_new(to, "a new folder or .zip file")
-    with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".waymark-") as scratch:
-        crate = Home(Path(scratch) / run_id)
+    with folder_beside(to, home) as scratch:
+        crate = Home(scratch / run_id)
         with Store.open(home.store_url) as store:
             stored = store.run(run_id)
             for needed, ordinals in _needed(store, stored).items():
@@ -92,11 +92,11 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
         if key:
             (crate.root / SIGNATURE).write_text(signed(sums, stored.facts, key), encoding="utf-8")
         if to.suffix == ".zip":
-            packed = Path(scratch) / "packed.zip"
+            packed = scratch / "packed.zip"
             _pack(crate.root, packed)
-            packed.replace(to)
+            move_to(packed, to)
         else:
-            crate.root.replace(to)
+            move_to(crate.root, to)
     console.say(f"{run_id} is in {to}. Elsewhere: invoke ingest --published={to}")
 
 
@@ -108,6 +108,14 @@ def require_new(to: Path, what: str) -> None:
         raise SpecError(f"--to is {to}, and {to.absolute().parent} is no folder; make it first.")
 
 
+def move_to(made: Path, to: Path) -> None:
+    """Give what was made its name. Raises SpecError if another program has taken that meanwhile."""
+    try:
+        files.move_new(made, to)
+    except FileExistsError:
+        raise SpecError(f"--to is {to}, which another program has made meanwhile; name a new one.") from None
+
+
 def ingest_publication(path: Path, home: Home, console: Console, key: Path | None = None) -> int:
     """Verify a published run, keep it below the home's `published`, and render its report there; 1 if tables differ.
 
@@ -116,9 +124,8 @@ def ingest_publication(path: Path, home: Home, console: Console, key: Path | Non
     Raises StoreError, naming the file, if a hash does not agree, or if another publication of the run is kept already;
     DataError for an unsafe archive. Nothing is kept, or replaced, then.
     """
-    home.published.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.published, prefix=".draft-") as scratch:
-        draft = Home(Path(scratch) / "crate")
+    with scratch_folder(home.published) as scratch:
+        draft = Home(scratch / "crate")
         run_id = unpacked(path, draft)
         console.say(_signer(path, draft, key))
         kept = home.published / run_id
@@ -289,13 +296,13 @@ def rendered(crate: Home, run_id: str, report: Path, console: Console) -> Stored
 
     Raises FileExistsError if there is something at `report`.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         with Store.open(f"sqlite:///{scratch}/store.sqlite") as store:
             read = store.rebuild(crate.runs, lambda line: None)
             if read.damaged:
                 raise StoreError(read.damaged[0])
-            stored = write_report(store, run_id, crate, Path(scratch)).stored
-        shutil.copytree(Path(scratch) / run_id, report)  # refuses a folder that is there; a move would go into it
+            stored = write_report(store, run_id, crate, scratch).stored
+        shutil.copytree(scratch / run_id, report)  # refuses a folder that is there; a move would go into it
     console.say(f"rendered {run_id} from {read.jobs} jobs of {read.runs} runs")
     return stored
 

@@ -15,6 +15,9 @@ from orchestrator.records.store import Store
 from orchestrator.report import Report, trial_details, write_report
 from orchestrator.report.mlflow_runs import log_runs
 
+REMOVED = ".removed-"
+"""Begins the name of a run, or of its report, that is being removed."""
+
 
 def ingest(home: Home, console: Console) -> int:
     """Make the store again from all run folders; 1 if any folder could not be read."""
@@ -110,13 +113,19 @@ def export_to_mlflow(run_id: str, uri: str, home: Home, console: Console) -> Non
 def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:
     """Remove a run from disk and store, with its report; one that has ended need not wait for another.
 
+    It is renamed first, so that nothing reads a part of it as the whole; `invoke reap` finishes one that was killed.
     Raises StoreError if there is no such run, LockedError if it may be the one that is going on.
     """
     with Store.open(home.store_url) as store:
         facts = store.run(run_id).facts
         with exclusive_run(home) if facts.state == "going on, or killed" else nullcontext():
+            folders = [folder for folder in (home.runs / run_id, reports / run_id) if folder.is_dir()]
+            renamed = [folder.with_name(f"{REMOVED}{run_id}") for folder in (home.runs / run_id, reports / run_id)]
+            for folder in folders:
+                files.remove(folder.with_name(f"{REMOVED}{run_id}"))
+                folder.rename(folder.with_name(f"{REMOVED}{run_id}"))
             store.remove(run_id)
-            for folder in (home.runs / run_id, reports / run_id):
-                if folder.is_dir():
-                    files.remove(folder)
-                    console.say(f"removed {folder}")
+            for folder in renamed:
+                files.remove(folder)
+            for folder in folders:
+                console.say(f"removed {folder}")

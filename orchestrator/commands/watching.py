@@ -1,7 +1,6 @@
 """`invoke report --watch`: serves the report of a run on this machine alone, and makes it again as trials end."""
 
 import html
-import tempfile
 import threading
 import time
 import webbrowser
@@ -21,6 +20,7 @@ from orchestrator.host import yield_processors
 from orchestrator.records.run_folder import OUTCOME, JobFolder
 from orchestrator.records.store import Store
 from orchestrator.report import write_report
+from orchestrator.scratch import temporary_folder
 
 LOOPBACK = "127.0.0.1"
 RELOAD_SECONDS = 10
@@ -76,13 +76,13 @@ def watch(
     """
     if len(run_ids) > 1:
         raise SpecError(f"--run names {len(run_ids)} runs; --watch shows one.")
-    with Store.open(home.store_url) as store, tempfile.TemporaryDirectory(prefix="waymark-watch-") as scratch:
+    with Store.open(home.store_url) as store, temporary_folder() as scratch:
         newest = store.latest_sweep()
         if not run_ids and newest is None:
             raise StoreError("there is no run yet. Start one with invoke sweep, and watch it from another terminal.")
         run_id = run_ids[0] if run_ids else newest.run_id if newest else ""
         seen = _seen(store, run_id)
-        report = write_report(store, run_id, home, Path(scratch))
+        report = write_report(store, run_id, home, scratch)
         page, now_at = report.page.read_text(encoding="utf-8"), ""
         has_ended = threading.Event()
         with _served(report.page.parent, port, has_ended) as address, _until_interrupt(console):
@@ -93,7 +93,7 @@ def watch(
             while True:
                 now = _seen(store, run_id)
                 if now != seen:
-                    report = write_report(store, run_id, home, Path(scratch))
+                    report = write_report(store, run_id, home, scratch)
                     page, now_at, seen = report.page.read_text(encoding="utf-8"), "", now
                     console.say(f"{run_id}: {len(report.stored.trials)} trials")
                 at = "" if now[1] else going_on(home.runs / run_id)

@@ -1,65 +1,28 @@
 """Folders that are made atomically: filled under a hidden name, moved by one rename, removed if abandoned."""
 
 import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.files import take_lock
-
-_PREFIX = ".draft-"
+from orchestrator import files
+from orchestrator.scratch import left_in, scratch_folder
 
 
 @contextlib.contextmanager
 def draft_folder(parent: Path) -> Iterator[Path]:
     """A new folder in `parent` to fill and then move; what is left of it is removed at the end.
 
-    The owner holds a lock on the folder while its process runs. So folders of processes that have ended are recognised,
-    and removed first. Any number of processes may do this in one `parent` at once.
+    Those of processes that have ended are removed first. Any number of processes may do this in one `parent` at once.
     """
-    parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
-    draft, lock = _locked_folder(parent)
-    try:
+    with scratch_folder(parent) as draft:
         yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        os.close(lock)
 
 
 def sweep(parent: Path) -> None:
-    """Remove the drafts whose processes have ended: the kernel releases their locks."""
-    for left in parent.glob(f"{_PREFIX}*"):
-        try:
-            lock = os.open(left, os.O_RDONLY)
-        except OSError:  # its owner has just removed it
-            continue
-        try:
-            if take_lock(lock, left):  # else its owner is running
-                shutil.rmtree(left, ignore_errors=True)
-        finally:
-            os.close(lock)
-
-
-def _locked_folder(parent: Path) -> tuple[Path, int]:
-    while True:
-        draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        # Until it is locked, another process may take the folder for an abandoned one and remove it.
-        try:
-            lock = os.open(draft, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            take_lock(lock, draft, waits=True)
-        except OSError:
-            draft.rmdir()
-            os.close(lock)
-            raise
-        if draft.exists():
-            return draft, lock
-        os.close(lock)
+    """Remove the drafts whose processes have ended."""
+    for left in left_in(parent):
+        files.remove(left)
 
 
 def publish(draft: Path, final: Path) -> bool:

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -82,9 +81,7 @@ def register(path: Path, home: Home) -> Source:
     with opened(source):
         pass
     home.data.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=home.data, prefix=".sources-", delete=False) as draft:
-        draft.write(_Sources(gtsrb=source).model_dump_json(indent=1) + "\n")
-    Path(draft.name).replace(_register_file(home))
+    files.write_atomically(_register_file(home), _Sources(gtsrb=source).model_dump_json(indent=1) + "\n")
     return source
 
 

@@ -9,12 +9,13 @@ from orchestrator.engines.images import ImageBuilder
 from orchestrator.engines.installed import HostEngine
 from orchestrator.engines.replay import ReplayEngine
 from orchestrator.engines.virtualenv import VirtualenvEngine, find_python
+from orchestrator.engines.virtualenv import unfinished as unfinished_virtualenvs
 from orchestrator.errors import EngineError, did_you_mean
 from orchestrator.home import Home, expanded
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import Cores
 
-__all__ = ["ENGINES", "engine_forms", "find_python", "open_builder", "open_engine", "rows_of"]
+__all__ = ["ENGINES", "engine_forms", "find_python", "open_builder", "open_engine", "rows_of", "unfinished_virtualenvs"]
 
 
 def _open_docker(home: Home, cores: Cores, _: str) -> Engine:

@@ -1,7 +1,6 @@
 """Runs workers in containers: no network, not root, nothing writable but the job folder and two tmpfs."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from orchestrator.environment import Card, Environment
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
+from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Exit
 
 ENVIRONMENT = "/environment"
@@ -71,12 +71,10 @@ class DockerEngine:
 
         Raises EngineError if that is not there: the daemon's file system is not the one that waymark sees.
         """
-        self._home.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".seen-", dir=self._home.root) as folder:
-            source, job = Path(folder) / "source", Path(folder) / "job"
+        with scratch_folder(self._home.root) as folder:
+            source, job = folder / "source", folder / "job"
             for one in (source, job):
                 one.mkdir()
-            for one in (Path(folder), source, job):
                 one.chmod(0o755)
             (source / "seen.py").write_text("", encoding="utf-8")
             launch = Launch(

@@ -1,7 +1,6 @@
 """What the engines share in making an environment: room for it, the words when it fails, and its identity."""
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from orchestrator.environment import Environment, Frozen, digest
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow, resolve_env, resolve_expects
+from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Exit
 
 LIMIT_SECONDS = 3600.0
@@ -70,13 +70,14 @@ def frozen(
 
     environment.identity says what it is made of, '' where its packages are all there is to say.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".freeze-", dir=home.root) as folder:
+    with scratch_folder(home.root) as scratch:
+        folder = scratch / "job"
+        folder.mkdir()
         launch = Launch(
             environment=environment,
             module="workers.freeze",
             source=source.path,
-            job_dir=Path(folder),
+            job_dir=folder,
             data_dir=None,
             cpus=(),
             memory_bytes=_FREEZE_MEMORY_BYTES,
@@ -90,7 +91,7 @@ def frozen(
                 f"exit code {ended.code}, signal {ended.signal}.\n{ended.log_tail}"
             )
         try:
-            seen = _Freeze.model_validate_json(files.read_bytes(Path(folder) / "freeze.json"))
+            seen = _Freeze.model_validate_json(files.read_bytes(folder / "freeze.json"))
         except (OSError, ValueError):
             raise EngineError(
                 f"{environment.framework}:{environment.variant} at {environment.location} did not list its packages "

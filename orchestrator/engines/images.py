@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from orchestrator.errors import EngineError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.planning.image_row import ImageRow, base_images, recipe_sha256
+from orchestrator.scratch import temporary_folder
 
 RECIPE = "waymark.recipe"
 STAGE = "waymark.stage"
@@ -217,8 +217,8 @@ def _context(row: ImageRow, home: Home) -> Iterator[Path]:
         yield row.folder
         return
     source = upstream.checkout(row, home)
-    with tempfile.TemporaryDirectory(prefix="waymark-") as scratch:
-        folder = Path(scratch) / row.framework
+    with temporary_folder() as scratch:
+        folder = scratch / row.framework
         shutil.copytree(row.folder, folder)
         shutil.copytree(source, folder / "source", symlinks=True)
         yield folder

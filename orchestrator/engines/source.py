@@ -1,8 +1,6 @@
 """A snapshot of the worker source, identified by its hash, so that an edit does not change a run that is going on."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import workers
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
+from orchestrator.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,7 @@ def _sha256(files: Mapping[str, bytes]) -> str:
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Fill a draft beside `folder` and rename it; if another process was faster, it has written the same."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-    try:
+    with scratch_folder(folder.parent) as draft:
         draft.chmod(0o755)  # a container's user may be another
         for name, content in files.items():
             path = draft / name
@@ -89,9 +86,8 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
             path.parent.chmod(0o755)
             path.write_bytes(content)
             path.chmod(0o444)
-        draft.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise

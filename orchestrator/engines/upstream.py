@@ -2,7 +2,6 @@
 
 import os
 import tarfile
-import tempfile
 from pathlib import Path
 
 from orchestrator.engines import process
@@ -10,6 +9,7 @@ from orchestrator.engines.environment import LIMIT_SECONDS
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import ImageRow, UpstreamSource
+from orchestrator.scratch import scratch_folder
 
 
 def checkout(row: ImageRow, home: Home) -> Path:
@@ -22,9 +22,8 @@ def checkout(row: ImageRow, home: Home) -> Path:
         raise ValueError(f"{row.label} has no upstream source")
     folder = home.sources / f"{row.framework}-{row.source.commit[:12]}"
     if not folder.exists():
-        home.sources.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=home.sources) as draft:
-            _unpack(row, row.source, Path(draft), home.logs / f"{row.framework}.source.log").replace(folder)
+        with scratch_folder(home.sources) as draft:
+            _unpack(row, row.source, draft, home.logs / f"{row.framework}.source.log").replace(folder)
     return folder
 
 

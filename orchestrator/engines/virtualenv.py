@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import distributions
@@ -25,6 +24,7 @@ from orchestrator.errors import AbsentError, EngineError
 from orchestrator.files import take_lock
 from orchestrator.home import Home
 from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
+from orchestrator.scratch import temporary_folder
 from orchestrator.trial import Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
@@ -50,6 +50,26 @@ _PROBE = (
     "import sys, venv, ensurepip, platform as p;"
     "print(p.python_implementation(), '%d.%d' % sys.version_info[:2], sys.executable)"
 )
+
+
+def unfinished(home: Home) -> list[Path]:
+    """Virtualenvs that nobody makes now and that are not whole, as of a process that was killed while it made them."""
+    found = []
+    for folder in sorted(home.virtualenvs.glob("*/")):
+        if not (folder / _COMPLETE).exists() and not (folder / _UNFINISHED).exists() and not _is_being_made(folder):
+            found.append(folder)
+    return found
+
+
+def _is_being_made(folder: Path) -> bool:
+    path = _lock(folder)
+    try:
+        with path.open() as lock:
+            return not take_lock(lock.fileno(), path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # its file system keeps no locks, so nobody knows
+        return True
 
 
 class VirtualenvEngine:
@@ -218,11 +238,11 @@ def run_worker(launch: Launch, variables: dict[str, str], tick: Callable[[], Non
     """Run one worker as a process of this machine. variables: beyond those that every worker gets."""
     log = launch.job_dir / "log.txt"
     data = () if launch.data_dir is None else (str(launch.data_dir),)
-    with tempfile.TemporaryDirectory(prefix="waymark-", ignore_cleanup_errors=True) as scratch:
+    with temporary_folder() as scratch:
         command = process.Command(
             argv=(launch.environment.location, "-m", launch.module, str(launch.job_dir), *data),
             cwd=launch.job_dir,
-            env={**worker_env(launch, scratch), **variables},
+            env={**worker_env(launch, str(scratch)), **variables},
             log=log,
             timeout_seconds=launch.timeout_seconds,
             cpus=launch.cpus,
@@ -275,11 +295,16 @@ def worker_env(launch: Launch, scratch: str) -> dict[str, str]:
     }
 
 
+def _lock(folder: Path) -> Path:
+    """The file of its lock, beside it."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold this virtualenv's lock, so that two sweeps do not make it at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock")
+    path = _lock(folder)
     with path.open("w") as lock:
         take_lock(lock.fileno(), path, waits=True)
         yield

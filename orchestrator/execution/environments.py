@@ -1,6 +1,5 @@
 """The environments of a run: made by its engine, assigned a card, and tried before use where that is needed."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from orchestrator.records.payloads import Peak
 from orchestrator.records.run_folder import JOB, START, TELEMETRY, JobFolder
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import read_timeline
+from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Outcome
 
 PROBE_SECONDS = 900.0
@@ -128,9 +128,7 @@ def export_model(
 
     def take(folder: JobFolder) -> None:
         for name, path in taken.items():
-            draft = path.with_name(f".{path.name}.draft")
-            copy(folder.path / name, draft, _MODEL_LIMIT_BYTES)
-            draft.replace(path)
+            copy(folder.path / name, path, _MODEL_LIMIT_BYTES)
 
     outcome, events = _apart(environment, engine, home, job, _Allowance((), MODEL_MEMORY_BYTES), start, take)
     check = read_timeline(events).check
@@ -159,8 +157,9 @@ def _apart(
 
     start: the weights that it reads.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{job.kind}-", dir=home.root) as name:
-        folder = JobFolder(Path(name))
+    with scratch_folder(home.root) as scratch:
+        folder = JobFolder(scratch / "job")
+        folder.path.mkdir()
         folder.write(JOB, job)
         if start is not None:
             copy(start, folder.path / START, _MODEL_LIMIT_BYTES)

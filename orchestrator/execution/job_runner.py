@@ -210,7 +210,7 @@ def _open_folder(context: JobContext, record: Record) -> JobFolder:
     """An empty folder for a job. Folders of earlier attempts are renamed; they are kept, but not counted."""
     folder = JobFolder(context.run_dir / record.folder_name)
     for earlier in context.run_dir.glob(f"{record.ordinal:04d}-*"):
-        earlier.rename(tempfile.mkdtemp(prefix=f".before-{earlier.name}-", dir=context.run_dir))
+        earlier.rename(tempfile.mkdtemp(prefix=f"{run_folder.BEFORE}{earlier.name}-", dir=context.run_dir))
     folder.path.mkdir(parents=True)
     return folder
 
@@ -231,10 +231,8 @@ def _keep_reference(found: Path, kept: Path) -> None:
     if kept.exists():
         return
     kept.parent.mkdir(parents=True, exist_ok=True)
-    draft = kept.with_suffix(".draft")
     with suppress(files.UnsafeFileError, FileNotFoundError):
-        files.copy(found, draft, _REFERENCE_LIMIT_BYTES)
-        draft.replace(kept)
+        files.copy(found, kept, _REFERENCE_LIMIT_BYTES)
 
 
 def store_outcome(context: JobContext, folder: JobFolder, record: Record, outcome: Outcome) -> None:

@@ -5,7 +5,6 @@ import os
 import select
 import stat
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from orchestrator.host import GIB
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.job import Job
 from orchestrator.records.run_folder import EVENTS, JOB, START, JobFolder
+from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Exit
 
 QUESTIONS, ANSWERS = "questions.fifo", "answers.fifo"
@@ -68,8 +68,9 @@ def serving(
 
     Raises EngineError if it cannot be started, or does not give the oracle's logits.
     """
-    with tempfile.TemporaryDirectory(prefix=".serve-", dir=home.root) as name:
-        folder = JobFolder(Path(name))
+    with scratch_folder(home.root) as scratch:
+        folder = JobFolder(scratch / "job")
+        folder.path.mkdir()
         folder.write(JOB, job)
         copy(start, folder.path / START, _WEIGHTS_LIMIT_BYTES)
         for pipe in (QUESTIONS, ANSWERS):

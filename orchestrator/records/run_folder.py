@@ -28,6 +28,11 @@ TELEMETRY = "telemetry.jsonl"
 AUDITS = "audits.npz"
 WEIGHTS, START = "weights.npz", "start.npz"
 
+BEFORE, REFUSED = ".before-", ".refused-"
+"""Begin the names of earlier attempts of a job, and of folders that a worker closed or took away."""
+
+SET_ASIDE = (f"{BEFORE}*", f"{REFUSED}*")
+
 _JOB_NAME = re.compile(r"\d{4,6}-")
 
 

@@ -65,11 +65,90 @@ def test_writing_replaces_what_is_there_and_follows_nothing(job, victim, kind):
     assert (path.read_text(), path.is_symlink(), victim.read_text()) == ("ours", False, "precious")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_link_in_the_place_of_the_draft_is_not_followed(job, victim, kind):
-    put(job, victim, kind).rename(job / ".out.json.draft")
-    files.write_atomically(job / "out.json", "ours")
-    assert ((job / "out.json").read_text(), victim.read_text()) == ("ours", "precious")
+def test_two_processes_may_replace_one_file(job):
+    with files.replacing(job / "out.json") as one, files.replacing(job / "out.json") as other:
+        one.write(b"one")
+        other.write(b"other")
+    assert ((job / "out.json").read_text(), [path.name for path in job.iterdir()]) == ("one", ["out.json"])
+
+
+def test_a_draft_that_fails_is_removed(job):
+    with pytest.raises(ValueError, match="no"), files.replacing(job / "out.json"):
+        raise ValueError("no")
+    assert list(job.iterdir()) == []
+
+
+def nested(folder, depth):
+    """Folders in folders, deeper than a path may name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+def test_a_folder_of_any_depth_is_removed(job):
+    nested(job, 3_500)
+    files.remove(job)
+    assert not job.exists()
+
+
+def test_a_folder_whose_owner_closed_it_is_removed(job, victim):
+    inner = job / "closed" / "more"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    (inner / "link").symlink_to(victim)
+    inner.chmod(0)
+    inner.parent.chmod(0)
+    job.chmod(0)
+    files.remove(job)
+    assert (job.exists(), victim.read_text()) == (False, "precious")
+
+
+def test_a_folder_that_comes_back_holds_plain_files_alone(job, victim):
+    for kind in KINDS:
+        put(job, victim, kind).rename(job / kind)
+    nested(job / "folder", 3_500)
+    (job / "second").hardlink_to(victim)
+    shell = job / "shell"
+    shell.write_text("#!/bin/sh")
+    shell.chmod(0o6777)
+    job.chmod(0o2777)
+    rights = victim.stat().st_mode
+    files.take_back(job)
+    assert {path.name: path.stat().st_mode & 0o7777 for path in job.iterdir()} == {"shell": 0o644}
+    assert (job.stat().st_mode & 0o7777, victim.stat().st_mode, victim.read_text()) == (0o755, rights, "precious")
+
+
+def test_a_folder_in_whose_place_is_a_link_does_not_come_back(job, tmp_path):
+    (tmp_path / "link").symlink_to(job)
+    with pytest.raises(OSError, match="it is a link"):
+        files.take_back(tmp_path / "link")
+
+
+def test_what_a_folder_takes_is_counted_to_a_limit(job):
+    (job / "inner").mkdir()
+    (job / "inner" / "file").write_bytes(bytes(100_000))
+    assert 100_000 <= files.size_bytes(job, 10) < 200_000
+    assert files.size_bytes(job, 1) is None
+    nested(job, 3_500)
+    assert files.size_bytes(job, 100_000) is None
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_name_that_is_taken_is_not_taken_again(tmp_path, kind):
+    made, to = tmp_path / "made", tmp_path / "to"
+    for path in (made, to):
+        path.mkdir() if kind == "folder" else path.touch()
+    (made / "x").touch() if kind == "folder" else made.write_text("x")
+    with pytest.raises(FileExistsError):
+        files.move_new(made, to)
+    to.rmdir() if kind == "folder" else to.unlink()
+    files.move_new(made, to)
+    assert (to / "x").exists() if kind == "folder" else to.read_text() == "x"
 
 
 def test_a_file_beyond_the_limit_is_refused(job):

@@ -60,7 +60,7 @@ def published(home, tmp_path):
 
 
 def test_a_site_has_a_page_of_every_published_run(published, tmp_path):
-    page = write_index(published, tmp_path / "site", Console())
+    page = write_index(published, tmp_path / "site", Home(tmp_path / "home"), Console())
     assert links(page) == {f"{ONE}/index.html", f"{TWO}/index.html"}
     assert all((page.parent / link).is_file() for link in links(page))
 
@@ -75,7 +75,7 @@ def test_a_page_that_came_with_a_run_is_not_hosted(published, tmp_path):
     changed = hashlib.sha256(report.read_bytes()).hexdigest()
     sums = [f"{changed}  report/index.html" if line.endswith(" report/index.html") else line for line in sums]
     (published / "one" / "SHA256SUMS").write_text("\n".join(sums) + "\n")
-    page = write_index(published, tmp_path / "site", Console())
+    page = write_index(published, tmp_path / "site", Home(tmp_path / "home"), Console())
     assert "<script>alert(1)" not in (page.parent / ONE / "index.html").read_text()
 
 
@@ -89,10 +89,10 @@ def test_nothing_is_left_of_a_site_that_cannot_be_made(published, tmp_path, faul
         shutil.rmtree(published)
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises((StoreError, SpecError)):
-        write_index(published, tmp_path / "site", Console())
+        write_index(published, tmp_path / "site", Home(tmp_path / "home"), Console())
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_site_replaces_nothing(published, tmp_path):
     with pytest.raises(SpecError, match="which exists; name a new folder"):
-        write_index(published, tmp_path, Console())
+        write_index(published, tmp_path, Home(tmp_path / "home"), Console())

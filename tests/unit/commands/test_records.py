@@ -1,10 +1,11 @@
 """What is done with runs on record: list them, show a trial, remove one."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from orchestrator.commands import records
+from orchestrator.commands import reap, records
 from orchestrator.console.progress import Console
 from orchestrator.errors import LockedError, SpecError, StoreError
 from orchestrator.execution.locks import exclusive_run
@@ -60,6 +61,62 @@ def test_a_run_is_removed_from_disk_store_and_reports(home, tmp_path):
     (reports / RUN).mkdir(parents=True)
     records.remove(RUN, home, reports, Console())
     assert (records.run_rows(home), list(home.runs.iterdir()), list(reports.iterdir())) == ([], [], [])
+
+
+@pytest.mark.parametrize("step", ["rename", "remove"])
+def test_a_removal_that_was_killed_can_be_finished(home, tmp_path, monkeypatch, step):
+    reports = tmp_path / "reports"
+    (reports / RUN).mkdir(parents=True)
+    where = {"rename": Path, "remove": records.files}[step]
+    plain = getattr(where, step)
+
+    def killed(path, *more):
+        if step == "rename":
+            plain(path, *more)
+        if step == "rename" or path.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(where, step, killed)
+        records.remove(RUN, home, reports, Console())
+    assert records.ingest(home, Console()) == 0
+    with Store.open(home.store_url) as store:
+        known = {run.run_id: len(store.run(run.run_id).trials) for run in store.runs()}
+    assert known == ({RUN: 2} if step == "rename" else {})  # never a part of it
+    assert reap.leftovers(home, reports) != []
+    if step == "rename":
+        records.remove(RUN, home, reports, Console())
+    else:
+        reap.reap(home, reports, Console())
+    with Store.open(home.store_url) as store:
+        assert store.runs() == []
+    assert (list(home.runs.iterdir()), list(reports.iterdir())) == ([], [])
+
+
+def test_reaping_finishes_a_removal_that_the_store_does_not_know_of(home, tmp_path):
+    (home.runs / RUN).rename(home.runs / f".removed-{RUN}")
+    reap.reap(home, tmp_path / "reports", Console())
+    with Store.open(home.store_url) as store:
+        assert store.runs() == []
+    assert list(home.runs.iterdir()) == []
+
+
+def test_reaping_removes_what_a_killed_run_left_and_no_more(home, tmp_path):
+    job = next((home.runs / RUN).glob("0001-*"))
+    for name in (".before-0001-x", ".refused-0001-x"):
+        (home.runs / RUN / name).mkdir()
+    (home.runs / "20261130-000000-empty").mkdir()
+    (job / ".outcome.json.0123abcd.draft").touch()
+    (home.virtualenvs / "half").mkdir(parents=True)
+    (home.virtualenvs / "whole").mkdir()
+    (home.virtualenvs / "whole" / "waymark-complete").touch()
+    kept = {path.name for path in (home.runs / RUN).iterdir() if not path.name.startswith(".")}
+    assert len(reap.leftovers(home, tmp_path / "reports")) == 5
+    reap.reap(home, tmp_path / "reports", Console())
+    assert reap.leftovers(home, tmp_path / "reports") == []
+    assert {path.name for path in (home.runs / RUN).iterdir()} == kept
+    assert [path.name for path in home.virtualenvs.iterdir()] == ["whole"]
+    assert len(records.run_rows(home)) == 1
 
 
 @pytest.mark.parametrize("name", ["..", "20261121-120000-quik", ""])

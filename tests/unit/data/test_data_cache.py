@@ -3,13 +3,12 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from orchestrator import data
-from orchestrator.data import cache, draft, fill
+from orchestrator.data import cache, fill
 from orchestrator.data.draft import draft_folder, sweep
 from orchestrator.errors import DataError
 from orchestrator.trial import Dataset, Synthetic
@@ -217,21 +216,6 @@ def test_drafts_of_living_preparers_are_kept(tmp_path):
         sweep(tmp_path)
         assert folder.exists()
     assert not folder.exists()
-
-
-def test_a_draft_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
-    made = []
-
-    def mkdtemp(**where):
-        made.append(Path(tempfile_mkdtemp(**where)))
-        if len(made) == 1:
-            sweep(tmp_path)
-        return str(made[-1])
-
-    tempfile_mkdtemp = draft.tempfile.mkdtemp
-    monkeypatch.setattr(draft.tempfile, "mkdtemp", mkdtemp)
-    with draft_folder(tmp_path) as folder:
-        assert folder == made[1]
 
 
 def test_every_user_may_read_the_arrays_whatever_the_umask(registered, prepare):
