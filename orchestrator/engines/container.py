@@ -190,7 +190,9 @@ def _lent(folder: Path, user: tuple[int, int], caller: tuple[int, int]) -> Itera
 
 
 def _give(folder: Path, owner: tuple[int, int]) -> None:
-    """Change the owner of all in `folder`; of links themselves, not of their targets."""
-    for parent, _, names in os.walk(folder):
-        for path in (parent, *(os.path.join(parent, name) for name in names)):  # noqa: PTH118 - os.walk's strings
-            os.chown(path, *owner, follow_symlinks=False)
+    """Change the owner of a folder and of what lies in it; of links themselves, not of their targets.
+
+    Folders in it are not looked into: a worker may have nested thousands, and whoever removes them is root.
+    """
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, *owner, follow_symlinks=False)

@@ -54,11 +54,9 @@ _PROBE = (
 
 def unfinished(home: Home) -> list[Path]:
     """Virtualenvs that nobody makes now and that are not whole, as of a process that was killed while it made them."""
-    found = []
-    for folder in sorted(home.virtualenvs.glob("*/")):
-        if not (folder / _COMPLETE).exists() and not (folder / _UNFINISHED).exists() and not _is_being_made(folder):
-            found.append(folder)
-    return found
+    ends = (_COMPLETE, _UNFINISHED)
+    unmarked = [path for path in sorted(home.virtualenvs.glob("*/")) if not any((path / end).exists() for end in ends)]
+    return [folder for folder in unmarked if not _is_being_made(folder)]
 
 
 def _is_being_made(folder: Path) -> bool:

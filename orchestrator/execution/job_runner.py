@@ -1,5 +1,6 @@
 """Run one job: write its folder, launch it, follow its events, decide its outcome, store it."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +30,12 @@ REFERENCE = "reference.npz"
 _REFERENCE_LIMIT_BYTES = 2**30
 _WEIGHTS_LIMIT_BYTES = 2**33
 _AUDITS_LIMIT_BYTES = 2**33
+
+_MOST_BYTES = 2**34
+"""Of a job's folder on disk; and no more than half of what was free as it began."""
+
+_MOST_ENTRIES = 100_000
+_LOOK_SECONDS = 1.0
 
 OnEvent = Callable[[Event], None]
 
@@ -123,8 +130,9 @@ def _follow_to_end(
     context: JobContext, folder: JobFolder, record: Record, job: Job, data: TrialData | None, on_event: OnEvent
 ) -> tuple[Exit, list[Event]]:
     """Launch the worker and follow its events; its exit and all events. Raises _EndedByUsError."""
-    tail = Tail(folder.path / run_folder.EVENTS)
+    tail, disk = Tail(folder.path / run_folder.EVENTS), _DiskWatch(folder.path)
     telemetry, heartbeat = _telemetry(context, folder, record), _Heartbeat(context.silent_seconds)
+    is_ours = False
 
     def read_events() -> None:
         for event in tail.read():
@@ -134,6 +142,7 @@ def _follow_to_end(
     def tick() -> None:
         read_events()
         heartbeat.check()
+        disk.check()
         if telemetry:
             telemetry.tick()
 
@@ -152,16 +161,40 @@ def _follow_to_end(
     try:
         with telemetry or nullcontext():
             exit_ = context.engine.run(launch, tick)
+        disk.look()
         read_events()
-        return exit_, folder.events()
+        events = folder.events()
     except files.UnsafeFileError as error:
         # Under another name nothing reads it again.
         (folder.path / run_folder.EVENTS).rename(folder.path / f"{run_folder.EVENTS}.refused")
         reason = f"{run_folder.EVENTS}: {error.strerror}"
         raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=reason)) from None
+    except OSError as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(folder.path):
+            raise
     finally:  # the folder was the worker's, which may have changed what was asked of it
+        is_ours = _take_back(folder)
         folder.write(run_folder.RECORD, record)
         folder.write(run_folder.JOB, job)
+    if not is_ours or (heartbeat.has_heard and not (folder.path / run_folder.EVENTS).exists()):
+        raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=_TAKEN_AWAY))
+    return exit_, events
+
+
+_TAKEN_AWAY = "closed its folder, or removed what is in it"
+
+
+def _take_back(folder: JobFolder) -> bool:
+    """Make the folder ours again; False if the worker took it away or closed it, so that a new one is in its place."""
+    try:
+        files.take_back(folder.path)
+    except OSError:
+        aside = tempfile.mkdtemp(prefix=f"{run_folder.REFUSED}{folder.path.name}-", dir=folder.path.parent)
+        with suppress(FileNotFoundError):
+            folder.path.rename(aside)
+        folder.path.mkdir(exist_ok=True)
+        return False
+    return True
 
 
 class _EndedByUsError(Exception):
@@ -172,6 +205,32 @@ class _EndedByUsError(Exception):
         self.outcome = outcome
 
 
+class _DiskWatch:
+    """Once a job's folder holds more than it may, `check` raises _EndedByUsError: the disk is everybody's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._next = folder, 0.0
+        self._most_bytes = min(_MOST_BYTES, shutil.disk_usage(folder).free // 2)
+
+    def check(self) -> None:
+        """Call repeatedly; it looks once a second."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _LOOK_SECONDS
+            self.look()
+
+    def look(self) -> None:
+        """Look now."""
+        size = files.size_bytes(self._folder, _MOST_ENTRIES)
+        if size is not None and size <= self._most_bytes:
+            return
+        what = f"{size / 2**30:.3g} GiB" if size else f"{_MOST_ENTRIES:,} files or more, or folders too deep to count,"
+        for path in self._folder.iterdir():
+            if path.name not in run_folder.KEPT:
+                files.remove(path)
+        raise _EndedByUsError(Outcome(status="crashed", fault="subject", reason=f"put {what} into its folder"))
+
+
 class _Heartbeat:
     """Once no event came for `limit_seconds`, `check` raises _EndedByUsError: the phase after the last event hangs."""
 
@@ -179,10 +238,12 @@ class _Heartbeat:
         self._limit_seconds = limit_seconds
         self._since = time.monotonic()
         self._last = "its start"
+        self.has_heard = False
 
     def hear(self, event: Event) -> None:
         """An event came."""
         self._since, self._last = time.monotonic(), f"'{event.kind}'"
+        self.has_heard = True
 
     def check(self) -> None:
         """Call repeatedly."""

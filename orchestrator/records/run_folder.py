@@ -25,6 +25,8 @@ from workers import models
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
 TELEMETRY = "telemetry.jsonl"
+LOG = "log.txt"
+KEPT = (RECORD, JOB, EVENTS, EXIT, OUTCOME, TELEMETRY, LOG)
 AUDITS = "audits.npz"
 WEIGHTS, START = "weights.npz", "start.npz"
 

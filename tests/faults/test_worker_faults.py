@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.engines.orphans import running_workers
 from orchestrator.errors import EngineError
+from orchestrator.execution import job_runner
 from orchestrator.execution.job_runner import run_job
 from orchestrator.records.job import check_job
 from tests import fake_run as fake
@@ -88,6 +89,16 @@ FAULTS = {  # what goes wrong -> what the worker does, status and fault
         "subject",
     ),
     "events are a folder": ('os.mkdir("events.jsonl")', "no_protocol", "subject"),
+    "folders 3,000 deep": (
+        'say(*story)\nfor _ in range(3000): os.mkdir("d"); os.chdir("d")',
+        "crashed",
+        "subject",
+    ),
+    "its folder is emptied": (
+        'say(*story); time.sleep(1)\nfor name in os.listdir("."): os.remove(name)',
+        "no_protocol",
+        "subject",
+    ),
     "a folder in the place of our files": (
         'say(*story)\nfor name in ("exit.json", "outcome.json", ".exit.json.draft"): os.makedirs(name + "/x")',
         "ok",
@@ -136,6 +147,54 @@ def test_a_link_to_a_file_of_the_host_is_not_followed(victim, story, note, preci
         for path in copies
         if path.name not in ("job.json", "record.json")
     )
+
+
+SHELL = """
+for folder in (".", "inner"):
+    os.makedirs(folder, exist_ok=True)
+    shell = os.path.join(folder, "shell")
+    with open(shell, "wb") as file: file.write(open("/bin/sh", "rb").read())
+    os.chmod(shell, 0o6755)
+    os.chmod(folder, 0o2777)
+"""
+
+
+def test_no_program_that_a_worker_left_runs_as_its_user(victim, story, note):
+    outcome, folder = victim.run(f"say(*story)\n{SHELL}", story)
+    rights = {path.name: path.lstat().st_mode & 0o7777 for path in folder.path.rglob("*")}
+    note("a set-user-ID shell is left", victim.name, f"{outcome.status}; its rights are 0644, its folder is gone")
+    assert outcome.status == "ok", outcome.reason
+    assert (rights["shell"], "inner" in rights, folder.path.stat().st_mode & 0o7777) == (0o644, False, 0o755)
+    assert {mode & 0o7022 for mode in rights.values()} == {0}
+    assert {path.stat().st_uid for path in folder.path.iterdir()} == {os.geteuid()}
+
+
+def test_a_worker_that_takes_its_folder_away_ends_its_row(victim, story, note):
+    outcome, folder = victim.run("say(*story)\nos.rename(os.getcwd(), os.getcwd() + '-away')", story)
+    note("the worker takes its folder away", victim.name, f"{outcome.status}: {outcome.reason}")
+    if victim.name == "docker":  # where it cannot
+        assert outcome.status == "crashed"
+        return
+    assert (outcome.status, outcome.fault) == ("no_protocol", "subject")
+    assert folder.outcome() == outcome
+    assert victim.run(TELL, story)[0].status == "ok"
+
+
+FILLING = {
+    "bytes": "file = open('x', 'wb')\nfor _ in range(300): file.write(bytes(2**20)); file.flush(); time.sleep(.02)",
+    "files": "for n in range(10**6): open(str(n), 'w').close(); time.sleep(.001)",
+}
+
+
+@pytest.mark.parametrize("what", FILLING)
+def test_a_worker_that_fills_the_disk_is_ended(victim, story, note, monkeypatch, what):
+    monkeypatch.setattr(job_runner, "_MOST_BYTES", 2**26)
+    monkeypatch.setattr(job_runner, "_MOST_ENTRIES", 500)
+    outcome, folder = victim.run(f"say(*story[:3])\n{FILLING[what]}", story)
+    note(f"too many {what} in its folder", victim.name, f"{outcome.status}: {outcome.reason}")
+    assert (outcome.status, outcome.fault) == ("crashed", "subject")
+    assert "its folder" in outcome.reason
+    assert sum(path.stat().st_size for path in folder.path.iterdir()) < 2**23
 
 
 FORGED = """

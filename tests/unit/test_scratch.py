@@ -51,9 +51,9 @@ def test_what_a_killed_process_left_is_found(home, tmp_path):
 
 
 def test_what_a_living_process_uses_is_left_alone(home, tmp_path):
-    with scratch.scratch_folder(home.data), scratch.temporary_folder(), scratch.folder_beside(tmp_path / "x", home):
-        with files.replacing(tmp_path / "out.json"):
-            assert left(home, tmp_path) == []
+    beside, draft = scratch.folder_beside(tmp_path / "x", home), files.replacing(tmp_path / "out.json")
+    with scratch.scratch_folder(home.data), scratch.temporary_folder(), beside, draft:
+        assert left(home, tmp_path) == []
     assert [path for path in (*home.root.iterdir(), *(tmp_path / "tmp").iterdir()) if path != home.data] == []
 
 

@@ -76,9 +76,10 @@ def test_a_removal_that_was_killed_can_be_finished(home, tmp_path, monkeypatch, 
         if step == "rename" or path.exists():
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(where, step, killed)
-        records.remove(RUN, home, reports, Console())
+        with pytest.raises(KeyboardInterrupt):
+            records.remove(RUN, home, reports, Console())
     assert records.ingest(home, Console()) == 0
     with Store.open(home.store_url) as store:
         known = {run.run_id: len(store.run(run.run_id).trials) for run in store.runs()}
