@@ -82,7 +82,15 @@ def data_(
 @task(
     auto_shortflags=False,
     iterable=["variant", "source"],
-    help={**FRAMEWORKS, **DEVICE, **VARIANT, **SOURCE, "dry-run": "list what would be built and why, and stop", **JSON},
+    help={
+        **FRAMEWORKS,
+        **DEVICE,
+        **VARIANT,
+        **SOURCE,
+        "adopt": "take images that say that they are of these recipes as they are, for example after `docker load`",
+        "dry-run": "list what would be built and why, and stop",
+        **JSON,
+    },
 )
 @verb
 def build_images(
@@ -91,6 +99,7 @@ def build_images(
     device: str = "cpu",
     variant: Texts = None,
     source: Texts = None,
+    adopt: bool = False,
     dry_run: bool = False,
     json_: bool = False,
 ) -> None:
@@ -99,9 +108,9 @@ def build_images(
 
     rows = images.chosen_rows(images.catalogue_with(source), flags.rows(frameworks, device, variant))
     if dry_run:
-        show("To build", images.outlook(rows), json_, IMAGES)
+        show("To build", images.outlook(rows, Home.default()), json_, IMAGES)
     else:
-        built = images.build_images(rows, Home.default(), Console().say)
+        built = images.build_images(rows, Home.default(), Console().say, adopts=adopt)
         show("Images", images.image_rows(built), json_, IMAGES)
 
 
@@ -111,7 +120,7 @@ def images(_: Context, json_: bool = False) -> None:
     """List every row of the catalogue: whether and when it was built here, its size, where its CUDA is from."""
     from orchestrator.commands import images
 
-    show("Images", images.listing(images.catalogue_with()), json_, IMAGES)
+    show("Images", images.listing(images.catalogue_with(), Home.default()), json_, IMAGES)
 
 
 @task(

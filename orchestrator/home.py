@@ -72,6 +72,11 @@ class Home:
         return self.root / "published"
 
     @property
+    def images(self) -> Path:
+        """An empty file for each image that this home built or took over, named by the image's id."""
+        return self.root / "images"
+
+    @property
     def logs(self) -> Path:
         """One log per image or virtualenv build."""
         return self.root / "logs"

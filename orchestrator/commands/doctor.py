@@ -36,7 +36,7 @@ def examine(home: Home, catalogue: Catalogue) -> list[Finding]:
         _docker(home, host),
         *_pythons(catalogue),
         *indexes(catalogue),
-        *bases(catalogue),
+        *bases(home, catalogue),
         _disk(home),
         _processor(host),
         _load(host),
@@ -88,14 +88,14 @@ def indexes(catalogue: Catalogue) -> Iterator[Finding]:
         )
 
 
-def bases(catalogue: Catalogue) -> Iterator[Finding]:
+def bases(home: Home, catalogue: Catalogue) -> Iterator[Finding]:
     """Each base image that rows lack and no registry gives; nothing where no daemon answers."""
     try:
         builder = open_builder()
     except EngineError:
         return
     with closing(builder):
-        absent = images.absent_bases(builder, catalogue.rows())
+        absent = images.absent_bases(builder, catalogue.rows(), home)
     for base, (why, rows) in absent.items():
         labels = [row.label for row in rows]
         more = f" and {len(labels) - 4} more" if len(labels) > 4 else ""

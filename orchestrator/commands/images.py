@@ -55,17 +55,25 @@ def chosen_rows(catalogue: Catalogue, asked: Rows, own: Sequence[ImageRow] = ())
 
 
 def build_images(
-    rows: Sequence[ImageRow], home: Home, say: Say, limit_seconds: float = LIMIT_SECONDS
+    rows: Sequence[ImageRow],
+    home: Home,
+    say: Say,
+    limit_seconds: float = LIMIT_SECONDS,
+    *,
+    adopts: bool = False,
 ) -> tuple[Image, ...]:
     """Build what is not there or not current, and say of each row what became of it; docker/lock.json remembers.
 
-    limit_seconds: for one image. A row that fails does not keep the others from being built; then EngineError is
-    raised, naming each log.
+    limit_seconds: for one image. adopts: take images that say that they are of a row's recipe as they are.
+    A row that fails does not keep the others from being built; then EngineError is raised, naming each log.
     """
     built, failures = [], []
     with closing(open_builder()) as builder:
         for row in rows:
-            image = images.find(builder, row)
+            taken = images.adopt(builder, row, home) if adopts else None
+            if taken:
+                say(f"{row.label}: took {images.reference(row)} as it is, {taken.id}")
+            image = images.find(builder, row, home)
             if image.is_current:
                 say(f"{row.label}: {images.reference(row)} is current")
                 built.append(image)
@@ -97,19 +105,19 @@ def with_images(
     return catalogue, rows
 
 
-def outlook(rows: Sequence[ImageRow]) -> list[dict[str, Any]]:
+def outlook(rows: Sequence[ImageRow], home: Home) -> list[dict[str, Any]]:
     """`image_rows` of the rows as they are now, built or not; where no daemon answers their state is unknown."""
     try:
         builder = open_builder()
     except EngineError:
         return image_rows([Image(row, None, False) for row in rows], "unknown: Docker does not answer")
     with closing(builder):
-        return image_rows([images.find(builder, row) for row in rows])
+        return image_rows([images.find(builder, row, home) for row in rows])
 
 
-def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
+def listing(catalogue: Catalogue, home: Home) -> list[dict[str, Any]]:
     """`outlook` of every row there is."""
-    return outlook(catalogue.rows())
+    return outlook(catalogue.rows(), home)
 
 
 def image_rows(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
@@ -136,6 +144,8 @@ def image_rows(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[
 def _state(image: Image, unbuilt: str) -> str:
     if image.facts is None:
         return unbuilt
+    if image.is_foreign:
+        return "not built by this home"
     return "current" if image.is_current else "its recipe changed"
 
 

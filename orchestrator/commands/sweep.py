@@ -91,7 +91,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         epochs = None if trial.inference else trial.training.epochs
         rows.append(_row(trial.label, what, epochs, trial.threads, None if seconds is None else seconds / 60))
     rows += [_row(skip.label, "skip", reason=skip.reason) for skip in plan.skips]
-    rows += [_row(label, "absent", reason=reason) for label, reason in _without_base(request, plan, to_run)]
+    rows += [_row(label, "absent", reason=reason) for label, reason in _without_base(request, plan, to_run, home)]
     made = sum(one.seconds for one in checks)
     already = f" ({len(plan.trials) - len(to_run)} of them done)" if done else ""
     title = (
@@ -104,7 +104,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     return title, rows
 
 
-def _without_base(request: SweepRequest, plan: Plan, to_run: Sequence[Trial]) -> Iterator[tuple[str, str]]:
+def _without_base(request: SweepRequest, plan: Plan, to_run: Sequence[Trial], home: Home) -> Iterator[tuple[str, str]]:
     """Rows of trials whose image cannot be built: their label, and why. Nothing where no Docker is asked or answers."""
     keys = {trial.environment_key for trial in to_run}
     wanted = [row for row in plan.rows if row.key in keys]
@@ -115,7 +115,7 @@ def _without_base(request: SweepRequest, plan: Plan, to_run: Sequence[Trial]) ->
     except EngineError:
         return
     with closing(builder):
-        for base, (why, rows) in images.absent_bases(builder, wanted).items():
+        for base, (why, rows) in images.absent_bases(builder, wanted, home).items():
             for row in rows:
                 said = f"stands on {base}, which is not here and cannot be pulled ({why})."
                 yield row.label, f"{said} {images.base_advice(base)}"

@@ -1,7 +1,7 @@
 """Runs workers in containers: no network, not root, nothing writable but the job folder and two tmpfs."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ class DockerEngine:
         caller = (os.geteuid(), os.getegid())
         user = worker_user(caller, self._daemon.is_rootless)
         with _lent(launch.job_dir, user, caller):
-            options = container_options(launch, user)
+            image = self._daemon.image(launch.environment.location)
+            options = container_options(launch, user, image.volumes if image else ())
             ended = self._daemon.run(options, log, launch.timeout_seconds, tick, launch.on_start)
         return exit_of(ended, log)
 
@@ -123,12 +124,16 @@ def bind_mount(folder: Path, target: str, *, is_writable: bool = False) -> dict[
     return {"Type": "bind", "Source": str(folder), "Target": target, "ReadOnly": not is_writable}
 
 
-def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
-    """Options of the SDK's containers.create: mounts, limits and permissions of a worker."""
+def container_options(launch: Launch, user: tuple[int, int], volumes: Sequence[str] = ()) -> dict[str, Any]:
+    """Options of the SDK's containers.create: mounts, limits and permissions of a worker.
+
+    volumes: those that the image declares; they are kept in memory, within the limit, and not on the machine's disk.
+    """
     mounts = [bind_mount(launch.source, SOURCE), bind_mount(launch.job_dir, JOB, is_writable=True)]
     card = launch.environment.card
     if launch.data_dir is not None:
         mounts.append(bind_mount(launch.data_dir, DATA))
+    mounted = {mount["Target"] for mount in mounts}
     return {
         "image": launch.environment.location,
         "entrypoint": ["python"],
@@ -146,7 +151,7 @@ def container_options(launch: Launch, user: tuple[int, int]) -> dict[str, Any]:
             **launch.environment.env,
         },
         "mounts": mounts,
-        "tmpfs": {"/tmp": _TMPFS, HOME: _TMPFS},  # noqa: S108
+        "tmpfs": {path: _TMPFS for path in ("/tmp", HOME, *volumes) if path not in mounted},  # noqa: S108
         "user": f"{user[0]}:{user[1]}",
         "read_only": True,
         "network_mode": "none",

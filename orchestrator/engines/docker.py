@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +90,7 @@ class Daemon:
             size_bytes=seen["Size"],
             created=seen["Created"],
             labels=seen["Config"].get("Labels") or {},
+            volumes=tuple(seen["Config"].get("Volumes") or ()),
             digests=tuple(seen.get("RepoDigests") or ()),
         )
 
@@ -109,10 +110,10 @@ class Daemon:
             return shortened(said.strip().splitlines()[0] if said.strip() else "no answer", 200)
         return ""
 
-    def share(self, label: str, reference: str) -> bool:
-        """Give an image that carries `label` ('name=value') another name; False if there is none."""
+    def share(self, label: str, reference: str, ids: Collection[str]) -> bool:
+        """Give an image that carries `label` ('name=value') another name; False if none of those `ids` does."""
         with self._asking(f"to name an image {reference}"):
-            found = self._client.images.list(filters={"label": label})
+            found = [one for one in self._client.images.list(filters={"label": label}) if one.id in ids]
             return bool(found) and found[0].tag(reference)
 
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
@@ -214,11 +215,16 @@ class Daemon:
         """Remove those of our containers whose owner `is_left` takes; returns how many."""
         with self._asking("for old containers"):
             containers = self._client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
-        left = [container for container in containers if is_left(container.labels.get(OWNER, ""))]
+        left = [one for one in containers if is_left(one.labels.get(OWNER, "")) and not self._is_inherited(one)]
         for container in left:
             with suppress(*_GONE):
                 container.remove(force=True, v=True)
         return len(left)
+
+    def _is_inherited(self, container: Container) -> bool:
+        """Whether the owner on a container is only that on its image, so that the container is somebody else's."""
+        image = self.image(str(container.attrs["Image"]))
+        return image is None or image.labels.get(OWNER) == container.labels.get(OWNER)
 
     def close(self) -> None:
         """Close the connection."""

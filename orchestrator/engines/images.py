@@ -1,6 +1,7 @@
 """The images of the catalogue's rows: what they are called, whether they are current, how they are made, lock.json.
 
-A label on each image holds the hash of its recipe: an image is current if and only if it equals the row's.
+A label on each image holds the hash of its recipe: an image is current if that equals the row's, and if this home built
+the image, or the user took it over: anybody can give an image a label, and images made FROM ours inherit it.
 """
 
 import ast
@@ -8,7 +9,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,17 @@ _NOISE = re.compile(r" ---> |Removing intermediate container |Successfully (buil
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """id: 'sha256:...'. created: ISO 8601. digests: names under which registries know it."""
+    """id: 'sha256:...'. created: ISO 8601. digests: names under which registries know it.
+
+    volumes: folders of which the daemon would keep what a container writes there, on the disk of the machine.
+    """
 
     id: str
     size_bytes: int
     created: str
     labels: dict[str, str]
     digests: tuple[str, ...]
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class ImageBuilder(Protocol):
     def image(self, reference: str) -> ImageFacts | None: ...
     def pull(self, reference: str) -> None: ...
     def why_absent(self, reference: str) -> str: ...
-    def share(self, label: str, reference: str) -> bool: ...
+    def share(self, label: str, reference: str, ids: Collection[str]) -> bool: ...
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str: ...
     def prune_stages(self) -> None: ...
     def sweep(self) -> int: ...
@@ -72,11 +77,15 @@ class ImageBuilder(Protocol):
 
 @dataclass(frozen=True)
 class Image:
-    """A row, its image if there is one, and whether that was built from the row's recipe as it is now."""
+    """A row, its image if there is one, and whether this home built it from the row's recipe as it is now.
+
+    is_foreign: its label says so, but this home has not built it.
+    """
 
     row: ImageRow
     facts: ImageFacts | None
     is_current: bool
+    is_foreign: bool = False
 
 
 def reference(row: ImageRow) -> str:
@@ -84,10 +93,34 @@ def reference(row: ImageRow) -> str:
     return f"waymark/{row.framework}:{row.base or row.variant}-{row.device}"
 
 
-def find(builder: ImageBuilder, row: ImageRow) -> Image:
+def find(builder: ImageBuilder, row: ImageRow, home: Home) -> Image:
     """The image of `row` as the builder has it."""
     facts = builder.image(reference(row))
-    return Image(row, facts, facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row))
+    says_so = facts is not None and facts.labels.get(RECIPE) == recipe_sha256(row)
+    is_known = facts is not None and facts.id in _known(home)
+    return Image(row, facts, says_so and is_known, says_so and not is_known)
+
+
+def adopt(builder: ImageBuilder, row: ImageRow, home: Home) -> ImageFacts | None:
+    """Take the image that carries the name and the recipe of `row` for one that this home built; None if there is none.
+
+    For images of a machine that the user trusts, as after `docker load`.
+    """
+    image = find(builder, row, home)
+    if image.facts is None or not (image.is_current or image.is_foreign):
+        return None
+    _remember(home, image.facts)
+    return image.facts
+
+
+def _known(home: Home) -> set[str]:
+    """The ids of the images that this home built or took over."""
+    return {f"sha256:{path.name}" for path in home.images.glob("*")}
+
+
+def _remember(home: Home, facts: ImageFacts) -> None:
+    home.images.mkdir(parents=True, exist_ok=True)
+    (home.images / facts.id.removeprefix("sha256:")).touch()
 
 
 def built_here(row: ImageRow) -> str | None:
@@ -129,14 +162,14 @@ def ensure(
         if own is None:
             raise EngineError(f"{row.label}: the image {row.image} is gone: something else removes images.")
         return own
-    image = find(builder, row)
+    image = find(builder, row, home)
     if image.facts is not None and image.is_current:
         return image.facts
-    if builder.share(f"{RECIPE}={recipe_sha256(row)}", reference(row)):
+    if builder.share(f"{RECIPE}={recipe_sha256(row)}", reference(row), _known(home)):
         say(f"{row.label}: {reference(row)} shares the image that was built from the same recipe")
-        return _recorded(builder, row)
+        return _recorded(builder, row, home)
     need_source(row)
-    say(f"{row.label}: {'no image yet' if image.facts is None else 'its recipe changed'}; building {reference(row)}")
+    say(f"{row.label}: {_why_built(image)}; building {reference(row)}")
     if builder.folder is not None:
         need_room(row, builder.folder)
     log = home.logs / f"{row.slug}.image.log"
@@ -164,16 +197,24 @@ def ensure(
         lacking = package_index.missing(log)
         shortage = package_index.shortage(row, lacking, log) if lacking else None
         raise shortage or _without_base(builder, row, why, log) or failure(row, why, log)
-    facts = _recorded(builder, row)
+    facts = _recorded(builder, row, home)
     say(f"{row.label}: built {reference(row)}, {facts.size_bytes / 1e6:.0f} MB")
     return facts
 
 
-def absent_bases(builder: ImageBuilder, rows: Sequence[ImageRow]) -> dict[str, tuple[str, list[ImageRow]]]:
+def _why_built(image: Image) -> str:
+    if image.facts is None:
+        return "no image yet"
+    if image.is_foreign:
+        return "its image was not built by this home (`invoke build-images --adopt` takes such images as they are)"
+    return "its recipe changed"
+
+
+def absent_bases(builder: ImageBuilder, rows: Sequence[ImageRow], home: Home) -> dict[str, tuple[str, list[ImageRow]]]:
     """The bases of rows without a current image that are not here and that no registry gives: why, and which rows."""
     wanted: dict[str, list[ImageRow]] = {}
     for row in rows:
-        if row.image is None and not row.retired and not find(builder, row).is_current:
+        if row.image is None and not row.retired and not find(builder, row, home).is_current:
             for base in base_images(row, row_args(row)):
                 wanted.setdefault(base, []).append(row)
     absent = {base: builder.why_absent(base) for base in wanted}
@@ -249,11 +290,12 @@ def pip_args(listing: str) -> dict[str, str]:
     return args
 
 
-def _recorded(builder: ImageBuilder, row: ImageRow) -> ImageFacts:
-    """The image that `row` became, once it is written to docker/lock.json."""
+def _recorded(builder: ImageBuilder, row: ImageRow, home: Home) -> ImageFacts:
+    """The image that `row` became, once this home and docker/lock.json know it."""
     facts = builder.image(reference(row))
     if facts is None:
         raise EngineError(f"{row.label}: {reference(row)} was made and is gone: something else removes images.")
+    _remember(home, facts)
     path = row.folder.parent / LOCK
     base = facts.labels.get(_BASE, "")
     base_facts = builder.image(base) if base else None

@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StoreError
@@ -24,6 +26,7 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
 
     facts: the fields of RunFacts that only the verb knows.
     """
+    _keep_private(home.runs)
     began = datetime.now(UTC)
     run_id = first = f"{began:%Y%m%d-%H%M%S}-{name}"
     same_second = itertools.count(2)
@@ -37,6 +40,14 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
         host=RecordedHost(**dict(host), load=read_load()),
         **facts,
     )
+
+
+def _keep_private(runs: Path) -> None:
+    """Let no other user of the machine into the folder: a worker may leave a program there that runs as its owner."""
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if runs.stat().st_mode & 0o077:
+        with suppress(PermissionError):  # another user of a shared home made it
+            runs.chmod(0o700)
 
 
 def recorded_run(asked: str, home: Home, say: Callable[[str], None]) -> RunFacts:

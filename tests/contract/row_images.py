@@ -76,8 +76,7 @@ class RowImages:
         self._engine.close()
 
     def _is_here(self, row: ImageRow) -> bool:
-        label = f"{images.RECIPE}={recipe_sha256(row)}"
-        return images.find(self._daemon, row).is_current or self._daemon.share(label, images.reference(row))
+        return images.adopt(self._daemon, row, self._home) is not None
 
     def _may_be_built(self, row: ImageRow) -> bool:
         return os.environ.get("WAYMARK_BUILD_IMAGES") == "1" or recipe_sha256(row) in self._built_anyway

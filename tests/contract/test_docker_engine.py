@@ -1,5 +1,6 @@
 """What containers and their builds promise beyond what every engine does."""
 
+import io
 import json
 import os
 import shutil
@@ -132,7 +133,7 @@ def test_no_new_privileges_can_be_had(stand):
 
 @in_docker
 def test_what_the_worker_wrote_belongs_to_the_caller(stand):
-    stand.run("os.makedirs('a/b'); open('a/b/c', 'w').close(); os.symlink('/etc/passwd', 'a/link')")
+    stand.run("os.mkdir('folder'); open('file', 'w').close(); os.symlink('/etc/passwd', 'link')")
     paths = [stand.folder / "job", *(stand.folder / "job").rglob("*")]
     assert {path.lstat().st_uid for path in paths} == {os.geteuid()}
 
@@ -166,6 +167,56 @@ def test_only_containers_of_dead_sweeps_are_swept(prepared):
         for container in client.containers.list(all=True, filters={"label": "waymark.test=1"}):
             container.remove(force=True)
         client.close()
+
+
+@pytest.fixture
+def declaring(prepared):
+    """declaring(line) -> the id of an image made with that line; all are removed afterwards."""
+    _, environment = prepared("docker")
+    client, made = docker.from_env(), []
+
+    def declaring(line):
+        text = f"FROM {environment.location}\n{line}\n"
+        image, _ = client.images.build(fileobj=io.BytesIO(text.encode()), rm=True)
+        made.append(image.id)
+        return image.id
+
+    yield declaring
+    for image_id in made:
+        client.images.remove(image_id, force=True)
+    client.close()
+
+
+def test_a_users_container_whose_image_names_an_owner_is_left_alone(declaring):
+    dead = json.dumps([socket.gethostname(), 1, "0"])
+    image_id = declaring(f"LABEL {OWNER}={json.dumps(dead)}")
+    client = docker.from_env()
+    theirs = client.containers.create(image_id)
+    assert theirs.labels[OWNER] == dead
+    try:
+        daemon = Daemon()
+        daemon.sweep()
+        daemon.close()
+        assert client.containers.get(theirs.id).id == theirs.id
+    finally:
+        theirs.remove(force=True)
+        client.close()
+
+
+VOLUMES = """
+kinds = {line.split()[1]: line.split()[2] for line in open('/proc/mounts')}
+open('/var/own/file', 'w').write('x')
+sys.exit(0 if (kinds['/var/own'], kinds.get('/waymark/job') != 'tmpfs') == ('tmpfs', True) else 1)
+"""
+
+
+@in_docker
+def test_a_volume_that_an_image_declares_is_kept_in_memory(stand, declaring):
+    location = declaring('VOLUME ["/var/own", "/waymark/job"]')
+    launch = stand.launch(VOLUMES)
+    launch = replace(launch, environment=launch.environment.model_copy(update={"location": location}))
+    ended = stand.engine.run(launch, lambda: None)
+    assert ended.code == 0, ended.log_tail
 
 
 @pytest.fixture

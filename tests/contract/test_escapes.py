@@ -28,6 +28,9 @@ ATTEMPTS = {  # each is an expression or a statement that must raise, or assert 
     "leave by the root of its first process": "os.stat('/proc/1/root' + HOST_FOLDER)",
     "link to a file of the host": "os.link('/waymark/source/workers/run.py', '/waymark/job/run.py')",
     "set the time": "time.clock_settime(time.CLOCK_REALTIME, 0)",
+    "speak to the hypervisor or its other machines": "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
+    "read the log of the kernel": "libc('klogctl', 3, ctypes.create_string_buffer(100), 100)",
+    "use the keys of its user": "libc('syscall', 250, 0, -4, 0, 0, 0)",
     "raise its own limits": "open('/sys/fs/cgroup/memory.max', 'w').write('max')",
 }
 

@@ -14,6 +14,7 @@ from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import CatalogueError, EngineError
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue, chosen
+from orchestrator.planning.image_row import recipe_sha256
 
 ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
 OWN = "sha256:" + "ab" * 32
@@ -43,8 +44,9 @@ class FakeDaemon:
     def why_absent(self, reference):
         return "" if reference in self.images else "no connection"
 
-    def share(self, label, reference):
-        found = [facts for facts in self.images.values() if label in (f"{k}={v}" for k, v in facts.labels.items())]
+    def share(self, label, reference, ids):
+        known = [facts for facts in self.images.values() if facts.id in ids]
+        found = [facts for facts in known if label in (f"{k}={v}" for k, v in facts.labels.items())]
         if found:
             self.images[reference] = found[0]
         return bool(found)
@@ -139,11 +141,11 @@ def test_a_build_whose_base_cannot_be_pulled_says_what_to_do(rows, home, daemon)
     assert all(word in str(caught.value) for word in ("docker load", "mirror", "--engine=virtualenv"))
 
 
-def test_bases_that_nobody_has_are_known_before_a_build(rows, daemon):
+def test_bases_that_nobody_has_are_known_before_a_build(rows, home, daemon):
     on_base(rows[0])
-    assert images.absent_bases(daemon, rows) == {"python:3.11-slim": ("no connection", [rows[0]])}
+    assert images.absent_bases(daemon, rows, home) == {"python:3.11-slim": ("no connection", [rows[0]])}
     daemon.images["python:3.11-slim"] = ImageFacts(OWN, 1, "2026-11-22T01:02:03Z", {}, ())
-    assert images.absent_bases(daemon, rows) == {}
+    assert images.absent_bases(daemon, rows, home) == {}
 
 
 def test_a_plan_that_is_only_shown_pulls_no_image(rows, daemon):
@@ -253,45 +255,82 @@ def test_variants_are_chosen_by_framework(rows, tmp_path):
     assert [row.subject for row in rows] == ["alpha:1", "beta:1"]
 
 
-def test_the_listing_tells_what_is_not_built(rows, daemon, tmp_path):
-    assert {row["state"] for row in commands.listing(Catalogue.load(tmp_path / "docker"))} == {"not built"}
+def test_the_listing_tells_what_is_not_built(rows, home, daemon, tmp_path):
+    assert {row["state"] for row in commands.listing(Catalogue.load(tmp_path / "docker"), home)} == {"not built"}
 
 
-def proofs(tmp_path):
-    return [row["proof"] for row in commands.listing(Catalogue.load(tmp_path / "docker"))]
+def proofs(tmp_path, home):
+    return [row["proof"] for row in commands.listing(Catalogue.load(tmp_path / "docker"), home)]
+
+
+def labelled(row, content="aa"):
+    """An image that says that it is of the row's recipe."""
+    return ImageFacts(f"sha256:{content * 32}", 1, "2026-11-22T01:02:03Z", {images.RECIPE: recipe_sha256(row)}, ())
+
+
+def test_an_image_that_only_says_it_is_of_a_recipe_is_not_taken(rows, home, daemon, tmp_path):
+    daemon.images["waymark/alpha:1-cpu"] = forged = labelled(rows[0])
+    assert commands.listing(Catalogue.load(tmp_path / "docker"), home)[0]["state"] == "not built by this home"
+    assert proofs(tmp_path, home)[0] == "unproven: never built here"
+    said = []
+    assert images.ensure(daemon, rows[0], home, said.append).id != forged.id
+    assert "was not built by this home" in said[0]
+    assert daemon.recipes[0].reference == "waymark/alpha:1-cpu"
+
+
+def test_an_image_made_from_ours_is_not_shared(rows, home, daemon):
+    commands.build_images(rows[:1], home, print)
+    ours = daemon.images.pop("waymark/alpha:1-cpu")
+    daemon.images = {"derived:1": labelled(rows[0]), "waymark/kept:1": ours}
+    assert images.ensure(daemon, rows[0], home, print).id == ours.id
+
+
+def test_a_user_may_vouch_for_an_image(rows, home, daemon, tmp_path):
+    daemon.images["waymark/alpha:1-cpu"] = loaded = labelled(rows[0])
+    said = []
+    built = commands.build_images(rows, home, said.append, adopts=True)
+    assert [image.facts.id for image in built if image.row == rows[0]] == [loaded.id]
+    assert said[0] == f"alpha:1 cpu: took waymark/alpha:1-cpu as it is, {loaded.id}"
+    assert len(daemon.recipes) == 1  # of beta, which nobody had
+
+
+def test_an_image_of_another_recipe_is_not_taken_over(rows, home, daemon):
+    daemon.images["waymark/alpha:1-cpu"] = labelled(rows[1])
+    commands.build_images(rows[:1], home, print, adopts=True)
+    assert len(daemon.recipes) == 1
 
 
 def test_a_row_that_was_built_here_is_proven_and_says_when(rows, home, daemon, tmp_path):
     commands.build_images(rows[:1], home, print)
-    assert proofs(tmp_path) == ["proven 2026-11-22", "unproven: never built here"]
+    assert proofs(tmp_path, home) == ["proven 2026-11-22", "unproven: never built here"]
 
 
 def test_the_lock_proves_a_row_whose_image_is_gone(rows, home, daemon, tmp_path):
     commands.build_images(rows[:1], home, print)
     daemon.images.clear()
-    assert proofs(tmp_path)[0] == "proven 2026-11-22"
+    assert proofs(tmp_path, home)[0] == "proven 2026-11-22"
 
 
 def test_another_recipe_proves_nothing(rows, home, daemon, tmp_path):
     commands.build_images(rows[:1], home, print)
     (rows[0].folder / "Dockerfile").write_text("FROM scratch AS cpu\nUSER 1\n")
-    assert proofs(tmp_path)[0] == "unproven: never built here"
+    assert proofs(tmp_path, home)[0] == "unproven: never built here"
 
 
 def test_a_variant_is_proven_by_another_of_the_same_recipe(rows, home, daemon):
     commands.build_images(rows[:1], home, print)
-    (listed,) = commands.outlook([replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})])
+    (listed,) = commands.outlook([replace(rows[0], variant="1-tuned", env={"OMP_NUM_THREADS": "2"})], home)
     assert (listed["state"], listed["proof"]) == ("not built", "proven 2026-11-22")
 
 
-def test_an_unproven_row_may_say_why(rows, daemon):
-    (listed,) = commands.outlook([replace(rows[0], unproven="its archive could not be reached")])
+def test_an_unproven_row_may_say_why(rows, home, daemon):
+    (listed,) = commands.outlook([replace(rows[0], unproven="its archive could not be reached")], home)
     assert listed["proof"] == "unproven: never built here; its archive could not be reached"
 
 
 def test_a_retired_row_is_listed_with_evidence_and_not_built(rows, home, daemon):
     row = replace(rows[0], retired="its wheel was deleted from the index in 2025")
-    (listed,) = commands.outlook([row])
+    (listed,) = commands.outlook([row], home)
     assert listed["proof"] == "retired: its wheel was deleted from the index in 2025"
     with pytest.raises(EngineError, match=r"alpha:1 cpu is retired: its wheel was deleted from the index in 2025\."):
         commands.build_images([row], home, print)
@@ -304,12 +343,12 @@ def test_a_retired_row_makes_no_virtualenv(rows, home):
         VirtualenvEngine(home, read_host()).prepare(row, print)
 
 
-def test_rows_are_listed_where_no_daemon_answers(rows, monkeypatch):
+def test_rows_are_listed_where_no_daemon_answers(rows, home, monkeypatch):
     def no_daemon():
         raise EngineError("Docker does not answer at unix:///nowhere.")
 
     monkeypatch.setattr(commands, "open_builder", no_daemon)
-    assert [(row["row"], row["state"]) for row in commands.outlook(rows)] == [
+    assert [(row["row"], row["state"]) for row in commands.outlook(rows, home)] == [
         ("alpha:1 cpu", "unknown: Docker does not answer"),
         ("beta:1 cpu", "unknown: Docker does not answer"),
     ]

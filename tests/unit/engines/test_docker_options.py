@@ -25,7 +25,7 @@ ENVIRONMENT = Environment(
 CARD = Card(index=2, uuid="GPU-2", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
 
 
-def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT):
+def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT, volumes=()):
     launch = Launch(
         environment=environment,
         module="workers.run",
@@ -37,7 +37,7 @@ def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT):
         timeout_seconds=60,
         labels={"run": "r1", "job": "0007"},
     )
-    return container_options(launch, (1000, 1001))
+    return container_options(launch, (1000, 1001), volumes)
 
 
 def test_only_the_job_folder_is_writable():

@@ -93,7 +93,7 @@ def test_an_images_context_holds_source_beside_the_dockerfile(row, home):
         def image(self, reference):
             return seen.get("facts")
 
-        def share(self, label, reference):
+        def share(self, label, reference, ids):
             return False
 
         def build(self, recipe, log, limit_seconds, on_line):
