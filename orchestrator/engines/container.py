@@ -63,7 +63,7 @@ class DockerEngine:
         user = worker_user(caller, self._daemon.is_rootless)
         with _lent(launch.job_dir, user, caller):
             image = self._daemon.image(launch.environment.location)
-            options = container_options(launch, user, image.volumes if image else ())
+            options = container_options(launch, user, image.volumes if image else (), self._daemon.seccomp)
             ended = self._daemon.run(options, log, launch.timeout_seconds, tick, launch.on_start)
         return exit_of(ended, log)
 
@@ -124,10 +124,13 @@ def bind_mount(folder: Path, target: str, *, is_writable: bool = False) -> dict[
     return {"Type": "bind", "Source": str(folder), "Target": target, "ReadOnly": not is_writable}
 
 
-def container_options(launch: Launch, user: tuple[int, int], volumes: Sequence[str] = ()) -> dict[str, Any]:
+def container_options(
+    launch: Launch, user: tuple[int, int], volumes: Sequence[str] = (), seccomp: str | None = None
+) -> dict[str, Any]:
     """Options of the SDK's containers.create: mounts, limits and permissions of a worker.
 
     volumes: those that the image declares; they are kept in memory, within the limit, and not on the machine's disk.
+    seccomp: the profile, as JSON; None for the daemon's own.
     """
     mounts = [bind_mount(launch.source, SOURCE), bind_mount(launch.job_dir, JOB, is_writable=True)]
     card = launch.environment.card
@@ -156,7 +159,7 @@ def container_options(launch: Launch, user: tuple[int, int], volumes: Sequence[s
         "read_only": True,
         "network_mode": "none",
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        "security_opt": ["no-new-privileges:true", *([f"seccomp={seccomp}"] if seccomp else [])],
         "pids_limit": _MAX_PROCESSES,
         "cpuset_cpus": ",".join(map(str, launch.cpus)) or None,
         "mem_limit": launch.memory_bytes,

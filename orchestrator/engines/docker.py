@@ -24,7 +24,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from orchestrator import files
-from orchestrator.engines import docker_config, process
+from orchestrator.engines import docker_config, process, seccomp
 from orchestrator.engines.guard import CONTAINER, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError, shortened
@@ -71,6 +71,13 @@ class Daemon:
     def is_rootless(self) -> bool:
         """Whether its containers' root is the calling user."""
         return any("rootless" in option for option in self._facts.get("SecurityOptions") or ())
+
+    @property
+    def seccomp(self) -> str | None:
+        """The profile for workers, as JSON; None where the kernel has no seccomp, or somebody has set a profile."""
+        options = self._facts.get("SecurityOptions") or ()
+        is_plain = any(option in ("name=seccomp,profile=default", "name=seccomp,profile=builtin") for option in options)
+        return seccomp.profile(str(self._facts.get("Architecture"))) if is_plain else None
 
     @property
     def folder(self) -> Path | None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import platform
 import shutil
 import socket
 import time
@@ -12,7 +13,7 @@ from dataclasses import replace
 import docker
 import pytest
 
-from orchestrator.engines import process
+from orchestrator.engines import process, seccomp
 from orchestrator.engines.docker import OWNER, Daemon
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.images import ImageBuild
@@ -76,7 +77,7 @@ def inspected(prepared, tmp_path_factory):
         ("CapDrop", ["ALL"]),
         ("CapAdd", None),
         ("Privileged", False),
-        ("SecurityOpt", ["no-new-privileges:true"]),
+        ("SecurityOpt", ["no-new-privileges:true", f"seccomp={seccomp.profile(platform.machine())}"]),
         ("CpusetCpus", "0"),
         ("Memory", 2**28),
         ("PidsLimit", 4096),

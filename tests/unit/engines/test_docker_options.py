@@ -1,11 +1,14 @@
 """What a worker's container is given and denied, read from its options; the real thing is inspected in contract/."""
 
+import json
 from pathlib import Path
 
 import pytest
 from docker.types import DeviceRequest, Mount
 
+from orchestrator.engines import seccomp
 from orchestrator.engines.container import NOBODY, container_options, worker_user
+from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch
 from orchestrator.environment import Card, Environment
 
@@ -37,7 +40,7 @@ def options(data_dir=Path("/data"), cpus=(0, 2), environment=ENVIRONMENT, volume
         timeout_seconds=60,
         labels={"run": "r1", "job": "0007"},
     )
-    return container_options(launch, (1000, 1001), volumes)
+    return container_options(launch, (1000, 1001), volumes, "{}")
 
 
 def test_only_the_job_folder_is_writable():
@@ -56,7 +59,7 @@ def test_a_mount_is_what_the_sdk_makes_of_one():
         ("read_only", True),
         ("network_mode", "none"),
         ("cap_drop", ["ALL"]),
-        ("security_opt", ["no-new-privileges:true"]),
+        ("security_opt", ["no-new-privileges:true", "seccomp={}"]),
         ("cpuset_cpus", "0,2"),
         ("mem_limit", 2**30),
         ("memswap_limit", 2**30),
@@ -65,6 +68,31 @@ def test_a_mount_is_what_the_sdk_makes_of_one():
 )
 def test_container_is_confined(key, value):
     assert options()[key] == value
+
+
+def test_a_volume_of_the_image_is_kept_in_memory():
+    tmpfs = options(volumes=("/var/own", "/waymark/job", "/tmp"))["tmpfs"]
+    assert sorted(tmpfs) == ["/tmp", "/var/own", "/waymark/home"]
+
+
+def test_a_daemon_without_seccomp_or_with_its_own_profile_keeps_it():
+    daemon = Daemon.__new__(Daemon)
+    for facts, is_ours in (
+        ({"SecurityOptions": ["name=seccomp,profile=default"], "Architecture": "x86_64"}, True),
+        ({"SecurityOptions": ["name=seccomp,profile=builtin"], "Architecture": "aarch64"}, True),
+        ({"SecurityOptions": ["name=seccomp,profile=/etc/strict.json"], "Architecture": "x86_64"}, False),
+        ({"SecurityOptions": ["name=seccomp,profile=default"], "Architecture": "ppc64le"}, False),
+        ({"SecurityOptions": None, "Architecture": "x86_64"}, False),
+    ):
+        daemon._facts = facts
+        assert (daemon.seccomp is not None) == is_ours, facts
+
+
+def test_no_call_is_both_allowed_and_refused():
+    rules = json.loads(seccomp.profile("x86_64"))["syscalls"]
+    named = [name for rule in rules for name in rule["names"] if not rule["args"]]
+    assert len(named) == len(set(named)) > 250
+    assert not {"socket", "clone", "personality"} & set(named)
 
 
 def test_no_cpus_means_no_pinning():
