@@ -21,8 +21,8 @@ SMALL_BYTES = 64 * 2**20
 DRAFT = ".draft"
 """Ends the name of a draft of `replacing`."""
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a file system answers that keeps no locks, as NFS and Lustre often do."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+"""What a file system answers that keeps no locks, as NFS and Lustre often do; the last, NFS for a file of others."""
 
 
 class UnsafeFileError(OSError):

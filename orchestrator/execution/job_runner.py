@@ -48,6 +48,7 @@ class JobContext:
     references:   folder of the oracle's traces, which selfchecks of that snapshot share.
     processor:    its model.
     cpus, memory_bytes, timeout_seconds, silent_seconds, foreign_percent: limits of one job.
+    hold_on:      called before each job; raises LockedError if the machine is another run's now.
     """
 
     engine: Engine
@@ -61,6 +62,7 @@ class JobContext:
     processor: str = ""
     silent_seconds: float = 1800.0
     foreign_percent: float = 100.0
+    hold_on: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def run_job(context: JobContext, record: Record, job: Job, data: TrialData | Non
     Raises EngineError if nothing could be started, or the worker snapshot is not what it was. On Ctrl-C the worker is
     stopped, the job is stored as cancelled, and KeyboardInterrupt is raised again.
     """
+    context.hold_on()
     context.source.verify()
     folder = _filled_folder(context, record, job, data)
     reference = _reference(context, job, record)

@@ -3,7 +3,7 @@
 import os
 import signal
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,29 +15,52 @@ from orchestrator.home import Home, expanded
 
 
 @contextmanager
-def exclusive_run(home: Home) -> Iterator[None]:
+def exclusive_run(home: Home) -> Iterator[Callable[[], None]]:
     """Hold this machine's lock, since two runs at once would disturb each other, and this home's.
 
-    A lock ends with its process, however that ends. Raises EngineError if one of them is held.
+    A lock ends with its process, however that ends. Raises LockedError if one of them is held.
+    Gives what is to be called before each job: a file can be removed while it is locked, and then another run can make
+    and lock its own. It takes such a lock again, or raises LockedError.
     """
     try:
         home.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
         raise EngineError(f"{home.root}, waymark's folder, cannot be made ({reason}). Set WAYMARK_HOME.") from None
-    with ExitStack() as held:
-        locks = [
-            (path, _opened(path, f"{path}, which keeps runs apart, cannot be used"))
-            for path in (_lock_folder() / "waymark.lock", home.root / "sweep.lock")
-        ]
-        # A file can be removed while it is held, so that the next run makes and locks another one; its home cannot.
-        for path, opening in (*locks, (home.root, _opened_folder(home.root))):
-            if not take_lock(held.enter_context(opening), path):
-                raise LockedError(
-                    "another run is going on on this machine, and two at once would disturb each other's times. "
-                    "Wait for it to end, or stop it with Ctrl-C."
-                )
-        yield
+    paths = (_lock_folder() / "waymark.lock", home.root / "sweep.lock")
+    with ExitStack() as stack:
+        held = {path: _taken(path, stack) for path in paths}
+        if not take_lock(stack.enter_context(_opened_folder(home.root)), home.root):
+            raise _other_run()
+
+        def hold_on() -> None:
+            for path, file in held.items():
+                if not _is_at(path, file):
+                    held[path] = _taken(path, stack)
+
+        yield hold_on
+
+
+def _taken(path: Path, stack: ExitStack) -> int:
+    """The file at `path`, locked until `stack` ends."""
+    file = stack.enter_context(_opened(path, f"{path}, which keeps runs apart, cannot be used"))
+    if not take_lock(file, path):
+        raise _other_run()
+    return file
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except OSError:
+        return False
+
+
+def _other_run() -> LockedError:
+    return LockedError(
+        "another run is going on on this machine, and two at once would disturb each other's times. "
+        "Wait for it to end, or stop it with Ctrl-C."
+    )
 
 
 @contextmanager
@@ -69,13 +92,16 @@ def _opened(path: Path, what: str) -> Iterator[int]:
     Whoever makes it lets all others open it, whatever the umask: only its owner could do that later. The rights of a
     file that was there are left alone: it may be another's, linked to this name.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         try:
-            file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            file = os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             os.fchmod(file, 0o644)
         except FileExistsError:
-            file = os.open(path, flags)
+            try:
+                file = os.open(path, flags | os.O_RDWR)  # NFS locks only what may be written
+            except (PermissionError, IsADirectoryError):
+                file = os.open(path, flags | os.O_RDONLY)
     except FileNotFoundError:
         raise EngineError(f"{what}: there is no folder {path.parent}. Make it, or set WAYMARK_LOCKS.") from None
     except OSError as error:

@@ -7,8 +7,8 @@ with open_session(options, home, console) as session:    # the lock of this mach
     session.end(run)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ class Session:
     store: Store
     host: HostFacts
     _held: ExitStack
+    hold_on: Callable[[], None]
     _engine: Engine | None = None
     _engine_name: str = ""
     is_timed: bool = True
@@ -142,6 +143,7 @@ class Session:
             timeout_seconds=plan.limits.trial_seconds,
             silent_seconds=plan.limits.silent_seconds,
             foreign_percent=plan.limits.foreign_percent,
+            hold_on=self.hold_on,
         )
         recorded = self._recorded_jobs(plan.recorded) if plan.recorded else {}
         self.record(facts)
@@ -209,6 +211,13 @@ def open_session(options: RunOptions, home: Home, console: Console, *, is_timed:
 
     Raises LockedError if there is another, SpecError for an unknown card.
     """
-    with exclusive_run(home) if is_timed else nullcontext(), Store.open(home.store_url) as store, ExitStack() as held:
+    with ExitStack() as held:
+        hold_on = held.enter_context(exclusive_run(home)) if is_timed else _nothing
+        store = held.enter_context(Store.open(home.store_url))
         held.enter_context(signals_as_interrupt())
-        yield Session(options, home, console, store, narrowed(read_host(), options.gpus), held, is_timed=is_timed)
+        host = narrowed(read_host(), options.gpus)
+        yield Session(options, home, console, store, host, held, hold_on, is_timed=is_timed)
+
+
+def _nothing() -> None:
+    """Where no lock is held."""

@@ -100,6 +100,24 @@ def test_a_home_has_one_run_though_its_lock_was_removed(tmp_path, leases, monkey
             pass
 
 
+@pytest.mark.parametrize("name", ["waymark.lock", "home/sweep.lock"])
+def test_a_lock_that_was_removed_is_taken_again(leases, tmp_path, name):
+    with locks.exclusive_run(Home(tmp_path / "home")) as hold_on:
+        hold_on()
+        (leases / name).unlink()
+        hold_on()
+        with pytest.raises(LockedError), locks.exclusive_run(Home(tmp_path / "other")):
+            pass
+        hold_on()
+
+
+def test_a_run_that_came_in_by_a_removed_lock_ends_the_first(leases, tmp_path):
+    with locks.exclusive_run(Home(tmp_path / "a")) as hold_on:
+        (leases / "waymark.lock").unlink()
+        with locks.exclusive_run(Home(tmp_path / "b")), pytest.raises(LockedError, match="another run is going on"):
+            hold_on()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file from everybody and read it all the same")
 def test_a_lease_needs_no_more_than_to_read_the_file(leases):
     (leases / "waymark-GPU-0.lock").touch(mode=0o444)
