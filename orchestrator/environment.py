@@ -107,7 +107,7 @@ class Environment(Frozen):
     identity: Token
     location: str
     python: str
-    freeze: tuple[str, ...]
+    freeze: Annotated[tuple[str, ...], Field(max_length=10_000)]
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
     expects: dict[str, Any] = {}

@@ -10,7 +10,8 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from orchestrator.analysis.operations import is_known
 from orchestrator.console.progress import Console
 from orchestrator.data.archive import ZipFiles, is_debris
 from orchestrator.errors import SpecError, StoreError
+from orchestrator.execution.locks import exclusive_run
 from orchestrator.execution.run_record import DISTRIBUTION
 from orchestrator.home import Home
 from orchestrator.planning.tuned import read_tuned
@@ -49,14 +51,20 @@ REPORT, RENDERED = "report", "rendered"
 RUN_ID = "RUN"
 _Read = Callable[[str], bytes]
 _JOB_FILES = (RECORD, JOB, EVENTS, EXIT, OUTCOME)
+_PART = r"[^/\x00-\x1f\x7f]{1,120}"
 _KNOWN = re.compile(
     "|".join(re.escape(name) for name in (RUN_ID, SUMS, SIGNATURE, METADATA, "tuned.toml"))
-    + rf"|bom/[^/]+\.cdx\.json|{REPORT}/.+|runs/[^/]+/{re.escape(RUN)}"
-    + rf"|runs/[^/]+/[^/]+/(?:{'|'.join(re.escape(name) for name in (*_JOB_FILES, TELEMETRY))})"
+    + rf"|bom/{_PART}\.cdx\.json|{REPORT}/{_PART}|runs/{_PART}/{re.escape(RUN)}"
+    + rf"|runs/{_PART}/{_PART}/(?:{'|'.join(re.escape(name) for name in (*_JOB_FILES, TELEMETRY))})"
 )
 """Every file that `publish_run` writes. One of another name could stand where this home writes files of its own."""
-_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[=,]))/(?:[^/,]+/)+")
-"""Of absolute paths in arguments, which tell more of a machine than of a run."""
+_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[=,:]))/(?:[^/,:]+/)+")
+"""Of absolute paths in arguments and variables, which tell more of a machine than of a run."""
+
+_JSON_BYTES, _FILE_BYTES, _ALL_BYTES = 4 * 2**20, 32 * 2**20, 256 * 2**20
+_MOST_JOBS, _MOST_LINES = 5_000, 500_000
+"""Of one published run. The largest that we know has 300 jobs and 20 MB; what is within can be read and drawn in a
+minute and a gigabyte."""
 
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of every member of an archive, so that the same run gives the same archive
 
@@ -66,11 +74,17 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
 
     key: a private key in PEM, to sign its hashes with.
 
-    Raises StoreError if there is no such run or its record is not whole, SpecError if `to` exists.
+    Raises StoreError if there is no such run, its record is not whole or larger than anybody takes in; LockedError if
+    it may be the run that is going on; SpecError if `to` exists.
     """
     require_libraries()
     require_new(to, "a new folder or .zip file")
-    with folder_beside(to, home) as scratch:
+    with Store.open(home.store_url) as store:
+        facts = store.run(run_id).facts
+    is_open = facts.state == "going on, or killed"
+    if is_open:
+        console.say(f"note: {run_id} has not ended; what it holds now is published. `invoke sweep --resume` ends it.")
+    with exclusive_run(home) if is_open else nullcontext(), folder_beside(to, home) as scratch:
         crate = Home(scratch / run_id)
         with Store.open(home.store_url) as store:
             stored = store.run(run_id)
@@ -89,6 +103,7 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
         write_metadata(crate.root, stored.facts)
         sums = sums_text(crate.root).encode()
         (crate.root / SUMS).write_bytes(sums)
+        _require_takeable(crate.root)
         if key:
             (crate.root / SIGNATURE).write_text(signed(sums, stored.facts, key), encoding="utf-8")
         if to.suffix == ".zip":
@@ -212,12 +227,15 @@ def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
         raise StoreError(f"{path} is no published run: it has no {RUN_ID}.")
     listed = read(SUMS)
     sums = Sums(str(path), listed)
+    _require_few(path, names)
     draft.root.mkdir(parents=True)
     files.write_atomically(draft.root / SUMS, listed)
+    bounds = _Bounds(path)
     for name in names:
         if name == SUMS:
             continue
         content = read(name)
+        bounds.take(name, content)
         if name != SIGNATURE:
             sums.check(name, content)
         if not _KNOWN.fullmatch(name):
@@ -229,6 +247,43 @@ def _taken(path: Path, names: Collection[str], read: _Read, draft: Home) -> str:
     if f"runs/{run_id}/{RUN}" not in names:
         raise StoreError(f"{path}: {RUN_ID} names no run that is in it.")
     return RunFolder(draft.runs / run_id).facts().run_id
+
+
+def _require_few(path: Path, names: Collection[str]) -> None:
+    jobs = sum(name.endswith(f"/{RECORD}") for name in names)
+    if jobs > _MOST_JOBS or len(names) > 8 * _MOST_JOBS:
+        raise StoreError(f"{path} has {jobs} jobs and {len(names)} files; at most {_MOST_JOBS} jobs are taken in.")
+
+
+def _require_takeable(crate: Path) -> None:
+    with _contents(crate) as (names, read):
+        _require_few(crate, names)
+        bounds = _Bounds(crate)
+        for name in names:
+            bounds.take(name, read(name))
+
+
+@dataclass
+class _Bounds:
+    """What the files of one published run take together."""
+
+    path: Path
+    total_bytes: int = 0
+    lines: int = 0
+
+    def take(self, name: str, content: bytes) -> None:
+        """Count a file. Raises StoreError if it, or all so far, would take too much memory and time."""
+        is_record = name.startswith("runs/") and name.endswith(".json")
+        limit = _JSON_BYTES if is_record else _FILE_BYTES
+        if len(content) > limit:
+            raise StoreError(f"{self.path}: {name} is larger than the {limit // 2**20} MiB that are taken in.")
+        self.total_bytes += len(content)
+        self.lines += content.count(b"\n") if name.endswith(".jsonl") else 0
+        if self.total_bytes > _ALL_BYTES or self.lines > _MOST_LINES:
+            raise StoreError(
+                f"{self.path} is larger than the {_ALL_BYTES // 2**20} MiB, or holds more than the {_MOST_LINES:,} "
+                "events and samples, that are taken in of one published run."
+            )
 
 
 def _signer(path: Path, draft: Home, key: Path | None) -> str:
@@ -269,6 +324,7 @@ def _copy_run(home: Home, run_id: str, target: Path, ordinals: set[int] | None) 
     _copy(home, folder.path / RUN, target / RUN)
     run = json.loads((target / RUN).read_bytes())
     run["argv"] = [_FOLDERS.sub("", argument) for argument in run.get("argv", [])]
+    run["engine"] = _FOLDERS.sub("", run["engine"])
     files.write_atomically(target / RUN, json.dumps(run))
     for ordinal, (job, _) in jobs.items():
         if ordinals is None or ordinal in ordinals:
@@ -276,6 +332,16 @@ def _copy_run(home: Home, run_id: str, target: Path, ordinals: set[int] | None) 
             for name in (*_JOB_FILES, *([TELEMETRY] if ordinals is None else [])):
                 if (job.path / name).exists():
                     _copy(home, job.path / name, target / job.path.name / name)
+            _mask_environment(target / job.path.name / RECORD)
+
+
+def _mask_environment(path: Path) -> None:
+    """Take the folders out of where an installed Python lies, and of the variables that say what it searches."""
+    record = json.loads(path.read_bytes())
+    environment = record["environment"]
+    environment["location"] = _FOLDERS.sub("", environment["location"])
+    environment["env"] = {name: _FOLDERS.sub("", value) for name, value in environment["env"].items()}
+    files.write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def _copy(home: Home, source: Path, target: Path) -> None:
@@ -331,7 +397,7 @@ def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
         names = [one.relative_to(path).as_posix() for one in found]
         yield [name for name in names if not is_debris(name)], lambda name: _read_plain(path / name)
     elif path.is_file():
-        archive = ZipFiles(path, LIMIT_BYTES)
+        archive = ZipFiles(path, _FILE_BYTES)
         try:
             yield archive.names, archive.read
         finally:
@@ -342,6 +408,6 @@ def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
 
 def _read_plain(path: Path) -> bytes:
     try:
-        return files.read_bytes(path, LIMIT_BYTES)
+        return files.read_bytes(path, _FILE_BYTES)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}).") from None

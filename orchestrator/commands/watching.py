@@ -1,6 +1,7 @@
 """`invoke report --watch`: serves the report of a run on this machine alone, and makes it again as trials end."""
 
 import html
+import secrets
 import threading
 import time
 import webbrowser
@@ -30,14 +31,21 @@ POLL_SECONDS = 2.0
 """How often the store is asked whether there is something new."""
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    """Files of one folder, to programs of this machine that ask for it by a name of this machine.
+MOST_CONNECTIONS = 16
+"""At once; a browser holds up to six."""
 
-    A page of somebody else whose name was made to point here would ask by that name (DNS rebinding).
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Files of one folder, to those who know the token in its address, by a name of this machine.
+
+    Other users of the machine reach its ports too, and do not know the token. A page of somebody else whose name was
+    made to point here would ask by that name (DNS rebinding).
     """
 
-    def __init__(self, *arguments: Any, has_ended: threading.Event, **named: Any) -> None:
-        self._has_ended = has_ended
+    timeout = 10.0  # seconds in which something must come, or the connection ends
+
+    def __init__(self, *arguments: Any, has_ended: threading.Event, token: str, **named: Any) -> None:
+        self._has_ended, self._token = has_ended, token
         super().__init__(*arguments, **named)
 
     def send_head(self) -> Any:
@@ -45,7 +53,16 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
             self.send_error(HTTPStatus.FORBIDDEN, "It answers to names of this machine only")
             return None
-        return super().send_head()
+        _, token, rest = [*self.path.split("/", 2), "", ""][:3]
+        if not secrets.compare_digest(token.encode(), self._token.encode()):
+            self.send_error(HTTPStatus.NOT_FOUND, "The address that waymark printed has a part that is secret")
+            return None
+        self.path = f"/{rest}"
+        try:
+            return super().send_head()
+        except ValueError:  # a name that no file can have
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
 
     def list_directory(self, path: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)
@@ -58,6 +75,29 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """The terminal is for what happens to the run."""
+
+
+class _Server(ThreadingHTTPServer):
+    """At most MOST_CONNECTIONS at once: more are closed, so that nobody takes all threads and files of the user."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, *_: Any) -> None:
+        """A browser that went away is no news."""
 
 
 def watch(
@@ -141,8 +181,10 @@ def _seen(store: Store, run_id: str) -> tuple[tuple[int, int], bool]:
 @contextmanager
 def _served(folder: Path, port: int, has_ended: threading.Event) -> Iterator[str]:
     """The address at which the folder is served."""
+    token = secrets.token_urlsafe(16)
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), partial(_Handler, directory=str(folder), has_ended=has_ended))
+        handler = partial(_Handler, directory=str(folder), has_ended=has_ended, token=token)
+        server = _Server((LOOPBACK, port), handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "it is no number of a port"
         raise SpecError(
@@ -151,7 +193,7 @@ def _served(folder: Path, port: int, has_ended: threading.Event) -> Iterator[str
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://{LOOPBACK}:{server.server_address[1]}/"
+        yield f"http://{LOOPBACK}:{server.server_address[1]}/{token}/"
     finally:
         server.shutdown()
         server.server_close()

@@ -24,7 +24,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from orchestrator import files
-from orchestrator.engines import docker_config, process, seccomp
+from orchestrator.engines import docker_config, package_index, process, seccomp
 from orchestrator.engines.guard import CONTAINER, guarded
 from orchestrator.engines.images import STAGE, ImageBuild, ImageFacts
 from orchestrator.errors import EngineError, shortened
@@ -50,6 +50,7 @@ class Daemon:
     def __init__(self) -> None:
         """Raises EngineError if none answers, or if the user's Docker configuration does not read."""
         self.address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self._shown = package_index.shown(self.address)  # it may hold a password
         self._steps: set[str] = set()
         fault = docker_config.fault(docker_config.config_file())
         if fault:
@@ -60,11 +61,11 @@ class Daemon:
             self._facts: dict[str, Any] = self._client.info()
         except PermissionError:
             raise EngineError(
-                f"You may not use Docker at {self.address}. Join the group that owns it, or use --engine=virtualenv."
+                f"You may not use Docker at {self._shown}. Join the group that owns it, or use --engine=virtualenv."
             ) from None
         except (OSError, *_GONE):
             raise EngineError(
-                f"Docker does not answer at {self.address}. Start it, or use --engine=virtualenv."
+                f"Docker does not answer at {self._shown}. Start it, or use --engine=virtualenv."
             ) from None
 
     @property
@@ -271,7 +272,7 @@ class Daemon:
                 missing or f"The credential helper of your Docker configuration failed: {error}."
             ) from None
         except _GONE as error:
-            raise EngineError(f"Docker at {self.address} was asked {what} and did not answer: {error}.") from None
+            raise EngineError(f"Docker at {self._shown} was asked {what} and did not answer: {error}.") from None
 
 
 class _BuildError(Exception):

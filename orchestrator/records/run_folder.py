@@ -199,7 +199,7 @@ class RunFacts(Frozen):
     engine: Annotated[str, Field(max_length=4096)]
     spec: dict[str, Any]
     host: RecordedHost
-    skips: tuple[Skip, ...] = ()
+    skips: Annotated[tuple[Skip, ...], Field(max_length=20_000)] = ()
     compared: Annotated[SubjectPair | None, Field(validation_alias=AliasChoices("compared", "arms"))] = None
     study: Study | None = None
     pairs: tuple[SubjectPair, ...] = ()

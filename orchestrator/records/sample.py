@@ -1,5 +1,6 @@
 """One line of telemetry.jsonl: what the machine and a card did at one moment of a trial."""
 
+import itertools
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -44,10 +45,14 @@ class Sample(Frozen):
     card: CardSample | None = None
 
 
+MOST_SAMPLES = 200_000
+"""Of one job: two days, one a second."""
+
+
 def read_samples(text: str) -> tuple[Sample, ...]:
-    """The samples of a telemetry.jsonl; any other line (cut short, of another version) is left out."""
-    samples = []
-    for line in text.splitlines():
+    """The samples of a telemetry.jsonl, at most MOST_SAMPLES; any other line (of another version) is left out."""
+    samples: list[Sample] = []
+    for line in itertools.islice(text.splitlines(), MOST_SAMPLES):
         with suppress(ValidationError):
             samples.append(Sample.model_validate_json(line))
     return tuple(samples)

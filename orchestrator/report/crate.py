@@ -42,9 +42,15 @@ def bill_of_materials(environment: Environment) -> str:
     bill.metadata.timestamp = None  # type: ignore[assignment]  # that of the run is in its record
     for line in environment.freeze:
         name, _, version = line.partition("==")
-        url = PackageURL("pypi", None, name, version or None)
+        url = PackageURL("pypi", None, name, version or None) if name else None  # a broken distribution has no name
         bill.components.add(
-            Component(name=name, version=version or None, type=ComponentType.LIBRARY, purl=url, bom_ref=str(url))
+            Component(
+                name=name or "without a name",
+                version=version or None,
+                type=ComponentType.LIBRARY,
+                purl=url,
+                bom_ref=str(url or line),
+            )
         )
     bill.register_dependency(bill.metadata.component, bill.components)
     return str(JsonV1Dot6(bill).output_as_string(indent=1)) + "\n"

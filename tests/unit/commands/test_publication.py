@@ -1,5 +1,6 @@
 """A run that travels: published, taken in elsewhere, and what is refused on the way."""
 
+import hashlib
 import json
 import shutil
 import stat
@@ -8,15 +9,18 @@ import zipfile
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from rocrate.rocrate import ROCrate
 
+from orchestrator.commands import publication
 from orchestrator.commands.publication import ingest_publication, publish_run, rendered, unpacked
 from orchestrator.console.progress import Console
-from orchestrator.errors import DataError, SpecError, StoreError
+from orchestrator.errors import DataError, LockedError, SpecError, StoreError
+from orchestrator.execution.locks import exclusive_run
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
@@ -173,6 +177,112 @@ def test_a_run_that_is_not_signed_has_no_signer(published, tmp_path, keys):
         ingested(published, tmp_path, keys["ada"][1])
 
 
+ODD_KEYS = {
+    "Ed448": ed448.Ed448PrivateKey.generate,
+    "X25519": x25519.X25519PrivateKey.generate,
+    "DSA": lambda: dsa.generate_private_key(1024),
+    "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
+    "RSA of 1024 bits": lambda: rsa.generate_private_key(65537, 1024),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_KEYS)
+def test_a_key_of_a_kind_that_signs_no_run_is_refused(home, keys, tmp_path, kind):
+    private = ODD_KEYS[kind]()
+    key, public = tmp_path / "odd", tmp_path / "odd.pub"
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()))
+    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(SpecError, match="a kind of key that signs no run; those that do are Ed25519"):
+        publish_run(RUN, tmp_path / "signed", home, Console(), key)
+    publish_run(RUN, tmp_path / "signed", home, Console(), keys["ada"][0])
+    with pytest.raises(SpecError, match="a kind of key that signs no run"):
+        ingested(tmp_path / "signed", tmp_path, public)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"payload":' * 100_000])
+def test_a_signature_nested_without_end_is_refused(home, tmp_path, keys, content):
+    publish_run(RUN, tmp_path / "crate", home, Console(), keys["ada"][0])
+    (tmp_path / "crate" / SIGNATURE).write_text(content)
+    with pytest.raises(StoreError, match="is not signed with"):
+        ingested(tmp_path / "crate", tmp_path, keys["ada"][1])
+
+
+@pytest.mark.parametrize("line", ["", "==1.0", "a b==", "\u202e==1", "x" * 5000])
+def test_a_package_without_a_usual_name_is_published(tmp_path, line):
+    record = fake.trial_record()
+    record = record.model_copy(update={"environment": record.environment.model_copy(update={"freeze": (line,)})})
+    home = Home(tmp_path / "home")
+    fake.write_run(home.runs, fake.run_facts(), [(record, fake.ENDED, fake.OK, fake.training())])
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    (path,) = (tmp_path / "crate" / "bom").glob("*.json")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text()) is None
+
+
+def test_an_installed_python_is_published_without_its_folder(tmp_path):
+    record = fake.trial_record()
+    here = {"location": "/srv/ada/bin/python", "env": {"LD_LIBRARY_PATH": "/srv/ada/lib:/srv/eve/lib", "OMP": "2"}}
+    record = record.model_copy(update={"environment": record.environment.model_copy(update=here)})
+    home = Home(tmp_path / "home")
+    facts = fake.run_facts(engine="host:/srv/ada/bin/python", argv=("sweep", "--engine=host:/srv/ada/bin/python"))
+    fake.write_run(home.runs, facts, [(record, fake.ENDED, fake.OK, fake.training())])
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    text = "".join(path.read_text(errors="replace") for path in (tmp_path / "crate").rglob("*") if path.is_file())
+    assert "/srv/" not in text
+    assert RunFolder(tmp_path / "crate" / "runs" / RUN).facts().engine == "host:python"
+    assert taken_in(tmp_path / "crate", tmp_path)[0] == 0
+
+
+BOUNDS = {
+    "a large record": ("_JSON_BYTES", 1000, "record.json is larger than"),
+    "a large file": ("_FILE_BYTES", 2**20, "is larger than"),
+    "many bytes": ("_ALL_BYTES", 2**20, "is larger than the 1 MiB"),
+    "many lines": ("_MOST_LINES", 10, "holds more than the 10 events and samples"),
+    "many jobs": ("_MOST_JOBS", 1, "at most 1 jobs are taken in"),
+}
+
+
+@pytest.mark.parametrize("what", BOUNDS)
+def test_a_publication_that_would_take_too_much_is_refused(published, tmp_path, monkeypatch, what):
+    name, limit, says = BOUNDS[what]
+    if what in ("a large file", "many bytes"):
+        (published / "report" / "large.csv").write_bytes(bytes(2**20 + 1))
+        (published / SUMS).write_text(sums_text(published))
+    monkeypatch.setattr(publication, name, limit)
+    with pytest.raises(StoreError, match=says):
+        taken_in(published, tmp_path)
+    assert list((tmp_path / "elsewhere" / "published").iterdir()) == []
+
+
+NAMES = [
+    "report/" + "a/" * 2000 + "b",
+    "report/" + "a" * 300,
+    "report/a\nb",
+    "report/\x1b[2J",
+    "runs/x/y/z/record.json",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["deep", "long", "two lines", "escape", "too deep"])
+def test_a_name_that_no_publication_has_is_refused(published, tmp_path, name):
+    names = [(one, (published / one).read_bytes()) for one in every_file(published) if one != SUMS]
+    sums = (published / SUMS).read_text() + f"{hashlib.sha256(b'x').hexdigest()}  {name}\n"
+    path = packed(tmp_path / "odd.zip", [*names, (name, b"x"), (SUMS, sums)])
+    with pytest.raises(StoreError) as refused:
+        taken_in(path, tmp_path)
+    assert "is no file of a published run" in str(refused.value) or "has a line that is no hash" in str(refused.value)
+    assert list((tmp_path / "elsewhere" / "published").iterdir()) == []
+
+
+def test_an_archive_with_an_empty_name_is_refused(published, tmp_path):
+    names = [(one, (published / one).read_bytes()) for one in every_file(published)]
+    with pytest.raises((StoreError, DataError)):
+        taken_in(packed(tmp_path / "odd.zip", [*names, ("", b"x")]), tmp_path)
+
+
 @pytest.mark.parametrize(("which", "says"), [(1, "holds no private key in PEM"), (None, "cannot be read")])
 def test_what_is_no_key_signs_nothing(home, tmp_path, keys, which, says):
     key = keys["ada"][which] if which else tmp_path / "nowhere"
@@ -266,7 +376,7 @@ def packed(path, names, **member):
     [
         ([("../outside", b"x")], "leads out of the archive"),
         ([("/etc/outside", b"x")], "leads out of the archive"),
-        ([("SHA256SUMS", b"x"), ("bomb", bytes(2**28))], "times its size are read"),
+        ([("SHA256SUMS", b"x"), ("bomb", bytes(2**24))], "times its size are read"),
     ],
     ids=["traversal", "absolute", "bomb"],
 )
@@ -289,6 +399,30 @@ def test_a_name_that_is_taken_is_not_written_to(home, tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(SpecError, match=r"which exists; name a new folder or \.zip file"):
         publish_run(RUN, tmp_path / "mine", home, Console())
+
+
+def test_what_nobody_could_take_in_is_not_published(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(publication, "_MOST_LINES", 10)
+    with pytest.raises(StoreError, match="holds more than the 10 events and samples"):
+        publish_run(RUN, tmp_path / "crate", home, Console())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_a_run_that_is_going_on_is_not_published(home, tmp_path):
+    with exclusive_run(home), pytest.raises(LockedError, match="another run is going on"):
+        publish_run(RUN, tmp_path / "crate", home, Console())
+
+
+def test_a_run_that_was_killed_is_published_as_a_part(home, tmp_path, capsys):
+    publish_run(RUN, tmp_path / "crate", home, Console())
+    assert f"note: {RUN} has not ended" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_run_that_has_ended_is_published_beside_another(tmp_path, capsys):
+    home = a_home(tmp_path / "home", host=fake.host(load_after=fake.load()))
+    with exclusive_run(home):
+        publish_run(RUN, tmp_path / "crate", home, Console())
+    assert "has not ended" not in capsys.readouterr().err
 
 
 def test_a_damaged_record_is_not_published(home, tmp_path):

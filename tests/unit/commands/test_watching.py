@@ -1,5 +1,6 @@
 """The page of a run that is still going on, served on this machine alone."""
 
+import socket
 import sys
 import threading
 import time
@@ -103,12 +104,43 @@ def test_nothing_else_is_served(served, path, name, code):
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("path", ["/", "/index.html", "/x/", "/%00", "//", "/..%2f"])
+def test_without_the_secret_part_of_its_address_nothing_is_served(served, path):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        answer(root(served) + path)
+    refused.value.close()
+    assert refused.value.code == 404
+
+
+@pytest.mark.parametrize("path", ["%00", "a" * 5000, "%ff", "index.html/x"])
+def test_a_name_that_no_file_has_is_not_found(served, path, capfd):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        answer(served[0] + path)
+    refused.value.close()
+    assert (refused.value.code, capfd.readouterr().err) == (404, "")
+
+
+def root(served):
+    return served[0].rstrip("/").rpartition("/")[0]
+
+
+def test_many_connections_and_slow_ones_take_no_more_than_some_threads(served, monkeypatch):
+    monkeypatch.setattr(watching._Handler, "timeout", 0.5)
+    port, before = int(root(served).rpartition(":")[2]), threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(4 * watching.MOST_CONNECTIONS)]
+    assert threading.active_count() - before <= watching.MOST_CONNECTIONS
+    until(lambda: threading.active_count() <= before)  # those that say nothing are closed
+    for one in idle:
+        one.close()
+    assert "waymark" in answer(served[0])[0]
+
+
 def test_it_listens_on_the_loopback_only(served):
     assert served[0].startswith("http://127.0.0.1:")
 
 
 def test_a_port_in_use_is_refused(served, home):
-    port = int(served[0].rstrip("/").rpartition(":")[2])
+    port = int(root(served).rpartition(":")[2])
     with pytest.raises(SpecError, match=f"--port is {port}, which cannot be used"):
         watching.watch((), home, port, Told())
 
