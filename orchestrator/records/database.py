@@ -1,10 +1,10 @@
 """Opens and migrates the store; maps driver errors to StoreError."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -21,6 +21,18 @@ _RETRY_SECONDS = (1.0, 3.0, 6.0, 10.0)
 _BUSY_STEP_SECONDS = 0.02
 _ADVISORY_LOCK = 0x7761796D61726B  # "waymark": held by one writer of a PostgreSQL database until its transaction ends
 
+_ADVICE = {
+    "42501": "Its user may not do that: let its owner run `GRANT CREATE, USAGE ON SCHEMA public TO <user>` there, and "
+    "`GRANT ALL ON ALL TABLES IN SCHEMA public TO <user>`, or set WAYMARK_STORE to a database of your own.",
+    "25006": "It only reads, as a standby does: name the primary server with WAYMARK_STORE.",
+    "3F000": "It has no schema to make tables in: let its owner run `CREATE SCHEMA public`.",
+    "42P01": "A table was removed: empty the database, or name another with WAYMARK_STORE, and run `invoke ingest`.",
+    "42703": "A column was removed: empty the database, or name another with WAYMARK_STORE, and run `invoke ingest`.",
+    "53100": "Its disk is full: make room there.",
+}
+"""What to do, by PostgreSQL's SQLSTATE: errors of a database that somebody else set up."""
+
+_Found = TypeVar("_Found")
 _SQLITE = "sqlite:///"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -49,27 +61,38 @@ class Database:
         """Close the connections."""
         self._engine.dispose()
 
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """One transaction that only reads."""
-        with self._store_errors(), self._engine.connect() as connection:
-            yield connection
+    def read(self, work: Callable[[sa.Connection], _Found]) -> _Found:
+        """What `work` gives in one transaction that only reads; see `write`."""
+        return self._tried(self._reading, work)
 
     def write(self, work: Callable[[sa.Connection], object]) -> None:
         """Do `work` in one transaction. Only one program writes at a time: a replaced row is deleted and inserted.
 
         Where a server drops the connection the whole transaction is tried again, with waits, for about 20 seconds.
         """
-        for wait in (*_RETRY_SECONDS, None):
+        self._tried(self._writing, work)
+
+    def _tried(
+        self,
+        transaction: Callable[[], AbstractContextManager[sa.Connection]],
+        work: Callable[[sa.Connection], _Found],
+        waits: Sequence[float] | None = None,
+    ) -> _Found:
+        waits = _RETRY_SECONDS if waits is None else waits
+        for wait in (*waits, None):
             try:
-                with self._writing() as connection:
-                    work(connection)
+                with transaction() as connection:
+                    return work(connection)
             except sa.exc.OperationalError as error:
                 if wait is None or self._engine.dialect.name == "sqlite":
                     raise StoreError(_why_unusable(self.name, str(error.orig))) from None
                 time.sleep(wait)
-            else:
-                return
+        raise AssertionError("the last of them waits no more")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._store_errors(but=sa.exc.OperationalError), self._engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -92,9 +115,10 @@ class Database:
             "script_location", str(Path(__file__).resolve().parent / "migrations").replace("%", "%%")
         )
         script = ScriptDirectory.from_config(config)
-        with self.reading() as connection:
-            if self._revision(connection, script) == script.get_current_head():
-                return
+        # A server that is not there is told at once: its address may be wrong.
+        revision = self._tried(self._reading, lambda connection: self._revision(connection, script), waits=())
+        if revision == script.get_current_head():
+            return
 
         def upgrade(connection: sa.Connection) -> None:
             self._revision(connection, script)  # another program may have changed it in between
@@ -132,7 +156,13 @@ class Database:
                 "Set WAYMARK_STORE to a file or database of its own."
             )
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        revision = context.get_current_revision()
+        heads = context.get_current_heads()
+        if len(heads) > 1:
+            raise StoreError(
+                f"{self.name} has {len(heads)} schemas at once, by its table {VERSION_TABLE}: somebody changed that. "
+                "Empty the database, or set WAYMARK_STORE to another, and run `invoke ingest`."
+            )
+        revision = heads[0] if heads else None
         if revision is not None and revision not in {one.revision for one in script.walk_revisions()}:
             raise StoreError(
                 f"{self.name} has schema '{revision}', which a newer waymark made; this one knows up to "
@@ -150,15 +180,14 @@ class Database:
             yield
         except but:
             raise
-        except sa.exc.ProgrammingError as error:
-            if "connection option" not in str(error.orig):
-                raise
-            raise StoreError(_why_unusable(self.name, str(error.orig))) from None
         except sa.exc.DatabaseError as error:
+            said = str(error.orig)
+            advice = _ADVICE.get(getattr(error.orig, "sqlstate", None) or "")
             # psycopg and sqlite3 raise the base class itself only for a file or a server that is not a database
-            if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+            is_plain = type(error) in (sa.exc.OperationalError, sa.exc.DatabaseError) or "connection option" in said
+            if advice is None and not is_plain:
                 raise
-            raise StoreError(_why_unusable(self.name, str(error.orig))) from None
+            raise StoreError(_why_unusable(self.name, said, advice)) from None
 
 
 def _parsed(url: str) -> sa.URL:
@@ -207,9 +236,10 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         ) from None
 
 
-def _why_unusable(name: str, said: str) -> str:
+def _why_unusable(name: str, said: str, advice: str | None = None) -> str:
     if "locked" in said:
         return f"{name} is locked by another program that is writing to it. Try again when that is done."
     if "not a database" in said:
         return f"{name} is not a SQLite file. Move it away; `invoke ingest` then makes the store again from the runs."
-    return f"{name} cannot be used as the store: {said.strip().splitlines()[0]}. Set WAYMARK_STORE to another."
+    reason = said.strip().splitlines()[0].removesuffix(".")
+    return f"{name} cannot be used as the store: {reason}. {advice or 'Set WAYMARK_STORE to another.'}"

@@ -221,8 +221,8 @@ class Store:
     def ok_records(self, run_id: str) -> list[Record]:
         """Records of the trials of this run that ended ok, which a resumed sweep need not repeat."""
         ok = (_jobs.c.run_id == run_id) & (_jobs.c.kind == "trial") & (_jobs.c.status == "ok")
-        with self._database.reading() as connection:
-            texts = connection.execute(sa.select(_jobs.c.record_json).where(ok)).scalars().all()
+        asked = sa.select(_jobs.c.record_json).where(ok)
+        texts = self._database.read(lambda connection: connection.execute(asked).scalars().all())
         return [Record.model_validate_json(text) for text in texts]
 
     def passing_check(self, subject: CheckSubject, request: CheckRequest) -> StoredCheck | None:
@@ -243,30 +243,31 @@ class Store:
             .order_by(_runs.c.started_unix.desc(), _jobs.c.ordinal.desc())
             .limit(limit)
         )
-        found: list[StoredCheck] = []
-        with self._database.reading() as connection:
+
+        def read(connection: sa.Connection) -> list[StoredCheck]:
+            found: list[StoredCheck] = []
             for run_id, ordinal in connection.execute(ended).all():
                 with suppress(ValueError):  # of another version of waymark that shares the store
                     rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
                     found += [row for row in rows if isinstance(row, StoredCheck)]
-        return found
+            return found
+
+        return self._database.read(read)
 
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
         newest_first = sa.select(_runs.c.run_json).order_by(_runs.c.started_unix.desc(), _runs.c.run_id.desc())
         found = []
-        with self._database.reading() as connection:
-            for text in connection.execute(newest_first).scalars():
-                with suppress(ValueError):  # of another version of waymark that shares the store
-                    found.append(RunFacts.model_validate_json(text))
+        for text in self._database.read(lambda connection: connection.execute(newest_first).scalars().all()):
+            with suppress(ValueError):  # of another version of waymark that shares the store
+                found.append(RunFacts.model_validate_json(text))
         return found
 
     def trial_counts(self) -> dict[str, tuple[int, int]]:
         """How many trials each run has, and how many of them ended ok."""
         is_ok = sa.case((_jobs.c.status == "ok", 1), else_=0)
         asked = sa.select(_jobs.c.run_id, sa.func.count(), sa.func.sum(is_ok)).where(_jobs.c.kind == "trial")
-        with self._database.reading() as connection:
-            rows = connection.execute(asked.group_by(_jobs.c.run_id)).all()
+        rows = self._database.read(lambda connection: connection.execute(asked.group_by(_jobs.c.run_id)).all())
         return {run_id: (int(trials), int(ok)) for run_id, trials, ok in rows}
 
     def remove(self, run_id: str) -> None:
@@ -296,9 +297,10 @@ class Store:
             ) from None
 
     def _run(self, run_id: str) -> StoredRun:
-        with self._database.reading() as connection:
-            text = connection.execute(sa.select(_runs.c.run_json).where(_runs.c.run_id == run_id)).scalar()
-            rows = _job_rows(connection, _jobs.c.run_id == run_id)
+        asked = sa.select(_runs.c.run_json).where(_runs.c.run_id == run_id)
+        text, rows = self._database.read(
+            lambda connection: (connection.execute(asked).scalar(), _job_rows(connection, _jobs.c.run_id == run_id))
+        )
         if text is None:
             names = [run.run_id for run in self.runs()]
             known = (
@@ -335,14 +337,17 @@ class Store:
             .where(matching)
             .order_by(_runs.c.started_unix.desc(), _jobs.c.ordinal.desc())
         )
-        with self._database.reading() as connection:
+
+        def read(connection: sa.Connection) -> StoredCheck | None:
             for run_id, ordinal, text in connection.execute(newest_first):
                 with suppress(ValueError):  # of another version of waymark that shares the store
                     record = Record.model_validate_json(text)
                     if record.check and suits(record.check) and CheckSubject.of(record) == subject:
                         rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
                         return next(row for row in rows if isinstance(row, StoredCheck))
-        return None
+            return None
+
+        return self._database.read(read)
 
 
 def _read_job(job: JobFolder) -> tuple[Record, Exit | None, Outcome, Sequence[Event], Sequence[Sample]]:

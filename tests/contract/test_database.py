@@ -206,6 +206,86 @@ def test_a_server_that_stays_away_is_one_sentence(empty_postgres, server, monkey
             server.start()
 
 
+def psql(server, *commands):
+    engine = sa.create_engine(sa.make_url(server.url).set(drivername="postgresql+psycopg"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for command in commands:
+            connection.exec_driver_sql(command)
+    engine.dispose()
+
+
+def url_of(server, user):
+    return sa.make_url(server.url).set(username=user).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def role(server):
+    """A user of the server without any right."""
+    drop = "DROP OWNED BY guest; DROP ROLE guest"
+    psql(server, "CREATE ROLE guest LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    yield "guest"
+    psql(server, *drop.split("; "))
+
+
+def test_a_user_who_may_not_make_tables_is_told_what_to_do(empty_postgres, server, role):
+    with pytest.raises(StoreError, match=r"permission denied for schema public.*`GRANT CREATE, USAGE ON SCHEMA public"):
+        Store.open(url_of(server, role))
+
+
+def test_a_user_who_may_only_read_reads_and_is_told_so(empty_postgres, server, role):
+    with Store.open(empty_postgres) as store:
+        fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    psql(server, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    with Store.open(url_of(server, role)) as store:
+        assert len(store.run(fake.run_facts().run_id).trials) == 2
+        with pytest.raises(StoreError, match=r"permission denied for table runs.*`GRANT ALL ON ALL TABLES"):
+            store.add_run(fake.run_facts("another"))
+
+
+def test_a_standby_is_told_as_one(empty_postgres, server):
+    with Store.open(empty_postgres) as store:
+        store.add_run(fake.run_facts())
+    psql(server, "ALTER DATABASE postgres SET default_transaction_read_only = on")
+    try:
+        with Store.open(empty_postgres) as store:
+            assert len(store.runs()) == 1
+            with pytest.raises(StoreError, match=r"read-only transaction\. It only reads, as a standby does: name"):
+                store.add_run(fake.run_facts("another"))
+    finally:
+        psql(server, "SET default_transaction_read_only = off", "ALTER DATABASE postgres RESET ALL")
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE events", "ALTER TABLE jobs DROP COLUMN status"])
+def test_a_table_that_somebody_changed_is_named(url, change):
+    with Store.open(url) as store:
+        fake.add_all(store, fake.run_facts(), fake.some_jobs())
+        store._database.write(lambda connection: connection.exec_driver_sql(change))
+        with pytest.raises(StoreError, match=r"cannot be used as the store: .*(events|status)"):
+            store.add(*fake.some_jobs()[0])
+
+
+def test_a_store_with_two_schemas_is_named(url):
+    with Store.open(url) as store:
+        two = "INSERT INTO waymark_schema VALUES ('0001')"
+        store._database.write(lambda connection: connection.exec_driver_sql(two))
+    with pytest.raises(StoreError, match="has 2 schemas at once, by its table waymark_schema"):
+        Store.open(url)
+
+
+def test_a_read_whose_connection_is_killed_is_tried_again(empty_postgres, server, monkeypatch):
+    monkeypatch.setattr(database, "_RETRY_SECONDS", (0.1, 0.1))
+    killed = []
+
+    def read(connection):
+        if not killed:
+            killed.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar())
+            psql(server, f"SELECT pg_terminate_backend({killed[0]})")
+        return connection.exec_driver_sql("SELECT 1").scalar()
+
+    with Store.open(empty_postgres) as store:
+        assert (store._database.read(read), len(killed)) == (1, 1)
+
+
 def test_a_row_that_another_version_wrote_hides_only_itself(url):
     with Store.open(url) as store:
         fake.add_all(store, fake.run_facts(), fake.some_jobs())
