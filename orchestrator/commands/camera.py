@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
+from orchestrator import files
 from orchestrator.analysis import latency
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets, video
@@ -336,10 +337,10 @@ def _read_truth(path: Path) -> dict[int, list[DrawnSign]]:
     """Frame -> its signs. Raises DataError for a file that is no truth."""
     found = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in files.read_bytes(path).decode("utf-8").splitlines():
             one = json.loads(line)
             found[int(one["frame"])] = [_sign(sign) for sign in one["signs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} does not hold the signs of a drawn video ({type(error).__name__}); `invoke data --video` writes "
             "them."

@@ -341,5 +341,5 @@ def _is_dead(owner: str) -> bool:
     try:
         host, pid, born = json.loads(owner)
         return bool(host == socket.gethostname() and process.birth(int(pid)) != born)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False

@@ -44,7 +44,7 @@ def unpack(packed: bytes) -> Timeline | None:
     """The timeline of these bytes; None if they are of another format, or damaged."""
     try:
         return _unpacked(packed)
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
 
 

@@ -3,7 +3,10 @@
 Their greys are readable on light and dark pages. A chart has a panel for each cell, two side by side.
 """
 
+import base64
+import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,11 +47,14 @@ class Figure(Drawing):
 
 
 class FiguresMissingError(Exception):
-    """The extra for figures is not installed; the message says how to get it."""
+    """There are no figures; the message says why, and how to get them."""
 
 
 def chart_library() -> str:
-    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it."""
+    """The script that draws the charts on the page: Vega-Embed with all that it needs, as vl-convert holds it.
+
+    Raises FiguresMissingError if vl-convert fails.
+    """
     return _library().result()
 
 
@@ -64,18 +70,32 @@ def _library() -> "Future[str]":
 
 
 def _bundled() -> str:
-    """Made by another process, because vl-convert lets no other thread run meanwhile."""
     code = (
         "import sys, vl_convert as made_by;"
         "sys.stdout.buffer.write(made_by.javascript_bundle('window.vegaEmbed = vegaEmbed;').encode())"
     )
+    return _by_child(code).decode()
+
+
+def _by_child(code: str, given: bytes = b"") -> bytes:
+    """What a Python of its own writes that runs `code`: vl-convert lets no other thread run, and may end its process.
+
+    Raises FiguresMissingError if it fails.
+    """
     made = subprocess.run(  # noqa: S603 - our own interpreter and text
         [sys.executable, "-c", code],
-        check=True,
+        check=False,
+        input=given,
         stdout=subprocess.PIPE,
-        encoding="utf-8",
+        stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us; the child would print a traceback
     )
+    if made.returncode:
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        why = f"exit code {made.returncode}" if made.returncode > 0 else f"signal {-made.returncode}"
+        if limit != resource.RLIM_INFINITY:
+            why += f"; `ulimit -v` allows {limit / 2**30:.3g} GiB of addresses, and it reserves more than it uses"
+        raise FiguresMissingError(f"The library that draws charts ended by itself ({why}), so there are none.")
     return made.stdout
 
 
@@ -108,20 +128,27 @@ def _series(alt: Any, x_title: str, y_title: str) -> Any:
 def draw(
     stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 ) -> Callable[[], list[Figure]]:
-    """What gives the run's charts; empty ones are left out. They are drawn meanwhile: vl-convert works beside Python.
+    """What gives the run's charts; empty ones are left out. They are drawn meanwhile, by other processes.
 
     studies: the rows of its studies' tables, by the name of the table. Of very many cells charts of trials show the
-    first only. Raises FiguresMissingError if Altair or vl-convert is not installed.
+    first only. Raises FiguresMissingError if Altair or vl-convert is not installed; what is given, if they fail.
     """
     if not all(map(find_spec, LIBRARIES)):
         raise FiguresMissingError("Figures need an extra: pip install -e '.[report]' in the clone.")
     begin_library()
     drawings = _drawings(stored, studies or {})
     workers = max(1, min(os.cpu_count() or 1, len(drawings) // 2))  # to start one takes as long as two charts
+    shares = [drawings[at::workers] for at in range(workers)]
     pool = ThreadPoolExecutor(workers)
-    pictures = [pool.submit(_pictured, drawing) for drawing in drawings]
+    waiting = [pool.submit(_pictured, share) for share in shares if share]
     pool.shutdown(wait=False)
-    return lambda: [picture.result() for picture in pictures]
+
+    def drawn() -> list[Figure]:
+        chart_library()  # the page needs it, too
+        figures = {figure.name: figure for share in waiting for figure in share.result()}
+        return [figures[drawing.name] for drawing in drawings]
+
+    return drawn
 
 
 def _drawings(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing]:
@@ -152,12 +179,23 @@ def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[
     ]
 
 
-def _pictured(drawing: Drawing) -> Figure:
-    import vl_convert
+_PICTURED = """
+import base64, json, sys, vl_convert
+made = []
+for chart in json.load(sys.stdin):
+    svg = vl_convert.vegalite_to_svg(chart)
+    made.append([svg, base64.b64encode(vl_convert.svg_to_png(svg, scale=2)).decode()])
+json.dump(made, sys.stdout)
+"""
 
-    svg = vl_convert.vegalite_to_svg(dict(drawing.chart))
-    png = vl_convert.svg_to_png(svg, scale=2)
-    return Figure(drawing.name, drawing.title, drawing.alt, drawing.chart, svg, png)
+
+def _pictured(drawings: Sequence[Drawing]) -> list[Figure]:
+    asked = json.dumps([drawing.chart for drawing in drawings]).encode()
+    made = json.loads(_by_child(_PICTURED, asked))
+    return [
+        Figure(one.name, one.title, one.alt, one.chart, svg, base64.b64decode(png))
+        for one, (svg, png) in zip(drawings, made, strict=True)
+    ]
 
 
 def left_out(stored: StoredRun) -> str:

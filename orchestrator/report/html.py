@@ -72,7 +72,11 @@ def render(
     drawn, figures_missing = _figures(stored, tables_by_name)
     caveats = caveats_of(stored, rows)
     _write_tables(stored, folder, home, rows, caveats, sections)
-    trials, figures = _trial_block(stored), drawn()
+    trials = _trial_block(stored)
+    try:
+        figures = drawn()
+    except FiguresMissingError as error:
+        figures, figures_missing = [], str(error)
     for figure in figures:
         write_atomically(folder / f"{figure.name}.svg", without_paths(figure.svg, home, Path.home()))
         write_atomically(folder / f"{figure.name}.png", figure.png)

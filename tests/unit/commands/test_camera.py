@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from orchestrator.commands import camera
 from orchestrator.console.progress import Console
 from orchestrator.data import video
 from orchestrator.data.video import DrawnSign
+from orchestrator.errors import DataError
 from orchestrator.records.run_folder import TrainedWeights
 from orchestrator.trial import Dataset
 from tests import fake_run as fake
@@ -189,6 +191,18 @@ def test_a_film_with_and_without_signs_is_watched_whole(monkeypatch, tmp_path):
 def test_a_region_below_the_confidence_is_no_sign(monkeypatch):
     assert World().run(monkeypatch, confidence=1.1).signs == 0
     assert World().run(monkeypatch, confidence=0.9).signs == FRAMES
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", '{"frame": 1, "signs": 5}', "\xff", None])
+def test_what_is_no_truth_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "drive.truth.jsonl"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(content, encoding="latin-1")
+    with pytest.raises(DataError, match="does not hold the signs of a drawn video"):
+        camera._read_truth(path)
 
 
 def test_a_line_tells_the_signs_of_its_frame(monkeypatch, tmp_path):

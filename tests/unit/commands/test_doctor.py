@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from orchestrator.commands.doctor import cards, indexes
+from orchestrator.commands.doctor import _leftovers, cards, indexes
 from orchestrator.engines import package_index
+from orchestrator.home import Home
 from orchestrator.host.card import read_cards
 from tests.fake_index import serving
 from tests.unit.host.test_machine import machine
@@ -22,6 +23,17 @@ def found(nvml, catalogue):
         return list(cards(machine(gpus=gpus, gpu_note=note), catalogue))
 
     return of
+
+
+def test_doctor_knows_what_a_killed_process_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("WAYMARK_REPORTS", str(tmp_path / "reports"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    home = Home(tmp_path / "home")
+    assert _leftovers(home).state == "ok"
+    left = home.published / f".draft-{'0' * 16}"
+    left.mkdir(parents=True)
+    finding = _leftovers(home)
+    assert (finding.state, str(left) in finding.seen, "invoke reap" in finding.advice) == ("note", True, True)
 
 
 def test_without_a_card_doctor_says_what_becomes_of_gpu_cells(found):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html import unescape
@@ -16,7 +17,7 @@ from altair.vegalite.v6.schema.core import load_schema
 
 from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
-from orchestrator.home import Home
+from orchestrator.home import REPOSITORY, Home
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import figures, html, inline
 from orchestrator.report.studies import study_sections
@@ -282,3 +283,29 @@ def test_charts_that_leave_out_cells_say_so(tmp_path, monkeypatch):
     stored = run(timed(), timed(fake.trial(model=fake.IDSIA, input_size=48), 2))
     text = html.render(stored, tmp_path).read_text()
     assert "Charts of trials show the first 1 of 2 cells; results.csv has all." in text
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from orchestrator.home import REPOSITORY, Home
+from orchestrator.records.store import Store
+from orchestrator.report import write_report
+from tests import fake_run as fake
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+home = Home(Path(sys.argv[1]))
+with Store.open(home.store_url) as store:
+    fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    print(write_report(store, fake.run_facts().run_id, home, home.root).page)
+"""
+
+
+def test_where_addresses_are_limited_a_page_says_why_it_has_no_charts(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    page = Path(ended.stdout.strip()).read_text(encoding="utf-8")
+    assert "The library that draws charts ended by itself (" in page
+    assert "`ulimit -v` allows 3 GiB of addresses" in page
+    assert list(tmp_path.rglob("*.svg")) == []
