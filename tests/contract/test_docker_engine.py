@@ -188,7 +188,7 @@ def declaring(prepared):
     client.close()
 
 
-def test_a_users_container_whose_image_names_an_owner_is_left_alone(declaring):
+def test_a_container_whose_image_names_an_owner_is_left_alone(declaring):
     dead = json.dumps([socket.gethostname(), 1, "0"])
     image_id = declaring(f"LABEL {OWNER}={json.dumps(dead)}")
     client = docker.from_env()

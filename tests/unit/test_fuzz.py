@@ -1,27 +1,42 @@
 """Random and half-right input: whatever a file or an address holds, the answer is a value or one sentence."""
 
+import hashlib
 import io
 import json
 import os
+import shutil
+import sqlite3
+import sys
 import zipfile
 
+import cv2
+import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.commands.publication import ingest_publication, publish_run
 from orchestrator.console import flags
+from orchestrator.console.progress import Console
+from orchestrator.data import video
 from orchestrator.data.archive import ZipFiles
 from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
 from orchestrator.data.source import ZIPS
 from orchestrator.errors import WaymarkError
-from orchestrator.home import REPOSITORY
+from orchestrator.home import REPOSITORY, Home
 from orchestrator.planning.catalogue import Catalogue, index_mirrors, local_clones
 from orchestrator.planning.spec import load_spec, recorded_spec
 from orchestrator.records.database import Database
 from orchestrator.records.event import parse
 from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.sample import read_samples
+from orchestrator.records.store import Store
 from orchestrator.records.timeline import read_timeline
+from orchestrator.report.crate import SUMS
+from orchestrator.report.signature import SIGNATURE, signed, verify
 from tests import fake_run as fake
 
 COUNT = int(os.environ.get("WAYMARK_FUZZ") or 40)
@@ -257,3 +272,138 @@ def test_any_text_as_a_flag(text):
     for read_all in (flags.variants, flags.images, local_clones, index_mirrors):
         answered(lambda read_all=read_all: read_all([text]))
     answered(lambda: flags.compared(text, text))
+
+
+few = settings(fuzz, max_examples=max(10, COUNT // 2))
+
+
+@pytest.fixture(scope="module")
+def crate(tmp_path_factory):
+    """The files of a published run, by name; and a private and a public key, whose owner signed it."""
+    folder = tmp_path_factory.mktemp("crate")
+    home = Home(folder / "home")
+    fake.write_run(home.runs, fake.run_facts(), fake.some_jobs())
+    with Store.open(home.store_url) as store:
+        store.rebuild(home.runs, lambda line: None)
+    private, plain = Ed25519PrivateKey.generate(), serialization.NoEncryption()
+    (folder / "key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain))
+    (folder / "pub").write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "altair", None)  # figures take their time
+        publish_run(fake.run_facts().run_id, folder / "crate", home, Console(), folder / "key")
+        found = (path for path in sorted((folder / "crate").rglob("*")) if path.is_file())
+        yield {path.relative_to(folder / "crate").as_posix(): path.read_bytes() for path in found}, folder
+
+
+@st.composite
+def files_of(draw, known):
+    """Files of a published run, one of them changed in its content or its name; their hashes agree."""
+    found = dict(known)
+    name = draw(
+        st.sampled_from([name for name in found if name.endswith((".json", ".jsonl", "RUN")) or draw(one_in_4)])
+    )
+    content = found.pop(name)
+    how = draw(st.sampled_from(["value", "bytes", "name", "gone"]))
+    if how == "value" and name.endswith(".json"):
+        found[name] = json.dumps(draw(changed(json.loads(content)))).encode()
+    elif how == "name":
+        found[draw(st.text(min_size=1, max_size=30) | st.sampled_from(["../x", "/y", "runs", "a/" * 900 + "b"]))] = (
+            content
+        )
+    elif how != "gone":
+        found[name] = draw(torn(content.decode("utf-8", "replace")))
+    lines = (f"{hashlib.sha256(one).hexdigest()}  {name}\n" for name, one in found.items() if name != SUMS)
+    return {**found, SUMS: "".join(lines).encode("utf-8", "surrogatepass")}
+
+
+one_in_4 = st.integers(0, 3).map(lambda one: one == 0)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@few
+@given(data=st.data())
+def test_any_file_of_a_published_run(crate, tmp_path, data):
+    known, _ = crate
+    found = data.draw(files_of(known))
+    with zipfile.ZipFile(tmp_path / "crate.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in found.items():
+            packed.writestr(name.encode("utf-8", "replace").decode(), content)
+    answered(lambda: ingest_publication(tmp_path / "crate.zip", Home(tmp_path / "elsewhere"), Console()))
+    shutil.rmtree(tmp_path / "elsewhere")
+
+
+@fuzz
+@given(data=st.data())
+@example(data=None)
+def test_any_signature_and_any_key(crate, tmp_path, data):
+    known, folder = crate
+    envelope, sums = known[SIGNATURE], known[SUMS]
+    if data is not None:
+        envelope = data.draw(
+            torn(envelope.decode()) | changed(json.loads(envelope)).map(lambda one: json.dumps(one).encode())
+        )
+        for name in ("key", "pub"):
+            (tmp_path / name).write_bytes(data.draw(torn((folder / name).read_text())))
+        answered(lambda: signed(sums, fake.run_facts(), tmp_path / "key"))
+        answered(lambda: verify(known[SIGNATURE], sums, tmp_path / "pub", "here"))
+    answered(lambda: verify(envelope, sums, folder / "pub", "here"))
+
+
+@fuzz
+@given(name=st.text(max_size=30) | st.integers(0, 10**30).map(str))
+def test_any_name_of_a_video(name, tmp_path):
+    path = name if name.isascii() and name.isdigit() and len(name) > 4 else f"{tmp_path}/{name}"  # no camera of ours
+    answered(lambda: video.Source(path, 30.0).close())
+
+
+PICTURE = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+
+
+@fuzz
+@given(content=torn(PICTURE.decode("latin-1")) | st.binary(max_size=200), kind=st.sampled_from(video.PICTURES))
+def test_any_bytes_as_a_frame(tmp_path, content, kind):
+    path = tmp_path / f"frame{kind}"
+    path.write_bytes(content)
+    source = video.Source(str(tmp_path), 5.0)
+    source.grab()
+    answered(source.picture)
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def store_bytes(tmp_path_factory):
+    """A store with a run, as the bytes of its one file."""
+    path = tmp_path_factory.mktemp("store") / "store.sqlite"
+    with Store.open(f"sqlite:///{path}") as store:
+        fake.add_all(store, fake.run_facts(), fake.some_jobs())
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    return path.read_bytes()
+
+
+@fuzz
+@given(data=st.data())
+def test_any_bytes_as_a_store(store_bytes, tmp_path, data):
+    content = bytearray(store_bytes)
+    for _ in range(data.draw(st.integers(1, 20))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.binary(min_size=1, max_size=4))
+        content[at : at + len(piece)] = piece
+    if data.draw(one_in_4):
+        del content[data.draw(st.integers(0, len(content))) :]
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(content)
+
+    def read():
+        with Store.open(f"sqlite:///{path}", busy_seconds=0.1) as store:
+            store.runs()
+            store.trial_counts()
+            store.ended_checks()
+            for run in (fake.run_facts().run_id, *(facts.run_id for facts in store.runs())):
+                store.run(run)
+            store.add(*fake.some_jobs()[0])
+
+    answered(read)
+    for one in tmp_path.glob("store.sqlite*"):
+        one.unlink()

@@ -94,7 +94,7 @@ def test_a_removal_that_was_killed_can_be_finished(home, tmp_path, monkeypatch, 
     assert (list(home.runs.iterdir()), list(reports.iterdir())) == ([], [])
 
 
-def test_reaping_finishes_a_removal_that_the_store_does_not_know_of(home, tmp_path):
+def test_reaping_finishes_a_removal_in_the_store_too(home, tmp_path):
     (home.runs / RUN).rename(home.runs / f".removed-{RUN}")
     reap.reap(home, tmp_path / "reports", Console())
     with Store.open(home.store_url) as store:

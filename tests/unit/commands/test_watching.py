@@ -105,7 +105,7 @@ def test_nothing_else_is_served(served, path, name, code):
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/x/", "/%00", "//", "/..%2f"])
-def test_without_the_secret_part_of_its_address_nothing_is_served(served, path):
+def test_without_the_secret_part_nothing_is_served(served, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         answer(root(served) + path)
     refused.value.close()
@@ -124,7 +124,7 @@ def root(served):
     return served[0].rstrip("/").rpartition("/")[0]
 
 
-def test_many_connections_and_slow_ones_take_no_more_than_some_threads(served, monkeypatch):
+def test_many_slow_connections_take_no_more_than_some_threads(served, monkeypatch):
     monkeypatch.setattr(watching._Handler, "timeout", 0.5)
     port, before = int(root(served).rpartition(":")[2]), threading.active_count()
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(4 * watching.MOST_CONNECTIONS)]

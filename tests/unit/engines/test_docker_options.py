@@ -75,7 +75,7 @@ def test_a_volume_of_the_image_is_kept_in_memory():
     assert sorted(tmpfs) == ["/tmp", "/var/own", "/waymark/home"]
 
 
-def test_a_daemon_without_seccomp_or_with_its_own_profile_keeps_it():
+def test_a_daemon_with_a_profile_of_its_own_keeps_it():
     daemon = Daemon.__new__(Daemon)
     for facts, is_ours in (
         ({"SecurityOptions": ["name=seccomp,profile=default"], "Architecture": "x86_64"}, True),

@@ -300,7 +300,7 @@ with Store.open(home.store_url) as store:
 """
 
 
-def test_where_addresses_are_limited_a_page_says_why_it_has_no_charts(tmp_path):
+def test_where_addresses_are_limited_a_page_has_no_charts(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
     )
