@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, shortened
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 VERSION_TABLE = "waymark_schema"
@@ -32,6 +32,7 @@ _ADVICE = {
 }
 """What to do, by PostgreSQL's SQLSTATE: errors of a database that somebody else set up."""
 
+_DAMAGED = "damaged"
 _Found = TypeVar("_Found")
 _SQLITE = "sqlite:///"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
@@ -87,7 +88,23 @@ class Database:
                 if wait is None or self._engine.dialect.name == "sqlite":
                     raise StoreError(_why_unusable(self.name, str(error.orig))) from None
                 time.sleep(wait)
+            except (sa.exc.SQLAlchemyError, UnicodeDecodeError, OverflowError) as error:
+                if isinstance(error, UnicodeDecodeError) or self._is_damaged():
+                    raise StoreError(_why_unusable(self.name, _DAMAGED)) from None
+                raise
         raise AssertionError("the last of them waits no more")
+
+    def _is_damaged(self) -> bool:
+        """Whether this is a SQLite file that is not whole, by its own check or because not even that can be made."""
+        if self._engine.dialect.name != "sqlite":
+            return False
+        try:
+            with self._engine.connect() as connection:
+                said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+                foreign = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        except (sa.exc.SQLAlchemyError, UnicodeDecodeError, OverflowError):
+            return True
+        return said != "ok" or foreign is not None
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -239,7 +256,9 @@ def _postgresql(url: sa.URL) -> sa.Engine:
 def _why_unusable(name: str, said: str, advice: str | None = None) -> str:
     if "locked" in said:
         return f"{name} is locked by another program that is writing to it. Try again when that is done."
+    if said == _DAMAGED or "malformed" in said or "decode to UTF-8" in said:
+        return f"{name} is damaged. Move it away; `invoke ingest` then makes the store again from the runs."
     if "not a database" in said:
         return f"{name} is not a SQLite file. Move it away; `invoke ingest` then makes the store again from the runs."
-    reason = said.strip().splitlines()[0].removesuffix(".")
+    reason = shortened(said.strip().splitlines()[0].removesuffix("."), 300)
     return f"{name} cannot be used as the store: {reason}. {advice or 'Set WAYMARK_STORE to another.'}"

@@ -344,7 +344,8 @@ class Store:
                     record = Record.model_validate_json(text)
                     if record.check and suits(record.check) and CheckSubject.of(record) == subject:
                         rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
-                        return next(row for row in rows if isinstance(row, StoredCheck))
+                        if rows and isinstance(rows[0], StoredCheck):
+                            return rows[0]
             return None
 
         return self._database.read(read)

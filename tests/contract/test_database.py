@@ -85,6 +85,17 @@ def test_a_file_that_is_no_database_says_so(tmp_path):
         Store.open(f"sqlite:///{path}")
 
 
+@pytest.mark.parametrize("change", [(b"waymark_version", b"\xff\xfe\xfd"), (b"CREATE TABLE", b"CREATE TUBLE")])
+def test_a_damaged_file_says_how_the_store_is_made_again(lite, change):
+    sqlite3.connect(lite).execute("PRAGMA journal_mode = DELETE")
+    content = lite.read_bytes()
+    assert change[0] in content
+    lite.write_bytes(content.replace(*change))
+    says = r"is damaged\. Move it away; `invoke ingest` then makes the store again"
+    with pytest.raises(StoreError, match=says), Store.open(f"sqlite:///{lite}") as store:
+        store.runs()
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

@@ -404,6 +404,8 @@ def test_any_bytes_as_a_store(store_bytes, tmp_path, data):
                 store.run(run)
             store.add(*fake.some_jobs()[0])
 
-    answered(read)
-    for one in tmp_path.glob("store.sqlite*"):
-        one.unlink()
+    try:
+        answered(read)
+    finally:
+        for one in tmp_path.glob("store.sqlite*"):
+            one.unlink()
