@@ -175,6 +175,7 @@ def _follow_to_end(
     except OSError as error:
         if error.filename is None or not Path(error.filename).is_relative_to(folder.path):
             raise
+        raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=_TAKEN_AWAY)) from None
     finally:  # the folder was the worker's, which may have changed what was asked of it
         is_ours = _take_back(folder)
         folder.write(run_folder.RECORD, record)

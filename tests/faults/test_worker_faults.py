@@ -180,6 +180,15 @@ def test_a_worker_that_takes_its_folder_away_ends_its_row(victim, story, note):
     assert victim.run(TELL, story)[0].status == "ok"
 
 
+def test_a_worker_that_closes_its_folder_ends_its_row(victim, story, note):
+    code = "say(*story[:3]); time.sleep(.5); os.chmod('.', 0); time.sleep(1)"
+    outcome, folder = victim.run(code, story)
+    note("the worker closes its folder", victim.name, f"{outcome.status}: {outcome.reason}")
+    assert outcome.status == ("crashed" if os.geteuid() == 0 else "no_protocol")  # nothing is closed to root
+    assert (folder.outcome(), folder.path.stat().st_mode & 0o777) == (outcome, 0o755)
+    assert victim.run(TELL, story)[0].status == "ok"
+
+
 FILLING = {
     "bytes": "file = open('x', 'wb')\nfor _ in range(300): file.write(bytes(2**20)); file.flush(); time.sleep(.02)",
     "files": "for n in range(10**6): open(str(n), 'w').close(); time.sleep(.001)",
