@@ -1,9 +1,8 @@
 """Which calls of the kernel a worker's container may make: those that a framework needs.
 
-Docker's own profile let containers speak to the hypervisor over AF_VSOCK before it was closed there in 2022. This one
-opens four families of sockets, and is the same under each release of Docker. What it does not name has "no such call"
-as its answer, so that a library falls back as on an older kernel; what is refused, and was refused by Docker's, has
-"not permitted".
+The profile of Docker 20.10 lets containers speak to the hypervisor over AF_VSOCK. This one opens four families of
+sockets, and is the same under each release of Docker. What it does not name has "no such call" as its answer, so that a
+library falls back as on an older kernel; what is refused, and was refused by Docker's, has "not permitted".
 Sources: syscalls(2), seccomp(2), https://docs.docker.com/engine/security/seccomp/.
 """
 
