@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from orchestrator.records.stored import StoredTrial
@@ -30,7 +31,7 @@ class StudyTable:
         if len(set(self.headings.values())) < len(self.headings):
             raise ValueError(f"the table {self.name} has a heading twice: {', '.join(self.headings.values())}")
 
-    @property
+    @cached_property
     def shown(self) -> dict[str, str]:
         """The headings in use: a column of notes is left out if it is empty."""
         is_noted = any(row.get("note") for row in self.rows)
@@ -41,7 +42,7 @@ class StudyTable:
         """The rows as text: heading -> text."""
         return [{heading: cell_text(key, row.get(key)) for key, heading in self.shown.items()} for row in self.rows]
 
-    @property
+    @cached_property
     def numeric_headings(self) -> frozenset[str]:
         """The headings of numeric columns."""
         return frozenset(
