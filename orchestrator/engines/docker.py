@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -22,6 +23,7 @@ import urllib3
 from docker.credentials.errors import StoreError as CredentialsError
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
+from docker.utils import build as build_context
 
 from orchestrator import files
 from orchestrator.engines import docker_config, package_index, process, seccomp
@@ -131,9 +133,15 @@ class Daemon:
         """
         deadline = time.monotonic() + limit_seconds
         log.parent.mkdir(parents=True, exist_ok=True)
-        with self._asking(f"to build {recipe.reference}"), log.open("w", encoding="utf-8") as file:
+        with (
+            self._asking(f"to build {recipe.reference}"),
+            log.open("w", encoding="utf-8") as file,
+            tempfile.TemporaryFile() as context,  # without a name, so that nothing is left of it
+        ):
+            build_context.tar(recipe.folder, fileobj=context)
             stream = self._client.api.build(
-                path=str(recipe.folder),
+                fileobj=context,
+                custom_context=True,
                 tag=recipe.reference,
                 target=recipe.stage,
                 buildargs=recipe.args,
