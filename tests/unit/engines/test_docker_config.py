@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from orchestrator.engines.docker import Daemon
 from orchestrator.engines.docker_config import fault, missing_helper
+from orchestrator.errors import EngineError
 
 LOGIN = "bmFtZTpwYXNzd29yZA=="  # name:password
 
@@ -52,3 +54,11 @@ def test_a_helper_that_is_not_installed_is_named(written, entries, entry):
     assert f"{entry} is 'nowhere', and there is no program docker-credential-nowhere" in missing_helper(
         written(entries)
     )
+
+
+@pytest.mark.parametrize("address", ["tcp://ada:SECRET@127.0.0.1:9", "http://SECRET@127.0.0.1:9"])
+def test_the_password_of_a_daemon_is_not_shown(monkeypatch, address):
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(EngineError, match=r"does not answer at (tcp|http)://127\.0\.0\.1:9\.") as caught:
+        Daemon()
+    assert "SECRET" not in str(caught.value)
