@@ -151,11 +151,9 @@ def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
 def _leftovers(home: Home) -> Finding:
     found = leftovers(home, default_reports())
     if not found:
-        return Finding(check="left behind", state="ok", seen="nothing that a killed process left")
-    seen = f"{len(found)} files and folders that a process which ended in mid-work left or still writes: {found[0]}"
-    return Finding(
-        check="left behind", state="note", seen=seen, advice="`invoke reap` removes them, if no run goes on."
-    )
+        return Finding(check="left behind", state="ok", seen="nothing of processes that were killed")
+    seen = f"{len(found)} files and folders of processes that were killed, {found[0]} among them"
+    return Finding(check="left behind", state="note", seen=seen, advice="`invoke reap` removes them; no run may go on.")
 
 
 def _pictures(home: Home) -> Finding:

@@ -119,13 +119,13 @@ def remove(run_id: str, home: Home, reports: Path, console: Console) -> None:
     with Store.open(home.store_url) as store:
         facts = store.run(run_id).facts
         with exclusive_run(home) if facts.state == "going on, or killed" else nullcontext():
-            folders = [folder for folder in (home.runs / run_id, reports / run_id) if folder.is_dir()]
-            renamed = [folder.with_name(f"{REMOVED}{run_id}") for folder in (home.runs / run_id, reports / run_id)]
-            for folder in folders:
-                files.remove(folder.with_name(f"{REMOVED}{run_id}"))
-                folder.rename(folder.with_name(f"{REMOVED}{run_id}"))
+            places = {place / run_id: place / f"{REMOVED}{run_id}" for place in (home.runs, reports)}
+            for folder, renamed in places.items():
+                if folder.is_dir():
+                    files.remove(renamed)
+                    folder.rename(renamed)
             store.remove(run_id)
-            for folder in renamed:
-                files.remove(folder)
-            for folder in folders:
-                console.say(f"removed {folder}")
+            for folder, renamed in places.items():
+                if renamed.is_dir():
+                    files.remove(renamed)
+                    console.say(f"removed {folder}")

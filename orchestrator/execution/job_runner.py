@@ -135,7 +135,6 @@ def _follow_to_end(
     """Launch the worker and follow its events; its exit and all events. Raises _EndedByUsError."""
     tail, disk = Tail(folder.path / run_folder.EVENTS), _DiskWatch(folder.path)
     telemetry, heartbeat = _telemetry(context, folder, record), _Heartbeat(context.silent_seconds)
-    is_ours = False
 
     def read_events() -> None:
         for event in tail.read():
@@ -177,7 +176,7 @@ def _follow_to_end(
             raise
         raise _EndedByUsError(Outcome(status="no_protocol", fault="subject", reason=_TAKEN_AWAY)) from None
     finally:  # the folder was the worker's, which may have changed what was asked of it
-        is_ours = _take_back(folder)
+        is_ours = _take_back(folder, is_too_large=disk.is_over)
         folder.write(run_folder.RECORD, record)
         folder.write(run_folder.JOB, job)
     if not is_ours or (heartbeat.has_heard and not (folder.path / run_folder.EVENTS).exists()):
@@ -188,10 +187,16 @@ def _follow_to_end(
 _TAKEN_AWAY = "closed its folder, or removed what is in it"
 
 
-def _take_back(folder: JobFolder) -> bool:
-    """Make the folder ours again; False if the worker took it away or closed it, so that a new one is in its place."""
+def _take_back(folder: JobFolder, *, is_too_large: bool) -> bool:
+    """Make the folder ours again; False if the worker took it away or closed it, so that a new one is in its place.
+
+    is_too_large: only what belongs to the record is kept.
+    """
     try:
         files.take_back(folder.path)
+        for path in folder.path.iterdir() if is_too_large else ():
+            if path.name not in run_folder.KEPT:
+                files.remove(path)
     except OSError:
         aside = tempfile.mkdtemp(prefix=f"{run_folder.REFUSED}{folder.path.name}-", dir=folder.path.parent)
         with suppress(FileNotFoundError):
@@ -213,7 +218,7 @@ class _DiskWatch:
     """Once a job's folder holds more than it may, `check` raises _EndedByUsError: the disk is everybody's."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._next = folder, 0.0
+        self._folder, self._next, self.is_over = folder, 0.0, False
         self._most_bytes = min(_MOST_BYTES, shutil.disk_usage(folder).free // 2)
 
     def check(self) -> None:
@@ -229,9 +234,7 @@ class _DiskWatch:
         if size is not None and size <= self._most_bytes:
             return
         what = f"{size / 2**30:.3g} GiB" if size else f"{_MOST_ENTRIES:,} files or more, or folders too deep to count,"
-        for path in self._folder.iterdir():
-            if path.name not in run_folder.KEPT:
-                files.remove(path)
+        self.is_over = True
         raise _EndedByUsError(Outcome(status="crashed", fault="subject", reason=f"put {what} into its folder"))
 
 
