@@ -14,7 +14,7 @@ from orchestrator.engines.images import Image
 from orchestrator.environment import Device
 from orchestrator.errors import EngineError
 from orchestrator.home import REPOSITORY, Home
-from orchestrator.host import machine_id
+from orchestrator.host import machine_keys
 from orchestrator.planning.catalogue import Catalogue, chosen, index_mirrors, local_clones
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.tuned import best_here, read_tuned
@@ -27,7 +27,7 @@ def catalogue_with(source: Sequence[str] | None = None) -> Catalogue:
     """
     clones = local_clones(source or os.environ.get("WAYMARK_SOURCE", "").split())
     mirrors = index_mirrors(os.environ.get("WAYMARK_INDEX", "").split())
-    tuned = best_here(read_tuned(Home.default().tuned), machine_id())
+    tuned = best_here(read_tuned(Home.default().tuned), machine_keys())
     return Catalogue.load(REPOSITORY / "docker").with_sources(clones).with_indexes(mirrors).with_best(tuned)
 
 

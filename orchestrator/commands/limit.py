@@ -9,11 +9,12 @@ from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError
 from orchestrator.execution.session import RunOptions, Session, open_session
 from orchestrator.home import Home
+from orchestrator.host import machine_keys
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits, load_spec
-from orchestrator.records.kept import read_kept, write_kept
-from orchestrator.records.limit import Limit
+from orchestrator.records.kept import write_kept
+from orchestrator.records.limit import Limit, read_limits
 from orchestrator.records.payloads import Peak
 from orchestrator.trial import Model
 
@@ -40,8 +41,11 @@ def measure(spec_path: Path, catalogue: Catalogue, home: Home, options: RunOptio
         session.claim([row], Limits())
         console.say(f"matrix products, convolutions of {len(networks)} networks, and copies, on {threads} processors")
         peak = _undisturbed_peak(session, row, networks, threads)
-        limit = Limit.of(peak, session.host.hostname_sha256, session.host.cpu_model, threads, time.time())
-    others = [one for one in read_limits(home) if (one.machine, one.threads) != (limit.machine, limit.threads)]
+        limit = Limit.of(peak, session.host.key, session.host.cpu_model, threads, time.time())
+    keys = machine_keys()
+    others = [
+        known for known in read_limits(home.limits) if known.machine not in keys or known.threads != limit.threads
+    ]
     write_kept(home.limits, "limit", [*others, limit])
     return limit
 
@@ -72,16 +76,6 @@ def why_no_limit(peak: Peak, foreign_percent: float | None) -> str:
             "them"
         )
     return ""
-
-
-def read_limits(home: Home) -> tuple[Limit, ...]:
-    """All that was measured. Raises StoreError if the file does not read."""
-    return read_kept(home.limits, "limit", Limit)
-
-
-def limit_of(home: Home, machine: str, threads: int) -> Limit | None:
-    """What is known of that machine with so many threads."""
-    return next((one for one in read_limits(home) if (one.machine, one.threads) == (machine, threads)), None)
 
 
 def limit_rows(limit: Limit) -> Sequence[dict[str, object]]:

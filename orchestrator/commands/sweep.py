@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
-from orchestrator.commands.limit import limit_of
 from orchestrator.console.flags import models
 from orchestrator.console.progress import Console
 from orchestrator.engines import images, open_builder, rows_of
@@ -26,13 +25,13 @@ from orchestrator.execution.run_record import recorded_run
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.execution.trial_runner import TrialRunner
 from orchestrator.home import Home
-from orchestrator.host import read_host
+from orchestrator.host import machine_keys, read_host
 from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.plan import Order, Plan, datasets_of, expand, oversubscribed, skip_of, training_of
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, load_spec, recorded_spec
-from orchestrator.records.limit import Limit
+from orchestrator.records.limit import Limit, limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip, TrainedWeights, Until
 from orchestrator.records.store import Store
 from orchestrator.report import Report, require_writable, write_report
@@ -183,7 +182,7 @@ def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path
             raise SpecError(f"{request.spec_path}: none of its cells can run here; `--dry-run` lists the reasons.")
         session.claim(plan.rows, spec.limits, oversubscribed(plan, session.host))
         trial_data = _trial_data(plan, home, console)
-        limit = limit_of(home, session.host.hostname_sha256, plan.trials[0].threads)
+        limit = limit_of(read_limits(home.limits), machine_keys(), plan.trials[0].threads)
         run_plan = _run_plan(spec, plan, order, request, recorded, _best(spec, rows_here), limit)
         run_plan = replace(run_plan, facts={**run_plan.facts, "weights": tuple(weights)})
         run = session.begin(plan.rows, run_plan)

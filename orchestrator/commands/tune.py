@@ -19,7 +19,7 @@ from orchestrator.environment import Device
 from orchestrator.errors import LockedError, SpecError, WaymarkError, did_you_mean
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
-from orchestrator.host import machine_id
+from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.setting import with_settings
 from orchestrator.planning.spec import load_spec
@@ -265,7 +265,7 @@ class _Search:
     def _confirmed(self, winner: str) -> Tuned:
         """What was found: the winner if fresh pairs show that it is faster than the default, else the default."""
         shipped = Tuned(
-            machine=machine_id(),
+            machine=read_host().key,
             framework=self._request.framework,
             device=self._request.device,
             cells=self._cells,

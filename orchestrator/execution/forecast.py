@@ -13,7 +13,7 @@ from orchestrator.engines.source import current_sha256
 from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of, required
 from orchestrator.home import Home
-from orchestrator.host import machine_id
+from orchestrator.host import machine_keys
 from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredCheck, StoredTrial
@@ -150,7 +150,8 @@ def _parts(one: StoredCheck) -> tuple[float, float] | None:
 
 def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:
     """The trials of each of this machine's newest sweeps, the newest first."""
-    here = [run for run in store.runs() if run.kind == "sweep" and run.host.hostname_sha256 == machine_id()]
+    keys = machine_keys()
+    here = [run for run in store.runs() if run.kind == "sweep" and not run.host.keys.isdisjoint(keys)]
     for run in here[:NEWEST_RUNS]:
         with suppress(StoreError):  # it is damaged
             yield store.run(run.run_id).trials[::-1]

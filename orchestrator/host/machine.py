@@ -17,6 +17,18 @@ from orchestrator.host.card import GIB, card_warning, read_card_loads, read_card
 from orchestrator.host.topology import in_order_of_use, read_places
 from orchestrator.records.host_facts import HostFacts, Load
 
+SYSTEM = Path("/etc/machine-id")
+BOARD = Path("/sys/class/dmi/id/product_uuid")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+CONTAINED = ("/.dockerenv", "/run/.containerenv")
+NO_MARKS = (
+    "uninitialized",
+    "Not Settable",
+    "00000000-0000-0000-0000-000000000000",
+    "03000200-0400-0500-0006-000700080009",
+)
+"""What stands there where nobody has set it, for boards of many makers alike."""
+
 BUSY = 0.25  # load, as a share of the processors, above which other work affects times
 STEAL_PERCENT = 1.0
 _SAMPLE_SECONDS = 0.5
@@ -30,7 +42,8 @@ def read_host() -> HostFacts:
     gpus, gpu_note = read_cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
     cores = _physical_cores(cpus)
     return HostFacts(
-        hostname_sha256=machine_id(),
+        hostname_sha256=_hashed(platform.node()),
+        marks=machine_marks(),
         system=_pretty_system(),
         kernel=platform.release(),
         machine=platform.machine(),
@@ -138,9 +151,26 @@ def memory_bytes() -> int:
     return min(psutil.virtual_memory().total, group.limit_bytes if group else sys.maxsize)
 
 
-def machine_id() -> str:
-    """Tells machines apart without naming them."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
+def machine_marks() -> tuple[str, ...]:
+    """What tells machines apart without naming them, the most lasting first; two that share one are one machine.
+
+    A container has the boot and, for root, the board of its machine, whatever its host name; an id that its image
+    brought is that of many. Source: machine-id(5), which asks for a hash of one's own.
+    """
+    is_contained = any(Path(path).exists() for path in CONTAINED)
+    board = _line(str(BOARD))
+    system = None if is_contained else _line(str(SYSTEM))
+    marks = {"system": system, "board": board, "boot": _line(str(BOOT))}
+    return tuple(_hashed(f"waymark {what} {mark}") for what, mark in marks.items() if mark and mark not in NO_MARKS)
+
+
+def machine_keys() -> tuple[str, ...]:
+    """By which what is kept of this machine is found: its marks, and the hash of its name, as before 0.6."""
+    return (*machine_marks(), _hashed(platform.node()))
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pretty_system() -> str:

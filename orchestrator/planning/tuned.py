@@ -1,6 +1,6 @@
 """<home>/tuned.toml: the fastest variant of each framework that `invoke tune` found, machine by machine."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +31,7 @@ class Tried(Frozen):
 class Tuned(Frozen):
     """What one tuning found.
 
-    machine:  RecordedHost.hostname_sha256. cells: in which it was timed; all ratios are geometric means over them.
+    machine:  HostFacts.key. cells: in which it was timed; all ratios are geometric means over them.
     default:  the framework's variant as shipped. variant: the fastest, which `best` stands for.
     ratio, low, high: how many times as fast `variant` is as `default`, from fresh pairs after the search; None if it
               is the default, or was not confirmed.
@@ -71,13 +71,13 @@ def keep_tuned(path: Path, found: Tuned) -> None:
     write_kept(path, "tuned", [*others, found])
 
 
-def best_here(tuned: Iterable[Tuned], machine: str) -> dict[str, dict[Device, str]]:
-    """framework -> device -> the fastest variant, of what was tuned on this machine.
+def best_here(tuned: Iterable[Tuned], machine: Collection[str]) -> dict[str, dict[Device, str]]:
+    """framework -> device -> the fastest variant, of what was tuned on this machine. machine: host.machine_keys.
 
     A tuning whose winner was not confirmed says nothing about the best.
     """
     found: dict[str, dict[Device, str]] = {}
     for one in tuned:
-        if one.machine == machine and (one.ratio is not None or not one.confirmed_by):
+        if one.machine in machine and (one.ratio is not None or not one.confirmed_by):
             found.setdefault(one.framework, {})[one.device] = one.variant
     return found

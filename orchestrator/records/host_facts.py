@@ -40,7 +40,8 @@ class Load(Frozen):
 class HostFacts(Frozen):
     """Properties of the machine that do not change during a run.
 
-    hostname_sha256: tells machines apart without naming them.
+    hostname_sha256: a hash of its name, which told machines apart before 0.6.
+    marks:           what tells them apart, without naming them (host.machine_marks); () in records of before 0.6.
     cpus:            logical processors that waymark may use (its affinity), in the order in which a trial takes them:
                      one of each physical core first.
     memory_bytes:    physical memory, or the cgroup's limit where that is less.
@@ -48,6 +49,7 @@ class HostFacts(Frozen):
     """
 
     hostname_sha256: str
+    marks: tuple[str, ...] = ()
     system: str
     kernel: str
     machine: str
@@ -65,6 +67,16 @@ class HostFacts(Frozen):
     memory_bytes: Bytes
     gpus: tuple[Card, ...]
     gpu_note: str
+
+    @property
+    def key(self) -> str:
+        """Under which what is kept of it is found; see host.machine_keys."""
+        return self.marks[0] if self.marks else self.hostname_sha256
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """By which it is known: its marks, or its name if it has none."""
+        return frozenset(self.marks or (self.hostname_sha256,))
 
 
 class RecordedHost(HostFacts):
@@ -95,5 +107,7 @@ class RecordedHost(HostFacts):
     load_after: Load | None = None
 
     def is_same_machine(self, other: "RecordedHost") -> bool:
-        """Whether both are known to be one machine."""
+        """Whether both are known to be one machine: by their marks, or by their names if one has no marks."""
+        if self.marks and other.marks:
+            return not self.keys.isdisjoint(other.keys)
         return self.hostname_sha256 != "" and self.hostname_sha256 == other.hostname_sha256

@@ -1,10 +1,13 @@
 """What a machine can do at best, as `invoke limit` measured it: the roof over every speed."""
 
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from orchestrator.environment import Frozen, Token, UnixSeconds
+from orchestrator.records.kept import read_kept
 from orchestrator.records.payloads import Peak
 
 Rate = Annotated[float, Field(gt=0, le=1e9)]
@@ -13,7 +16,7 @@ Rate = Annotated[float, Field(gt=0, le=1e9)]
 class Limit(Frozen):
     """In float32, with so many threads, each the fastest that was seen; operations are multiplications and additions.
 
-    machine:  RecordedHost.hostname_sha256. processor: its model.
+    machine:  HostFacts.key. processor: its model.
     gemm_gflops: of matrix products, by the better of two BLAS. conv_gflops: of the fastest convolution of the networks.
     network_conv_gflops: of all convolutions of a network together, forward, by a good library: 'ResNet-20@32' -> rate.
     copy_gb_per_second: read and written together.
@@ -50,3 +53,13 @@ class Limit(Frozen):
     def roof_gflops(self, operations_per_byte: float) -> float:
         """What work of that intensity can reach. Source: Williams, Waterman and Patterson 2009, the roofline model."""
         return min(self.peak_gflops, self.copy_gb_per_second * operations_per_byte)
+
+
+def read_limits(path: Path) -> tuple[Limit, ...]:
+    """All that are kept; () if there is no file. Raises StoreError if it does not read."""
+    return read_kept(path, "limit", Limit)
+
+
+def limit_of(limits: Iterable[Limit], machine: Collection[str], threads: int) -> Limit | None:
+    """That of a machine with so many threads. machine: the keys of one (host.machine_keys)."""
+    return next((limit for limit in limits if limit.machine in machine and limit.threads == threads), None)

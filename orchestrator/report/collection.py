@@ -86,11 +86,17 @@ def write_collection(entries: Sequence[Entry], folder: Path, title: str, home: H
 
 
 def _machines(entries: Sequence[Entry]) -> list[_Machine]:
-    found: dict[str, list[Entry]] = {}
+    machines: list[list[Entry]] = []
     for entry in sorted(entries, key=lambda entry: entry.stored.facts.started_unix):
-        host = entry.stored.facts.host  # a host without a name is known to be no other, so it stands alone
-        found.setdefault(host.hostname_sha256 or entry.stored.facts.run_id, []).append(entry)
-    return [_machine(f"Machine {number}", of) for number, of in enumerate(found.values(), start=1)]
+        same = [runs for runs in machines if any(_is_same_machine(entry, run) for run in runs)]
+        joined = [run for runs in same for run in runs]  # a run may show that two machines are one
+        machines = [*(runs for runs in machines if runs not in same), [*joined, entry]]
+    machines.sort(key=lambda runs: runs[0].stored.facts.started_unix)
+    return [_machine(f"Machine {number}", runs) for number, runs in enumerate(machines, start=1)]
+
+
+def _is_same_machine(one: Entry, other: Entry) -> bool:
+    return one.stored.facts.host.is_same_machine(other.stored.facts.host)
 
 
 def _machine(name: str, entries: Sequence[Entry]) -> _Machine:

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.engines.source import current_sha256
 from orchestrator.execution.forecast import forecast, forecast_checks
-from orchestrator.host import machine_id
+from orchestrator.host import machine_keys
 from orchestrator.records.store import Store
 from orchestrator.trial import Dataset, Measure, Synthetic, Training
 from tests import fake_run as fake
@@ -18,7 +18,7 @@ def recorded(home):
     """recorded(trial, ...) puts an ended trial on record."""
 
     def recorded(asked, hostname=None, run_id="20261121-120000-quick", **record):
-        facts = fake.run_facts(run_id=run_id, host=fake.host(hostname_sha256=hostname or machine_id()))
+        facts = fake.run_facts(run_id=run_id, host=fake.host(hostname_sha256=hostname or machine_keys()[-1]))
         one = fake.trial_record(asked, run_id=run_id, **record)
         folder = fake.write_run(home.runs, facts, [(one, fake.ENDED, fake.OK, fake.training())])
         with Store.open(home.store_url) as store:

@@ -98,14 +98,14 @@ def test_best_is_what_the_catalogue_names(catalogue, folder):  # noqa: F811
 
 
 def test_best_is_what_was_tuned_on_this_machine(catalogue):
-    here = best_here([tuned(), tuned(machine="elsewhere", variant="1.5")], "here")
+    here = best_here([tuned(), tuned(machine="elsewhere", variant="1.5")], ["here"])
     assert catalogue.with_best(here).resolve("mxnet", "cpu", "best").variant == "1.5-mkl_amd"
 
 
 def test_a_winner_that_was_not_confirmed_leaves_best_as_it_was(catalogue):
     open_one = tuned(variant="1.5", ratio=None, low=None, high=None, confirmed_by="20261121-120000-compare")
-    assert best_here([open_one], "here") == {}
-    assert best_here([open_one.model_copy(update={"confirmed_by": ""})], "here") == {"mxnet": {"cpu": "1.5"}}
+    assert best_here([open_one], ["here"]) == {}
+    assert best_here([open_one.model_copy(update={"confirmed_by": ""})], ["here"]) == {"mxnet": {"cpu": "1.5"}}
 
 
 @pytest.mark.parametrize("gone", ["1.6", "1.5-mkl_avx", "1.6_amd"])

@@ -1,6 +1,7 @@
 """Several runs on one page: what stands beside each other, and what does not."""
 
 import csv
+from dataclasses import replace
 
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.report.collection import CSV, Entry, write_collection
@@ -28,6 +29,18 @@ def test_machines_are_never_mixed(tmp_path):
         ("Machine 1", "three"),
         ("Machine 2", "two"),
     ]
+
+
+def test_a_run_that_joins_two_machines_makes_them_one(tmp_path):
+    entries = [entry("one"), entry("two", host=THERE, started=2.0), entry("three", started=3.0)]
+    marks = {"one": ("system",), "two": ("boot",), "three": ("system", "boot")}
+    hosts = [one.stored.facts.host.model_copy(update={"marks": marks[one.stored.facts.run_id]}) for one in entries]
+    marked = [
+        Entry(replace(one.stored, facts=one.stored.facts.model_copy(update={"host": host})), one.link)
+        for one, host in zip(entries, hosts, strict=True)
+    ]
+    assert {row["machine"] for row in rows_of(tmp_path / "all", *marked)} == {"Machine 1"}
+    assert {row["machine"] for row in rows_of(tmp_path / "two", *marked[:2])} == {"Machine 1", "Machine 2"}
 
 
 def test_a_machine_that_no_record_names_stands_alone(tmp_path):

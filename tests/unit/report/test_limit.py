@@ -3,9 +3,8 @@
 import pytest
 
 from orchestrator.analysis.operations import step_operations
-from orchestrator.commands.limit import limit_of, read_limits
 from orchestrator.records.kept import write_kept
-from orchestrator.records.limit import Limit
+from orchestrator.records.limit import Limit, limit_of, read_limits
 from orchestrator.records.payloads import Peak
 from orchestrator.report.limit import limit_section
 from orchestrator.report.tables import summary_rows
@@ -65,6 +64,7 @@ def test_the_limit_is_the_fastest_of_what_was_measured():
 
 def test_a_limit_is_that_of_a_machine_and_its_threads(home):
     write_kept(home.limits, "limit", [limit(), limit(threads=1, gemm_gflops=80.0), limit(machine="other")])
-    assert len(read_limits(home)) == 3
-    assert limit_of(home, "ab", 1).gemm_gflops == 80.0
-    assert limit_of(home, "ab", 4) is None
+    known = read_limits(home.limits)
+    assert len(known) == 3
+    assert limit_of(known, ["cd", "ab"], 1).gemm_gflops == 80.0
+    assert limit_of(known, ["ab"], 4) is None
