@@ -7,10 +7,8 @@ from orchestrator.analysis.ratios import scatters
 from orchestrator.analysis.scatter import Scatter, findable_factor, noise_factor, pooled
 from orchestrator.analysis.timed import cell_pairs
 from orchestrator.environment import Device
-from orchestrator.errors import SpecError, StoreError
-from orchestrator.records.run_folder import RunFacts
-from orchestrator.records.store import Store
-from orchestrator.records.stored import StoredTrial
+from orchestrator.errors import SpecError
+from orchestrator.records.stored import StoredRun, StoredTrial
 
 Where = tuple[str, Device]
 """A framework on a device, because frameworks differ in their noise."""
@@ -71,23 +69,21 @@ class NoiseFloors:
         ).replace("%", " %")
 
 
-def noise_floors(store: Store, run: RunFacts) -> NoiseFloors:
-    """What the comparisons that began before `run` on its machine tell; a report that is made again says the same.
+def noise_floors(comparisons: Iterable[StoredRun]) -> NoiseFloors:
+    """What comparisons of one machine tell; those of `Store.comparisons_before` for the report of a run.
 
     Controls (a build with itself) and comparisons of two builds both count: a difference between builds does not move
     the scatter of their pairs.
     """
     found: dict[Where, dict[str, list[Scatter]]] = {}
-    for earlier in store.runs():
-        is_before = earlier.started_unix < run.started_unix and earlier.host.is_same_machine(run.host)
-        if not earlier.compared or not is_before:
-            continue
+    for run in comparisons:
+        assert run.facts.compared is not None
         try:
-            cells = cell_pairs(store.run(earlier.run_id).trials, *earlier.compared)
-        except (SpecError, StoreError):  # it was stopped, failed or is damaged
+            cells = cell_pairs(run.trials, *run.facts.compared)
+        except SpecError:  # it was stopped, or failed
             continue
         for key, pairs in cells.items():
-            of_run = found.setdefault((key.framework, key.cell.device), {}).setdefault(earlier.run_id, [])
+            of_run = found.setdefault((key.framework, key.cell.device), {}).setdefault(run.facts.run_id, [])
             of_run += scatters(pairs)
     return NoiseFloors({where: _noise_of(of_runs) for where, of_runs in found.items() if any(of_runs.values())})
 

@@ -79,7 +79,7 @@ def compare(
 def verdicts_of(home: Home, stored: StoredRun) -> list[dict[str, object]]:
     """The verdicts of the sweep of an `invoke compare`, with what is known of its machine's noise."""
     with Store.open(home.store_url) as store:
-        floors = noise_floors(store, stored.facts)
+        floors = noise_floors(store.comparisons_before(stored.facts))
     return comparison.rows(stored, floors)
 
 

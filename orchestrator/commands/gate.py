@@ -55,7 +55,8 @@ def gate(
         if result.exit_code == INTERRUPTED:
             return None
         with Store.open(home.store_url) as store:
-            return rows_of(result.report.stored, noise_floors(store, result.report.stored.facts))
+            stored = result.report.stored
+            return rows_of(stored, noise_floors(store.comparisons_before(stored.facts)))
 
     rows = draw(request)
     slow = [row.cell for row in rows or () if row.finding == "slower"]

@@ -300,7 +300,7 @@ def _signer(path: Path, draft: Home, key: Path | None) -> str:
 def _needed(store: Store, stored: StoredRun) -> dict[str, set[int] | None]:
     """The run and those that its report needs -> the numbers of their jobs; None for all."""
     needed: dict[str, set[int] | None] = {stored.facts.run_id: None}
-    for floor in noise_floors(store, stored.facts).known.values():
+    for floor in noise_floors(store.comparisons_before(stored.facts)).known.values():
         needed |= dict.fromkeys(floor.run_ids)
     needed |= dict.fromkeys(run.facts.run_id for run in deciding_runs(store, stored).values())
     for check in stored.checks:

@@ -325,7 +325,7 @@ def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:
         return ScoutLooks(session.store, run, session.console)
     if run.compared is None:
         return None
-    floors = noise_floors(session.store, run)
+    floors = noise_floors(session.store.comparisons_before(run))
     cells = {trial.cell for trial in plan.trials}
     framework = plan.trials[0].framework
     for device in sorted({cell.device for cell in cells}):

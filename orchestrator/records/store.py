@@ -283,6 +283,17 @@ class Store:
         """The sweep that started last; None if there is none."""
         return next((run for run in self.runs() if run.kind == "sweep"), None)
 
+    def comparisons_before(self, run: RunFacts) -> Iterator[StoredRun]:
+        """Those that began on the machine of `run` before it did, the newest first; damaged ones are left out.
+
+        So a report that is made again later rests on the same ones.
+        """
+        for earlier in self.runs():
+            is_before = earlier.started_unix < run.started_unix and earlier.host.is_same_machine(run.host)
+            if earlier.compared and is_before:
+                with suppress(StoreError):
+                    yield self.run(earlier.run_id)
+
     def run(self, run_id: str) -> StoredRun:
         """One run with its trials and checks.
 

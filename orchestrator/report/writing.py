@@ -83,7 +83,7 @@ def _write_stored(store: Store, stored: StoredRun, home: Home, reports: Path) ->
     facts = stored.facts
     is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)
     is_judged = facts.compared or facts.study or facts.pairs or is_repeated
-    floors = noise_floors(store, stored.facts) if is_judged else NoiseFloors()
+    floors = noise_floors(store.comparisons_before(stored.facts)) if is_judged else NoiseFloors()
     rows = summary_rows(stored)
     ranking = ranked(stored, rows, floors)
     ranks = ranks_section(ranking)

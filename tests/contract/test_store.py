@@ -332,6 +332,23 @@ def test_runs_come_newest_first(store):
     assert [run.run_id for run in store.runs()] == ["run-3", "run-2", "run-1"]
 
 
+def test_comparisons_before_a_run_are_of_its_machine(store):
+    pair, here = ("mxnet:1.5", "mxnet:1.9"), fake.host(hostname_sha256="here")
+    for at, (run_id, changes) in enumerate(
+        {
+            "first": {"compared": pair},
+            "second": {"compared": pair},
+            "no-comparison": {},
+            "elsewhere": {"compared": pair, "host": fake.host(hostname_sha256="there")},
+            "now": {"compared": pair},
+            "later": {"compared": pair},
+        }.items()
+    ):
+        store.add_run(fake.run_facts(run_id, **{"host": here, "started_unix": float(at), **changes}))
+    found = store.comparisons_before(store.run("now").facts)
+    assert [run.facts.run_id for run in found] == ["second", "first"]
+
+
 def test_an_empty_store_has_no_latest_sweep(store):
     assert store.latest_sweep() is None
 

@@ -142,31 +142,16 @@ def control(run_id, *seconds, host="here", framework="mxnet", started=1.0):
     return run(*trials, host=host, **facts)
 
 
-class Recorded:
-    """A store of these runs, newest first."""
-
-    def __init__(self, *runs):
-        self._runs = {one.facts.run_id: one for one in runs}
-
-    def runs(self):
-        return [one.facts for one in self._runs.values()]
-
-    def run(self, run_id):
-        return self._runs[run_id]
-
-
-def test_the_floor_pools_what_was_compared_here_before():
+def test_the_floor_pools_what_was_compared():
     wild = [0.1, 0.11, 0.12, 0.09] * 3
-    store = Recorded(
-        control("elsewhere", *wild, host="there"),
-        control("later", *wild, started=9.0),
-        control("second", *wild),
-        control("first", *wild),
-        control("of-another-framework", *wild, framework="neon"),
-        run(timed(), compared=("mxnet:1.5", "mxnet:1.9"), run_id="stopped", host="here"),
+    floors = noise_floors(
+        [
+            control("second", *wild),
+            control("first", *wild),
+            control("of-another-framework", *wild, framework="neon"),
+            run(timed(), compared=("mxnet:1.5", "mxnet:1.9"), run_id="stopped"),
+        ]
     )
-    now = fake.run_facts("now", started_unix=5.0, host=fake.host(hostname_sha256="here"))
-    floors = noise_floors(store, now)
     assert {where: control.run_ids for where, control in floors.known.items()} == {
         ("mxnet", "cpu"): ("second", "first"),
         ("neon", "cpu"): ("of-another-framework",),
