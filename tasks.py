@@ -684,6 +684,7 @@ def watch_(
     """Recognise the signs in a video or camera as its frames come; late frames are dropped and counted."""
     from orchestrator.commands import camera, images
     from orchestrator.execution import weights
+    from orchestrator.execution.recognition import Wanted
     from orchestrator.execution.session import RunOptions
 
     console, home = Console(), Home.default()
@@ -692,14 +693,16 @@ def watch_(
     request = camera.WatchRequest(
         source=str(expanded(video)),
         subject=(framework, variant or None),
-        roi=flags.region(roi),
+        wanted=Wanted(
+            roi=flags.region(roi),
+            confidence=flags.share("--confidence", confidence),
+            output=flags.new_file("--output", output),
+            lines=flags.new_file("--lines", lines),
+            weights=weights.chosen(run, cell, home),
+        ),
         rate=flags.rate("--fps", fps),
-        confidence=flags.share("--confidence", confidence),
-        output=flags.new_file("--output", output),
-        lines=flags.new_file("--lines", lines),
         truth=flags.path(truth),
         options=RunOptions(engine or None, argv=ARGV),
-        weights=weights.chosen(run, cell, home),
     )
     show("Watched", camera.watch(request, catalogue, home, console).rows(), json_)
 

@@ -9,6 +9,7 @@ from orchestrator.commands import camera, export_model
 from orchestrator.console.progress import Console
 from orchestrator.errors import DataError, EngineError, SpecError, StoreError
 from orchestrator.execution import job_runner, weights
+from orchestrator.execution.recognition import STAGES, Wanted
 from orchestrator.execution.session import RunOptions
 from tests.sweeping import SPEC, run
 
@@ -141,7 +142,10 @@ def watched(world, catalogue, tmp_path):
             "truth": video.with_suffix(".truth.jsonl"),
             "options": RunOptions(engine="virtualenv"),
         }
-        return camera.watch(camera.WatchRequest(**{**asked, **changes}), catalogue, world[0], Console())
+        asked |= changes
+        names = [name for name in Wanted.__dataclass_fields__ if name in asked]
+        wanted = Wanted(**{name: asked.pop(name) for name in names})
+        return camera.watch(camera.WatchRequest(**asked, wanted=wanted), catalogue, world[0], Console())
 
     return watched
 
@@ -151,7 +155,7 @@ def test_every_frame_is_taken_or_counted_as_dropped(watched, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
     assert seen.frames + seen.dropped == 10
     assert len(lines) == seen.frames
-    assert {f"{stage}_ms" for stage in camera.STAGES} < lines[0].keys()
+    assert {f"{stage}_ms" for stage in STAGES} < lines[0].keys()
     assert (tmp_path / "seen.mp4").stat().st_size > 1000
 
 
