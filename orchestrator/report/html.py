@@ -21,7 +21,8 @@ from orchestrator.report.figures import Figure, FiguresMissingError, chart_libra
 from orchestrator.report.latex import results_latex
 from orchestrator.report.markdown import results_markdown
 from orchestrator.report.results_table import results_texts
-from orchestrator.report.studies import Section, StudyTable, paper_sections, study_sections
+from orchestrator.report.studies import Section, StudyTable, study_sections
+from orchestrator.report.study2020.sections import paper_sections
 from orchestrator.report.tables import SummaryRow, TrialNumbers
 from orchestrator.report.templating import cleaner, inert, templates
 from orchestrator.report.text import without_paths

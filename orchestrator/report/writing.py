@@ -18,7 +18,9 @@ from orchestrator.report.figures import begin_library
 from orchestrator.report.html import render
 from orchestrator.report.limit import limit_section
 from orchestrator.report.next_step import next_step
-from orchestrator.report.studies import DECISIVE, Answers, Section, paper_sections, ranks_section, study_sections
+from orchestrator.report.studies import Section, ranks_section, study_sections
+from orchestrator.report.study2020.findings import DECISIVE, Answers
+from orchestrator.report.study2020.sections import paper_sections
 from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.tuning import tuning_section
 from orchestrator.trial import Study, recorded_labels

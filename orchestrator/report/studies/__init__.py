@@ -6,8 +6,6 @@ from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
 from orchestrator.report.studies.determinism import determinism
-from orchestrator.report.studies.findings import DECISIVE, Answers, findings
-from orchestrator.report.studies.form import tables_of_the_study
 from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.pairs import pairs_section
@@ -15,16 +13,7 @@ from orchestrator.report.studies.ranks import ranks_section
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 from orchestrator.trial import Study
 
-__all__ = [
-    "DECISIVE",
-    "Answers",
-    "Section",
-    "StudyRow",
-    "StudyTable",
-    "paper_sections",
-    "ranks_section",
-    "study_sections",
-]
+__all__ = ["Section", "StudyRow", "StudyTable", "ranks_section", "study_sections"]
 
 _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "clahe": lambda stored, floors: levels.levels(levels.CLAHE, stored, floors),
@@ -42,11 +31,3 @@ def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
     asked = stored.facts.study
     found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
     return [section for section in (inference_section(stored), *found, pairs_section(stored, floors)) if section]
-
-
-def paper_sections(stored: StoredRun, floors: NoiseFloors, answers: Answers | None = None) -> list[Section]:
-    """The run beside the study of 2020: its findings and its tables; none if no trial trained as the study did.
-
-    answers: the newest runs of the studies that decide findings of their own.
-    """
-    return [section for section in (findings(stored, answers or {}, floors), tables_of_the_study(stored)) if section]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from orchestrator.analysis.reproducibility import Grade, grade
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.paper import paper
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
+from orchestrator.report.study2020.paper import paper
 from orchestrator.report.tables import natural
 
 

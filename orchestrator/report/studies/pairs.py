@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.paper import paper
 from orchestrator.report.studies.inference import precision_of
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.study2020.paper import paper
 
 TUNED_CELL = "IDSIA@48"
 """The cell in which the paper's tuning was timed."""

@@ -12,7 +12,8 @@ from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.records.timeline import read_timeline
 from orchestrator.report import html
-from orchestrator.report.studies import StudyTable, paper_sections, study_sections
+from orchestrator.report.studies import StudyTable, study_sections
+from orchestrator.report.study2020.sections import paper_sections
 from orchestrator.trial import Dataset, Measure, Model, Outcome
 from tests import fake_run as fake
 

@@ -8,8 +8,8 @@ import numpy as np
 from orchestrator.analysis.contrasts import Estimate, estimates
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.paper import PaperCell, paper
-from orchestrator.report.studies.measured import (
+from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.study2020.measured import (
     FRAMEWORKS,
     NETWORKS,
     Place,
@@ -18,7 +18,7 @@ from orchestrator.report.studies.measured import (
     study_seconds,
     trials_of_the_study,
 )
-from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.study2020.paper import PaperCell, paper
 from orchestrator.trial import Turn
 
 TITLES: Mapping[tuple[int, Device], str] = {

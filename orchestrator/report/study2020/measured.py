@@ -12,7 +12,7 @@ from orchestrator.analysis.contrasts import Estimate, estimates, exact, mean_dif
 from orchestrator.analysis.utilisation import pooled_foreign_percent, quietness
 from orchestrator.environment import Device
 from orchestrator.records.stored import StoredRun, StoredTrial
-from orchestrator.report.paper import DATASET, PaperCell, paper
+from orchestrator.report.study2020.paper import DATASET, PaperCell, paper
 from orchestrator.trial import Cell, Training, Trial, Turn
 
 FRAMEWORKS = ("cntk", "neon", "mxnet", "pytorch", "tensorflow")

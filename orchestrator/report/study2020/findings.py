@@ -8,14 +8,14 @@ import numpy as np
 from orchestrator.analysis.contrasts import mean_difference
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
-from orchestrator.report.paper import Tuning, paper
-from orchestrator.report.studies.claims import CLAIMS, Claim, Evidence, Verdict, verdict_of, weighed
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.levels import UNIT_GAIN
 from orchestrator.report.studies.loaders import loader_workers
-from orchestrator.report.studies.measured import Measured, Place, measured_paper, measured_run
 from orchestrator.report.studies.pairs import pairs_section
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.study2020.claims import CLAIMS, Claim, Evidence, Verdict, verdict_of, weighed
+from orchestrator.report.study2020.measured import Measured, Place, measured_paper, measured_run
+from orchestrator.report.study2020.paper import Tuning, paper
 from orchestrator.trial import Study
 
 NOT_MEASURED = "not measured"

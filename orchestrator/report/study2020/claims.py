@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.analysis.contrasts import Estimate
 from orchestrator.environment import Device
-from orchestrator.report.studies.measured import FRAMEWORKS, Blocks, Measured, Place
+from orchestrator.report.study2020.measured import FRAMEWORKS, Blocks, Measured, Place
 
 Verdict = Literal["holds", "fails", "not decided", "not measurable here"]
 
