@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.records.payloads import NONE, Array, Epoch, Fingerprint, Score, joined, plain, read_plain
+from orchestrator.records.payloads import NONE, ONCE, Array, Epoch, Fingerprint, Score, joined, plain, read_plain
 from orchestrator.records.timeline import Timeline
 
 _FORMAT = 1
 _SCALARS = ("t", "epoch", "epoch_seconds", "drain_seconds", "warmup_steps")
 _SERIES = ("step_seconds", "block_steps", "block_seconds", "input_seconds", "loss")
 _SCORE = ("split", "epoch", "accuracy", "loss", "pictures", "evaluate_seconds")
-_ONCE = ("hello", "built", "audited", "check", "queries", "answers", "peak", "done")
 _ALIGNED = 8
 
 
@@ -33,7 +32,7 @@ def pack(timeline: Timeline) -> bytes:
         "scores": [[getattr(score, name) for score in timeline.scores] for name in _SCORE],
         "fingerprints": [[one.epoch, one.weights, one.predictions] for one in timeline.fingerprints],
         "place_seconds": timeline.place_seconds,
-        "once": {name: plain(name, payload) for name in _ONCE if (payload := getattr(timeline, name)) is not None},
+        "once": {name: plain(name, payload) for name in ONCE if (payload := getattr(timeline, name)) is not None},
     }
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNED)

@@ -7,7 +7,7 @@ All times are seconds on the worker's monotonic clock; `steady` steps are those 
 import math
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
@@ -260,30 +260,41 @@ Payload = (
     | Done
 )
 
-_PAYLOADS: dict[str, TypeAdapter[Any]] = {
-    "hello": TypeAdapter(Hello),
-    "built": TypeAdapter(Built),
-    "progress": TypeAdapter(Position),
-    "epoch": TypeAdapter(Epoch),
-    "score": TypeAdapter(Score),
-    "fingerprint": TypeAdapter(Fingerprint),
-    "audited": TypeAdapter(Audited),
-    "place": TypeAdapter(Placement),
-    "check": TypeAdapter(Check),
-    "queries": TypeAdapter(Queries),
-    "answers": TypeAdapter(Answers),
-    "peak": TypeAdapter(Peak),
-    "done": TypeAdapter(Done),
+
+class EventKind(NamedTuple):
+    """One kind of event. is_once: a timeline keeps the last one, in a field of that name."""
+
+    payload: TypeAdapter[Any]
+    is_once: bool = False
+
+
+KINDS = {
+    "hello": EventKind(TypeAdapter(Hello), is_once=True),
+    "built": EventKind(TypeAdapter(Built), is_once=True),
+    "progress": EventKind(TypeAdapter(Position)),
+    "epoch": EventKind(TypeAdapter(Epoch)),
+    "score": EventKind(TypeAdapter(Score)),
+    "fingerprint": EventKind(TypeAdapter(Fingerprint)),
+    "audited": EventKind(TypeAdapter(Audited), is_once=True),
+    "place": EventKind(TypeAdapter(Placement)),
+    "check": EventKind(TypeAdapter(Check), is_once=True),
+    "queries": EventKind(TypeAdapter(Queries), is_once=True),
+    "answers": EventKind(TypeAdapter(Answers), is_once=True),
+    "peak": EventKind(TypeAdapter(Peak), is_once=True),
+    "done": EventKind(TypeAdapter(Done), is_once=True),
 }
-TIMELINE_KINDS = tuple(kind for kind in _PAYLOADS if kind != "progress")
+"""The one list of them here; workers/protocol.py has the worker's, and a test compares both."""
+
+ONCE = tuple(name for name, kind in KINDS.items() if kind.is_once)
+TIMELINE_KINDS = tuple(name for name in KINDS if name != "progress")
 """The kinds of events that a timeline is made of."""
 
 
 def payload_of(event: Event) -> Payload | None:
     """The fields that we read of an event; None for a kind that has none, and if they do not match the protocol."""
-    kind = _PAYLOADS.get(event.kind)
+    kind = KINDS.get(event.kind)
     try:
-        return None if kind is None else kind.validate_python({**event.fields, "t": event.t})
+        return None if kind is None else kind.payload.validate_python({**event.fields, "t": event.t})
     except ValidationError:
         return None
 
@@ -291,20 +302,20 @@ def payload_of(event: Event) -> Payload | None:
 def payload_of_line(kind: str, text: str) -> Payload | None:
     """The same of the JSON of an event that is known to be whole."""
     try:
-        return _PAYLOADS[kind].validate_json(text)  # type: ignore[no-any-return]
+        return KINDS[kind].payload.validate_json(text)  # type: ignore[no-any-return]
     except ValidationError:
         return None
 
 
 def plain(kind: str, payload: Payload) -> dict[str, Any]:
     """The fields of a payload as JSON holds them; of a kind without series."""
-    fields: dict[str, Any] = _PAYLOADS[kind].dump_python(payload, mode="json")
+    fields: dict[str, Any] = KINDS[kind].payload.dump_python(payload, mode="json")
     return fields
 
 
 def read_plain(kind: str, fields: dict[str, Any]) -> Payload:
     """The payload of these fields. Raises ValueError if they are not those of the kind."""
-    payload: Payload = _PAYLOADS[kind].validate_python(fields)
+    payload: Payload = KINDS[kind].payload.validate_python(fields)
     return payload
 
 

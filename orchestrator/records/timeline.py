@@ -12,6 +12,7 @@ import numpy as np
 
 from orchestrator.records.event import Event
 from orchestrator.records.payloads import (
+    ONCE,
     TIMELINE_KINDS,
     Answers,
     Array,
@@ -146,19 +147,13 @@ def _timeline(payloads: Iterable[tuple[str, Payload | None]]) -> Timeline:
         else:
             said.setdefault(kind, []).append(payload)
     epochs, queries = tuple(said.get("epoch", ())), _last(said.get("queries", ()))
+    once: dict[str, Any] = {kind: _last(said.get(kind, ())) for kind in ONCE}
     return Timeline(
-        hello=_last(said.get("hello", ())),
-        built=_last(said.get("built", ())),
+        **once,
         epochs=epochs,
         scores=tuple(said.get("score", ())),
         fingerprints=tuple(said.get("fingerprint", ())),
-        audited=_last(said.get("audited", ())),
         place_seconds=tuple(second for place in said.get("place", ()) for second in place.place_seconds),
-        check=_last(said.get("check", ())),
-        queries=queries,
-        answers=_last(said.get("answers", ())),
-        peak=_last(said.get("peak", ())),
-        done=_last(said.get("done", ())),
         unread=unread,
         steady_steps=queries.steady_steps if queries else joined(epoch.steady_steps for epoch in epochs),
     )

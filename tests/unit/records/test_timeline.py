@@ -1,10 +1,14 @@
 """Events of one worker read as clocks; a worker is not trusted to keep to the protocol."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
-from orchestrator.records.timeline import read_timeline
+from orchestrator.records.payloads import KINDS, ONCE
+from orchestrator.records.timeline import Timeline, read_timeline
 from tests import fake_run as fake
+from workers import protocol
 
 
 def epoch(**fields):
@@ -107,3 +111,9 @@ def test_the_timed_span_of_an_inference_ends_with_its_queries():
         for event in fake.answering(0.002, 500)
     ]
     assert read_timeline(said).timed_spans == ((1003.0 - 1.0, 1003.0),)
+
+
+def test_the_kinds_that_are_read_are_those_that_a_worker_writes():
+    silent = {"training", "fail"}  # they carry nothing that a timeline keeps
+    assert set(KINDS) | silent == set(protocol.KINDS)
+    assert {field.name for field in fields(Timeline)} >= set(ONCE)
