@@ -52,7 +52,8 @@ class Daemon:
     def __init__(self) -> None:
         """Raises EngineError if none answers, or if the user's Docker configuration does not read."""
         self.address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-        self._shown = package_index.shown(self.address)  # it may hold a password
+        has_user = "@" in self.address  # and with it perhaps a password
+        self._shown = package_index.shown(self.address) if has_user else self.address
         self._steps: set[str] = set()
         fault = docker_config.fault(docker_config.config_file())
         if fault:

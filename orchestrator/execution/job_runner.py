@@ -31,8 +31,8 @@ _REFERENCE_LIMIT_BYTES = 2**30
 _WEIGHTS_LIMIT_BYTES = 2**33
 _AUDITS_LIMIT_BYTES = 2**33
 
-_MOST_BYTES = 2**34
-"""Of a job's folder on disk; and no more than half of what was free as it began."""
+_MOST_BYTES, _ALWAYS_BYTES = 2**34, 2**28
+"""Of a job's folder on disk, and no more than half of what was free as it began; but so much on any disk."""
 
 _MOST_ENTRIES = 100_000
 _LOOK_SECONDS = 1.0
@@ -219,7 +219,7 @@ class _DiskWatch:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._next, self.is_over = folder, 0.0, False
-        self._most_bytes = min(_MOST_BYTES, shutil.disk_usage(folder).free // 2)
+        self._most_bytes = min(_MOST_BYTES, max(_ALWAYS_BYTES, shutil.disk_usage(folder).free // 2))
 
     def check(self) -> None:
         """Call repeatedly; it looks once a second."""
