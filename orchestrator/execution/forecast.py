@@ -151,7 +151,7 @@ def _parts(one: StoredCheck) -> tuple[float, float] | None:
 def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:
     """The trials of each of this machine's newest sweeps, the newest first."""
     keys = machine_keys()
-    here = [run for run in store.runs() if run.kind == "sweep" and not run.host.keys.isdisjoint(keys)]
+    here = [run for run in store.runs() if run.kind == "sweep" and not run.host.known_by.isdisjoint(keys)]
     for run in here[:NEWEST_RUNS]:
         with suppress(StoreError):  # it is damaged
             yield store.run(run.run_id).trials[::-1]

@@ -74,7 +74,7 @@ class HostFacts(Frozen):
         return self.marks[0] if self.marks else self.hostname_sha256
 
     @property
-    def keys(self) -> frozenset[str]:
+    def known_by(self) -> frozenset[str]:
         """By which it is known: its marks, or its name if it has none."""
         return frozenset(self.marks or (self.hostname_sha256,))
 
@@ -109,5 +109,5 @@ class RecordedHost(HostFacts):
     def is_same_machine(self, other: "RecordedHost") -> bool:
         """Whether both are known to be one machine: by their marks, or by their names if one has no marks."""
         if self.marks and other.marks:
-            return not self.keys.isdisjoint(other.keys)
+            return not self.known_by.isdisjoint(other.known_by)
         return self.hostname_sha256 != "" and self.hostname_sha256 == other.hostname_sha256
