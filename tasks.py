@@ -149,7 +149,7 @@ def check_(asked: Asked) -> int:
     catalogue, own = _catalogue(asked, asked.device)
     rows = flags.rows(asked.frameworks, asked.device, asked.variant)
     spec = flags.spec(asked.spec, "paper.json")
-    request = check.request_for(spec, rows, asked.cells, own, catalogue, _options(asked))
+    request = check.request_for(spec, rows, flags.names(asked.cells), own, catalogue, _options(asked))
     result = check.check(request, asked.again, asked.home, asked.console)
     show_parity(result.rows, asked.json, asked.console)
     return 0 if result.has_passed else 1
@@ -188,18 +188,26 @@ def sweep_(asked: Asked) -> int:
     """Train, or run, every cell of a spec, each in its own process and environment, and write a report."""
     from orchestrator.commands import sweep
     from orchestrator.console.results import show_run
+    from orchestrator.planning.narrowing import Narrowing
 
     changing = ("device", "frameworks", "variant", "epochs", "cells", "seeds", "repeats", "spec", "scout", "weights")
     resumed = flags.resumed(asked.resume)
     if resumed and any(vars(asked)[name] for name in changing):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
     catalogue, own = _catalogue(asked, asked.device or "cpu", pulls=not asked.dry_run)
-    variants = [*(asked.variant or ()), *map(flags.variant_of, own)]
-    only = (asked.device, asked.frameworks, variants, asked.epochs, asked.seeds, asked.repeats)
+    narrowing = Narrowing(
+        device=flags.device(asked.device) if asked.device else None,
+        frameworks=flags.names(asked.frameworks),
+        variants=flags.variants([*(asked.variant or ()), *map(flags.variant_of, own)]),
+        epochs=flags.number("--epochs", asked.epochs),
+        seeds=flags.seeds(asked.seeds),
+        repeats=flags.number("--repeats", asked.repeats),
+        is_scout=asked.scout,
+    )
     request = sweep.SweepRequest(
         spec_path=flags.spec(asked.spec, "quick.json"),
-        changes=flags.changes(*only, is_scout=asked.scout),
-        cells=asked.cells,
+        changes=narrowing.changes(),
+        cells=flags.names(asked.cells),
         resume=resumed,
         is_scout=asked.scout,
         weights=asked.weights,
@@ -247,7 +255,7 @@ def compare_(asked: Asked) -> int:
             compared=subjects,
             pairs=flags.pairs(asked.pairs),
             until=flags.until(asked.precision, asked.budget),
-            cells=asked.cells,
+            cells=flags.names(asked.cells),
             device=flags.device(asked.device),
             options=_options(asked),
         )
@@ -282,7 +290,7 @@ def gate_(asked: Asked) -> int:
         spec_path=flags.spec(asked.spec, "compare.json"),
         compared=flags.own_subjects((asked.baseline, asked.candidate), own),
         until=Until(budget_seconds=flags.duration("--budget", asked.budget), margin=flags.margin(asked.allow)),
-        cells=asked.cells,
+        cells=flags.names(asked.cells),
         device=flags.device(asked.device),
         options=_options(asked),
     )
@@ -312,7 +320,7 @@ def tune_(asked: Asked) -> int:
         framework=asked.framework,
         device=flags.device(asked.device),
         budget_seconds=flags.duration("--budget", asked.budget),
-        cells=asked.cells,
+        cells=flags.names(asked.cells),
         options=_options(asked),
     )
     result = tune.tune(request, catalogue, asked.home, REPORTS, asked.console)

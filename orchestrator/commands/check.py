@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import report
-from orchestrator.console.flags import Rows, models
+from orchestrator.console.flags import Rows
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
 from orchestrator.environment import Environment
@@ -17,7 +17,8 @@ from orchestrator.execution.session import RunOptions, RunPlan, Session, open_se
 from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue, chosen
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.planning.spec import ExperimentSpec, load_spec
+from orchestrator.planning.narrowing import load_cells
+from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.stored import CheckSubject, StoredCheck
 
@@ -44,16 +45,19 @@ ALL = "all"
 
 
 def request_for(
-    spec_path: Path, asked: Rows, cells: str, own: Sequence[ImageRow], catalogue: Catalogue, options: RunOptions
+    spec_path: Path,
+    asked: Rows,
+    cells: Sequence[str],
+    own: Sequence[ImageRow],
+    catalogue: Catalogue,
+    options: RunOptions,
 ) -> ParityRequest:
     """The networks of a spec in the rows asked for, as far as they train.
 
     A framework of which no variant is named is checked in those that the spec trains it in. own: the user's own images.
     Raises SpecError if none of them trains, CatalogueError for a name that is not declared.
     """
-    spec = load_spec(spec_path, catalogue.frameworks, {})
-    if cells:
-        spec = load_spec(spec_path, catalogue.frameworks, {"axes.models": models(cells, spec)})
+    spec = load_cells(spec_path, catalogue.frameworks, {}, cells)
     rows = list({row.label: row for row in (*_rows(spec, asked, catalogue), *own)}.values())
     if not rows:
         chosen(catalogue, asked.frameworks, asked.device, {})  # raises, with what it has looked for

@@ -14,6 +14,7 @@ from orchestrator.environment import Device
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.narrowing import models_of
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.run_folder import Until
 from orchestrator.records.store import Store
@@ -26,14 +27,14 @@ class CompareRequest:
     """The arguments of `invoke compare`.
 
     compared: baseline and candidate. pairs: of fresh processes, for each cell; None adds them until `until`.
-    cells:    only these of the spec, comma-separated; '' for all.
+    cells:    only these of the spec; () for all.
     """
 
     spec_path: Path
     compared: SubjectPair
     pairs: int | None = None
     until: Until = field(default_factory=Until)
-    cells: str = ""
+    cells: tuple[str, ...] = ()
     device: Device = "cpu"
     options: RunOptions = field(default_factory=RunOptions)
 
@@ -55,7 +56,7 @@ def sweep_of(request: CompareRequest, catalogue: Catalogue) -> SweepRequest:
         f"axes.variants.{framework}": variants,
         "axes.devices": [request.device],
         "axes.repeats": (request.pairs or MOST_PAIRS) * (1 if len(variants) == 2 else 2),
-        "axes.models": flags.models(request.cells, shipped),
+        "axes.models": models_of(request.cells, shipped),
         "study": None,
         "pairs": [],
     }

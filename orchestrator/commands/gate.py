@@ -65,7 +65,7 @@ def gate(
         left = request.until.budget_seconds and max(request.until.budget_seconds - used, used)
         console.say(f"{', '.join(slow)}: slower than allowed; measured again before it counts")
         until = request.until.model_copy(update={"budget_seconds": left})
-        cells = ",".join(cell.rpartition(" ")[0] for cell in slow)
+        cells = tuple(cell.rpartition(" ")[0] for cell in slow)
         again = draw(replace(request, until=until, cells=cells))
         rows = again and [*(row for row in rows if row.cell not in slow), *again]
     if rows is None:

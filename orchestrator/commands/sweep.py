@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
-from orchestrator.console.flags import models
 from orchestrator.console.progress import Console
 from orchestrator.engines import images, open_builder, rows_of
 from orchestrator.environment import Device
@@ -29,8 +28,9 @@ from orchestrator.host import machine_keys, read_host
 from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.gpu_fit import narrowed
 from orchestrator.planning.image_row import ImageRow
+from orchestrator.planning.narrowing import load_cells
 from orchestrator.planning.plan import Order, Plan, datasets_of, expand, oversubscribed, skip_of, training_of
-from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, load_spec, recorded_spec
+from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
 from orchestrator.records.limit import Limit, limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip, TrainedWeights, Until
 from orchestrator.records.store import Store
@@ -45,7 +45,7 @@ class SweepRequest:
     """The arguments of `invoke sweep`.
 
     changes:  dotted path into the spec -> value, from flags.
-    cells:    only these of the spec, comma-separated; '' for all.
+    cells:    only these of the spec; () for all.
     resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
     compared: the two subjects of an `invoke compare`.
     until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
@@ -55,7 +55,7 @@ class SweepRequest:
 
     spec_path: Path
     changes: Mapping[str, Any] = field(default_factory=dict)
-    cells: str = ""
+    cells: tuple[str, ...] = ()
     resume: str | None = None
     compared: SubjectPair | None = None
     until: Until | None = None
@@ -221,11 +221,7 @@ def _asked(
         return spec, rows_here.with_best(recorded.best)
     if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
         changes = {"axes.variants": {}, **changes}
-    spec = load_spec(request.spec_path, rows_here.frameworks, changes)
-    if request.cells:
-        changes = {**changes, "axes.models": models(request.cells, spec)}
-        spec = load_spec(request.spec_path, rows_here.frameworks, changes)
-    return spec, rows_here
+    return load_cells(request.spec_path, rows_here.frameworks, changes, request.cells), rows_here
 
 
 def _weights(
@@ -304,7 +300,7 @@ def _training_of(request: SweepRequest, spec: ExperimentSpec, missing: Sequence[
             if entry.model in sizes
         ],
     }
-    return replace(request, changes=changes, cells="", compared=None, until=None)
+    return replace(request, changes=changes, cells=(), compared=None, until=None)
 
 
 def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:

@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.analysis.tuning import HELPS, Scored, scored
 from orchestrator.commands.compare import CompareRequest, sweep_of, verdicts_of
 from orchestrator.commands.sweep import INTERRUPTED, SweepRequest, sweep
-from orchestrator.console import flags
 from orchestrator.console.progress import Console
 from orchestrator.environment import Device
 from orchestrator.errors import LockedError, SpecError, WaymarkError, did_you_mean
@@ -21,6 +20,7 @@ from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.narrowing import models_of
 from orchestrator.planning.setting import with_settings
 from orchestrator.planning.spec import load_spec
 from orchestrator.planning.tuned import Tried, Tuned, keep_tuned
@@ -38,13 +38,13 @@ REPEATS = {1: 2, 2: 3, 3: 2, 4: 3}
 
 @dataclass(frozen=True)
 class TuneRequest:
-    """The arguments of `invoke tune`. budget_seconds: for each framework; None has no end. cells: '' for all."""
+    """The arguments of `invoke tune`. budget_seconds: for each framework; None has no end. cells: () for all."""
 
     spec_path: Path
     framework: str
     device: Device = "cpu"
     budget_seconds: float | None = None
-    cells: str = ""
+    cells: tuple[str, ...] = ()
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -152,7 +152,7 @@ class _Search:
         self._path: list[Tried] = []
         self._open: list[str] = []
         shipped = load_spec(request.spec_path, catalogue.frameworks, {"axes.frameworks": [request.framework]})
-        self._models = flags.models(request.cells, shipped)
+        self._models = models_of(request.cells, shipped)
         self._cells: tuple[str, ...] = ()
         self._default = catalogue.default(request.framework, request.device)
 

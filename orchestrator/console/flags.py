@@ -5,13 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError, shortened
 from orchestrator.home import REPOSITORY, Home, default_reports, expanded
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.run_folder import Until
 from orchestrator.trial import SubjectPair
 
@@ -83,7 +81,9 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Seeds of the first weights and the order of the pictures: '0,1' -> (0, 1)."""
+    """Seeds of the first weights and the order of the pictures: '0,1' -> (0, 1); () for ''."""
+    if not text:
+        return ()
     given = names(text)
     if not given or not all(map(_is_number, given)) or len(set(given)) < len(given):
         raise SpecError(f"--seeds is '{shortened(text)}'; it takes whole numbers, each once, for example 0,1,2.")
@@ -156,19 +156,6 @@ def subject(text: str, what: str = "not") -> tuple[str, str]:
     if not (framework and sign and tag):
         raise SpecError(f"'{text}' is {what} framework:variant, for example mxnet:1.5-mkl.")
     return framework, tag
-
-
-def models(text: str, spec: ExperimentSpec) -> list[dict[str, Any]]:
-    """'IDSIA@48,ResNet-20@32' -> entries of axes.models for these cells of `spec`; all of them if none is named."""
-    entries = {
-        f"{entry.model.label}@{size}": {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": [size]}
-        for entry in spec.axes.models
-        for size in entry.input_sizes or spec.axes.input_sizes
-    }
-    for cell in names(text):
-        if cell not in entries:
-            raise SpecError(f"--cells names '{cell}'; {spec.name} has {', '.join(entries)}.")
-    return [entries[cell] for cell in names(text) or entries]
 
 
 def number(flag: str, text: str) -> int | None:
@@ -247,59 +234,3 @@ def resumed(given: str | bool | None) -> str | None:
     if given == "":
         raise SpecError("--resume= names no run. Write --resume for the newest, or --resume=RUN.")
     return "latest" if given is True else given or None
-
-
-SCOUT: dict[str, Any] = {
-    "dataset": {
-        "name": "synthetic",
-        "split": "by-track",
-        "synthetic": {"tracks_per_class": 7, "frames_per_track": 6, "test_tracks_per_class": 1},
-    },
-    "training.epochs": 1,
-    "axes.models[].epochs": None,
-    "axes.epochs": {},
-    "axes.seeds": [0],
-    "axes.repeats": 8,
-    "axes.clahe": None,
-    "measure.evaluate": "end",
-    "measure.warmup_steps": 10,
-    "measure.warmup_seconds": 1.0,
-    "measure.audit": 0,
-    "study": None,
-}
-"""What a scout makes of any spec: 22 steps of each cell, three to eight times, on drawn signs, because speed does not
-depend on the content of a picture."""
-
-
-def changes(
-    device_: str,
-    frameworks: str,
-    given: Sequence[str],
-    epochs: str,
-    seeds_: str = "",
-    repeats: str = "",
-    *,
-    is_scout: bool = False,
-) -> dict[str, Any]:
-    """The changes that the flags of a sweep make to its spec: dotted path -> value. '' changes nothing.
-
-    Raises SpecError for a scout of so many epochs: it has one.
-    """
-    if is_scout and epochs:
-        raise SpecError("--scout takes a few steps of each cell; leave out --epochs.")
-    found: dict[str, Any] = dict(SCOUT) if is_scout else {}
-    if device_:
-        found["axes.devices"] = [device(device_)]
-    if names(frameworks):
-        found["axes.frameworks"] = list(names(frameworks))
-    for framework, tags in variants(given).items():
-        found[f"axes.variants.{framework}"] = tags
-    if epochs:
-        found["training.epochs"] = number("--epochs", epochs)
-        found["axes.models[].epochs"] = None
-        found["axes.epochs"] = {}
-    if seeds_:
-        found["axes.seeds"] = list(seeds(seeds_))
-    if repeats:
-        found["axes.repeats"] = number("--repeats", repeats)
-    return found

@@ -201,7 +201,7 @@ def test_what_is_enough_and_what_is_allowed(low, high, margin, is_enough, is_all
     assert comparison.allowed(ratio, margin or 0.03) is is_allowed
 
 
-def sweep_of(*compared, pairs=3, cells="", catalogue):
+def sweep_of(*compared, pairs=3, cells=(), catalogue):
     return compare.sweep_of(compare.CompareRequest(SPEC, compared, pairs, cells=cells), catalogue)
 
 
@@ -235,13 +235,13 @@ def test_without_a_number_thirty_pairs_are_planned(catalogue, host):
 
 
 def test_cells_are_chosen_by_name(catalogue, host):
-    request = sweep_of("mxnet:1.5", "mxnet:1.9", cells="IDSIA@48", catalogue=catalogue)
+    request = sweep_of("mxnet:1.5", "mxnet:1.9", cells=("IDSIA@48",), catalogue=catalogue)
     assert {trial.cell.label for trial in plan_of(request, catalogue, host).trials} == {"IDSIA@48"}
 
 
 def test_a_cell_that_the_spec_lacks_is_told_those_it_has(catalogue):
     with pytest.raises(SpecError, match=r"--cells names 'IDSIA@32'; compare has ResNet-20@32, IDSIA@48\."):
-        sweep_of("mxnet:1.5", "mxnet:1.9", cells="IDSIA@32", catalogue=catalogue)
+        sweep_of("mxnet:1.5", "mxnet:1.9", cells=("IDSIA@32",), catalogue=catalogue)
 
 
 def test_an_unknown_variant_is_refused_before_anything_runs(catalogue):

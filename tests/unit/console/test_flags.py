@@ -51,11 +51,6 @@ def test_seeds_that_are_no_numbers_are_refused(text):
         flags.seeds(text)
 
 
-def test_seeds_and_repeats_replace_those_of_the_spec():
-    changes = flags.changes("", "", (), "", "3,4", "2")
-    assert changes == {"axes.seeds": [3, 4], "axes.repeats": 2}
-
-
 def test_nobody_is_asked_where_there_is_no_terminal():
     with pytest.raises(SpecError, match="Remove it\\? Nobody can be asked here; say --yes"):
         flags.confirmed("Remove it?")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.console import flags
-from orchestrator.planning.spec import load_spec
+from orchestrator.planning.narrowing import Narrowing, load_cells
 from orchestrator.report import html
 from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command, thinned_steps
 from tests import fake_run as fake
@@ -61,10 +61,14 @@ def test_the_command_of_a_trial_plans_that_trial(tmp_path):
     said = dict(part.removeprefix("--").split("=", 1) for part in repeat_command(stored, stored.trials[0])[2:])
     assert said["spec"] == stored.facts.run_id
     path = tmp_path / stored.facts.run_id / "spec.json"
-    changes = flags.changes(said["device"], said["frameworks"], [said["variant"]], "", said["seeds"], said["repeats"])
-    whole = load_spec(path, ["mxnet", "pytorch"], changes)
-    models = flags.models(said["cells"], whole)
-    asked = load_spec(path, ["mxnet", "pytorch"], {**changes, "axes.models": models})
+    narrowing = Narrowing(
+        device=said["device"],
+        frameworks=flags.names(said["frameworks"]),
+        variants=flags.variants([said["variant"]]),
+        seeds=flags.seeds(said["seeds"]),
+        repeats=flags.number("--repeats", said["repeats"]),
+    )
+    asked = load_cells(path, ["mxnet", "pytorch"], narrowing.changes(), flags.names(said["cells"]))
     axes = asked.axes
     assert (axes.frameworks, axes.variants["pytorch"], axes.seeds, axes.repeats) == (("pytorch",), ("2.13",), (2,), 1)
     assert [(entry.model.label, entry.input_sizes) for entry in axes.models] == [("ResNet-20", (32,))]

@@ -1,0 +1,40 @@
+"""What a user asks of a spec besides its file."""
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.home import REPOSITORY
+from orchestrator.planning.narrowing import SCOUT, Narrowing, load_cells
+
+QUICK = REPOSITORY / "experiments" / "quick.json"
+FRAMEWORKS = ("cntk", "neon", "mxnet", "pytorch", "tensorflow")
+
+
+def test_nothing_asked_changes_nothing():
+    assert Narrowing().changes() == {}
+
+
+def test_seeds_and_repeats_replace_those_of_the_spec():
+    assert Narrowing(seeds=(3, 4), repeats=2).changes() == {"axes.seeds": [3, 4], "axes.repeats": 2}
+
+
+def test_epochs_are_those_of_every_model():
+    assert Narrowing(epochs=2).changes() == {"training.epochs": 2, "axes.models[].epochs": None, "axes.epochs": {}}
+
+
+def test_a_scout_has_one_epoch():
+    assert Narrowing(is_scout=True).changes() == SCOUT
+    with pytest.raises(SpecError, match="leave out --epochs"):
+        Narrowing(is_scout=True, epochs=3).changes()
+
+
+def test_only_the_cells_that_are_named_are_left():
+    spec = load_cells(QUICK, FRAMEWORKS, Narrowing(frameworks=("mxnet",)).changes(), ("IDSIA@48",))
+    assert [(entry.model.label, entry.input_sizes) for entry in spec.axes.models] == [("IDSIA", (48,))]
+    assert spec.axes.frameworks == ("mxnet",)
+    assert len(load_cells(QUICK, FRAMEWORKS, {}, ()).axes.models) == 2
+
+
+def test_a_cell_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(SpecError, match="--cells names 'VGG@32'; quick has ResNet-20@32, IDSIA@48"):
+        load_cells(QUICK, FRAMEWORKS, {}, ("VGG@32",))
