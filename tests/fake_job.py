@@ -34,3 +34,8 @@ def job_json(kind="train", **changes):
     job = {"v": VERSION, "kind": kind, "framework": "numpy_ref", "device": "cpu", "network": parts["network"]}
     job.update({"seed": 0, "threads": 1, "options": {}, "expects": {}, "payload": payloads.get(kind, {})})
     return json.dumps(dict(job, **changes))
+
+
+def said_in(folder):
+    """The events that a worker left in its folder, as JSON objects."""
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,9 +1,10 @@
 """Trials, checks and runs as the store gives them back, of a run that never ran."""
 
 from orchestrator.environment import Card
+from orchestrator.records.job import AuditRequest
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.records.stored import StoredCheck, StoredRun, StoredTrial
+from orchestrator.records.stored import StoredAudit, StoredCheck, StoredRun, StoredTrial
 from orchestrator.records.timeline import read_timeline
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
@@ -101,3 +102,17 @@ def skip(framework="mxnet", cell=None, reason="no row for it"):
 
 def run(*trials, checks=(), **facts):
     return StoredRun(fake.run_facts(**facts), tuple(trials), tuple(checks))
+
+
+def audited(trial, passed=True, **figures):
+    """The audit of a trial, as the oracle left it."""
+    sha256 = trial.exit.events_sha256
+    request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial, events_sha256=sha256)
+    record = fake.trial_record(trial.trial, 70).model_copy(update={"trial": None, "audit": request})
+    return StoredAudit(record, fake.OK, fake.ENDED, read_timeline(fake.checking(passed, **figures)))
+
+
+def kept(ordinal=1, **said):
+    """A trial that kept two steps for its audit."""
+    extra = fake.events(("audited", {"steps": [[0, 3], [1, 4]], "seconds": 0.1}))
+    return timed(ordinal=ordinal, extra=extra, **said)

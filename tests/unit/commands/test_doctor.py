@@ -9,8 +9,8 @@ from orchestrator.commands.doctor import _leftovers, cards, indexes
 from orchestrator.engines import package_index
 from orchestrator.home import Home
 from orchestrator.host.card import read_cards
+from tests.fake_host import machine
 from tests.fake_index import serving
-from tests.unit.host.test_machine import machine
 
 
 @pytest.fixture

@@ -5,33 +5,10 @@ import pytest
 from orchestrator.host import GIB, machine_keys, machine_marks, machine_warnings, read_load
 from orchestrator.host import machine as facts
 from orchestrator.host.card import read_cards
-from orchestrator.records.host_facts import HostFacts, Load, RecordedHost
+from orchestrator.records.host_facts import Load, RecordedHost
+from tests.fake_host import machine
 
 IDLE = Load(load_1min=0.1, steal_percent=0.0, available_memory_bytes=16 * GIB)
-
-
-def machine(**changes):
-    facts = {
-        "hostname_sha256": "0",
-        "system": "Debian",
-        "kernel": "6",
-        "machine": "x86_64",
-        "python": "3.11",
-        "cpu_model": "AMD EPYC",
-        "cpu_flags": (),
-        "physical_cores": 4,
-        "logical_cores": 8,
-        "cpus": tuple(range(8)),
-        "threads_per_core": 2,
-        "numa_nodes": 1,
-        "governor": "performance",
-        "microcode": None,
-        "is_virtual": False,
-        "memory_bytes": 32 * GIB,
-        "gpus": (),
-        "gpu_note": "",
-    }
-    return HostFacts(**{**facts, **changes})
 
 
 def test_an_idle_machine_gives_no_worry():
@@ -123,6 +100,6 @@ def test_a_run_of_before_is_known_by_its_name(marked):
     assert not RecordedHost().is_same_machine(RecordedHost())
 
 
-def test_what_is_kept_is_found_by_any_mark_or_the_name_of_before():
+def test_what_is_kept_is_found_by_any_mark_or_the_name():
     assert machine_keys()[:-1] == machine_marks()
     assert len(set(machine_keys())) == len(machine_marks()) + 1

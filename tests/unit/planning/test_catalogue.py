@@ -11,32 +11,9 @@ from orchestrator.errors import CatalogueError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.catalogue import Catalogue, index_mirrors
 from orchestrator.planning.image_row import pins_sha256, recipe_sha256, resolve_env, resolve_expects, version_numbers
+from tests.fake_catalogue import ROW, rewrite, why
 
-ROW = 'stage = "cpu"\npython = "3.11"\nrequirements = "pins.txt"\ndisk_mb = 1\n'
-TABLE = f'default = "1.5"\n["1.5".cpu]\n{ROW}["1.5-mkl".cpu]\n{ROW}env = {{ OMP_NUM_THREADS = "{{physical_cores}}" }}\n'
 CORES = SimpleNamespace(physical_cores=4, logical_cores=8)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """docker/ with one framework, mxnet, of two variants."""
-    (tmp_path / "mxnet" / "requirements").mkdir(parents=True)
-    (tmp_path / "mxnet" / "requirements" / "pins.txt").write_text("mxnet==1.5.0\n")
-    (tmp_path / "mxnet" / "Dockerfile").write_text("FROM scratch AS cpu\n")
-    (tmp_path / "mxnet" / "images.toml").write_text(TABLE)
-    return tmp_path
-
-
-def rewrite(folder, old, new):
-    path = folder / "mxnet" / "images.toml"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, 1))
-
-
-def why(folder):
-    with pytest.raises(CatalogueError) as caught:
-        Catalogue.load(folder)
-    return str(caught.value)
 
 
 def test_a_row_is_found_by_framework_device_and_variant(folder):

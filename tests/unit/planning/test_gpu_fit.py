@@ -12,7 +12,7 @@ from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import card_for, cards_for, narrowed, unfit, why_not
 from orchestrator.planning.image_row import Cuda
-from tests.unit.host.test_machine import machine
+from tests.fake_host import machine
 
 DIVIDED = (
     "unsupported: this card is divided (MIG), and the speed of a part is not that of a card; "

@@ -35,6 +35,6 @@ def test_only_the_cells_that_are_named_are_left():
     assert len(load_cells(QUICK, FRAMEWORKS, {}, ()).axes.models) == 2
 
 
-def test_a_cell_that_is_not_there_is_answered_with_those_that_are():
+def test_a_cell_that_is_not_there_is_refused_by_its_name():
     with pytest.raises(SpecError, match="--cells names 'VGG@32'; quick has ResNet-20@32, IDSIA@48"):
         load_cells(QUICK, FRAMEWORKS, {}, ("VGG@32",))

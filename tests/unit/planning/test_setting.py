@@ -6,8 +6,8 @@ from orchestrator.engines.images import reference
 from orchestrator.errors import CatalogueError, StoreError
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import pins_sha256, recipe_sha256
-from orchestrator.planning.tuned import Tried, Tuned, best_here, keep_tuned, read_tuned
-from tests.unit.planning.test_catalogue import folder, rewrite, why  # noqa: F401  folder is a fixture
+from orchestrator.planning.tuned import Tried, best_here, keep_tuned, read_tuned
+from tests.fake_catalogue import rewrite, tuned, why
 
 SETTINGS = """
 [settings.amd]
@@ -23,7 +23,7 @@ why = "one thread"
 
 
 @pytest.fixture
-def catalogue(folder):  # noqa: F811
+def catalogue(folder):
     path = folder / "mxnet" / "images.toml"
     path.write_text(path.read_text() + SETTINGS)
     return Catalogue.load(folder)
@@ -74,7 +74,7 @@ def test_a_setting_that_does_not_fit_is_one_sentence(catalogue, variant, said):
         ("[settings.amd]", "[settings.AMD]", "settings.AMD"),
     ],
 )
-def test_a_mistake_in_a_setting_is_one_sentence(catalogue, folder, old, new, said):  # noqa: F811
+def test_a_mistake_in_a_setting_is_one_sentence(catalogue, folder, old, new, said):
     rewrite(folder, old, new)
     assert said in why(folder)
 
@@ -82,17 +82,11 @@ def test_a_mistake_in_a_setting_is_one_sentence(catalogue, folder, old, new, sai
 # ---- best
 
 
-def tuned(machine="here", framework="mxnet", variant="1.5-mkl_amd", **changes):
-    facts = {"machine": machine, "framework": framework, "device": "cpu", "cells": ("IDSIA@48",), "default": "1.5"}
-    facts |= {"variant": variant, "tuned_unix": 1.0, "seconds": 60.0, "ratio": 2.0, "low": 1.9, "high": 2.1}
-    return Tuned(**{**facts, **changes})
-
-
 def test_best_is_the_default_where_nothing_else_is_named(catalogue):
     assert catalogue.resolve("mxnet", "cpu", "best").variant == "1.5"
 
 
-def test_best_is_what_the_catalogue_names(catalogue, folder):  # noqa: F811
+def test_best_is_what_the_catalogue_names(catalogue, folder):
     rewrite(folder, 'default = "1.5"', 'default = "1.5"\nbest = "1.5-mkl"')
     assert Catalogue.load(folder).resolve("mxnet", "cpu", "best").variant == "1.5-mkl"
 

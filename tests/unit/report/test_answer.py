@@ -10,8 +10,7 @@ from orchestrator.report.studies.section import Section, StudyTable
 from orchestrator.report.tables import summary_rows
 from orchestrator.trial import Outcome
 from tests import fake_run as fake
-from tests.fake_stored import NO_MEMORY, checked, run, timed
-from tests.unit.report.test_report import audited
+from tests.fake_stored import NO_MEMORY, audited, checked, run, timed
 
 SUBJECTS = (("pytorch", "2.13"), ("tensorflow", "2.21"))
 CHECKS = [checked(framework=name, variant=variant, ordinal=90 + at) for at, (name, variant) in enumerate(SUBJECTS)]

@@ -11,15 +11,14 @@ import pytest
 from pyarrow import parquet
 
 from orchestrator import report
-from orchestrator.records.job import AuditRequest
-from orchestrator.records.stored import StoredAudit, StoredCheck, StoredTrial
+from orchestrator.records.stored import StoredCheck, StoredTrial
 from orchestrator.records.timeline import Timeline, read_timeline
 from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import trial_rows
 from orchestrator.report.text import figures3, tiny
 from tests import fake_run as fake
-from tests.fake_stored import NO_MEMORY, checked, run, skip, timed, watched
+from tests.fake_stored import NO_MEMORY, audited, checked, kept, run, skip, timed, watched
 from workers.jobs import audit
 
 
@@ -325,20 +324,6 @@ def test_a_quota_that_stopped_a_trial_is_a_caveat():
     stopped = timed(changes={"done": {"throttled_periods": 7}})
     (said,) = [caveat for caveat in caveats_of(run(stopped)) if "quota of a cgroup" in caveat]
     assert said.endswith("cpu seed 0 repeat 0 (7 times).")
-
-
-def audited(trial, passed=True, **figures):
-    """The audit of a trial, as the oracle left it."""
-    sha256 = trial.exit.events_sha256
-    request = AuditRequest(ordinal=trial.record.ordinal, trial=trial.trial, events_sha256=sha256)
-    record = fake.trial_record(trial.trial, 70).model_copy(update={"trial": None, "audit": request})
-    return StoredAudit(record, fake.OK, fake.ENDED, read_timeline(fake.checking(passed, **figures)))
-
-
-def kept(ordinal=1, **said):
-    """A trial that kept two steps for its audit."""
-    extra = fake.events(("audited", {"steps": [[0, 3], [1, 4]], "seconds": 0.1}))
-    return timed(ordinal=ordinal, extra=extra, **said)
 
 
 @pytest.mark.parametrize(("passed", "word"), [(True, "passed"), (False, "failed"), (None, "missing")])

@@ -11,8 +11,7 @@ from orchestrator.planning.narrowing import Narrowing, load_cells
 from orchestrator.report import html
 from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command, thinned_steps
 from tests import fake_run as fake
-from tests.fake_stored import NO_MEMORY, run, timed
-from tests.unit.report.test_report import audited, kept
+from tests.fake_stored import NO_MEMORY, audited, kept, run, timed
 
 
 def test_details_hold_clocks_losses_and_scores():

@@ -2,7 +2,7 @@
 
 from orchestrator.planning.tuned import Tried
 from orchestrator.report.tuning import tuning_section
-from tests.unit.planning.test_setting import tuned
+from tests.fake_catalogue import tuned
 
 FIRST = Tried(round=1, variant="1.5", ratio=2.0, run_id="first")
 FAILED = Tried(round=1, variant="1.9", reason="crashed: ended by signal 11", run_id="first")

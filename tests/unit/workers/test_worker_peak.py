@@ -4,8 +4,7 @@ import signal
 
 import pytest
 
-from tests.fake_job import job_json
-from tests.unit.workers.test_worker_process import read
+from tests.fake_job import job_json, said_in
 from workers import models, protocol, run
 from workers.jobs import peak
 
@@ -24,7 +23,7 @@ def test_rates_of_matrix_products_and_copies_are_told(tmp_path):
     payload = {"networks": [["ResNet-8@32", "resnet", {"depth": 8}, 32]]}
     (tmp_path / "job.json").write_text(job_json(kind="peak", payload=payload))
     assert run.main([str(tmp_path)]) == protocol.OK
-    told = next(event for event in read(tmp_path) if event["kind"] == "peak")
+    told = next(event for event in said_in(tmp_path) if event["kind"] == "peak")
     assert set(told["gemm_gflops"]) == {"numpy 32", "numpy 64"}
     assert all(0 < rate < 1e5 for rate in [*told["gemm_gflops"].values(), told["copy_gb_per_second"]])
     assert told["conv_gflops"] == {}  # the oracle has no library for them

@@ -5,8 +5,7 @@ import signal
 import numpy
 import pytest
 
-from tests.fake_job import job_json
-from tests.unit.workers.test_worker_process import read
+from tests.fake_job import job_json, said_in
 from workers import protocol, run
 from workers.frameworks.numpy_ref import adapter as numpy_ref
 
@@ -22,7 +21,7 @@ def start(folder, **changes):
     """(exit code, events) of a probe."""
     (folder / "job.json").write_text(job_json(kind="probe", **changes))
     code = run.main([str(folder)])
-    return code, read(folder)
+    return code, said_in(folder)
 
 
 def test_a_probe_takes_one_step_and_tells_its_loss(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import sys
 import numpy
 import pytest
 
-from tests.fake_job import job_json
+from tests.fake_job import job_json, said_in
 from workers import frameworks, freeze, protocol, run
 from workers.batches import Batches
 from workers.frameworks.numpy_ref import adapter as numpy_ref
@@ -43,13 +43,9 @@ def start(tmp_path_factory, data):
         numpy.save(str(folder / "valid.npy"), numpy.arange(30, 40))
         (folder / "job.json").write_text(job_json(**changes))
         code = run.main([str(folder), data])
-        return code, read(folder), folder
+        return code, said_in(folder), folder
 
     return start
-
-
-def read(folder):
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 def test_a_trial_tells_its_story_in_order(start):
@@ -161,7 +157,7 @@ def test_a_framework_that_does_not_import_is_65(start, monkeypatch):
 def test_a_field_that_is_missing_is_named(tmp_path, data):
     (tmp_path / "job.json").write_text(json.dumps({"v": protocol.VERSION}))
     assert run.main([str(tmp_path), data]) == 64
-    assert "lacks kind, framework" in read(tmp_path)[-1]["reason"]
+    assert "lacks kind, framework" in said_in(tmp_path)[-1]["reason"]
 
 
 def test_an_old_record_is_never_continued(start, data):
@@ -213,17 +209,17 @@ def checked(tmp_path_factory):
 def test_the_oracle_passes_its_selfcheck_and_leaves_a_reference(checked):
     code, folder = checked
     assert code == 0
-    kinds = [event["kind"] for event in read(folder)]
+    kinds = [event["kind"] for event in said_in(folder)]
     assert [kind for kind in kinds if kind != "progress"] == ["hello", "built", "check", "done"]
-    phases = dict.fromkeys(event["phase"] for event in read(folder) if event["kind"] == "progress")
+    phases = dict.fromkeys(event["phase"] for event in said_in(folder) if event["kind"] == "progress")
     assert [phase.partition(" (")[0] for phase in phases] == [
         "regime 'first'",
         "regime 'study'",
         *(f"the oracle's '{name}'" for name in ("first", "clean", "study", "long")),
         "a small batch and black pictures",
     ]
-    assert list(read(folder)[-2]["seconds"]) == [phase.partition(" (")[0] for phase in phases]
-    assert read(folder)[-2]["passed"] is True
+    assert list(said_in(folder)[-2]["seconds"]) == [phase.partition(" (")[0] for phase in phases]
+    assert said_in(folder)[-2]["passed"] is True
     assert (folder / "reference.npz").exists()
 
 
@@ -233,7 +229,7 @@ def test_a_selfcheck_that_fails_is_a_result(checked, tmp_path, monkeypatch):
     (tmp_path / "reference.npz").write_bytes((checked[1] / "reference.npz").read_bytes())
     monkeypatch.setattr(Batches, "shuffled", lambda self, seed, epoch: self.in_order()[:-1])
     assert run.main([str(tmp_path)]) == 0
-    assert read(tmp_path)[-2]["passed"] is False
+    assert said_in(tmp_path)[-2]["passed"] is False
 
 
 def test_every_framework_folder_is_found():
@@ -247,7 +243,7 @@ def test_an_event_is_one_line_of_json_with_its_number(tmp_path):
     emitter = protocol.Emitter(str(tmp_path / "events.jsonl"), lambda: 1.5)
     emitter.emit("epoch", loss=[1.0, float("nan"), numpy.float32(2)], best=float("inf"))
     emitter.close()
-    assert read(tmp_path) == [
+    assert said_in(tmp_path) == [
         {"v": 2, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
     ]
 
@@ -255,7 +251,7 @@ def test_an_event_is_one_line_of_json_with_its_number(tmp_path):
 def test_an_event_is_on_disk_before_the_next_is_said(tmp_path):
     emitter = protocol.Emitter(str(tmp_path / "events.jsonl"), lambda: 0.0)
     emitter.emit("training")
-    assert read(tmp_path)[0]["kind"] == "training"
+    assert said_in(tmp_path)[0]["kind"] == "training"
     emitter.close()
 
 
