@@ -186,7 +186,7 @@ def check_(asked: Asked) -> int:
 )
 def sweep_(asked: Asked) -> int:
     """Train, or run, every cell of a spec, each in its own process and environment, and write a report."""
-    from orchestrator.commands import sweep
+    from orchestrator.commands import outline, sweep
     from orchestrator.console.results import show_run
     from orchestrator.planning.narrowing import Narrowing
 
@@ -215,7 +215,7 @@ def sweep_(asked: Asked) -> int:
         options=_options(asked),
     )
     if asked.dry_run:
-        show(*sweep.outline(request, catalogue, asked.home), asked.json)
+        show(*outline.outline(request, catalogue, asked.home), asked.json)
         return 0
     result = sweep.sweep(request, catalogue, asked.home, REPORTS, asked.console)
     show_run(result.report, asked.json, asked.console)

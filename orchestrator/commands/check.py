@@ -98,7 +98,7 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
         wanted = list(_requests(request.rows, spec, threads))
         session.claim(request.rows, spec.limits)
         facts = {"kind": "check", "spec": spec.model_dump(mode="json")}
-        run = session.begin(request.rows, RunPlan("check", threads, spec.limits, facts))
+        run = session.begin(session.make(request.rows), RunPlan("check", threads, spec.limits, facts))
         checks = SelfcheckRunner(run.facts.run_id, run.context, 0, console)
         made = run.environments.made
         for one in wanted:

@@ -12,7 +12,8 @@ from orchestrator.analysis.noise import NoiseFloors, noise_floors
 from orchestrator.analysis.stats import ENOUGH_REPEATS
 from orchestrator.analysis.timed import timed_run
 from orchestrator.commands.compare import CompareRequest, sweep_of
-from orchestrator.commands.sweep import INTERRUPTED, outline, sweep
+from orchestrator.commands.outline import outline
+from orchestrator.commands.sweep import INTERRUPTED, sweep
 from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, SpecError
 from orchestrator.files import write_atomically

@@ -2,7 +2,8 @@
 
 with open_session(options, home, console) as session:    # the lock of this machine and the store
     session.claim(rows, spec.limits, warnings)           # cards, the machine's load, the engine
-    run = session.begin(rows, RunPlan(...))              # environments, run.json, what all jobs share
+    environments = session.make(rows)
+    run = session.begin(environments, RunPlan(...))      # run.json, what all jobs share
     ...                                                  # selfchecks and trials
     session.end(run)
 """
@@ -58,7 +59,8 @@ class RunOptions:
 class RunPlan:
     """What a verb tells the session about its run.
 
-    name:     the end of its id. threads: processors of one job. facts: the fields of RunFacts that the verb knows.
+    name:     the end of its id. threads: processors of one job.
+    facts:    the fields of RunFacts that the verb knows. now: those of them that may be others when it is resumed.
     recorded: the run that is resumed, None for a new one.
     """
 
@@ -66,6 +68,7 @@ class RunPlan:
     threads: int
     limits: Limits
     facts: Mapping[str, Any]
+    now: Mapping[str, Any] = field(default_factory=dict)
     recorded: RunFacts | None = None
 
 
@@ -121,15 +124,19 @@ class Session:
         for warning in found:
             self.console.say(f"note: {warning}")
 
-    def begin(self, rows: Sequence[ImageRow], plan: RunPlan) -> Run:
-        """Make the environments, write run.json, and collect what the jobs share.
+    def make(self, rows: Sequence[ImageRow]) -> Environments:
+        """The environments of rows. Raises EngineError if none could be made."""
+        return prepare(rows, self.engine, self.host, self.home, self.console)
 
-        Raises EngineError if no environment could be made.
-        """
-        environments = prepare(rows, self.engine, self.host, self.home, self.console)
-        facts = plan.recorded or new_run(
-            plan.name, self.home, self.host, argv=self.options.argv, engine=self._engine_name, **plan.facts
-        )
+    def begin(self, environments: Environments, plan: RunPlan) -> Run:
+        """Write run.json, whole, and collect what the jobs share."""
+        if plan.recorded:
+            # Of a resumed run the load at its end would be that of its first end.
+            host = plan.recorded.host.model_copy(update={"load_after": None})
+            facts = plan.recorded.model_copy(update={**plan.now, "host": host})
+        else:
+            known = {**plan.facts, **plan.now, "argv": self.options.argv, "engine": self._engine_name}
+            facts = new_run(plan.name, self.home, self.host, **known)
         source = snapshot(self.home)
         context = JobContext(
             engine=self.engine,
@@ -183,9 +190,11 @@ class Session:
         write_run(facts, self.home)
         self.store.add_run(facts)
 
-    def end(self, run: Run) -> None:
-        """Record the machine's load at the end."""
-        self.record(record_final_load(run.facts))
+    def end(self, run: Run, *, is_stopped: bool = False) -> RunFacts:
+        """Record the machine's load at the end, and whether the user stopped it."""
+        facts = record_final_load(run.facts.model_copy(update={"is_stopped": is_stopped}))
+        self.record(facts)
+        return facts
 
     def _end_orphans(self) -> None:
         """End workers of this home that outlived their run, which has ended, as its lock was free."""

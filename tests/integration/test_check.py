@@ -113,12 +113,12 @@ def test_only_the_environments_that_were_asked_for_are_checked(tmp_path, catalog
     path = tmp_path / "two.json"
     axes = {"frameworks": ["mxnet", "pytorch"], "variants": {"mxnet": "1.5-mkl"}, "models": [{"name": "idsia"}]}
     path.write_text(json.dumps({"name": "two", "axes": axes}))
-    asked = check.request_for(path, Rows(frameworks, "cpu", variants), "", (), catalogue, RunOptions())
+    asked = check.request_for(path, Rows(frameworks, "cpu", variants), (), (), catalogue, RunOptions())
     assert [row.subject for row in asked.rows] == subjects
 
 
 def test_all_variants_are_checked_if_that_is_asked(tmp_path, catalogue):
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"name": "one", "axes": {"frameworks": ["pytorch"], "models": [{"name": "idsia"}]}}))
-    asked = check.request_for(path, Rows((), "cpu", {"pytorch": ["all"]}), "IDSIA@32", (), catalogue, RunOptions())
+    asked = check.request_for(path, Rows((), "cpu", {"pytorch": ["all"]}), ("IDSIA@32",), (), catalogue, RunOptions())
     assert {row.subject for row in asked.rows} == {row.subject for row in catalogue.rows(("pytorch",), device="cpu")}

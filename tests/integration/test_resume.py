@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from orchestrator.commands import sweep
+from orchestrator.commands import outline, sweep
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.records.run_folder import RunFolder
 from orchestrator.records.store import Store
@@ -119,7 +119,7 @@ def test_a_recorded_spec_of_another_version_is_one_sentence(done, catalogue):
 def test_a_dry_run_of_a_complete_run_lists_nothing_to_run(done, catalogue):
     world, folder = done
     request = sweep.SweepRequest(world[1], resume=folder.name)
-    title, rows = sweep.outline(request, catalogue, world[0])
+    title, rows = outline.outline(request, catalogue, world[0])
     assert [row["plan"] for row in rows] == ["done", "done"]
     assert "2 trials (2 of them done)" in title
     assert "nothing is left to run" in title
@@ -131,5 +131,5 @@ def test_a_dry_run_of_a_torn_run_lists_what_is_left(done, catalogue):
     (world[0].root / "store.sqlite").unlink()
     with Store.open(world[0].store_url) as store:
         store.ingest(folder)
-    _, rows = sweep.outline(sweep.SweepRequest(world[1], resume=folder.name), catalogue, world[0])
+    _, rows = outline.outline(sweep.SweepRequest(world[1], resume=folder.name), catalogue, world[0])
     assert sorted(row["plan"] for row in rows if row["plan"] != "check") == ["done", "run"]

@@ -1,0 +1,149 @@
+"""The first stage of a sweep: what is asked, with all that is on record of it; nothing of the machine yet."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engines import rows_of
+from orchestrator.errors import SpecError
+from orchestrator.execution import weights as trained
+from orchestrator.execution.run_record import recorded_run
+from orchestrator.execution.session import RunOptions
+from orchestrator.home import Home
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.narrowing import load_cells
+from orchestrator.planning.plan import Order, datasets_of, training_of
+from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
+from orchestrator.records.run_folder import RunFacts, TrainedWeights, Until
+from orchestrator.trial import Model, SubjectPair
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """The arguments of `invoke sweep`.
+
+    changes:  dotted path into the spec -> value, from flags.
+    cells:    only these of the spec; () for all.
+    resume:   a run to continue ('latest' or its id); its recorded spec and engine are used.
+    compared: the two subjects of an `invoke compare`.
+    until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
+    is_scout: its changes are those of a scout; the run says so.
+    weights:  of an inference: the run whose weights its subjects run; '' for the newest that has them.
+    """
+
+    spec_path: Path
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    cells: tuple[str, ...] = ()
+    resume: str | None = None
+    compared: SubjectPair | None = None
+    until: Until | None = None
+    is_scout: bool = False
+    weights: str = ""
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request with its spec.
+
+    catalogue: the rows that the engine knows. recorded: the run that is resumed, None for a new one.
+    order:     of the trials: that of the recorded run, or a new one.
+    weights:   of an inference: those on record that its subjects run. missing: what no run has trained yet.
+    """
+
+    request: SweepRequest
+    spec: ExperimentSpec
+    catalogue: Catalogue
+    recorded: RunFacts | None
+    order: Order
+    weights: Sequence[TrainedWeights] = ()
+    missing: Sequence[trained.Wanted] = ()
+
+    @property
+    def options(self) -> RunOptions:
+        """Those of the request; of a resumed run with its engine."""
+        engine = self.recorded.engine if self.recorded else self.request.options.engine
+        return replace(self.request.options, engine=engine)
+
+
+def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[str], None], seed: int = 0) -> Asked:
+    """Read the spec, from its file or from the run that is resumed, and find the weights that it runs.
+
+    seed: of the order of a new run; `--dry-run` shows that of seed 0.
+    Raises SpecError for a mistake in it, StoreError for a run that is not there.
+    """
+    recorded = recorded_run(request.resume, home, say) if request.resume else None
+    engine = recorded.engine if recorded else request.options.engine
+    rows_here, changes = rows_of(engine, catalogue), request.changes
+    compared = recorded.compared if recorded else request.compared
+    order = Order(recorded.order_seed if recorded else seed, runs_together=2 if compared else 1)
+    if recorded:
+        spec = recorded_spec(recorded.spec, f"the spec in run.json of {recorded.run_id}")
+        rows_here = rows_here.with_best(recorded.best)
+    else:
+        if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
+            changes = {"axes.variants": {}, **changes}
+        spec = load_cells(request.spec_path, rows_here.frameworks, changes, request.cells)
+    weights, missing = _known_weights(request, spec, recorded, home)
+    return Asked(request, spec, rows_here, recorded, order, weights, missing)
+
+
+def _known_weights(
+    request: SweepRequest, spec: ExperimentSpec, recorded: RunFacts | None, home: Home
+) -> tuple[Sequence[TrainedWeights], Sequence[trained.Wanted]]:
+    """The weights on record for the networks of an inference, and what has none; of a resumed run its own."""
+    if spec.kind != "infer":
+        if request.weights:
+            raise SpecError(f"--weights is for a spec that runs networks; {request.spec_path} trains them.")
+        return (), ()
+    if request.is_scout:
+        raise SpecError(f"--scout tells how long a training takes; {request.spec_path} runs networks. Leave it out.")
+    if recorded is not None:
+        return recorded.weights, ()
+    framework = (spec.inference or InferenceAxes()).trained_with
+    wanted = [
+        trained.Wanted(entry.model, size, dataset, None if request.weights else training_of(spec, entry, framework))
+        for entry in spec.axes.models
+        for size in entry.input_sizes or spec.axes.input_sizes
+        for dataset in datasets_of(spec)
+    ]
+    return trained.find(wanted, home, request.weights)
+
+
+def training_first(asked: Asked) -> SweepRequest:
+    """The sweep that trains the networks whose weights are missing.
+
+    Raises SpecError if a run was named that has none of them.
+    """
+    if asked.request.weights:
+        raise SpecError(
+            f"run {asked.request.weights} has left no weights of {labels_of(asked.missing)} on this data; leave out "
+            "--weights."
+        )
+    spec, sizes = asked.spec, dict[Model, set[int]]()
+    for want in asked.missing:
+        sizes.setdefault(want.model, set()).add(want.input_size)
+    changes = {
+        **asked.request.changes,
+        "name": f"{spec.name[:50]}-weights",
+        "kind": "train",
+        "inference": None,
+        "pairs": [],
+        "study": None,
+        "axes.frameworks": [(spec.inference or InferenceAxes()).trained_with],
+        "axes.variants": {},
+        "axes.repeats": 1,
+        "axes.seeds": spec.axes.seeds[:1],
+        "axes.models": [
+            {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": sorted(sizes[entry.model])}
+            for entry in spec.axes.models
+            if entry.model in sizes
+        ],
+    }
+    return replace(asked.request, changes=changes, cells=(), compared=None, until=None)
+
+
+def labels_of(missing: Sequence[trained.Wanted]) -> str:
+    """'IDSIA@48, ResNet-20@32'."""
+    return ", ".join(dict.fromkeys(want.label for want in missing))
