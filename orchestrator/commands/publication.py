@@ -336,9 +336,14 @@ def _copy_run(home: Home, run_id: str, target: Path, ordinals: set[int] | None) 
 
 
 def _mask_environment(path: Path) -> None:
-    """Take the folders out of where an installed Python lies, and of the variables that say what it searches."""
+    """Take the folders out of where an installed Python lies, and of the variables that say what it searches.
+
+    Those of a container are everybody's, and those of a virtualenv are in the home.
+    """
     record = json.loads(path.read_bytes())
     environment = record["environment"]
+    if environment["engine"] != "host":
+        return
     environment["location"] = _FOLDERS.sub("", environment["location"])
     environment["env"] = {name: _FOLDERS.sub("", value) for name, value in environment["env"].items()}
     files.write_atomically(path, json.dumps(record, indent=1) + "\n")

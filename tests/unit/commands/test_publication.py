@@ -222,7 +222,11 @@ def test_a_package_without_a_usual_name_is_published(tmp_path, line):
 
 def test_an_installed_python_is_published_without_its_folder(tmp_path):
     record = fake.trial_record()
-    here = {"location": "/srv/ada/bin/python", "env": {"LD_LIBRARY_PATH": "/srv/ada/lib:/srv/eve/lib", "OMP": "2"}}
+    here = {
+        "engine": "host",
+        "location": "/srv/ada/bin/python",
+        "env": {"LD_LIBRARY_PATH": "/srv/ada/lib:/srv/eve/lib", "OMP": "2"},
+    }
     record = record.model_copy(update={"environment": record.environment.model_copy(update=here)})
     home = Home(tmp_path / "home")
     facts = fake.run_facts(engine="host:/srv/ada/bin/python", argv=("sweep", "--engine=host:/srv/ada/bin/python"))
