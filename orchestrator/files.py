@@ -103,10 +103,17 @@ def copy(source: Path, target: Path, limit_bytes: int) -> None:
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Rename a file or folder to a name that nobody has. Raises FileExistsError if somebody has it."""
+    """Rename a file or folder to a name that nobody has. Raises FileExistsError if somebody has it.
+
+    An empty folder gives way to another.
+    """
     if source.is_dir():
-        target.mkdir()  # nobody else takes the name now; an empty folder gives way to another
-        source.rename(target)
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         return
     try:
         os.link(source, target)

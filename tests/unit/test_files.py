@@ -145,9 +145,11 @@ def test_a_name_that_is_taken_is_not_taken_again(tmp_path, kind):
     for path in (made, to):
         path.mkdir() if kind == "folder" else path.touch()
     (made / "x").touch() if kind == "folder" else made.write_text("x")
+    if kind == "folder":
+        (to / "theirs").touch()
     with pytest.raises(FileExistsError):
         files.move_new(made, to)
-    to.rmdir() if kind == "folder" else to.unlink()
+    files.remove(to)
     files.move_new(made, to)
     assert (to / "x").exists() if kind == "folder" else to.read_text() == "x"
 
