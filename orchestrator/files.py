@@ -159,31 +159,28 @@ def _emptied_of_files(folder: Path) -> list[Path]:
     return inner
 
 
-def take_back(folder: Path, owner: tuple[int, int] | None = None) -> None:
+def take_back(folder: Path) -> None:
     """Make a folder that a worker wrote ours again: plain files stay, readable and without the right to run as us.
 
-    What else is there (folders, links, pipes, devices, files with a second name elsewhere) is removed. owner: user
-    and group that it is given to, by root.
+    What else is there (folders, links, pipes, devices, files with a second name elsewhere) is removed.
     Raises OSError if the folder is gone, or closed to us.
     """
-    _own(folder, owner, 0o755)
+    _set_rights(folder, 0o755)
     with os.scandir(folder) as entries:
         for entry in entries:
             seen = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1:
-                _own(Path(entry.path), owner, 0o644)
+                _set_rights(Path(entry.path), 0o644)
             else:
                 remove(Path(entry.path))
 
 
-def _own(path: Path, owner: tuple[int, int] | None, mode: int) -> None:
+def _set_rights(path: Path, mode: int) -> None:
     """Through a descriptor: what it is of cannot be exchanged between the two calls."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISLNK(os.fstat(descriptor).st_mode):
             raise UnsafeFileError(errno.ELOOP, "it is a link", str(path))
-        if owner is not None:
-            os.chown(f"/proc/self/fd/{descriptor}", *owner)
         os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101
     finally:
         os.close(descriptor)

@@ -173,9 +173,9 @@ class Store:
         seen = set(run_folder.numbers())
         jobs, damaged = run_folder.jobs()
         kept = []
-        for ordinal, (job, _) in jobs.items():
+        for ordinal, (job, record) in jobs.items():
             try:
-                self._ingest_job(job)
+                self._ingest_job(job, record)
             except (OSError, ValueError) as error:
                 damaged.append(damage(job.path, error))
             else:
@@ -200,9 +200,11 @@ class Store:
             total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)
         return total
 
-    def _ingest_job(self, job: JobFolder) -> None:
-        """Raises ValueError or OSError if the folder is damaged, or gone."""
-        _until_current(job.path, lambda: _read_job(job), lambda read, is_current: self._add_read(*read, is_current))
+    def _ingest_job(self, job: JobFolder, listed: Record) -> None:
+        """Raises ValueError or OSError if the folder is damaged, or gone. listed: its record, which fits its name."""
+        _until_current(
+            job.path, lambda: _read_job(job, listed), lambda read, is_current: self._add_read(*read, is_current)
+        )
 
     def _add_read(
         self,
@@ -362,8 +364,10 @@ class Store:
         return self._database.read(read)
 
 
-def _read_job(job: JobFolder) -> tuple[Record, Exit | None, Outcome, Sequence[Event], Sequence[Sample]]:
+def _read_job(job: JobFolder, listed: Record) -> tuple[Record, Exit | None, Outcome, Sequence[Event], Sequence[Sample]]:
     record, exit_, outcome, events = job.record(), job.exit(), job.outcome() or LOST, job.events()
+    if (record.run_id, record.ordinal) != (listed.run_id, listed.ordinal):
+        raise ValueError(f"its record says that it is job {record.ordinal} of run '{record.run_id}'")
     if exit_ is not None and exit_.events_sha256 not in (None, job.events_sha256()):
         raise ValueError("events.jsonl was changed after its worker had ended")
     if outcome.status == "ok" and (why := flaw(events)):

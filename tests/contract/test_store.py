@@ -176,6 +176,19 @@ def test_an_outcome_that_comes_during_an_ingest_stays(store, tmp_path, monkeypat
     assert [trial.outcome.status for trial in store.run(record.run_id).trials] == ["ok"]
 
 
+def test_a_record_that_changes_its_run_meanwhile_is_refused(store, tmp_path, monkeypatch):
+    record, *job = fake.some_jobs()[0]
+    folder = fake.write_run(tmp_path, fake.run_facts(), [(record, *job)])
+    store.add_run(fake.run_facts("another"))
+
+    def forge():
+        JobFolder(folder / "0001-job").write("record.json", record.model_copy(update={"run_id": "another"}))
+
+    meanwhile(monkeypatch, RunFolder, "jobs", forge)
+    assert "says that it is job 1 of run 'another'" in store.ingest(folder).damaged[0]
+    assert store.run("another").trials == ()
+
+
 def test_the_end_of_a_run_during_an_ingest_stays(store, tmp_path, monkeypatch):
     ended = fake.run_facts(host=fake.host(load_after=fake.load()))
     folder = fake.write_run(tmp_path, fake.run_facts(), fake.some_jobs())
