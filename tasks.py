@@ -22,7 +22,7 @@ from orchestrator.console.verb import (
     SOURCE,
     STRICT,
     VARIANT,
-    Asked,
+    Call,
     Flag,
     verb,
     word,
@@ -43,19 +43,19 @@ BASELINE = "framework:variant, for example mxnet:1.5; framework:image with --ima
 WHICH_RUN = word("run", "which run; `invoke runs` lists them")
 
 
-def _catalogue(asked: Asked, device: str = "cpu", *, pulls: bool = True) -> "tuple[Catalogue, Sequence[ImageRow]]":
+def _catalogue(call: Call, device: str = "cpu", *, pulls: bool = True) -> "tuple[Catalogue, Sequence[ImageRow]]":
     """The rows that the engine knows, and those of the user's own images."""
     from orchestrator.commands import images
 
-    given = vars(asked)
+    given = vars(call)
     own, engine = flags.images(given.get("image")), given.get("engine", "")
-    return images.catalogue_for(asked.source, own, flags.device(device), engine, asked.console, pulls=pulls)
+    return images.catalogue_for(call.source, own, flags.device(device), engine, call.console, pulls=pulls)
 
 
-def _options(asked: Asked) -> "RunOptions":
+def _options(call: Call) -> "RunOptions":
     from orchestrator.execution.session import RunOptions
 
-    given = vars(asked)
+    given = vars(call)
     return RunOptions(
         engine=given.get("engine") or None,
         gpus=flags.gpus(given.get("gpus", "")),
@@ -75,20 +75,20 @@ def _options(asked: Asked) -> "RunOptions":
     Flag("fps", "with --video: frames a second", "30"),
     *JSON,
 )
-def data_(asked: Asked) -> None:
+def data_(call: Call) -> None:
     """Read or download the GTSRB archives and prepare them; a second call finds the cache. Or draw a test video."""
-    drawn = flags.new_file("--video", asked.video)
+    drawn = flags.new_file("--video", call.video)
     if drawn:
         from orchestrator.commands import camera
 
-        length, rate = flags.duration("--seconds", asked.seconds) or 20.0, flags.rate("--fps", asked.fps)
-        frames, truth = camera.draw_video(drawn, length, rate, 0, asked.console)
-        show("Drawn video", [{"file": str(drawn), "frames": frames, "truth": str(truth)}], asked.json)
+        length, rate = flags.duration("--seconds", call.seconds) or 20.0, flags.rate("--fps", call.fps)
+        frames, truth = camera.draw_video(drawn, length, rate, 0, call.console)
+        show("Drawn video", [{"file": str(drawn), "frames": frames, "truth": str(truth)}], call.json)
         return
     from orchestrator.commands import data
 
-    rows = data.prepare_gtsrb(asked.from_, asked.download, flags.sizes(asked.sizes), asked.home, asked.console)
-    show("Prepared pictures", rows, asked.json)
+    rows = data.prepare_gtsrb(call.from_, call.download, flags.sizes(call.sizes), call.home, call.console)
+    show("Prepared pictures", rows, call.json)
 
 
 @verb(
@@ -105,25 +105,25 @@ def data_(asked: Asked) -> None:
     Flag("dry-run", "list what would be built and why, and stop", False),
     *JSON,
 )
-def build_images_(asked: Asked) -> None:
+def build_images_(call: Call) -> None:
     """Build the container images whose recipe changed."""
     from orchestrator.commands import images
 
-    wanted = flags.rows(asked.frameworks, asked.device, asked.variant)
-    rows = images.chosen_rows(images.catalogue_with(asked.source), wanted)
-    if asked.dry_run:
-        show("To build", images.outlook(rows, asked.home), asked.json, IMAGES)
+    wanted = flags.rows(call.frameworks, call.device, call.variant)
+    rows = images.chosen_rows(images.catalogue_with(call.source), wanted)
+    if call.dry_run:
+        show("To build", images.outlook(rows, call.home), call.json, IMAGES)
     else:
-        built = images.build_images(rows, asked.home, asked.console.say, adopts=asked.adopt)
-        show("Images", images.image_rows(built), asked.json, IMAGES)
+        built = images.build_images(rows, call.home, call.console.say, adopts=call.adopt)
+        show("Images", images.image_rows(built), call.json, IMAGES)
 
 
 @verb("images", *JSON)
-def images_(asked: Asked) -> None:
+def images_(call: Call) -> None:
     """List every row of the catalogue: whether and when it was built here, its size, where its CUDA is from."""
     from orchestrator.commands import images
 
-    show("Images", images.listing(images.catalogue_with(), asked.home), asked.json, IMAGES)
+    show("Images", images.listing(images.catalogue_with(), call.home), call.json, IMAGES)
 
 
 @verb(
@@ -141,17 +141,17 @@ def images_(asked: Asked) -> None:
     Flag("again", "repeat checks that have passed before", False),
     *JSON,
 )
-def check_(asked: Asked) -> int:
+def check_(call: Call) -> int:
     """Compare what each environment computes with numpy_ref: the parity table."""
     from orchestrator.commands import check
     from orchestrator.console.results import show_parity
 
-    catalogue, own = _catalogue(asked, asked.device)
-    rows = flags.rows(asked.frameworks, asked.device, asked.variant)
-    spec = flags.spec(asked.spec, "paper.json")
-    request = check.request_for(spec, rows, flags.names(asked.cells), own, catalogue, _options(asked))
-    result = check.check(request, asked.again, asked.home, asked.console)
-    show_parity(result.rows, asked.json, asked.console)
+    catalogue, own = _catalogue(call, call.device)
+    rows = flags.rows(call.frameworks, call.device, call.variant)
+    spec = flags.spec(call.spec, "paper.json")
+    request = check.request_for(spec, rows, flags.names(call.cells), own, catalogue, _options(call))
+    result = check.check(request, call.again, call.home, call.console)
+    show_parity(result.rows, call.json, call.console)
     return 0 if result.has_passed else 1
 
 
@@ -178,47 +178,47 @@ def check_(asked: Asked) -> int:
         "resume",
         "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
         None,
-        takes_nothing=True,
+        may_be_bare=True,
     ),
     Flag("unverified", "also time environments whose selfcheck did not pass, and mark them", False),
     STRICT,
     *JSON,
 )
-def sweep_(asked: Asked) -> int:
+def sweep_(call: Call) -> int:
     """Train, or run, every cell of a spec, each in its own process and environment, and write a report."""
     from orchestrator.commands import outline, sweep
     from orchestrator.console.results import show_run
     from orchestrator.planning.narrowing import Narrowing
 
     changing = ("device", "frameworks", "variant", "epochs", "cells", "seeds", "repeats", "spec", "scout", "weights")
-    resumed = flags.resumed(asked.resume)
-    if resumed and any(vars(asked)[name] for name in changing):
+    resumed = flags.resumed(call.resume)
+    if resumed and any(vars(call)[name] for name in changing):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
-    catalogue, own = _catalogue(asked, asked.device or "cpu", pulls=not asked.dry_run)
+    catalogue, own = _catalogue(call, call.device or "cpu", pulls=not call.dry_run)
     narrowing = Narrowing(
-        device=flags.device(asked.device) if asked.device else None,
-        frameworks=flags.names(asked.frameworks),
-        variants=flags.variants([*(asked.variant or ()), *map(flags.variant_of, own)]),
-        epochs=flags.number("--epochs", asked.epochs),
-        seeds=flags.seeds(asked.seeds),
-        repeats=flags.number("--repeats", asked.repeats),
-        is_scout=asked.scout,
+        device=flags.device(call.device) if call.device else None,
+        frameworks=flags.names(call.frameworks),
+        variants=flags.variants([*(call.variant or ()), *map(flags.variant_of, own)]),
+        epochs=flags.number("--epochs", call.epochs),
+        seeds=flags.seeds(call.seeds),
+        repeats=flags.number("--repeats", call.repeats),
+        is_scout=call.scout,
     )
     request = sweep.SweepRequest(
-        spec_path=flags.spec(asked.spec, "quick.json"),
+        spec_path=flags.spec(call.spec, "quick.json"),
         changes=narrowing.changes(),
-        cells=flags.names(asked.cells),
+        cells=flags.names(call.cells),
         resume=resumed,
-        is_scout=asked.scout,
-        weights=asked.weights,
-        until=flags.until(asked.precision, "") if asked.scout else None,
-        options=_options(asked),
+        is_scout=call.scout,
+        weights=call.weights,
+        until=flags.until(call.precision, "") if call.scout else None,
+        options=_options(call),
     )
-    if asked.dry_run:
-        show(*outline.outline(request, catalogue, asked.home), asked.json)
+    if call.dry_run:
+        show(*outline.outline(request, catalogue, call.home), call.json)
         return 0
-    result = sweep.sweep(request, catalogue, asked.home, REPORTS, asked.console)
-    show_run(result.report, asked.json, asked.console)
+    result = sweep.sweep(request, catalogue, call.home, REPORTS, call.console)
+    show_run(result.report, call.json, call.console)
     return result.exit_code
 
 
@@ -240,28 +240,28 @@ def sweep_(asked: Asked) -> int:
     STRICT,
     *JSON,
 )
-def compare_(asked: Asked) -> int:
+def compare_(call: Call) -> int:
     """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
     from orchestrator.commands import compare
     from orchestrator.console.results import show_comparison
 
-    subjects = (asked.baseline, asked.candidate)
-    code, known = 0, compare.recorded(asked.home, subjects)
+    subjects = (call.baseline, call.candidate)
+    code, known = 0, compare.recorded(call.home, subjects)
     if known is None:
-        catalogue, own = _catalogue(asked, asked.device)
+        catalogue, own = _catalogue(call, call.device)
         subjects = flags.own_subjects(subjects, own)
         request = compare.CompareRequest(
-            spec_path=flags.spec(asked.spec, "compare.json"),
+            spec_path=flags.spec(call.spec, "compare.json"),
             compared=subjects,
-            pairs=flags.pairs(asked.pairs),
-            until=flags.until(asked.precision, asked.budget),
-            cells=flags.names(asked.cells),
-            device=flags.device(asked.device),
-            options=_options(asked),
+            pairs=flags.pairs(call.pairs),
+            until=flags.until(call.precision, call.budget),
+            cells=flags.names(call.cells),
+            device=flags.device(call.device),
+            options=_options(call),
         )
-        code, known = compare.compare(request, catalogue, asked.home, REPORTS, asked.console)
+        code, known = compare.compare(request, catalogue, call.home, REPORTS, call.console)
     if known:
-        show_comparison(subjects, known, asked.json)
+        show_comparison(subjects, known, call.json)
     return code
 
 
@@ -279,23 +279,23 @@ def compare_(asked: Asked) -> int:
     STRICT,
     *JSON,
 )
-def gate_(asked: Asked) -> int:
+def gate_(call: Call) -> int:
     """For CI: exit 0 if the candidate is not slower than allowed, 10 if it is, 11 undecided, 12 not measured."""
     from orchestrator.commands import compare, gate
     from orchestrator.console.results import show_gate
     from orchestrator.records.run_folder import Until
 
-    catalogue, own = _catalogue(asked, asked.device)
+    catalogue, own = _catalogue(call, call.device)
     request = compare.CompareRequest(
-        spec_path=flags.spec(asked.spec, "compare.json"),
-        compared=flags.own_subjects((asked.baseline, asked.candidate), own),
-        until=Until(budget_seconds=flags.duration("--budget", asked.budget), margin=flags.margin(asked.allow)),
-        cells=flags.names(asked.cells),
-        device=flags.device(asked.device),
-        options=_options(asked),
+        spec_path=flags.spec(call.spec, "compare.json"),
+        compared=flags.own_subjects((call.baseline, call.candidate), own),
+        until=Until(budget_seconds=flags.duration("--budget", call.budget), margin=flags.margin(call.allow)),
+        cells=flags.names(call.cells),
+        device=flags.device(call.device),
+        options=_options(call),
     )
-    result = gate.gate(request, flags.path(asked.output), catalogue, asked.home, REPORTS, asked.console)
-    show_gate(result, asked.json, asked.console)
+    result = gate.gate(request, flags.path(call.output), catalogue, call.home, REPORTS, call.console)
+    show_gate(result, call.json, call.console)
     return result.exit_code
 
 
@@ -310,21 +310,21 @@ def gate_(asked: Asked) -> int:
     STRICT,
     *JSON,
 )
-def tune_(asked: Asked) -> int:
+def tune_(call: Call) -> int:
     """Find the fastest variant and settings of a framework on this machine; `best` stands for it from then on."""
     from orchestrator.commands import tune
 
-    catalogue, _own = _catalogue(asked, asked.device)
+    catalogue, _own = _catalogue(call, call.device)
     request = tune.TuneRequest(
-        spec_path=flags.spec(asked.spec, "tune.json"),
-        framework=asked.framework,
-        device=flags.device(asked.device),
-        budget_seconds=flags.duration("--budget", asked.budget),
-        cells=flags.names(asked.cells),
-        options=_options(asked),
+        spec_path=flags.spec(call.spec, "tune.json"),
+        framework=call.framework,
+        device=flags.device(call.device),
+        budget_seconds=flags.duration("--budget", call.budget),
+        cells=flags.names(call.cells),
+        options=_options(call),
     )
-    result = tune.tune(request, catalogue, asked.home, REPORTS, asked.console)
-    show("Tuned", tune.tuned_rows(result.found), asked.json, TUNED)
+    result = tune.tune(request, catalogue, call.home, REPORTS, call.console)
+    show("Tuned", tune.tuned_rows(result.found), call.json, TUNED)
     return result.exit_code
 
 
@@ -336,14 +336,14 @@ def tune_(asked: Asked) -> int:
     STRICT,
     *JSON,
 )
-def limit_(asked: Asked) -> None:
+def limit_(call: Call) -> None:
     """Measure what this machine can do at best (GFLOP/s, GB/s); later reports say how far each speed is from it."""
     from orchestrator.commands import limit
 
-    catalogue, _own = _catalogue(asked)
-    spec = flags.spec(asked.spec, "paper.json")
-    found = limit.measure(spec, catalogue, asked.home, _options(asked), asked.console)
-    show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), asked.json)
+    catalogue, _own = _catalogue(call)
+    spec = flags.spec(call.spec, "paper.json")
+    found = limit.measure(spec, catalogue, call.home, _options(call), call.console)
+    show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), call.json)
 
 
 @verb(
@@ -353,21 +353,21 @@ def limit_(asked: Asked) -> None:
     Flag("watch", "serve the page on this machine alone, and make it again as the run goes on, until Ctrl-C", False),
     Flag("port", "of the served page (default any that is free)", 0),
 )
-def report_(asked: Asked) -> None:
+def report_(call: Call) -> None:
     """Render the report of a run again, from the store; of several runs also a page that joins them."""
     from orchestrator.commands import collections, records, watching
 
-    runs = flags.names(asked.run)
-    if asked.watch:
-        watching.watch(runs, asked.home, asked.port, asked.console, asked.open)
+    runs = flags.names(call.run)
+    if call.watch:
+        watching.watch(runs, call.home, call.port, call.console, call.open)
         return
     if len(runs) > 1:
-        page = collections.join_runs(runs, asked.home, REPORTS, asked.console)
+        page = collections.join_runs(runs, call.home, REPORTS, call.console)
     else:
-        page = records.render_again(asked.run or None, asked.home, REPORTS).page
-    asked.console.say(f"report: {page}")
-    if asked.open and not webbrowser.open(page.as_uri()):
-        asked.console.say("no browser was found; open that file in one")
+        page = records.render_again(call.run or None, call.home, REPORTS).page
+    call.console.say(f"report: {page}")
+    if call.open and not webbrowser.open(page.as_uri()):
+        call.console.say("no browser was found; open that file in one")
 
 
 @verb(
@@ -375,20 +375,20 @@ def report_(asked: Asked) -> None:
     word("published", "a folder of published runs: folders or .zip files of `invoke publish`"),
     word("to", "a new folder: a site that any web server can host"),
 )
-def index_(asked: Asked) -> None:
+def index_(call: Call) -> None:
     """Make a site of published runs: every hash verified, every page made anew, and one page that lists all."""
     from orchestrator.commands import collections
 
-    page = collections.write_index(expanded(asked.published), expanded(asked.to), asked.home, asked.console)
-    asked.console.say(f"index: {page}")
+    page = collections.write_index(expanded(call.published), expanded(call.to), call.home, call.console)
+    call.console.say(f"index: {page}")
 
 
 @verb("runs", *JSON)
-def runs_(asked: Asked) -> None:
+def runs_(call: Call) -> None:
     """List the runs on record, the newest first, with their age and size."""
     from orchestrator.commands import records
 
-    show("Runs", records.run_rows(asked.home), asked.json, RUNS)
+    show("Runs", records.run_rows(call.home), call.json, RUNS)
 
 
 @verb(
@@ -396,22 +396,22 @@ def runs_(asked: Asked) -> None:
     word("trial", "RUN/7, or 7 for trial 7 of the newest sweep; reports and `invoke runs` name them"),
     *JSON,
 )
-def show_(asked: Asked) -> None:
+def show_(call: Call) -> None:
     """Show everything about one trial: clocks, losses, audit, end of its log, and the command that repeats it."""
     from orchestrator.commands import records
 
-    show(*records.trial_rows(asked.trial, asked.home), asked.json)
+    show(*records.trial_rows(call.trial, call.home), call.json)
 
 
 @verb("remove", WHICH_RUN, Flag("yes", "do not ask", False))
-def remove_(asked: Asked) -> int:
+def remove_(call: Call) -> int:
     """Remove a run: its record, its part of the store and its report. Selfchecks in it are made again when needed."""
     from orchestrator.commands import records
 
-    if not asked.yes and not flags.confirmed(f"Remove run {asked.run}, its record and its report?"):
-        asked.console.say("nothing was removed")
+    if not call.yes and not flags.confirmed(f"Remove run {call.run}, its record and its report?"):
+        call.console.say("nothing was removed")
         return 1
-    records.remove(asked.run, asked.home, REPORTS, asked.console)
+    records.remove(call.run, call.home, REPORTS, call.console)
     return 0
 
 
@@ -421,11 +421,11 @@ def remove_(asked: Asked) -> int:
     Flag("to", "a new folder, or a new file that ends in .zip", None),
     Flag("key", "a private key in PEM, to sign its hashes with (default: not signed)"),
 )
-def publish_(asked: Asked) -> None:
+def publish_(call: Call) -> None:
     """Write a run as one folder or archive: records, environments, hashes and the page, for others to check."""
     from orchestrator.commands import publication
 
-    publication.publish_run(asked.run, expanded(asked.to), asked.home, asked.console, flags.path(asked.key))
+    publication.publish_run(call.run, expanded(call.to), call.home, call.console, flags.path(call.key))
 
 
 @verb(
@@ -433,11 +433,11 @@ def publish_(asked: Asked) -> None:
     WHICH_RUN,
     Flag("to", "where MLflow keeps its runs, for example sqlite:///mlflow.db or http://127.0.0.1:5000", None),
 )
-def export_mlflow_(asked: Asked) -> None:
+def export_mlflow_(call: Call) -> None:
     """Write the trials of a run to MLflow, as an experiment of its name."""
     from orchestrator.commands import records
 
-    records.export_to_mlflow(asked.run, asked.to, asked.home, asked.console)
+    records.export_to_mlflow(call.run, call.to, call.home, call.console)
 
 
 @verb(
@@ -445,24 +445,24 @@ def export_mlflow_(asked: Asked) -> None:
     Flag("published", "a folder or .zip file of `invoke publish`: every hash is verified and its report rendered"),
     Flag("key", "a public key in PEM: refuse a published run that is not signed with the private one"),
 )
-def ingest_(asked: Asked) -> int:
+def ingest_(call: Call) -> int:
     """Make the store again from the event files of all runs; or take in a run that somebody published."""
     from orchestrator.commands import publication, records
 
-    if asked.published:
-        path, key = expanded(asked.published), flags.path(asked.key)
-        return publication.ingest_publication(path, asked.home, asked.console, key)
-    if asked.key:
+    if call.published:
+        path, key = expanded(call.published), flags.path(call.key)
+        return publication.ingest_publication(path, call.home, call.console, key)
+    if call.key:
         raise SpecError("--key verifies a published run; name it with --published.")
-    return records.ingest(asked.home, asked.console)
+    return records.ingest(call.home, call.console)
 
 
 @verb("reap")
-def reap_(asked: Asked) -> int:
+def reap_(call: Call) -> int:
     """End and remove what runs of this home left behind when they were killed: workers, containers, files."""
     from orchestrator.commands import reap
 
-    return reap.reap(asked.home, REPORTS, asked.console)
+    return reap.reap(call.home, REPORTS, call.console)
 
 
 @verb(
@@ -477,14 +477,14 @@ def reap_(asked: Asked) -> int:
     SOURCE,
     *JSON,
 )
-def export_(asked: Asked) -> None:
+def export_(call: Call) -> None:
     """Write a trained network as a file for other programs, checked to give the same logits."""
     from orchestrator.commands import export_model
 
-    catalogue, _own = _catalogue(asked)
-    files = {name: expanded(file) for name in ("onnx", "litert", "ncnn") if (file := vars(asked)[name])}
-    request = export_model.ExportRequest(asked.run, asked.cell, files, _options(asked), asked.subject)
-    show("Exported", export_model.export(request, catalogue, asked.home, asked.console), asked.json)
+    catalogue, _own = _catalogue(call)
+    files = {name: expanded(file) for name in ("onnx", "litert", "ncnn") if (file := vars(call)[name])}
+    request = export_model.ExportRequest(call.run, call.cell, files, _options(call), call.subject)
+    show("Exported", export_model.export(request, catalogue, call.home, call.console), call.json)
 
 
 @verb(
@@ -507,29 +507,29 @@ def export_(asked: Asked) -> None:
     SOURCE,
     *JSON,
 )
-def watch_(asked: Asked) -> None:
+def watch_(call: Call) -> None:
     """Recognise the signs in a video or camera as its frames come; late frames are dropped and counted."""
     from orchestrator.commands import camera
     from orchestrator.execution import weights
     from orchestrator.execution.recognition import Wanted
 
-    catalogue, _own = _catalogue(asked)
-    framework, _sign, variant = asked.subject.partition(":")
+    catalogue, _own = _catalogue(call)
+    framework, _sign, variant = call.subject.partition(":")
     request = camera.WatchRequest(
-        source=str(expanded(asked.video)),
+        source=str(expanded(call.video)),
         subject=(framework, variant or None),
         wanted=Wanted(
-            roi=flags.region(asked.roi),
-            confidence=flags.share("--confidence", asked.confidence),
-            output=flags.new_file("--output", asked.output),
-            lines=flags.new_file("--lines", asked.lines),
-            weights=weights.chosen(asked.run, asked.cell, asked.home),
+            roi=flags.region(call.roi),
+            confidence=flags.share("--confidence", call.confidence),
+            output=flags.new_file("--output", call.output),
+            lines=flags.new_file("--lines", call.lines),
+            weights=weights.chosen(call.run, call.cell, call.home),
         ),
-        rate=flags.rate("--fps", asked.fps),
-        truth=flags.path(asked.truth),
-        options=_options(asked),
+        rate=flags.rate("--fps", call.fps),
+        truth=flags.path(call.truth),
+        options=_options(call),
     )
-    show("Watched", camera.watch(request, catalogue, asked.home, asked.console).rows(), asked.json)
+    show("Watched", camera.watch(request, catalogue, call.home, call.console).rows(), call.json)
 
 
 @verb(
@@ -538,20 +538,20 @@ def watch_(asked: Asked) -> None:
     Flag("to", "a new folder", None),
     DEVICE,
 )
-def export_env_(asked: Asked) -> None:
+def export_env_(call: Call) -> None:
     """Write the environment of a row as a plain Dockerfile with its pins, to build without waymark."""
     from orchestrator.commands import export, images
 
-    framework, variant = flags.subject(asked.row)
-    found = images.catalogue_with().resolve(framework, flags.device(asked.device), variant)
-    export.export_env(found, expanded(asked.to), asked.console)
+    framework, variant = flags.subject(call.row)
+    found = images.catalogue_with().resolve(framework, flags.device(call.device), variant)
+    export.export_env(found, expanded(call.to), call.console)
 
 
 @verb("doctor", *JSON)
-def doctor_(asked: Asked) -> int:
+def doctor_(call: Call) -> int:
     """Check Docker, disk, processor, Pythons, indexes, data and card; each finding says what to do."""
     from orchestrator.commands import doctor, images
 
-    findings = doctor.examine(asked.home, images.catalogue_with())
-    show("waymark doctor", [finding.model_dump() for finding in findings], asked.json)
+    findings = doctor.examine(call.home, images.catalogue_with())
+    show("waymark doctor", [finding.model_dump() for finding in findings], call.json)
     return 0 if doctor.can_sweep(findings) else 1

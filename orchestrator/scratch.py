@@ -62,9 +62,9 @@ def folder_beside(target: Path, home: Home) -> Iterator[Path]:
         link.unlink(missing_ok=True)
 
 
-def left_in(parent: Path, prefix: str = INSIDE) -> list[Path]:
+def left_in(parent: Path) -> list[Path]:
     """The folders of `scratch_folder` in `parent` whose processes have ended."""
-    return sorted(path for path in parent.glob(f"{prefix}*") if _is_left(path))
+    return sorted(path for path in parent.glob(f"{INSIDE}*") if _is_left(path))
 
 
 def left_temporary() -> list[Path]:

@@ -30,25 +30,25 @@ class Flag(NamedTuple):
     name:    as it is typed after --, 'dry-run'.
     default: '' or another text, a number, False for a switch, () for what may be repeated; None where it must be given.
     is_word: given without its name, in the order of the list.
-    takes_nothing: may be given without a value, `--resume`, which is then True; None if it is not given.
+    may_be_bare: may be given without a value, `--resume`, which is then True; None if it is not given.
     """
 
     name: str
     help: str
     default: Any = ""
     is_word: bool = False
-    takes_nothing: bool = False
+    may_be_bare: bool = False
 
     @property
     def attribute(self) -> str:
-        """Its name in `Asked`: 'dry_run', 'from_'."""
+        """Its name in `Call`: 'dry_run', 'from_'."""
         plain = self.name.replace("-", "_")
         return f"{plain}_" if keyword.iskeyword(plain) else plain
 
     @property
     def is_needed(self) -> bool:
         """Whether it must be given."""
-        return self.default is None and not self.takes_nothing
+        return self.default is None and not self.may_be_bare
 
 
 def word(name: str, help_: str) -> Flag:
@@ -56,7 +56,7 @@ def word(name: str, help_: str) -> Flag:
     return Flag(name, help_, None, is_word=True)
 
 
-class Asked(SimpleNamespace):
+class Call(SimpleNamespace):
     """The flags of one call of a verb, by their attributes; with the user's home and console."""
 
     @functools.cached_property
@@ -121,20 +121,20 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def verb(name: str, *takes: Flag) -> Callable[[Callable[[Asked], int | None]], "Task[Callable[..., None]]"]:
-    """Make a verb of a function: it gets what was asked, and gives its exit code, or None for 0.
+def verb(name: str, *takes: Flag) -> Callable[[Callable[[Call], int | None]], "Task[Callable[..., None]]"]:
+    """Make a verb of a function: it gets one call, and gives its exit code, or None for 0.
 
     WaymarkError, a full disk, Ctrl-C and a closed pipe become one sentence and an exit code.
     """
 
-    def decorate(body: Callable[[Asked], int | None]) -> "Task[Callable[..., None]]":
+    def decorate(body: Callable[[Call], int | None]) -> "Task[Callable[..., None]]":
         def run(_: Context, **given: Any) -> None:
             _prepare_streams()
-            asked = Asked(**{flag.attribute: given[flag.attribute] for flag in takes})
+            call = Call(**{flag.attribute: given[flag.attribute] for flag in takes})
             with _sentences():
-                _require_whole(name, takes, asked)
-                with as_csv(bool(vars(asked).get("csv"))):
-                    code = body(asked)
+                _require_whole(name, takes, call)
+                with as_csv(bool(vars(call).get("csv"))):
+                    code = body(call)
                 sys.stdout.flush()
             if code:
                 raise Exit(code=code)
@@ -147,7 +147,7 @@ def verb(name: str, *takes: Flag) -> Callable[[Callable[[Asked], int | None]], "
             auto_shortflags=False,
             positional=[flag.attribute for flag in takes if flag.is_word],
             iterable=[flag.attribute for flag in takes if flag.default == ()],
-            optional=[flag.attribute for flag in takes if flag.takes_nothing],
+            optional=[flag.attribute for flag in takes if flag.may_be_bare],
             help={flag.name: flag.help for flag in takes},
         )(run)
         return made
@@ -163,14 +163,14 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     return inspect.Parameter(flag.attribute, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
 
 
-def _require_whole(name: str, takes: Sequence[Flag], asked: Asked) -> None:
+def _require_whole(name: str, takes: Sequence[Flag], call: Call) -> None:
     """Raises SpecError for a flag that is lacking, or two that exclude each other; EngineError for an odd Python."""
     if sys.flags.optimize:
         raise EngineError(
             f"Python runs with PYTHONOPTIMIZE={sys.flags.optimize} (or -O), which takes checks and docstrings "
             "out of libraries that waymark needs. Unset it."
         )
-    given = vars(asked)
+    given = vars(call)
     lacking = [flag.name for flag in takes if flag.is_needed and given[flag.attribute] is None]
     if lacking:
         raise SpecError(f"--{lacking[0]} is needed; `invoke {name} --help` says what it takes.")

@@ -15,6 +15,7 @@ from orchestrator.environment import Card, Environment
 from orchestrator.errors import EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
+from orchestrator.records.run_folder import LOG
 from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Exit
 
@@ -58,7 +59,7 @@ class DockerEngine:
 
     def run(self, launch: Launch, tick: Callable[[], None]) -> Exit:
         """Run one worker in a container of its own; its stdout and stderr go to <job>/log.txt once it has ended."""
-        log = launch.job_dir / "log.txt"
+        log = launch.job_dir / LOG
         caller = (os.geteuid(), os.getegid())
         user = worker_user(caller, self._daemon.is_rootless)
         with _lent(launch.job_dir, user, caller):

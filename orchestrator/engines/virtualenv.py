@@ -24,6 +24,7 @@ from orchestrator.errors import AbsentError, EngineError
 from orchestrator.files import take_lock
 from orchestrator.home import Home
 from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
+from orchestrator.records.run_folder import LOG
 from orchestrator.scratch import temporary_folder
 from orchestrator.trial import Exit
 
@@ -234,7 +235,7 @@ def _asks_no_index(python: str) -> bool:
 
 def run_worker(launch: Launch, variables: dict[str, str], tick: Callable[[], None]) -> Exit:
     """Run one worker as a process of this machine. variables: beyond those that every worker gets."""
-    log = launch.job_dir / "log.txt"
+    log = launch.job_dir / LOG
     data = () if launch.data_dir is None else (str(launch.data_dir),)
     with temporary_folder() as scratch:
         command = process.Command(

@@ -100,7 +100,7 @@ FAULTS = {  # what goes wrong -> what the worker does, status and fault
         "subject",
     ),
     "a folder in the place of our files": (
-        'say(*story)\nfor name in ("exit.json", "outcome.json", ".exit.json.draft"): os.makedirs(name + "/x")',
+        'say(*story)\nfor name in ("exit.json", "outcome.json"): os.makedirs(name + "/x")',
         "ok",
         "none",
     ),
@@ -124,10 +124,8 @@ def test_a_fault_has_its_outcome(victim, story, note, fault):
 
 LINKS = {
     "log.txt": "the log",
-    ".exit.json.draft": "the draft of exit.json",
     "exit.json": "exit.json",
     "outcome.json": "outcome.json",
-    ".outcome.json.draft": "the draft of outcome.json",
     "telemetry.jsonl": "telemetry.jsonl",
     "reference.npz": "the oracle's traces",
 }
