@@ -3,10 +3,7 @@
 Each verb imports its own command: `invoke images` need not wait for scipy.
 """
 
-import sys
 import webbrowser
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from orchestrator.console import flags
 from orchestrator.console.program import take_over
@@ -14,12 +11,12 @@ from orchestrator.console.tables import IMAGES, RUNS, TUNED, show
 from orchestrator.console.verb import (
     BUDGET,
     CELLS,
+    CHOICE,
     DEVICE,
-    ENGINE,
     FRAMEWORKS,
     JSON,
     RUN,
-    SOURCE,
+    RUNTIME,
     STRICT,
     VARIANT,
     Call,
@@ -30,39 +27,11 @@ from orchestrator.console.verb import (
 from orchestrator.errors import SpecError
 from orchestrator.home import default_reports, expanded
 
-if TYPE_CHECKING:
-    from orchestrator.execution.session import RunOptions
-    from orchestrator.planning.catalogue import Catalogue
-    from orchestrator.planning.image_row import ImageRow
-
 REPORTS = default_reports()
-ARGV = tuple(sys.argv[1:])
 take_over()
 
 BASELINE = "framework:variant, for example mxnet:1.5; framework:image with --image"
 WHICH_RUN = word("run", "which run; `invoke runs` lists them")
-
-
-def _catalogue(call: Call, device: str = "cpu", *, pulls: bool = True) -> "tuple[Catalogue, Sequence[ImageRow]]":
-    """The rows that the engine knows, and those of the user's own images."""
-    from orchestrator.commands import images
-
-    given = vars(call)
-    own, engine = flags.images(given.get("image")), given.get("engine", "")
-    return images.catalogue_for(call.source, own, flags.device(device), engine, call.console, pulls=pulls)
-
-
-def _options(call: Call) -> "RunOptions":
-    from orchestrator.execution.session import RunOptions
-
-    given = vars(call)
-    return RunOptions(
-        engine=given.get("engine") or None,
-        gpus=flags.gpus(given.get("gpus", "")),
-        is_strict=given.get("strict", False),
-        allow_unverified=given.get("unverified", False),
-        argv=ARGV,
-    )
 
 
 @verb(
@@ -93,15 +62,8 @@ def data_(call: Call) -> None:
 
 @verb(
     "build-images",
-    FRAMEWORKS,
-    DEVICE,
-    VARIANT,
-    SOURCE,
-    Flag(
-        "adopt",
-        "take images that say that they are of these recipes as they are, for example after `docker load`",
-        False,
-    ),
+    *CHOICE,
+    Flag("adopt", "take images that say that they are of these recipes, for example after `docker load`", False),
     Flag("dry-run", "list what would be built and why, and stop", False),
     *JSON,
 )
@@ -132,24 +94,19 @@ def images_(call: Call) -> None:
     CELLS,
     Flag("frameworks", "only these, comma-separated (default: those of the spec, in the variants that it trains)"),
     DEVICE,
-    Flag(
-        "variant",
-        "framework=variant, for example mxnet=1.5-mkl: this one of it; mxnet=all for all; may be repeated",
-        (),
-    ),
+    Flag("variant", "framework=variant, mxnet=1.5-mkl: this one of it; mxnet=all for all; may be repeated", ()),
     *RUN,
     Flag("again", "repeat checks that have passed before", False),
     *JSON,
 )
 def check_(call: Call) -> int:
     """Compare what each environment computes with numpy_ref: the parity table."""
-    from orchestrator.commands import check
+    from orchestrator.commands import calls, check
     from orchestrator.console.results import show_parity
 
-    catalogue, own = _catalogue(call, call.device)
-    rows = flags.rows(call.frameworks, call.device, call.variant)
-    spec = flags.spec(call.spec, "paper.json")
-    request = check.request_for(spec, rows, flags.names(call.cells), own, catalogue, _options(call))
+    catalogue, own = calls.catalogue_of(call, call.device)
+    rows, spec = flags.rows(call.frameworks, call.device, call.variant), flags.spec(call.spec, "paper.json")
+    request = check.request_for(spec, rows, flags.names(call.cells), own, catalogue, calls.options_of(call))
     result = check.check(request, call.again, call.home, call.console)
     show_parity(result.rows, call.json, call.console)
     return 0 if result.has_passed else 1
@@ -167,53 +124,20 @@ def check_(call: Call) -> int:
     Flag("repeats", "of every cell, in place of the spec's"),
     *RUN,
     Flag("dry-run", "print the plan with its skips and reasons and how long it will take, and run nothing", False),
-    Flag(
-        "scout",
-        "take a few steps of each cell, three times or more, and tell what the whole training would take",
-        False,
-    ),
+    Flag("scout", "take a few steps of each cell, three times or more, and tell what all of it would take", False),
     Flag("precision", "with --scout: an interval of +- this much is enough, for example 5%", "5%"),
     Flag("weights", "of networks that are run: the run that trained them (default: the newest; else they are trained)"),
-    Flag(
-        "resume",
-        "continue the newest run, or with --resume=RUN that one; its recorded spec and engine are used",
-        None,
-        may_be_bare=True,
-    ),
+    Flag("resume", "continue the newest run, or with --resume=RUN that one, as it was asked", None, may_be_bare=True),
     Flag("unverified", "also time environments whose selfcheck did not pass, and mark them", False),
     STRICT,
     *JSON,
 )
 def sweep_(call: Call) -> int:
     """Train, or run, every cell of a spec, each in its own process and environment, and write a report."""
-    from orchestrator.commands import outline, sweep
+    from orchestrator.commands import calls, outline, sweep
     from orchestrator.console.results import show_run
-    from orchestrator.planning.narrowing import Narrowing
 
-    changing = ("device", "frameworks", "variant", "epochs", "cells", "seeds", "repeats", "spec", "scout", "weights")
-    resumed = flags.resumed(call.resume)
-    if resumed and any(vars(call)[name] for name in changing):
-        raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
-    catalogue, own = _catalogue(call, call.device or "cpu", pulls=not call.dry_run)
-    narrowing = Narrowing(
-        device=flags.device(call.device) if call.device else None,
-        frameworks=flags.names(call.frameworks),
-        variants=flags.variants([*(call.variant or ()), *map(flags.variant_of, own)]),
-        epochs=flags.number("--epochs", call.epochs),
-        seeds=flags.seeds(call.seeds),
-        repeats=flags.number("--repeats", call.repeats),
-        is_scout=call.scout,
-    )
-    request = sweep.SweepRequest(
-        spec_path=flags.spec(call.spec, "quick.json"),
-        changes=narrowing.changes(),
-        cells=flags.names(call.cells),
-        resume=resumed,
-        is_scout=call.scout,
-        weights=call.weights,
-        until=flags.until(call.precision, "") if call.scout else None,
-        options=_options(call),
-    )
+    request, catalogue = calls.sweep_of(call)
     if call.dry_run:
         show(*outline.outline(request, catalogue, call.home), call.json)
         return 0
@@ -227,9 +151,7 @@ def sweep_(call: Call) -> int:
     word("baseline", f"{BASELINE}; or runs on record"),
     word("candidate", "another variant of it, or other runs; the same twice is a control"),
     Flag(
-        "pairs",
-        "of fresh processes for each cell: auto adds them until the verdict stands; or a number (6 or more)",
-        "auto",
+        "pairs", "of processes for each cell: auto adds them until the verdict stands; or a number (6 or more)", "auto"
     ),
     Flag("precision", "with --pairs=auto: an interval of +- this much is enough, for example 3%", "3%"),
     Flag("budget", BUDGET),
@@ -242,23 +164,14 @@ def sweep_(call: Call) -> int:
 )
 def compare_(call: Call) -> int:
     """Say by how much one build is faster than another, with an interval: interleaved pairs of fresh processes."""
-    from orchestrator.commands import compare
+    from orchestrator.commands import calls, compare
     from orchestrator.console.results import show_comparison
 
     subjects = (call.baseline, call.candidate)
     code, known = 0, compare.recorded(call.home, subjects)
     if known is None:
-        catalogue, own = _catalogue(call, call.device)
-        subjects = flags.own_subjects(subjects, own)
-        request = compare.CompareRequest(
-            spec_path=flags.spec(call.spec, "compare.json"),
-            compared=subjects,
-            pairs=flags.pairs(call.pairs),
-            until=flags.until(call.precision, call.budget),
-            cells=flags.names(call.cells),
-            device=flags.device(call.device),
-            options=_options(call),
-        )
+        request, catalogue = calls.comparison_of(call, subjects)
+        subjects = request.compared
         code, known = compare.compare(request, catalogue, call.home, REPORTS, call.console)
     if known:
         show_comparison(subjects, known, call.json)
@@ -281,19 +194,10 @@ def compare_(call: Call) -> int:
 )
 def gate_(call: Call) -> int:
     """For CI: exit 0 if the candidate is not slower than allowed, 10 if it is, 11 undecided, 12 not measured."""
-    from orchestrator.commands import compare, gate
+    from orchestrator.commands import calls, gate
     from orchestrator.console.results import show_gate
-    from orchestrator.records.run_folder import Until
 
-    catalogue, own = _catalogue(call, call.device)
-    request = compare.CompareRequest(
-        spec_path=flags.spec(call.spec, "compare.json"),
-        compared=flags.own_subjects((call.baseline, call.candidate), own),
-        until=Until(budget_seconds=flags.duration("--budget", call.budget), margin=flags.margin(call.allow)),
-        cells=flags.names(call.cells),
-        device=flags.device(call.device),
-        options=_options(call),
-    )
+    request, catalogue = calls.comparison_of(call, (call.baseline, call.candidate))
     result = gate.gate(request, flags.path(call.output), catalogue, call.home, REPORTS, call.console)
     show_gate(result, call.json, call.console)
     return result.exit_code
@@ -312,17 +216,9 @@ def gate_(call: Call) -> int:
 )
 def tune_(call: Call) -> int:
     """Find the fastest variant and settings of a framework on this machine; `best` stands for it from then on."""
-    from orchestrator.commands import tune
+    from orchestrator.commands import calls, tune
 
-    catalogue, _own = _catalogue(call, call.device)
-    request = tune.TuneRequest(
-        spec_path=flags.spec(call.spec, "tune.json"),
-        framework=call.framework,
-        device=flags.device(call.device),
-        budget_seconds=flags.duration("--budget", call.budget),
-        cells=flags.names(call.cells),
-        options=_options(call),
-    )
+    request, catalogue = calls.tuning_of(call)
     result = tune.tune(request, catalogue, call.home, REPORTS, call.console)
     show("Tuned", tune.tuned_rows(result.found), call.json, TUNED)
     return result.exit_code
@@ -331,18 +227,16 @@ def tune_(call: Call) -> int:
 @verb(
     "limit",
     Flag("spec", "experiment whose convolutions to time (default experiments/paper.json)"),
-    ENGINE,
-    SOURCE,
+    *RUNTIME,
     STRICT,
     *JSON,
 )
 def limit_(call: Call) -> None:
     """Measure what this machine can do at best (GFLOP/s, GB/s); later reports say how far each speed is from it."""
-    from orchestrator.commands import limit
+    from orchestrator.commands import calls, limit
 
-    catalogue, _own = _catalogue(call)
-    spec = flags.spec(call.spec, "paper.json")
-    found = limit.measure(spec, catalogue, call.home, _options(call), call.console)
+    (catalogue, _), spec = calls.catalogue_of(call), flags.spec(call.spec, "paper.json")
+    found = limit.measure(spec, catalogue, call.home, calls.options_of(call), call.console)
     show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), call.json)
 
 
@@ -473,28 +367,21 @@ def reap_(call: Call) -> int:
     Flag("litert", "write it for LiteRT (.tflite) to this file"),
     Flag("ncnn", "write it for ncnn (.param, .bin) to this file"),
     Flag("subject", "who trained it, for example pytorch:2.13 (needed if several did)"),
-    ENGINE,
-    SOURCE,
+    *RUNTIME,
     *JSON,
 )
 def export_(call: Call) -> None:
     """Write a trained network as a file for other programs, checked to give the same logits."""
-    from orchestrator.commands import export_model
+    from orchestrator.commands import calls, export_model
 
-    catalogue, _own = _catalogue(call)
-    files = {name: expanded(file) for name in ("onnx", "litert", "ncnn") if (file := vars(call)[name])}
-    request = export_model.ExportRequest(call.run, call.cell, files, _options(call), call.subject)
+    request, catalogue = calls.export_of(call)
     show("Exported", export_model.export(request, catalogue, call.home, call.console), call.json)
 
 
 @verb(
     "watch",
     word("video", "a video file, the number of a camera, or a folder of frames"),
-    Flag(
-        "subject",
-        "the framework or runtime that answers, for example onnxruntime or pytorch:2.13-tuned",
-        "onnxruntime",
-    ),
+    Flag("subject", "what answers, for example pytorch:2.13-tuned (default onnxruntime)", "onnxruntime"),
     Flag("run", "the run that trained the network (default: the newest that left weights)"),
     Flag("cell", "the network, for example IDSIA@48 (default: the first of that run)"),
     Flag("roi", "look at this region only: left,top,width,height in pixels"),
@@ -503,32 +390,14 @@ def export_(call: Call) -> None:
     Flag("output", "write a video with what was recognised"),
     Flag("lines", "write one JSON object a frame to this file"),
     Flag("truth", "the signs that are there, as `invoke data --video` writes them: tells how many are recognised"),
-    ENGINE,
-    SOURCE,
+    *RUNTIME,
     *JSON,
 )
 def watch_(call: Call) -> None:
     """Recognise the signs in a video or camera as its frames come; late frames are dropped and counted."""
-    from orchestrator.commands import camera
-    from orchestrator.execution import weights
-    from orchestrator.execution.recognition import Wanted
+    from orchestrator.commands import calls, camera
 
-    catalogue, _own = _catalogue(call)
-    framework, _sign, variant = call.subject.partition(":")
-    request = camera.WatchRequest(
-        source=str(expanded(call.video)),
-        subject=(framework, variant or None),
-        wanted=Wanted(
-            roi=flags.region(call.roi),
-            confidence=flags.share("--confidence", call.confidence),
-            output=flags.new_file("--output", call.output),
-            lines=flags.new_file("--lines", call.lines),
-            weights=weights.chosen(call.run, call.cell, call.home),
-        ),
-        rate=flags.rate("--fps", call.fps),
-        truth=flags.path(call.truth),
-        options=_options(call),
-    )
+    request, catalogue = calls.watching_of(call)
     show("Watched", camera.watch(request, catalogue, call.home, call.console).rows(), call.json)
 
 

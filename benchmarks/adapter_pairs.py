@@ -35,10 +35,11 @@ from orchestrator.engines.virtualenv import worker_env
 from orchestrator.errors import DataError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.networks import InputSize, Model, Network
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
-from orchestrator.trial import Dataset, Measure, Model, Training, Trial
+from orchestrator.trial import Dataset, Measure, Training, Trial
 
 MODELS = {"resnet20": Model(name="resnet", depth=20), "idsia": Model(name="idsia")}
 
@@ -86,7 +87,7 @@ def main() -> None:
         framework=framework,
         variant=row.variant,
         model=MODELS[args.model],
-        input_size=args.size,
+        input_size=InputSize.square(args.size),
         device=args.device,
         seed=0,
         repeat=0,
@@ -95,6 +96,8 @@ def main() -> None:
         measure=Measure(evaluate="end", sync="block" if card else "step"),
         threads=host.physical_cores,
     )
+    classes = datasets.classes(dataset, home)
+    network = Network.of(trial.model, trial.input_size, classes)
     launch = Launch(environment, "workers.run", source.path, home.root, None, (), 2**40, 3600.0)
     variables = {**worker_env(launch, "/nonexistent"), **environment.env}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source.path), environment.env.get("PYTHONPATH")]))
@@ -102,7 +105,7 @@ def main() -> None:
     def job_folder(folder: Path) -> Path:
         np.save(folder / "train.npy", split.train[: args.steps and args.steps * trial.training.batch_size])
         np.save(folder / "valid.npy", split.valid)
-        JobFolder(folder).write(JOB, trial_job(trial, environment, datasets.named(dataset.name).classes))
+        JobFolder(folder).write(JOB, trial_job(trial, environment, network))
         return folder
 
     def adapter(folder: Path) -> list[float]:

@@ -28,6 +28,7 @@ def main() -> None:
     from orchestrator.engines import open_engine
     from orchestrator.home import Home
     from orchestrator.host import read_host
+    from tests.networks import net_of
 
     parser = argparse.ArgumentParser()
     parser.add_argument("row", nargs="?", default="pytorch")
@@ -42,7 +43,8 @@ def main() -> None:
     row = catalogue_with().resolve(framework, "cpu", variant or None)
     where = open_engine("virtualenv", Home.default(), host).prepare(row, print)
     sizes = [args.size, args.batch, args.pairs, args.steps, host.physical_cores]
-    asked = [framework, args.model, *sizes, json.dumps(row.options)]
+    ops = json.dumps(net_of(args.model, args.size).data)
+    asked = [framework, ops, *sizes, json.dumps(row.options)]
     command = [where.location, Path(__file__), *map(str, asked)]
     env = {**os.environ, **where.env, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
@@ -59,15 +61,16 @@ def measure(framework: str, model: str, *numbers: str) -> None:
     """In the framework's interpreter: the median step of each training, as one line of JSON."""
     import numpy
 
-    from workers import loop, models
+    from workers import loop
     from workers.batches import Batches
     from workers.frameworks import Settings
+    from workers.net import Net
+    from workers.optimisers import rule_of
     from workers.protocol import Measure, Training
 
     size, batch, pairs, steps, threads = (int(number) for number in numbers[:5])
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
-    params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
-    net = models.build("resnet" if params else model, 43, size, **params)
+    net = Net.of(json.loads(model))
     training = Training("sgd", "he_normal", 0.01, 0.9, batch, 1)
     adapter = adapter_class(net, net.start(0), "cpu", Settings(training, threads, 0), json.loads(numbers[5]))
     rng = numpy.random.RandomState(0)
@@ -76,7 +79,7 @@ def measure(framework: str, model: str, *numbers: str) -> None:
 
     def train(audits: int) -> tuple:
         began, told = time.perf_counter(), []
-        asked = loop.Asked(0, 1, Measure("step", "host", 0, 0, 0.0, "end", "none", audits))
+        asked = loop.Asked(0, 1, Measure("step", "host", 0, 0, 0.0, "end", "none", audits), rule_of(training))
         kept = loop.train(adapter, batches, None, asked, lambda kind, **fields: told.append(fields), time.perf_counter)
         (seconds,) = (fields["step_seconds"] for fields in told if "step_seconds" in fields)
         return began, numpy.array(seconds), kept

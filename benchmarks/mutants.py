@@ -19,9 +19,13 @@ from orchestrator.commands.images import catalogue_with
 from orchestrator.engines import open_engine
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from tests.networks import network_of
 from tests.oracle_traces import save_traces
 
 ROWS = ("pytorch", "tensorflow", "mxnet:1.5-mkl-omp-amd", "cntk:2.7-amd", "neon:2.6-mkl-amd")
+LARGER = 16
+"""By so many pixels another input size of a sweep is larger."""
+
 SCRIPT = REPOSITORY / "tests" / "contract" / "adapter_mutants.py"
 
 
@@ -37,12 +41,15 @@ def main() -> int:
             model, size = cell.split("@")
             traces = Path(folder) / f"{cell}.npz"
             save_traces(traces, model, int(size))
+            networks = Path(folder) / f"{cell}.json"
+            two = [network_of(model, side).model_dump(mode="json") for side in (int(size), int(size) + LARGER)]
+            networks.write_text(json.dumps(two))
             for name in args.rows:
                 framework, _, variant = name.partition(":")
                 row = catalogue.resolve(framework, "cpu", variant or None)
                 where = engine.prepare(row, print)
                 env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
-                arguments = [where.location, SCRIPT, framework, model, size, traces, json.dumps(row.options)]
+                arguments = [where.location, SCRIPT, framework, networks, traces, json.dumps(row.options)]
                 began = time.monotonic()
                 done = subprocess.run(arguments, env=env, stdout=subprocess.PIPE, text=True, check=True)
                 columns[row.subject, cell] = json.loads(done.stdout.splitlines()[-1])

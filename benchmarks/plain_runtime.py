@@ -7,6 +7,7 @@ WEIGHTS: a weights.npz of waymark. MODEL: resnet20 or idsia. JAX has no file: it
 """
 
 import json
+import pathlib
 import sys
 import time
 
@@ -119,11 +120,11 @@ def jax(folder, model, threads):
     return lambda x: np.asarray(run(x))
 
 
-def write(runtime, weights, model, size, folder):
-    """Make the files that the runtime reads."""
-    from workers import models
+def write(runtime, weights, ops, folder):
+    """Make the files that the runtime reads. ops: file with the network's, as JSON."""
+    from workers.net import Net
 
-    net = models.build("idsia", 43, size) if model == "idsia" else models.build("resnet", 43, size, depth=20)
+    net = Net.of(json.loads(pathlib.Path(ops).read_text(encoding="utf-8")))
     arrays = net.read(weights)
     if runtime in ("onnxruntime", "openvino", "opencv"):
         import onnx
@@ -169,6 +170,6 @@ def main(runtime, model, folder, threads, seconds):
 
 if __name__ == "__main__":
     if sys.argv[1] == "write":
-        write(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), sys.argv[6])
+        write(*sys.argv[2:6])
     else:
         main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))

@@ -24,11 +24,11 @@ from orchestrator.engines import open_engine
 from orchestrator.engines.source import snapshot
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.networks import InputSize, Model, Network
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, START, JobFolder
-from orchestrator.trial import Dataset, Inference, Measure, Model, Training, Trial
-from workers import models
-from workers.session import weights_sha256
+from orchestrator.trial import Dataset, Inference, Measure, Training, Trial
+from workers.process import weights_sha256
 
 RUNTIMES = {
     "jax": "0.10",
@@ -59,7 +59,8 @@ def compare(runtime: str, model: str, pairs: int, seconds: float) -> str:
     row = catalogue_with().resolve(runtime, "cpu", RUNTIMES[runtime])
     environment = open_engine("virtualenv", home, host).prepare(row, print)
     source, (network, size) = snapshot(home), MODELS[model]
-    net = models.build(network.name, CLASSES, size, **network.arguments)
+    built = Network.of(network, InputSize.square(size), CLASSES)
+    net = built.net
     weights = net.start(0)
     inference = Inference(
         scenario="single-stream",
@@ -74,7 +75,7 @@ def compare(runtime: str, model: str, pairs: int, seconds: float) -> str:
         framework=runtime,
         variant=row.variant,
         model=network,
-        input_size=size,
+        input_size=InputSize.square(size),
         device="cpu",
         seed=0,
         repeat=0,
@@ -92,12 +93,13 @@ def compare(runtime: str, model: str, pairs: int, seconds: float) -> str:
         np.save(folder / "test_x.npy", rng.randint(0, 256, (PICTURES, 3, size, size)).astype(np.uint8))
         np.save(folder / "test_y.npy", rng.randint(0, CLASSES, PICTURES).astype(np.int64))
         script = REPOSITORY / "benchmarks" / "plain_runtime.py"
-        write = [environment.location, script, "write", runtime, folder / START, model, str(size), folder]
+        (folder / "ops.json").write_text(json.dumps(net.data))
+        write = [environment.location, script, "write", runtime, folder / START, folder / "ops.json", folder]
         subprocess.run(write, check=True, env=env, capture_output=True)
 
         def ours() -> float:
             with tempfile.TemporaryDirectory() as job:
-                JobFolder(Path(job)).write(JOB, trial_job(trial, environment, CLASSES))
+                JobFolder(Path(job)).write(JOB, trial_job(trial, environment, built))
                 (Path(job) / START).write_bytes((folder / START).read_bytes())
                 command = [environment.location, "-m", "workers.run", job, folder]
                 subprocess.run(command, check=True, env=env, capture_output=True)

@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 Device = Literal["cpu", "gpu"]
+Precision = Literal["float32", "bfloat16", "float16", "int8", "chosen"]
+"""The number format that is asked for; 'chosen' is what a framework takes by itself on this processor."""
+FLOAT32: Precision = "float32"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
@@ -96,6 +99,7 @@ class Environment(Frozen):
     freeze:   installed distributions, 'name==version', sorted.
     env:      variables set for the worker, placeholders resolved.
     options:  of the row, for the adapter.
+    precision: the number format that it computes in.
     expects:  settings that must be in force in the worker (name in an adapter's `describe` -> value), else it ends.
     card:     the only card that its workers can use; None means none.
     """
@@ -110,6 +114,7 @@ class Environment(Frozen):
     freeze: Annotated[tuple[str, ...], Field(max_length=10_000)]
     env: dict[str, str] = {}
     options: dict[str, Any] = {}
+    precision: Precision = FLOAT32
     expects: dict[str, Any] = {}
     card: Card | None = None
 

@@ -1,23 +1,31 @@
 """The values that all rooms share: a trial, its outcome, its key and its id.
 
 `Trial.key` is the hash of all that is asked but the variant: comparing two variants is a join on it.
-`trial_id` adds environment, data and worker code. If one byte of them changes the id changes, so an old result is never
-taken for a new one.
+`trial_id` adds environment, data, the network's ops and worker code. If one byte of them changes the id changes, so an
+old result is never taken for a new one.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, Tag, Token, UnixSeconds, digest
-from workers import models
+from orchestrator.environment import (
+    FLOAT32,
+    Device,
+    Environment,
+    EnvironmentKey,
+    Frozen,
+    Name,
+    Precision,
+    Tag,
+    Token,
+    UnixSeconds,
+    digest,
+)
+from orchestrator.networks import InputSize, Model, label_at
+from orchestrator.networks.model import without_default
 
-InputSize = Literal[32, 48, 64]
 LoaderWorkers = Annotated[int, Field(ge=0, le=256)]
 
 Status = Literal[
@@ -60,93 +68,31 @@ SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
 
 
-def _without_default(fields: dict[str, Any], name: str, default: object) -> dict[str, Any]:
-    """`fields` without `name` where it says nothing new: hashes of older questions, which knew no such field, stand."""
-    return {key: value for key, value in fields.items() if key != name or value != default}
-
-
-_recorded_labels: ContextVar[Mapping[str, str]] = ContextVar("recorded_labels")
-
-
-@contextmanager
-def recorded_labels(labels: Mapping[str, str]) -> Iterator[None]:
-    """Within it families are called as a run recorded them: it may have networks that this clone has not."""
-    token = _recorded_labels.set(labels)
-    try:
-        yield
-    finally:
-        _recorded_labels.reset(token)
-
-
-def _label(name: str) -> str:
-    return _recorded_labels.get({}).get(name) or _known_label(name)
-
-
-@cache
-def _known_label(name: str) -> str:
-    """The usual name of a family of this clone; it is asked for once for each trial of a run, and more."""
-    label: str = models.label(name)
-    return label
-
-
-class Model(Frozen):
-    """A network of workers/models: its family and the arguments of the family's `build`.
-
-    depth:  layers, for families that have a depth.
-    params: what else the family takes, by name.
-    """
-
-    name: Name
-    depth: Annotated[int, Field(ge=1, le=1202)] | None = None
-    params: dict[Name, int] = {}
-
-    @model_serializer(mode="wrap")
-    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "params", {})
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.depth, *sorted(self.params.items())))
-
-    @property
-    def label(self) -> str:
-        """'ResNet-20', 'IDSIA': the usual name."""
-        depth = "" if self.depth is None else f"-{self.depth}"
-        return f"{self.family}{depth}" + "".join(f" {name} {value}" for name, value in sorted(self.params.items()))
-
-    @property
-    def family(self) -> str:
-        """'ResNet', 'IDSIA': the name without a depth."""
-        return _label(self.name)
-
-    @property
-    def arguments(self) -> dict[str, int]:
-        """Keyword arguments of the family's `build`."""
-        return {**self.params, **({} if self.depth is None else {"depth": self.depth})}
-
-
 class Cell(Frozen):
     """What subjects are compared in: one network, input size and device, with one preparation and loader.
 
     loader_workers: of the framework's own loader; None where waymark cuts the batches.
     scenario:       in which a trained network is asked, with its batch if that may differ: 'offline 64'; None for a
                     training.
+    precision:      the number format that is asked for: subjects of two formats do not meet in a cell.
     """
 
     model: Model
-    input_size: int
+    input_size: InputSize
     device: Device
     clahe: bool = True
     loader_workers: int | None = None
     scenario: str | None = None
+    precision: Precision = FLOAT32
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "scenario", None)
+        return without_default(without_default(handler(self), "scenario", None), "precision", FLOAT32)
 
     @property
     def network(self) -> str:
         """'ResNet-20@32': network and input size only."""
-        return f"{self.model.label}@{self.input_size}"
+        return label_at(self.model, self.input_size)
 
     @property
     def label(self) -> str:
@@ -154,7 +100,13 @@ class Cell(Frozen):
         clahe = "" if self.clahe else " without CLAHE"
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
         scenario = "" if self.scenario is None else f" {self.scenario}"
-        return f"{self.network}{clahe}{workers}{scenario}"
+        precision = "" if self.precision == FLOAT32 else f" in {self.precision}"
+        return f"{self.network}{clahe}{workers}{scenario}{precision}"
+
+    @property
+    def in_float32(self) -> "Cell":
+        """The same cell in float32."""
+        return self.model_copy(update={"precision": FLOAT32})
 
     @property
     def title(self) -> str:
@@ -176,7 +128,7 @@ class Synthetic(Frozen):
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "weather", "any")
+        return without_default(handler(self), "weather", "any")
 
 
 class Dataset(Frozen):
@@ -227,7 +179,7 @@ class Measure(Frozen):
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "audit", AUDITED_STEPS)
+        return without_default(handler(self), "audit", AUDITED_STEPS)
 
 
 class Inference(Frozen):
@@ -257,6 +209,7 @@ class Trial(Frozen):
     kind:      a name of JOB_KINDS in records/job.py.
     training:  how the network is trained; of an inference: how its weights were.
     inference: what the trained network is asked; None for a training.
+    precision: the number format that is asked for, which the row of its variant declares.
     """
 
     kind: Name = "train"
@@ -272,10 +225,11 @@ class Trial(Frozen):
     measure: Measure
     threads: Annotated[int, Field(ge=1, le=1024)]
     inference: Inference | None = None
+    precision: Precision = FLOAT32
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_default(handler(self), "inference", None)
+        return without_default(without_default(handler(self), "inference", None), "precision", FLOAT32)
 
     @property
     def batch_size(self) -> int:
@@ -319,6 +273,7 @@ class Trial(Frozen):
             clahe=self.dataset.clahe,
             loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
             scenario=self.inference.label if self.inference else None,
+            precision=self.precision,
         )
 
 
@@ -362,6 +317,6 @@ class Outcome(Frozen):
         return "misconfigured" if status == "environment" else status
 
 
-def trial_id(trial: Trial, environment: Environment, data_sha256: str, worker_sha256: str) -> str:
-    """Hash of what is asked, and of environment, data and worker code."""
-    return digest([trial.key, trial.variant, environment.identity, data_sha256, worker_sha256])
+def trial_id(trial: Trial, environment: Environment, data_sha256: str, network_sha256: str, worker_sha256: str) -> str:
+    """Hash of what is asked, and of environment, data, the network's ops and worker code."""
+    return digest([trial.key, trial.variant, environment.identity, data_sha256, network_sha256, worker_sha256])

@@ -2,11 +2,12 @@
 
 import json
 
-from workers.protocol import VERSION, Measure, Network, Training
+from tests.small_networks import as_json, residual
+from workers.protocol import VERSION, Measure, Training
 
 TRAINING = Training("sgd", "he_normal", 0.01, 0.9, batch_size=8, epochs=2)
 MEASURE = Measure("step", "host", 0, 1, 0.0, "epoch", "none", 0)
-NETWORK = Network("resnet", {"depth": 8}, input_size=8, classes=5)
+SHAPE, CLASSES = (3, 8, 8), 5
 
 
 def kind_of(launch):
@@ -16,9 +17,10 @@ def kind_of(launch):
 
 
 def job_json(kind="train", **changes):
-    """The text of a job.json. changes: fields of Training, Measure, Network or of the job itself."""
+    """The text of a job.json. changes: fields of Training, Measure or of the job itself; or the shape of a picture."""
     parts = {}
-    for name, record in (("training", TRAINING), ("measure", MEASURE), ("network", NETWORK)):
+    network = as_json(residual(changes.pop("shape", SHAPE), changes.pop("classes", CLASSES)))
+    for name, record in (("training", TRAINING), ("measure", MEASURE)):
         own = {key: changes.pop(key) for key in record._fields if key in changes}
         parts[name] = dict(record._asdict(), **own)
     payloads = {
@@ -31,8 +33,9 @@ def job_json(kind="train", **changes):
         },
         "probe": {},
     }
-    job = {"v": VERSION, "kind": kind, "framework": "numpy_ref", "device": "cpu", "network": parts["network"]}
-    job.update({"seed": 0, "threads": 1, "options": {}, "expects": {}, "payload": payloads.get(kind, {})})
+    job = {"v": VERSION, "kind": kind, "framework": "numpy_ref", "device": "cpu"}
+    job.update({"network": network, "precision": "float32", "seed": 0, "threads": 1})
+    job.update({"options": {}, "expects": {}, "payload": payloads.get(kind, {})})
     return json.dumps(dict(job, **changes))
 
 

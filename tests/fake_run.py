@@ -4,12 +4,13 @@ from pathlib import Path
 
 from orchestrator.environment import Environment
 from orchestrator.files import write_atomically
+from orchestrator.networks import InputSize, Model, Network
 from orchestrator.records.event import Event
 from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.trial import Dataset, Exit, Inference, Measure, Model, Outcome, Training, Trial
+from orchestrator.trial import Dataset, Exit, Inference, Measure, Outcome, Training, Trial
 
 OK = Outcome(status="ok", fault="none")
 CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")
@@ -108,11 +109,13 @@ def trial_record(asked=None, ordinal=1, run_id="20261121-120000-quick", **change
 def check_record(
     framework="pytorch", variant="2.13", model=RESNET, ordinal=90, run_id="20261121-120000-quick", **changes
 ):
+    input_size = InputSize.of(changes.pop("input_size", 32))
     request = CheckRequest(
         framework=framework,
         variant=variant,
         model=model,
-        input_size=changes.pop("input_size", 32),
+        input_size=input_size,
+        network_sha256=changes.pop("network_sha256", None) or Network.of(model, input_size, 43).sha256,
         device="cpu",
         threads=changes.pop("threads", 2),
         **{name: changes.pop(name) for name in ("batch_size", "steps") if name in changes},

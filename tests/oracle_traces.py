@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from workers import models
+from tests.networks import net_of
 from workers.jobs import selfcheck
 
 
 def save_traces(path: Path, model: str, size: int) -> None:
     """Write them to `path`. model: 'idsia', or 'resnet20' and its like; size: of the pictures, in pixels."""
-    params = {"depth": int(model[6:])} if model.startswith("resnet") else {}
-    net = models.build("resnet" if params else model, 43, size, **params)
+    net = net_of(model, size)
     regimes, _ = selfcheck.regimes_and_bounds(net)
-    pictures, labels = selfcheck.lopsided(size, 43, max(regime.pictures for regime in regimes.values()))
-    rule = selfcheck.Rule()
-    traces = {name: selfcheck.trace_oracle(net, rule, one, pictures, labels) for name, one in regimes.items()}
+    pictures, labels = selfcheck.lopsided(net.input, net.classes, max(one.pictures for one in regimes.values()))
+    traces = {
+        name: selfcheck.trace_oracle(net, selfcheck.TRAINING, one, pictures, labels) for name, one in regimes.items()
+    }
     selfcheck.save_reference(path, traces)

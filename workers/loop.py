@@ -31,11 +31,16 @@ PLACINGS = 20
 
 
 class Asked(NamedTuple):
-    """The arguments of a training. measure: Measure of workers/protocol.py."""
+    """The arguments of a training.
+
+    measure: Measure of workers/protocol.py. rule: of workers/optimisers.py, which says the rate of each step; the
+    adapter was made with that of the first.
+    """
 
     seed: int
     epochs: int
     measure: NamedTuple
+    rule: object
 
 
 class Laps(object):
@@ -71,6 +76,7 @@ def train(adapter, training, validation, asked, emit, clock):
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
     audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock)
+    rate = Rate(adapter, asked.rule)
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
         gc.freeze()  # novermin
@@ -81,7 +87,7 @@ def train(adapter, training, validation, asked, emit, clock):
             if epoch == 0:
                 emit("training")
             laps = Laps()
-            watch = Watch(audits, Progress(emit, clock, epoch, feed.steps), epoch)
+            watch = Watch(audits, Progress(emit, clock, epoch, feed.steps), epoch, rate)
             began = clock()
             handles = run_epoch(adapter, feed, laps, watch, clock)
             epoch_seconds = clock() - began - watch.paused_seconds
@@ -246,14 +252,33 @@ class NativeFeed(object):
         self._running = self._loader = None
 
 
-class Watch(object):
-    """What happens between two steps of an epoch: progress is told, and copies for audits are taken."""
+class Rate(object):
+    """Tells the adapter the rate of a step where it is another than that of the step before."""
 
-    def __init__(self, audits, progress, epoch):
-        self._audits, self._epoch = audits, epoch
+    def __init__(self, adapter, rule):
+        self._adapter, self._rate_at = adapter, rule.rate_at
+        self._current = rule.rate_at(0, 0)
+
+    def set(self, epoch, step):
+        """`step` comes next."""
+        rate = self._rate_at(epoch, step)
+        if rate != self._current:
+            self._adapter.set_rate(rate)
+            self._current = rate
+
+
+class Watch(object):
+    """What happens between two steps of an epoch: the rate is set, progress told, and copies for audits are taken."""
+
+    def __init__(self, audits, progress, epoch, rate):
+        self._audits, self._epoch, self._rate = audits, epoch, rate
         self.due = audits.due(epoch)
         self.tell = progress.tell
         self.paused_seconds = 0.0
+
+    def begin(self, step):
+        """`step` comes next; the device may be busy with those before it."""
+        self._rate.set(self._epoch, step)
 
     def pause(self, step):
         """Copy the weights if `step` is due. The device is idle."""
@@ -265,6 +290,7 @@ def _run_steps(adapter, feed, laps, watch, clock):
     handles = []
     for step in range(feed.steps):
         watch.pause(step)
+        watch.begin(step)
         start = clock()
         cut = feed.cut(step)
         ready = clock()
@@ -284,6 +310,7 @@ def _run_blocks(adapter, feed, laps, watch, clock):
     watch.pause(0)
     block_start, block_steps = clock(), 0
     for step in range(feed.steps):
+        watch.begin(step)
         start = clock()
         cut = feed.cut(step)
         ready = clock()

@@ -1,16 +1,17 @@
 """A network as data: named ops in topological order with their shapes, weights and cost; each framework lowers the ops.
 
 A value has the name of the op that makes it, and a shape without the batch axis: a map (channels, height, width), or
-a vector (features,) after flatten, globalpool and dense. Padding is always four numbers (top, bottom, left, right),
-never "same". Weights are float32: convolutions (out, in, kh, kw), dense (out, in) with `in` in C,H,W order.
+a vector (features,) after flatten, globalpool and dense. Kernel, stride and dilation are pairs (rows, columns). Padding
+is always four numbers (top, bottom, left, right), never "same". Rows and columns that do not fill a window are left
+out. Weights are float32: convolutions (out, in / groups, kh, kw), dense (out, in) with `in` in C,H,W order.
 
 kind        inputs  params
 input       0       shape
-conv        1       channels, kernel, stride, padding, bias
+conv        1       channels, kernel, stride, padding, dilation, groups, bias
 batchnorm   1       epsilon, kept (share of the running average kept at each step); maps only
 relu        1
-maxpool     1       kernel, stride; no padding, and rows or columns that do not fill a window are left out
-avgpool     1       kernel, stride; likewise
+maxpool     1       kernel, stride, padding (which no maximum is)
+avgpool     1       kernel, stride, padding, counts_padding (whether the zeros of the padding count in the mean)
 globalpool  1       mean over height and width
 flatten     1
 dense       1       features, bias
@@ -31,6 +32,23 @@ class Op(NamedTuple):
     kind: str
     inputs: tuple
     params: dict
+
+    @classmethod
+    def of(cls, data):
+        """The op of a JSON object {"name", "kind", "inputs", and its params}. Raises ValueError for another."""
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not isinstance(data.get("kind"), str):
+            raise ValueError(f"{str(data)[:60]} is no op: an object with name, kind, inputs and the kind's params.")
+        inputs = data.get("inputs")
+        if not isinstance(inputs, (list, tuple)) or not all(isinstance(name, str) for name in inputs):
+            raise ValueError(f"{data['name']}: inputs is {str(inputs)[:60]}; it must be a list of names.")
+        params = {name: value for name, value in data.items() if name not in ("name", "kind", "inputs")}
+        params = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
+        return cls(data["name"], data["kind"], tuple(inputs), params)
+
+    @property
+    def data(self):
+        """The JSON object that `of` reads."""
+        return dict(self.params, name=self.name, kind=self.kind, inputs=self.inputs)
 
 
 class Weight(NamedTuple):
@@ -65,29 +83,55 @@ class Net(object):
         weights = []
         for op in self.ops:
             self._check(op)
-            shape, own_weights, cost = _RULES[op.kind](op, [self.shapes[name] for name in op.inputs])
+            shape, own_weights, cost = _KINDS[op.kind].rule(op, [self.shapes[name] for name in op.inputs])
             self.shapes[op.name] = shape
             self.multiply_adds += cost
             weights.extend(own_weights)
+        if not self.shapes:
+            raise ValueError("a network has ops, the input first; this one has none.")
         self.weights = tuple(weights)
         last_reader = {name: op.name for op in self.ops for name in op.inputs}
         self.last_uses = {
-            op.name: tuple(v for v in dict.fromkeys(op.inputs) if last_reader[v] == op.name) for op in ops
+            op.name: tuple(v for v in dict.fromkeys(op.inputs) if last_reader[v] == op.name) for op in self.ops
         }
 
+    @classmethod
+    def of(cls, ops):
+        """The network of a list of JSON objects, one for each op. Raises ValueError, naming the op."""
+        return cls([Op.of(op) for op in ops])
+
     def _check(self, op):
-        if op.kind not in _RULES:
-            raise ValueError(f"{op.name} is of kind {op.kind!r}; known: {', '.join(_RULES)}.")
+        if op.kind not in _KINDS:
+            raise ValueError(f"{op.name} is of kind {op.kind!r}; known: {', '.join(_KINDS)}.")
         if not re.match(r"^[a-z][a-z0-9_]*$", op.name) or op.name in self.shapes:
             raise ValueError(f"{op.name!r} cannot name an op: names are new, lower case, of letters, digits and '_'.")
         if (op.kind == "input") != (not self.shapes):
             raise ValueError(f"{op.name} ({op.kind}): the first op, and no other, is the input.")
-        wanted = {"input": 0, "add": 2}.get(op.kind, 1)
-        if len(op.inputs) != wanted:
-            raise ValueError(f"{op.name} ({op.kind}) has {len(op.inputs)} inputs; it takes {wanted}.")
+        kind = _KINDS[op.kind]
+        if len(op.inputs) != kind.inputs:
+            raise ValueError(f"{op.name} ({op.kind}) has {len(op.inputs)} inputs; it takes {kind.inputs}.")
         for name in op.inputs:
             if name not in self.shapes:
                 raise ValueError(f"{op.name} ({op.kind}) reads {name!r}, which no earlier op makes.")
+        if set(op.params) != set(kind.params):
+            seen, wanted = (", ".join(sorted(names)) or "none" for names in (op.params, kind.params))
+            raise ValueError(f"{op.name} ({op.kind}) has the params {seen}; it takes {wanted}.")
+        for name in kind.params:
+            is_right, words = _PARAMS[name]
+            if not is_right(op.params[name]):
+                raise ValueError(f"{op.name} ({op.kind}): {name} is {op.params[name]}; it must be {words}.")
+
+    @property
+    def input(self):
+        """The shape of a picture: (channels, height, width)."""
+        return self.shapes[self.ops[0].name]
+
+    @property
+    def classes(self):
+        """How many logits there are. Raises ValueError if the last op makes no vector."""
+        if len(self.shapes[self.output]) != 1:
+            raise ValueError(f"{self.output} makes a map {self.shapes[self.output]}; the last op makes the logits.")
+        return self.shapes[self.output][0]
 
     @property
     def output(self):
@@ -132,6 +176,11 @@ class Net(object):
         """This network with other params for the op `name`."""
         return Net([op._replace(params=dict(op.params, **params)) if op.name == name else op for op in self.ops])
 
+    @property
+    def data(self):
+        """The list that `of` reads."""
+        return [op.data for op in self.ops]
+
 
 class NetBuilder(object):
     """Writes a network op by op; each method gives the name of the value it adds: conv1, conv2, ..."""
@@ -147,10 +196,11 @@ class NetBuilder(object):
         self._ops.append(Op(name, kind, inputs, params))
         return name
 
-    def conv(self, source, channels, kernel, stride=1, padding=0, bias=True):
-        """padding: one number for all sides, or (top, bottom, left, right)."""
-        sides = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-        return self._add("conv", source, channels=channels, kernel=kernel, stride=stride, padding=sides, bias=bias)
+    def conv(self, source, channels, kernel, stride=1, padding=0, bias=True, dilation=1, groups=1):
+        """kernel, stride, dilation: one number or a pair; padding: one number, or (top, bottom, left, right)."""
+        window = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        own = {"channels": channels, "dilation": _pair(dilation), "groups": groups, "bias": bias}
+        return self._add("conv", source, **window, **own)
 
     def batchnorm(self, source, epsilon=1e-5, kept=0.9):
         """Batch normalisation of a map, per channel."""
@@ -160,13 +210,14 @@ class NetBuilder(object):
         """max(x, 0)."""
         return self._add("relu", source)
 
-    def maxpool(self, source, kernel=2, stride=2):
+    def maxpool(self, source, kernel=2, stride=2, padding=0):
         """Largest of each window."""
-        return self._add("maxpool", source, kernel=kernel, stride=stride)
+        return self._add("maxpool", source, kernel=_pair(kernel), stride=_pair(stride), padding=_sides(padding))
 
-    def avgpool(self, source, kernel=2, stride=2):
+    def avgpool(self, source, kernel=2, stride=2, padding=0, counts_padding=False):
         """Mean of each window."""
-        return self._add("avgpool", source, kernel=kernel, stride=stride)
+        window = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        return self._add("avgpool", source, counts_padding=counts_padding, **window)
 
     def globalpool(self, source):
         """Mean of each channel: a map becomes a vector."""
@@ -214,11 +265,41 @@ def _first(weight, draw, rng):
     return numpy.full(weight.shape, weight.start, numpy.float32)
 
 
+def window_counts(op, shape):
+    """int64 (rows, columns): how many values of a map each window of a pool holds, without those of its padding.
+
+    op: a maxpool or avgpool. shape: of the map that it reads.
+    """
+    top, bottom, left, right = op.params["padding"]
+    counts = []
+    for side, size, before, after in ((0, shape[1], top, bottom), (1, shape[2], left, right)):
+        kernel, stride = op.params["kernel"][side], op.params["stride"][side]
+        starts = numpy.arange(0, size + before + after - kernel + 1, stride) - before
+        counts.append(numpy.minimum(starts + kernel, size) - numpy.maximum(starts, 0))
+    return counts[0][:, None] * counts[1][None, :]
+
+
+def divisor(op, shape):
+    """What the sum of each window of an avgpool is divided by: a number, or int64 (rows, columns) where it differs.
+
+    op: the avgpool. shape: of the map that it reads.
+    """
+    rows, columns = op.params["kernel"]
+    if op.params["counts_padding"] or not any(op.params["padding"]):
+        return rows * columns
+    return window_counts(op, shape)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _sides(padding):
+    return (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+
+
 def _input(op, _):
-    shape = op.params["shape"]
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"{op.name}: a picture has the shape (channels, height, width); this is {shape}.")
-    return tuple(shape), [], 0
+    return op.params["shape"], [], 0
 
 
 def _map(op, shape):
@@ -227,24 +308,28 @@ def _map(op, shape):
     return shape
 
 
-def _windows(op, height, width):
-    kernel, stride = op.params["kernel"], op.params["stride"]
-    if kernel < 1 or stride < 1:
-        raise ValueError(f"{op.name} ({op.kind}): kernel {kernel} and stride {stride} must be at least 1.")
-    if min(height, width) < kernel:
-        raise ValueError(f"{op.name} ({op.kind}): its kernel of {kernel} does not fit a map of {height} x {width}.")
-    return (height - kernel) // stride + 1, (width - kernel) // stride + 1
+def _windows(op, height, width, dilation=(1, 1)):
+    """(rows, columns) of windows over a map of that size, padded."""
+    top, bottom, left, right = op.params["padding"]
+    found = []
+    sides = (height + top + bottom, width + left + right)
+    for side, kernel, stride, apart in zip(sides, op.params["kernel"], op.params["stride"], dilation):
+        reach = (kernel - 1) * apart + 1
+        if side < reach:
+            raise ValueError(f"{op.name} ({op.kind}): its kernel of {reach} does not fit a map of {height} x {width}.")
+        found.append((side - reach) // stride + 1)
+    return tuple(found)
 
 
 def _conv(op, inputs):
     channels, height, width = _map(op, inputs[0])
-    top, bottom, left, right = op.params["padding"]
-    kernel, out = op.params["kernel"], op.params["channels"]
-    if min(top, bottom, left, right) < 0 or out < 1:
-        raise ValueError(f"{op.name} (conv): padding {op.params['padding']} or channels {out} is negative or zero.")
-    rows, columns = _windows(op, height + top + bottom, width + left + right)
-    fan_in = channels * kernel * kernel
-    weights = [Weight(op.name + ".weight", (out, channels, kernel, kernel), None, fan_in)]
+    out, groups = op.params["channels"], op.params["groups"]
+    if channels % groups or out % groups:
+        raise ValueError(f"{op.name} (conv): its {groups} groups do not divide {channels} channels into {out}.")
+    rows, columns = _windows(op, height, width, op.params["dilation"])
+    kernel = (channels // groups,) + op.params["kernel"]
+    fan_in = kernel[0] * kernel[1] * kernel[2]
+    weights = [Weight(op.name + ".weight", (out,) + kernel, None, fan_in)]
     if op.params["bias"]:
         weights.append(Weight(op.name + ".bias", (out,), 0.0))
     return (out, rows, columns), weights, fan_in * out * rows * columns
@@ -254,8 +339,6 @@ def _dense(op, inputs):
     if len(inputs[0]) != 1:
         raise ValueError(f"{op.name} (dense) reads a map of {inputs[0]}; flatten it first.")
     (features,), out = inputs[0], op.params["features"]
-    if out < 1:
-        raise ValueError(f"{op.name} (dense): features is {out}; it must be at least 1.")
     weights = [Weight(op.name + ".weight", (out, features), None, features)]
     if op.params["bias"]:
         weights.append(Weight(op.name + ".bias", (out,), 0.0))
@@ -264,21 +347,19 @@ def _dense(op, inputs):
 
 def _batchnorm(op, inputs):
     shape = _map(op, inputs[0])
-    if not 0 <= op.params["kept"] < 1 or not op.params["epsilon"] > 0:
-        raise ValueError(f"{op.name} (batchnorm): kept must be in [0, 1) and epsilon positive; seen {op.params}.")
     rows = (("gamma", 1.0, True), ("beta", 0.0, True), ("mean", 0.0, False), ("var", 1.0, False))
     return shape, [Weight(f"{op.name}.{end}", shape[:1], first, 0, learns) for end, first, learns in rows], 0
 
 
 def _pool(op, inputs):
     channels, height, width = _map(op, inputs[0])
+    top, bottom, left, right = op.params["padding"]
+    rows, columns = op.params["kernel"]
+    if max(top, bottom) >= rows or max(left, right) >= columns:
+        raise ValueError(
+            f"{op.name} ({op.kind}): padding {op.params['padding']} leaves a window of {rows} x {columns} empty."
+        )
     return (channels,) + _windows(op, height, width), [], 0
-
-
-def _dropout(op, inputs):
-    if not 0 <= op.params["rate"] < 1:
-        raise ValueError(f"{op.name} (dropout): rate is {op.params['rate']}; it must be in [0, 1).")
-    return inputs[0], [], 0
 
 
 def _same(op, inputs):
@@ -287,16 +368,56 @@ def _same(op, inputs):
     return inputs[0], [], 0
 
 
-_RULES = {
-    "input": _input,
-    "conv": _conv,
-    "batchnorm": _batchnorm,
-    "relu": _same,
-    "maxpool": _pool,
-    "avgpool": _pool,
-    "globalpool": lambda op, inputs: (_map(op, inputs[0])[:1], [], 0),
-    "flatten": lambda op, inputs: ((int(numpy.prod(_map(op, inputs[0]))),), [], 0),
-    "dense": _dense,
-    "dropout": _dropout,
-    "add": _same,
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are(check, length):
+    return lambda value: isinstance(value, tuple) and len(value) == length and all(map(check, value))
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_PARAMS = {
+    "shape": (_are(_is_count, 3), "(channels, height, width), each at least 1"),
+    "channels": (_is_count, "at least 1"),
+    "features": (_is_count, "at least 1"),
+    "groups": (_is_count, "at least 1"),
+    "kernel": (_are(_is_count, 2), "(rows, columns), each at least 1"),
+    "stride": (_are(_is_count, 2), "(rows, columns), each at least 1"),
+    "dilation": (_are(_is_count, 2), "(rows, columns), each at least 1"),
+    "padding": (_are(lambda side: _is_count(side) or side == 0, 4), "(top, bottom, left, right), none negative"),
+    "bias": (lambda value: isinstance(value, bool), "true or false"),
+    "counts_padding": (lambda value: isinstance(value, bool), "true or false"),
+    "epsilon": (lambda value: _is_number(value) and 0 < value < float("inf"), "greater than 0, and finite"),
+    "kept": (lambda value: _is_number(value) and 0 <= value < 1, "at least 0 and less than 1"),
+    "rate": (lambda value: _is_number(value) and 0 <= value < 1, "at least 0 and less than 1"),
+}
+"""name -> whether a value is right, and what it must be."""
+
+
+class _Kind(NamedTuple):
+    """inputs: how many values it reads. rule: (op, their shapes) -> (its shape, its weights, its multiply-adds)."""
+
+    inputs: int
+    params: tuple
+    rule: object
+
+
+_WINDOW = ("kernel", "stride", "padding")
+
+_KINDS = {
+    "input": _Kind(0, ("shape",), _input),
+    "conv": _Kind(1, ("channels",) + _WINDOW + ("dilation", "groups", "bias"), _conv),
+    "batchnorm": _Kind(1, ("epsilon", "kept"), _batchnorm),
+    "relu": _Kind(1, (), _same),
+    "maxpool": _Kind(1, _WINDOW, _pool),
+    "avgpool": _Kind(1, _WINDOW + ("counts_padding",), _pool),
+    "globalpool": _Kind(1, (), lambda op, inputs: (_map(op, inputs[0])[:1], [], 0)),
+    "flatten": _Kind(1, (), lambda op, inputs: ((int(numpy.prod(_map(op, inputs[0]))),), [], 0)),
+    "dense": _Kind(1, ("features", "bias"), _dense),
+    "dropout": _Kind(1, ("rate",), lambda op, inputs: (inputs[0], [], 0)),
+    "add": _Kind(2, (), _same),
 }

@@ -30,8 +30,9 @@ class _Reader(CalibrationDataReader):
 
 
 def quantised(net, weights, pictures, batch_size):
-    """The model (onnx.ModelProto) for batches of that size. pictures: float32 (n, 3, s, s), of the training.
+    """The model (onnx.ModelProto) for batches of that size.
 
+    pictures: float32 (n, channels, height, width), of the training.
     Weights are quantised for each channel, activations by the range that the pictures show.
     """
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ INPUT, OUTPUT = "pictures", "logits"
 
 
 def build(net, weights, batch_size=None):
-    """The model, as onnx.ModelProto: pictures (n, 3, s, s) float32 to logits (n, classes).
+    """The model, as onnx.ModelProto: pictures (n, channels, height, width) float32 to logits (n, classes).
 
     net: of workers/net.py. weights: name -> float32 array. batch_size: n, or None for any.
     Raises Unsupported for an op that has no counterpart here.
@@ -44,15 +44,16 @@ def build(net, weights, batch_size=None):
 def _conv(op, inputs, output):
     top, bottom, left, right = op.params["padding"]
     names = [op.name + ".weight"] + ([op.name + ".bias"] if op.params["bias"] else [])
-    stride, kernel = op.params["stride"], op.params["kernel"]
     return [
         helper.make_node(
             "Conv",
             inputs + names,
             [output],
-            kernel_shape=[kernel, kernel],
-            strides=[stride, stride],
+            kernel_shape=op.params["kernel"],
+            strides=op.params["stride"],
             pads=[top, left, bottom, right],
+            dilations=op.params["dilation"],
+            group=op.params["groups"],
         )
     ]
 
@@ -64,8 +65,12 @@ def _batchnorm(op, inputs, output):
 
 def _pool(kind):
     def lower(op, inputs, output):
-        kernel, stride = op.params["kernel"], op.params["stride"]
-        shape = {"kernel_shape": [kernel, kernel], "strides": [stride, stride]}
+        top, bottom, left, right = op.params["padding"]
+        shape = {"kernel_shape": op.params["kernel"], "strides": op.params["stride"]}
+        if any(op.params["padding"]):
+            shape["pads"] = [top, left, bottom, right]
+        if op.params.get("counts_padding"):
+            shape["count_include_pad"] = 1
         return [helper.make_node(kind, inputs, [output], **shape)]
 
     return lower

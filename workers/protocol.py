@@ -1,4 +1,4 @@
-"""The protocol between the orchestrator and a worker, version 2.
+"""The protocol between the orchestrator and a worker, version 3.
 
 In:  a folder with job.json and, for a job that reads pictures, train.npy and valid.npy (picture numbers of the split),
      and a folder of prepared data.
@@ -12,10 +12,11 @@ A selfcheck leaves the oracle's traces in JOB_FOLDER/reference.npz, or reads the
 the same network with the same worker source can reuse them. So does an `infer` with the oracle's logits of the test
 pictures, which the next one with the same weights can reuse.
 
-job.json: v (this version), kind (a file of workers/jobs), framework, device, network {model, params, input_size,
-classes}, seed, threads, options {} and expects {} (of the environment's row), and payload {}, what only its kind needs:
-training {} and measure {} (see Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`,
-training {} and losses [] (of each epoch) for `audit`, inference {} (see Inference below) for `infer`.
+job.json: v (this version), kind (a file of workers/jobs), framework, device, network {label, ops []} (its name for
+messages, and its ops as workers/net.py reads them), precision (of workers/bounds.py), seed, threads, options {} and
+expects {} (of the environment's row), and payload {}, what only its kind needs: training {} and measure {} (see
+Training and Measure below) for `train`, optimiser and initialiser for `selfcheck`, training {} and losses [] (of each
+epoch) for `audit`, inference {} (see Inference below) for `infer`.
 
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
@@ -45,15 +46,17 @@ fail      code, reason, op (if unsupported), log
 
 Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` is increased when a meaning changes:
 2, 2026-11-25: job.json is nested, and one program does all kinds of job; the events are those of version 1.
+3, 2026-11-30: job.json holds the network itself, and the number format; the events are those of version 1.
 Source of the shape: docs/adr/0004-events-are-the-record.md.
 """
 
 import json
 import math
 import os
+import struct
 from typing import NamedTuple
 
-VERSION = 2
+VERSION = 3
 
 PROGRESS_SECONDS = 1.0
 
@@ -83,6 +86,11 @@ NOT_FINITE = 67
 NOT_AS_DECLARED = 68
 NOT_EQUAL = 69
 BUG = 70
+
+
+QUESTIONS, ANSWERS = "questions.fifo", "answers.fifo"
+COUNT, SECONDS = struct.Struct("<I"), struct.Struct("<d")
+"""The pipes of a `serve`, and the numbers in front of a question's pictures and of an answer's logits."""
 
 
 class Training(NamedTuple):
@@ -131,16 +139,8 @@ class Inference(NamedTuple):
     weights_sha256: str
 
 
-class Network(NamedTuple):
-    """Which network: the arguments of models.build."""
-
-    model: str
-    params: dict
-    input_size: int
-    classes: int
-
-
-JOB_FIELDS = ("v", "kind", "framework", "device", "network", "seed", "threads", "options", "expects", "payload")
+JOB_FIELDS = ("v", "kind", "framework", "device", "network", "precision", "seed", "threads", "options", "expects")
+JOB_FIELDS += ("payload",)
 
 
 class Unsupported(Exception):  # noqa: N818 - an outcome, not an error of ours

@@ -1,24 +1,17 @@
 """Checks the oracle itself: computes the same networks from the definitions, slowly and in another way.
 
 Values are sums over kernel places and loops over windows, with no matrix of columns; gradients are differences of the
-loss; the update is SGD's formula. None of it is shared with workers/frameworks/numpy_ref.
+loss. None of it is shared with workers/frameworks/numpy_ref; the rule of an update is, and the unit tests hold it.
 """
 
 import numpy
 
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.optimisers import rule_of
 from workers.protocol import Training
 
-BOUNDS = {
-    "reference_logits": 1e-6,  # the oracle's logits leave it as float32
-    "reference_loss": 1e-12,  # float64 on both sides
-    "reference_gradients": 1e-3,  # central differences of step 1e-6; ReLUs that flip within it add up to 1e-4
-    "reference_averages": 1e-6,  # running mean and variance leave the oracle as float32
-    "reference_weights": 1e-6,  # likewise, after three updates
-}
-
-RATE, MOMENTUM = 0.05, 0.9
+TRAINING = Training("sgd", "he_normal", 0.05, 0.9, 1, 1)
 
 
 def compare(net, weights, x, y):
@@ -78,17 +71,24 @@ def loss(net, weights, x, y):
     return numpy.mean([-numpy.log(numpy.exp(z[k]) / numpy.exp(z).sum()) for z, k in zip(logits - logits.max(), y)])
 
 
-def _conv(x, own, channels, kernel, stride, padding, bias):
+def _conv(x, own, channels, kernel, stride, padding, dilation, groups, bias):
     top, bottom, left, right = padding
     count, sources, height, width = x.shape
     padded = numpy.zeros((count, sources, height + top + bottom, width + left + right))
     padded[:, :, top : top + height, left : left + width] = x
-    rows, columns = [(side - kernel) // stride + 1 for side in padded.shape[2:]]
+    rows, columns = [
+        (side - (taps - 1) * apart - 1) // step + 1
+        for side, taps, step, apart in zip(padded.shape[2:], kernel, stride, dilation)
+    ]
     out = numpy.zeros((count, rows, columns, channels))
-    for i in range(kernel):
-        for j in range(kernel):
-            seen = padded[:, :, i : i + rows * stride : stride, j : j + columns * stride : stride]
-            out += numpy.tensordot(seen, own["weight"][:, :, i, j], ((1,), (1,)))
+    reads, makes = sources // groups, channels // groups
+    for group in range(groups):
+        read, made = slice(group * reads, (group + 1) * reads), slice(group * makes, (group + 1) * makes)
+        for i in range(kernel[0]):
+            for j in range(kernel[1]):
+                y, z = i * dilation[0], j * dilation[1]
+                seen = padded[:, read, y : y + rows * stride[0] : stride[0], z : z + columns * stride[1] : stride[1]]
+                out[..., made] += numpy.tensordot(seen, own["weight"][made, :, i, j], ((1,), (1,)))
     return out.transpose(0, 3, 1, 2) + (own["bias"].reshape(1, -1, 1, 1) if bias else 0)
 
 
@@ -105,13 +105,19 @@ def _batchnorm(x, own, epsilon, training):
     return out, (means, variances)
 
 
-def _pool(x, summary, kernel, stride):
-    rows, columns = [(side - kernel) // stride + 1 for side in x.shape[2:]]
+def _pool(x, summary, kernel, stride, padding, counts_padding=False):
+    """Window by window, cut off at the border of the map; zeros that count are counted and not written."""
+    top, bottom, left, right = padding
+    height, width = x.shape[2:]
+    rows = (height + top + bottom - kernel[0]) // stride[0] + 1
+    columns = (width + left + right - kernel[1]) // stride[1] + 1
     out = numpy.empty(x.shape[:2] + (rows, columns))
     for i in range(rows):
         for j in range(columns):
-            window = x[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
-            out[:, :, i, j] = summary(window, axis=(2, 3))
+            y, z = i * stride[0] - top, j * stride[1] - left
+            window = x[:, :, max(0, y) : y + kernel[0], max(0, z) : z + kernel[1]]
+            share = window[0, 0].size / float(kernel[0] * kernel[1]) if counts_padding else 1.0
+            out[:, :, i, j] = share * summary(window, axis=(2, 3))
     return out
 
 
@@ -143,22 +149,22 @@ def _averages(net, weights, x):
 
 
 def _three_updates(net, weights, x, y):
-    """Difference between three of the oracle's updates and v = 0.9 v + g, w = w - rate v, with checked gradients g."""
-    oracle = _oracle(net, weights)
-    velocity = {weight.name: 0.0 for weight in net.weights if weight.is_trainable}
+    """Difference between three of the oracle's updates and the rule's, each by the checked gradients of its weights."""
+    oracle, rule = _oracle(net, weights), rule_of(TRAINING)
+    state = {weight.name: rule.start(weights[weight.name]) for weight in net.weights if weight.is_trainable}
     by_hand = dict(weights)
-    for _ in range(3):
+    for step in range(3):
         oracle.step((x, y))
         _, gradients = _oracle(net, by_hand).gradients((x, y))
-        velocity = {name: MOMENTUM * velocity[name] + gradients[name] for name in velocity}
-        by_hand.update((name, by_hand[name] - RATE * velocity[name]) for name in velocity)
+        for name in state:
+            rate = rule.rate_at(0, step)
+            state[name], by_hand[name] = rule.update(state[name], by_hand[name], gradients[name], rate)
     after = oracle.weights()
-    return max(_difference(after[name], by_hand[name]) for name in velocity)
+    return max(_difference(after[name], by_hand[name]) for name in state)
 
 
 def _oracle(net, weights):
-    training = Training("sgd", "he_normal", RATE, MOMENTUM, 1, 1)
-    return Oracle(net, weights, "cpu", Settings(training, threads=1, seed=0), {})
+    return Oracle(net, weights, "cpu", Settings(TRAINING, threads=1, seed=0), {})
 
 
 def _difference(seen, wanted):

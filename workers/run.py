@@ -2,7 +2,7 @@
 
 import sys
 
-from workers import jobs, protocol, session
+from workers import jobs, process, protocol
 
 
 def main(arguments):
@@ -10,14 +10,14 @@ def main(arguments):
     if len(arguments) not in (1, 2):
         sys.stderr.write("usage: python -m workers.run JOB_FOLDER [DATA_FOLDER]\n")
         return protocol.BAD_JOB
-    return session.main(arguments[0], arguments[1] if len(arguments) == 2 else None, work)
+    return process.main(arguments[0], arguments[1] if len(arguments) == 2 else None, work)
 
 
-def work(running):
-    """Do what the job's kind asks. running: Session."""
-    kind = jobs.module(running.job["kind"])
-    protocol.require_fields(running.job["payload"], kind.PAYLOAD, "job.json: payload")
-    kind.work(running)
+def work(job):
+    """Do what the job's kind asks. job: Job."""
+    kind = jobs.module(job.kind)
+    protocol.require_fields(job.payload, kind.PAYLOAD, "job.json: payload")
+    kind.work(job)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import numpy as np
 
 from orchestrator.analysis.contrasts import estimates
 from orchestrator.environment import Device
+from orchestrator.networks import InputSize, Model
 from orchestrator.records.stored import StoredTrial
-from orchestrator.trial import Cell, Model, Trial, Turn
+from orchestrator.trial import Cell, Trial, Turn
 
 
 class Steps(NamedTuple):
@@ -17,7 +18,7 @@ class Steps(NamedTuple):
     framework: str
     variant: str
     model: Model
-    input_size: int
+    input_size: InputSize
     device: Device
     threads: int
     batch_size: int

@@ -7,14 +7,7 @@ inputs and writes its output, in float32.
 
 import numpy as np
 
-from orchestrator.trial import Model
-from workers import models
-
-
-def is_known(model: Model) -> bool:
-    """Whether this clone has the family; a run that somebody published may have one of its own."""
-    return model.name in models.names()
-
+from orchestrator.networks import Network
 
 _FLOAT_BYTES = 4
 _LEARNING = ("conv", "dense")
@@ -22,9 +15,9 @@ _WEIGHT_PASSES = 7
 """Read forward and backward; the gradient written and read; the velocity read and written; the weights written."""
 
 
-def step_operations(model: Model, input_size: int, classes: int, batch_size: int) -> float:
+def step_operations(network: Network, batch_size: int) -> float:
     """Of one step: forward, and backward to the weights and to the inputs, which the first layer does not need."""
-    net = models.build(model.name, classes, input_size, **model.arguments)
+    net = network.net
     first = next(op.name for op in net.ops if op.kind in _LEARNING)
     shapes = {weight.name: weight.shape for weight in net.weights}
     out = net.shapes[first]
@@ -33,9 +26,9 @@ def step_operations(model: Model, input_size: int, classes: int, batch_size: int
     return float(2 * batch_size * (3 * int(net.multiply_adds) - first_layer))
 
 
-def step_bytes(model: Model, input_size: int, classes: int, batch_size: int) -> float:
+def step_bytes(network: Network, batch_size: int) -> float:
     """Of one step: forward each op's inputs and output; backward both again, and the gradient of the inputs."""
-    net = models.build(model.name, classes, input_size, **model.arguments)
+    net = network.net
     sizes = {name: int(np.prod(shape)) for name, shape in net.shapes.items()}
     values = sum(3 * sum(sizes[name] for name in op.inputs) + 2 * sizes[op.name] for op in net.ops if op.inputs)
     return float(_FLOAT_BYTES * (batch_size * values + _WEIGHT_PASSES * net.weight_count))

@@ -20,8 +20,8 @@ ENOUGH_SESSIONS = 3
 def rows(baseline: Sequence[StoredRun], candidate: Sequence[StoredRun]) -> list[dict[str, object]]:
     """One row per cell: how many times as fast the candidate's sessions were, by the medians of their trials.
 
-    Raises SpecError if they ran on different machines, with other worker code, pictures, engines or cards, share no
-    question, or hold several variants of one framework.
+    Raises SpecError if they ran on different machines, with other worker code, ops, pictures, engines or cards, if they
+    share no question, or hold several variants of one framework.
     """
     runs = [*baseline, *candidate]
     for run in runs[1:]:
@@ -90,6 +90,7 @@ def _log_seconds(trials: Sequence[StoredTrial]) -> float:
 
 _CONDITIONS: dict[str, Callable[[StoredTrial], object]] = {
     "the worker's code": lambda one: one.record.worker_sha256,
+    "the ops of a network": lambda one: one.record.network_sha256,
     "their pictures": lambda one: one.data and one.data.sha256,
     "their engine": lambda one: one.environment.engine,
     "their card": lambda one: one.environment.card and one.environment.card.name,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from orchestrator.analysis import stats
 from orchestrator.analysis.ratios import Pairs, TimedRun, paired
+from orchestrator.environment import FLOAT32
 from orchestrator.errors import SpecError
 from orchestrator.records.stored import StoredTrial
 from orchestrator.trial import Cell
@@ -35,6 +36,7 @@ def launched(one: StoredTrial) -> float:
 def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, Pairs]:
     """Pairs of two subjects of one run, by cell: how many times as fast the candidate is.
 
+    The two were named, so they may compute in two number formats; the cell is then the baseline's.
     Of one subject with itself each repeat is paired with the next, and the sides alternate (AB, BA ...).
     Raises SpecError if there are none, or if one of their trials did not end ok, verified and steady.
     """
@@ -43,7 +45,7 @@ def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> 
         sides = [[one for one in of if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
         return _joined(*({_paired_key(one, one.trial.repeat // 2): one for one in side} for side in sides))
     sides = [[one for one in of if one.trial.subject == subject] for subject in (baseline, candidate)]
-    return _joined(*({one.trial.key: one for one in side} for side in sides))
+    return _joined(*({_paired_key(one, one.trial.repeat): one for one in side} for side in sides))
 
 
 def sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
@@ -63,7 +65,7 @@ def sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
 
 
 def _paired_key(one: StoredTrial, pair: int) -> str:
-    return one.trial.model_copy(update={"repeat": pair}).key
+    return one.trial.model_copy(update={"repeat": pair, "precision": FLOAT32}).key
 
 
 def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[CellKey, Pairs]:

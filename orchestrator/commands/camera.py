@@ -16,6 +16,7 @@ from orchestrator.execution.recognition import Recogniser, Seen, Wanted, notes
 from orchestrator.execution.serving import serving
 from orchestrator.execution.session import RunOptions, open_session
 from orchestrator.home import Home
+from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
 from orchestrator.records.job import serve_job
@@ -52,17 +53,18 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
         with open_session(request.options, home, console) as session:
             session.claim([row], Limits())
             threads = session.host.physical_cores
-            classes = datasets.named(request.wanted.weights.dataset.name).classes
             environment = session.prepared(row)
             weights = request.wanted.weights
-            job = serve_job(environment, (weights.model, weights.input_size, classes, weights.sha256), threads)
+            classes = datasets.named(weights.dataset.name).origin(weights.dataset, home).classes
+            network = Network.of(weights.model, weights.input_size, len(classes))
+            job = serve_job(environment, network, weights.sha256, threads)
             start, cpus = trained.path_of(weights, home), session.host.cpus[:threads]
             with serving(environment, session.engine, home, job, start, cpus) as served:
                 console.say(
-                    f"{row.subject} answers; weights of {weights.model.label}@{weights.input_size} by "
+                    f"{row.subject} answers; weights of {weights.network} by "
                     f"{weights.subject}; {source.frames_per_second:.3g} frames a second"
                 )
-                seen = Recogniser(request.wanted, source, served, truth).run(console)
+                seen = Recogniser(request.wanted, source, served, classes, truth).run(console)
     finally:
         source.close()
     if not seen.frames:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from orchestrator import report
@@ -15,6 +16,7 @@ from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.home import Home
+from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue, chosen
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.narrowing import load_cells
@@ -95,7 +97,7 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
     spec = request.spec
     with open_session(request.options, home, console) as session:
         threads = spec.threads or session.host.physical_cores
-        wanted = list(_requests(request.rows, spec, threads))
+        wanted = list(_requests(request.rows, spec, threads, home))
         session.claim(request.rows, spec.limits)
         facts = {"kind": "check", "spec": spec.model_dump(mode="json")}
         run = session.begin(session.make(request.rows), RunPlan("check", threads, spec.limits, facts))
@@ -113,10 +115,12 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
     return ParityResult(table, all(one is not None and one.passed for one in found))
 
 
-def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int) -> Iterator[CheckRequest]:
+def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int, home: Home) -> Iterator[CheckRequest]:
+    classes = datasets.classes(spec.dataset, home)
     for entry in spec.axes.models:
-        sizes = sorted(set(entry.input_sizes or spec.axes.input_sizes))
+        sizes = sorted(set(entry.input_sizes or spec.axes.input_sizes), key=prod)
         for row, size in itertools.product(rows, sizes):
+            network = Network.of(entry.model, size, classes)
             yield CheckRequest(
                 framework=row.framework,
                 variant=row.variant,
@@ -124,11 +128,12 @@ def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int) -> I
                 input_size=size,
                 device=row.device,
                 threads=threads,
-                classes=datasets.named(spec.dataset.name).classes,
+                classes=classes,
                 optimiser=spec.training.optimiser,
                 initialiser=spec.training.initialiser,
                 batch_size=spec.training.batch_size,
                 steps="all" if size == sizes[0] else "first",
+                network_sha256=network.sha256,
             )
 
 

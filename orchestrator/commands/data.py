@@ -5,11 +5,12 @@ from typing import Any
 from orchestrator import data
 from orchestrator.console.progress import Console
 from orchestrator.home import Home, expanded
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 
 def prepare_gtsrb(
-    folder: str, is_downloaded: bool, sizes: tuple[int, ...], home: Home, console: Console
+    folder: str, is_downloaded: bool, sizes: tuple[InputSize, ...], home: Home, console: Console
 ) -> list[dict[str, Any]]:
     """A row for each size. folder: of the archives; '' for the folder registered before. Raises DataError."""
     if is_downloaded:
@@ -20,7 +21,7 @@ def prepare_gtsrb(
         prepared = data.prepare(Dataset(), sizes, home, progress)
     return [
         {
-            "size": size,
+            "size": size.word,
             "pictures": one.recognised,
             "train": one.train_pictures,
             "test": one.test_pictures,

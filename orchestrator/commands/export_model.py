@@ -11,6 +11,7 @@ from orchestrator.execution import weights as trained
 from orchestrator.execution.session import RunOptions, open_session
 from orchestrator.home import Home
 from orchestrator.host import yield_processors
+from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
 from orchestrator.records.run_folder import TrainedWeights
@@ -77,15 +78,15 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
         for path in files.values():
             new_file(f"--{name}", str(path))
     weights = _of_subject(request, home)
-    classes = datasets.named(weights.dataset.name).classes
+    classes = datasets.classes(weights.dataset, home)
+    network = Network.of(weights.model, weights.input_size, classes)
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
     found: list[dict[str, object]] = []
     yield_processors()  # a run that is going on keeps its speed
     with open_session(request.options, home, console, is_timed=False) as session:
         session.claim(list(rows.values()), Limits())
         for name, files in targets.items():
-            what = (weights.model, weights.input_size, classes, weights.sha256)
-            off = session.export(rows[name], what, trained.path_of(weights, home), files)
+            off = session.export(rows[name], network, weights, files)
             found.append(
                 {
                     "format": name,

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from orchestrator.analysis.utilisation import DISTURBED_PERCENT
 from orchestrator.console.progress import Console
+from orchestrator.data import datasets
 from orchestrator.errors import EngineError
 from orchestrator.execution.session import RunOptions, Session, open_session
 from orchestrator.home import Home
 from orchestrator.host import machine_keys
+from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits, load_spec
 from orchestrator.records.kept import write_kept
 from orchestrator.records.limit import Limit, read_limits
 from orchestrator.records.payloads import Peak
-from orchestrator.trial import Model
 
 ATTEMPTS = 3
 LEAST_GEMM_SHARE = 0.8
@@ -32,9 +33,8 @@ def measure(spec_path: Path, catalogue: Catalogue, home: Home, options: RunOptio
     spec_path: the experiment whose networks' convolutions are timed. Raises WaymarkError if it cannot be measured.
     """
     spec = load_spec(spec_path, catalogue.frameworks, {})
-    networks: list[tuple[Model, int]] = [
-        (entry.model, size) for entry in spec.axes.models for size in entry.input_sizes or spec.axes.input_sizes
-    ]
+    classes = datasets.classes(spec.dataset, home)
+    networks = [Network.of(entry.model, size, classes) for entry, size in spec.axes.networks]
     row = catalogue.resolve(BY, "cpu")
     with open_session(options, home, console) as session:
         threads = spec.threads or session.host.physical_cores
@@ -50,7 +50,7 @@ def measure(spec_path: Path, catalogue: Catalogue, home: Home, options: RunOptio
     return limit
 
 
-def _undisturbed_peak(session: Session, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> Peak:
+def _undisturbed_peak(session: Session, row: ImageRow, networks: Sequence[Network], threads: int) -> Peak:
     """The first measurement that nothing disturbed. Raises EngineError after ATTEMPTS that something did."""
     for attempt in range(1, ATTEMPTS + 1):
         peak, foreign = session.peak(row, networks, threads)

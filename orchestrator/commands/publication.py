@@ -17,7 +17,6 @@ from pathlib import Path
 
 from orchestrator import files
 from orchestrator.analysis.noise import noise_floors
-from orchestrator.analysis.operations import is_known
 from orchestrator.console.progress import Console
 from orchestrator.data.archive import ZipFiles, is_debris
 from orchestrator.errors import SpecError, StoreError
@@ -178,7 +177,7 @@ def _require_replaceable(kept: Path, new: Path, path: Path) -> None:
 
 def _why_different(stored: StoredRun) -> str:
     """What is unknown here, so that a table may differ though nothing was changed; else that this is not known."""
-    unknown = sorted({one.trial.model.name for one in stored.trials if not is_known(one.trial.model)})
+    unknown = sorted({one.trial.model.name for one in stored.trials if not one.trial.model.is_known})
     made, here = stored.facts.waymark_version, version(DISTRIBUTION)
     said = []
     if unknown:

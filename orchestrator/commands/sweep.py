@@ -21,6 +21,7 @@ from orchestrator.execution.session import Run, RunPlan, Session, open_session
 from orchestrator.execution.trial_runner import TrialRunner
 from orchestrator.home import Home
 from orchestrator.host import machine_keys
+from orchestrator.networks import InputSize
 from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.plan import Plan, expand, oversubscribed, skip_of
@@ -50,7 +51,7 @@ class _Prepared:
     asked: Asked
     plan: Plan
     run: Run
-    data: Mapping[tuple[int, Dataset], TrialData]
+    data: Mapping[tuple[InputSize, Dataset], TrialData]
     oracle: ImageRow
 
 
@@ -79,9 +80,7 @@ def _asked(request: SweepRequest, catalogue: Catalogue, home: Home, console: Con
     asked = ask(request, catalogue, home, console.say, secrets.randbelow(2**32))
     for known in asked.weights if not asked.missing else ():
         accuracy = "" if known.accuracy is None else f", test accuracy {known.accuracy:.4f}"
-        console.say(
-            f"weights of {known.model.label}@{known.input_size}: {known.subject} in run {known.run_id}{accuracy}"
-        )
+        console.say(f"weights of {known.network}: {known.subject} in run {known.run_id}{accuracy}")
     return asked
 
 
@@ -192,9 +191,9 @@ def _best(spec: ExperimentSpec, rows_here: Catalogue) -> dict[str, dict[Device, 
     return {name: rows_here.best[name] for name in spec.axes.frameworks if BEST in spec.axes.variants_of(name)}
 
 
-def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[int, Dataset], TrialData]:
+def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSize, Dataset], TrialData]:
     """The data of the trials, prepared and verified, by input size and data set."""
-    found: dict[tuple[int, Dataset], TrialData] = {}
+    found: dict[tuple[InputSize, Dataset], TrialData] = {}
     for dataset in dict.fromkeys(trial.dataset for trial in plan.trials):
         sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
         with console.counting("preparing pictures") as progress:

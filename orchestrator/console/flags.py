@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError, shortened
 from orchestrator.home import REPOSITORY, Home, default_reports, expanded
+from orchestrator.networks import InputSize
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.run_folder import Until
 from orchestrator.trial import SubjectPair
@@ -72,12 +73,18 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Input sizes: '32,48' -> (32, 48)."""
-    given = names(text)
-    if not given or not {"32", "48", "64"}.issuperset(given):
-        raise SpecError(f"--sizes is '{text}'; it takes 32, 48 and 64, separated by commas.")
-    return tuple(int(size) for size in given)
+def sizes(text: str) -> tuple[InputSize, ...]:
+    """Input sizes: '32,1x28x28'; without repeats."""
+    try:
+        given = tuple(dict.fromkeys(map(InputSize.named, names(text))))
+    except ValueError:
+        given = ()
+    if not given:
+        raise SpecError(
+            f"--sizes is '{shortened(text)}'; it takes sides in pixels, or channels x height x width, separated by "
+            "commas, for example 32,48 or 1x28x28."
+        )
+    return given
 
 
 def seeds(text: str) -> tuple[int, ...]:

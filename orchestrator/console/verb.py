@@ -86,6 +86,12 @@ STRICT = Flag(
     "strict", "refuse a machine that is busy, shared, short of memory or emulated, where others are only warned", False
 )
 ENGINE = Flag("engine", f"{engine_forms()} (default docker, or virtualenv where no Docker answers)")
+CHOICE = (FRAMEWORKS, DEVICE, VARIANT, SOURCE)
+"""Of a verb that chooses rows."""
+
+RUNTIME = (ENGINE, SOURCE)
+"""Of a verb that starts a worker, and compares nothing."""
+
 RUN = (ENGINE, GPUS, IMAGE, SOURCE)
 """Of a verb that measures."""
 

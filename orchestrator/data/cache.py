@@ -1,7 +1,8 @@
 """Prepared pictures on disk, identified by what they are made from; missing sizes are made together.
 
-An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy and test_x.npy, uint8 (N, 3, size, size)
-in BGR; train_y.npy, test_y.npy and train_track.npy, int64 (N,); manifest.json. It appears whole, by one rename.
+An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy and test_x.npy, uint8
+(N, channels, height, width), in BGR or grey; train_y.npy, test_y.npy and train_track.npy, int64 (N,); manifest.json. It
+appears whole, by one rename.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ import numpy as np
 from orchestrator.data import datasets, pixels
 from orchestrator.data.draft import draft_folder, open_to_all, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
-from orchestrator.data.pictures import Origin, Recognised
+from orchestrator.data.pictures import Located, Recognised
 from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 MANIFEST = "manifest.json"
@@ -34,7 +36,7 @@ class Preparation(Frozen):
 
     dataset: Name
     source_sha256: str
-    size: int
+    size: InputSize
     clahe: bool
     steps: dict[str, Any]
     version: int
@@ -58,10 +60,11 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class Prepared:
-    """An entry of the cache. is_new: it was made by this call, not found."""
+    """An entry of the cache. classes: their names. is_new: it was made by this call, not found."""
 
     path: Path
     manifest: Manifest
+    classes: tuple[str, ...]
     is_new: bool
 
     @property
@@ -85,17 +88,25 @@ class Prepared:
         return self.manifest.arrays["test_y.npy"].shape[0]
 
 
-def prepare(dataset: Dataset, sizes: Sequence[int], home: Home, progress: Progress) -> dict[int, Prepared]:
+def prepare(dataset: Dataset, sizes: Sequence[InputSize], home: Home, progress: Progress) -> dict[InputSize, Prepared]:
     """The prepared pictures of `dataset` at each of `sizes`, found or made; decoded once for all that are made.
 
     `progress` is called only while something is made, from this thread. Raises DataError if no source is registered,
-    if it is gone and an entry is missing, if a picture is damaged, or if an entry was changed.
+    if it is gone and an entry is missing, if a picture is damaged, if an entry was changed, and for pictures of a
+    number of channels that no picture here has.
     """
+    for size in sizes:
+        if size.channels not in pixels.CHANNELS:
+            raise DataError(
+                f"the pictures of '{dataset.name}' are colour pictures: 3 channels, or 1 in grey; {size} asks for "
+                f"{size.channels}."
+            )
     origin = datasets.named(dataset.name).origin(dataset, home)
-    entries = {size: home.data / _preparation(dataset, origin, size).entry for size in sizes}
+    located = origin.locate()
+    entries = {size: home.data / _preparation(dataset, located, size).entry for size in sizes}
     lacking = [size for size, entry in entries.items() if not entry.exists()]
-    made = _make(dataset, origin, lacking, home, progress) if lacking else set()
-    return {size: _read(entry, is_new=size in made) for size, entry in entries.items()}
+    made = _make(dataset, located, lacking, home, progress) if lacking else set()
+    return {size: _read(entry, origin.classes, is_new=size in made) for size, entry in entries.items()}
 
 
 def verify(prepared: Prepared) -> None:
@@ -106,10 +117,10 @@ def verify(prepared: Prepared) -> None:
             raise _changed(path)
 
 
-def _preparation(dataset: Dataset, origin: Origin, size: int) -> Preparation:
+def _preparation(dataset: Dataset, located: Located, size: InputSize) -> Preparation:
     return Preparation(
         dataset=dataset.name,
-        source_sha256=origin.sha256,
+        source_sha256=located.sha256,
         size=size,
         clahe=dataset.clahe,
         steps=pixels.steps(dataset.clahe),
@@ -118,9 +129,11 @@ def _preparation(dataset: Dataset, origin: Origin, size: int) -> Preparation:
     )
 
 
-def _make(dataset: Dataset, origin: Origin, sizes: Sequence[int], home: Home, progress: Progress) -> set[int]:
+def _make(
+    dataset: Dataset, located: Located, sizes: Sequence[InputSize], home: Home, progress: Progress
+) -> set[InputSize]:
     """Make the entries for `sizes`; returns the sizes that no other process made first."""
-    with origin.open() as sets, draft_folder(home.data) as draft:
+    with located.open() as sets, draft_folder(home.data) as draft:
         folders = {size: draft / str(size) for size in sizes}
         try:
             fill(folders, sets, dataset.clahe, progress)
@@ -129,11 +142,11 @@ def _make(dataset: Dataset, origin: Origin, sizes: Sequence[int], home: Home, pr
         arrays = array_facts(folders.values())
         made = set()
         for size, folder in folders.items():
-            recipe = _preparation(dataset, origin, size)
+            recipe = _preparation(dataset, located, size)
             manifest = Manifest(
                 recipe=recipe,
-                recognised=origin.recognised,
-                source_sha256s=origin.sha256s,
+                recognised=located.recognised,
+                source_sha256s=located.sha256s,
                 numpy=np.__version__,
                 arrays={path.name: arrays[path] for path in sorted(arrays) if path.parent == folder},
             )
@@ -143,7 +156,7 @@ def _make(dataset: Dataset, origin: Origin, sizes: Sequence[int], home: Home, pr
     return made
 
 
-def _read(entry: Path, is_new: bool) -> Prepared:
+def _read(entry: Path, classes: tuple[str, ...], *, is_new: bool) -> Prepared:
     try:
         manifest = Manifest.model_validate_json((entry / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -152,7 +165,7 @@ def _read(entry: Path, is_new: bool) -> Prepared:
         if not (entry / name).is_file() or (entry / name).stat().st_size != facts.size_bytes:
             raise _changed(entry / name)
     open_to_all(entry)
-    return Prepared(entry, manifest, is_new)
+    return Prepared(entry, manifest, classes, is_new)
 
 
 def _changed(path: Path) -> DataError:

@@ -15,6 +15,7 @@ from orchestrator.data.pictures import Pictures, PictureSets
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
 from orchestrator.environment import Frozen
+from orchestrator.networks import InputSize
 
 BLOCK = 32  # pictures a thread prepares at a time
 
@@ -30,7 +31,7 @@ class ArrayFacts(Frozen):
     shape: tuple[int, ...]
 
 
-def fill(folders: dict[int, Path], sets: PictureSets, clahe: bool, progress: Progress) -> None:
+def fill(folders: dict[InputSize, Path], sets: PictureSets, clahe: bool, progress: Progress) -> None:
     """Make the folders and write the arrays of `sets` at each size into them.
 
     Threads are enough: OpenCV, zlib and numpy release the interpreter lock, and nothing is copied between processes.
@@ -79,14 +80,14 @@ def sha256_of(path: Path) -> str:
 
 
 class _ArrayFile:
-    """A .npy file of uint8 (count, 3, size, size), written block by block, in any order and from any thread.
+    """A .npy file of uint8 (count, channels, height, width), written block by block, in any order and from any thread.
 
     Not a memory map, which writes more slowly, and on a full disk ends the process instead of raising OSError.
     """
 
-    def __init__(self, path: Path, count: int, size: int) -> None:
+    def __init__(self, path: Path, count: int, size: InputSize) -> None:
         self._file = path.open("wb", buffering=0)
-        shape = (count, 3, size, size)
+        shape = (count, *size)
         np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         self._start = self._file.tell()
 
@@ -104,11 +105,11 @@ class _ArrayFile:
 class _ThreadTools(threading.local):
     """The tools of each thread."""
 
-    def __init__(self, sizes: Iterable[int], clahe: bool) -> None:
+    def __init__(self, sizes: Iterable[InputSize], clahe: bool) -> None:
         self.preparers = {size: Preparer(size, clahe, BLOCK) for size in sizes}
 
 
-def _fill_block(pictures: Pictures, block: range, arrays: dict[int, _ArrayFile], tools: _ThreadTools) -> None:
+def _fill_block(pictures: Pictures, block: range, arrays: dict[InputSize, _ArrayFile], tools: _ThreadTools) -> None:
     signs = [pictures.sign(index) for index in block]
     for size, array in arrays.items():
         array.write(block.start, tools.preparers[size].prepare(signs))

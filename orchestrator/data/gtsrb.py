@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.data.archive import Files
+from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers
 from orchestrator.data.ppm import Pixels, decode_ppm
 from orchestrator.errors import DataError
 
-CLASSES = 43
+CLASSES = len(SIGNS)
 
 _HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 _TRAINING = re.compile(r"((?:.*/)?Final_Training/Images)/([^/]+)/([^/]+)")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.data import datasets
 from orchestrator.data.cache import Prepared
 from orchestrator.data.pictures import Integers
 from orchestrator.environment import digest
@@ -89,7 +88,7 @@ def facts(prepared: Prepared, split: Split) -> DataFacts:
         valid_pictures=len(split.valid),
         test_pictures=prepared.test_pictures,
         split_note=split.note,
-        classes=datasets.named(prepared.manifest.recipe.dataset).classes,
+        classes=len(prepared.classes),
         largest_class_share=float(np.bincount(tested).max() / len(tested)) if len(tested) else None,
     )
 

@@ -47,7 +47,19 @@ class PictureSets:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the pictures of a data set come from, and how to open them for the preparation.
+    """Where the pictures of a data set come from.
+
+    classes: the name of each class, in the order of their numbers.
+    locate:  finds the pictures on this machine. Raises DataError if they are not here.
+    """
+
+    classes: tuple[str, ...]
+    locate: "Callable[[], Located]"
+
+
+@dataclass(frozen=True)
+class Located:
+    """Pictures that are on this machine, and how to open them for the preparation.
 
     sha256:  over all that determines them. sha256s: of each archive, by name.
     """

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import SIDE, drawn_sign
 from orchestrator.environment import digest
 from orchestrator.trial import Synthetic
 
-CLASSES = 43
+CLASSES = len(SIGNS)
 """The signs of GTSRB."""
 
 VERSION = 1

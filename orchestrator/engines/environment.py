@@ -8,7 +8,7 @@ from orchestrator import files
 from orchestrator.engines import process
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import WorkerSource
-from orchestrator.environment import Environment, Frozen, digest
+from orchestrator.environment import FLOAT32, Environment, Frozen, digest
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow, resolve_env, resolve_expects
@@ -59,6 +59,7 @@ def declared(engine: str, row: ImageRow, cores: Cores, prefix: str) -> Environme
         freeze=(),
         env=resolve_env(row, cores, prefix),
         options=row.options,
+        precision=row.precision,
         expects=resolve_expects(row, cores),
     )
 
@@ -98,9 +99,8 @@ def frozen(
                 "as a Python environment does; it cannot be used."
             ) from None
     packages = tuple(sorted(seen.freeze))
-    identity = digest(
-        [environment.engine, environment.identity, seen.python, packages, environment.env, environment.options]
-    )
+    known = [environment.engine, environment.identity, seen.python, packages, environment.env, environment.options]
+    identity = digest([*known, *([] if environment.precision == FLOAT32 else [environment.precision])])
     return environment.model_copy(update={"python": seen.python, "freeze": packages, "identity": identity})
 
 

@@ -88,8 +88,8 @@ class ReplayEngine:
             return ""
         record = _record(folder)
         asked = record.trial or record.check or record.audit
-        # Checks that were recorded before 2026-11-27 do not hold the batch of their trials.
-        fields = asked.model_dump(mode="json", exclude={"batch_size"}) if asked else None
+        # Checks that were recorded before 2026-11-27 do not hold the batch of their trials; before 0.6, their ops.
+        fields = asked.model_dump(mode="json", exclude={"batch_size", "network_sha256"}) if asked else None
         return digest([record.environment.variant, fields])
 
     def _next(self, launch: Launch) -> Path:

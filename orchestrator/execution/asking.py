@@ -1,6 +1,6 @@
 """The first stage of a sweep: what is asked, with all that is on record of it; nothing of the machine yet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from orchestrator.execution import weights as trained
 from orchestrator.execution.run_record import recorded_run
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
+from orchestrator.networks import InputSize, Model
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.narrowing import load_cells
 from orchestrator.planning.plan import Order, datasets_of, training_of
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
 from orchestrator.records.run_folder import RunFacts, TrainedWeights, Until
-from orchestrator.trial import Model, SubjectPair
+from orchestrator.trial import SubjectPair
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ def _known_weights(
     framework = (spec.inference or InferenceAxes()).trained_with
     wanted = [
         trained.Wanted(entry.model, size, dataset, None if request.weights else training_of(spec, entry, framework))
-        for entry in spec.axes.models
-        for size in entry.input_sizes or spec.axes.input_sizes
+        for entry, size in spec.axes.networks
         for dataset in datasets_of(spec)
     ]
     return trained.find(wanted, home, request.weights)
@@ -121,7 +121,7 @@ def training_first(asked: Asked) -> SweepRequest:
             f"run {asked.request.weights} has left no weights of {labels_of(asked.missing)} on this data; leave out "
             "--weights."
         )
-    spec, sizes = asked.spec, dict[Model, set[int]]()
+    spec, sizes = asked.spec, dict[Model, set[InputSize]]()
     for want in asked.missing:
         sizes.setdefault(want.model, set()).add(want.input_size)
     changes = {
@@ -136,12 +136,16 @@ def training_first(asked: Asked) -> SweepRequest:
         "axes.repeats": 1,
         "axes.seeds": spec.axes.seeds[:1],
         "axes.models": [
-            {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": sorted(sizes[entry.model])}
+            {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": _written(sizes[entry.model])}
             for entry in spec.axes.models
             if entry.model in sizes
         ],
     }
     return replace(asked.request, changes=changes, cells=(), compared=None, until=None)
+
+
+def _written(sizes: Iterable[InputSize]) -> list[int | list[int]]:
+    return [size.written for size in sorted(sizes)]
 
 
 def labels_of(missing: Sequence[trained.Wanted]) -> str:

@@ -9,6 +9,7 @@ from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, run_job, store_outcome
 from orchestrator.execution.session import Run
+from orchestrator.networks import InputSize, Network
 from orchestrator.records.job import AuditRequest, audit_job
 from orchestrator.records.payloads import Check
 from orchestrator.records.run_folder import AUDITS, JobFolder, Record, RunFolder
@@ -22,7 +23,7 @@ class Auditor:
     """Audits the trials of one run. data: what they read; oracle: makes the oracle's environment."""
 
     run: Run
-    data: Mapping[tuple[int, Dataset], TrialData]
+    data: Mapping[tuple[InputSize, Dataset], TrialData]
     oracle: Callable[[], Environment]
     console: Console
 
@@ -70,7 +71,8 @@ class Auditor:
             audit=request,
         )
         losses = [epoch.known_losses for epoch in one.timeline.epochs]
-        job = audit_job(request, environment, data.facts.classes, losses)
+        network = Network.of(trial.model, trial.input_size, data.facts.classes)
+        job = audit_job(request, environment, network, losses)
         with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
             outcome = run_job(self.run.context, audit, job, replace(data, audits=folder.path / AUDITS), on_event)
         check = read_timeline(self._folder(audit).events()).check

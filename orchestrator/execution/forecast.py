@@ -14,10 +14,11 @@ from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of, required
 from orchestrator.home import Home
 from orchestrator.host import machine_keys
+from orchestrator.networks import Network
 from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredCheck, StoredTrial
-from orchestrator.trial import ORACLE, Dataset, Model, Trial
+from orchestrator.trial import ORACLE, Dataset, Trial
 
 
 class Guess(NamedTuple):
@@ -81,7 +82,8 @@ def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list
     take time in proportion to a step's operations. The rates are those of this machine's earlier checks, else ours.
     """
     wanted: dict[CheckRequest, None] = {}
-    for needed in required(request_of(trial, _classes(trial)) for trial in trials if needs_selfcheck(trial)).values():
+    asked = (request_of(trial, _network(trial, home)) for trial in trials if needs_selfcheck(trial))
+    for needed in required(asked).values():
         wanted |= dict.fromkeys(needed)
     known, source = _known_checks(home), current_sha256()
     traced = {_traces(one.request) for one in known if one.record.worker_sha256 == source}
@@ -96,14 +98,13 @@ def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list
     return found
 
 
-def _classes(trial: Trial) -> int:
-    return datasets.named(trial.dataset.name).classes
+def _network(trial: Trial, home: Home) -> Network:
+    return Network.of(trial.model, trial.input_size, datasets.classes(trial.dataset, home))
 
 
-def _traces(request: CheckRequest) -> tuple[Model, int, int, str, str, int, str]:
+def _traces(request: CheckRequest) -> tuple[str, str, str, int, str]:
     """What decides which traces of the oracle a check reads."""
-    rule = (request.optimiser, request.initialiser, request.batch_size, request.steps)
-    return (request.model, request.input_size, request.classes, *rule)
+    return (request.network_sha256, request.optimiser, request.initialiser, request.batch_size, request.steps)
 
 
 def _known_checks(home: Home) -> list[StoredCheck]:
@@ -116,7 +117,7 @@ def _known_checks(home: Home) -> list[StoredCheck]:
 
 def _is_passed(one: StoredCheck, request: CheckRequest, source: str, processor: str) -> bool:
     """Whether this check counts for `request`, as far as that is known before its environment is made."""
-    varies = {"input_size", "batch_size", "steps"}
+    varies = {"input_size", "batch_size", "steps", "network_sha256"}
     is_alike = one.request.model_dump(exclude=varies) == request.model_dump(exclude=varies)
     is_now = (one.record.worker_sha256, one.record.processor) == (source, processor)
     return one.passed and is_alike and is_now and one.request.includes(request)
@@ -138,7 +139,7 @@ def _seconds(request: CheckRequest, known: Sequence[StoredCheck], *, is_traced: 
 
 def _gigas(request: CheckRequest) -> float:
     """Operations of one step of the network in a batch of 64, in 1e9."""
-    return step_operations(request.model, request.input_size, request.classes, 64) / 1e9
+    return step_operations(request.network, 64) / 1e9
 
 
 def _parts(one: StoredCheck) -> tuple[float, float] | None:

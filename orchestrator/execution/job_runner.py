@@ -287,10 +287,10 @@ def _reference(context: JobContext, job: Job, record: Record) -> Path | None:
     """Where the oracle's traces of a selfcheck, or its logits of an inference, are kept; None for another job."""
     if record.check is not None:
         rule = "-".join(str(job.payload[name]) for name in ("optimiser", "initialiser", "batch_size", "steps"))
-        return context.references / f"{job.network.slug}-{rule}.npz"
+        return context.references / f"{job.network.sha256[:32]}-{rule}.npz"
     if record.trial is not None and record.trial.inference is not None and record.data is not None:
         weights = record.trial.inference.weights_sha256
-        return context.references / f"{job.network.slug}-{weights[:32]}-{record.data.sha256[:32]}.npz"
+        return context.references / f"{job.network.sha256[:32]}-{weights[:32]}-{record.data.sha256[:32]}.npz"
     return None
 
 

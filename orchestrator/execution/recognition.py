@@ -12,7 +12,6 @@ import numpy as np
 from orchestrator.analysis import latency
 from orchestrator.console.progress import Console
 from orchestrator.data import video
-from orchestrator.data.labels import SIGNS
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.video import Box, DrawnSign
@@ -97,12 +96,13 @@ class Seen:
 class Recogniser:
     """Takes frame after frame, and answers what the camera sees now.
 
-    truth: the signs that are there, by frame.
+    classes: the name of each class. truth: the signs that are there, by frame.
     """
 
     wanted: Wanted
     source: video.Source
     served: Served
+    classes: Sequence[str]
     truth: Mapping[int, Sequence[DrawnSign]]
 
     def __post_init__(self) -> None:
@@ -192,7 +192,7 @@ class Recogniser:
         seen.missed += latency_seconds > seen.period_seconds
         self._judge(frame.number, boxes, signs, seen)
         if lines:
-            lines.write(json.dumps(_line(frame, signs, latency_seconds, times)) + "\n")
+            lines.write(json.dumps(_line(frame, self._named(signs), latency_seconds, times)) + "\n")
         if self.wanted.output:
             self._draw(frame, signs, seen)
 
@@ -227,27 +227,27 @@ class Recogniser:
         height, width = frame.bgr.shape[:2]
         if self._writer is None:
             self._writer = video.Writer(self.wanted.output, self.source.frames_per_second, width, height)
-        shown = [(box, f"{SIGNS[label]} {share:.0%}".replace("%", " %")) for box, label, share in signs]
+        shown = [(box, f"{self.classes[label]} {share:.0%}".replace("%", " %")) for box, label, share in signs]
         rate = 1 / max(np.median(seen.latencies[-30:]), 1e-9)
         note = f"{min(rate, 999):.0f} frames/s possible, {seen.dropped} dropped"
         self._writer.write(video.drawn_on(frame.bgr, shown, note))
 
+    def _named(self, signs: Sequence[tuple[Box, int, float]]) -> list[dict[str, Any]]:
+        return [
+            {"box": list(box), "class": label, "sign": self.classes[label], "confidence": round(share, 4)}
+            for box, label, share in signs
+        ]
+
 
 def _line(
-    frame: Frame,
-    signs: Sequence[tuple[Box, int, float]],
-    latency_seconds: float,
-    times: Sequence[float],
+    frame: Frame, signs: Sequence[Mapping[str, Any]], latency_seconds: float, times: Sequence[float]
 ) -> dict[str, Any]:
     return {
         "frame": frame.number,
         "seconds": round(frame.due_seconds, 4),
         "latency_ms": round(latency_seconds * 1000, 3),
         **{f"{name}_ms": round(seconds * 1000, 3) for name, seconds in zip(STAGES, times, strict=True)},
-        "signs": [
-            {"box": list(box), "class": label, "sign": SIGNS[label], "confidence": round(share, 4)}
-            for box, label, share in signs
-        ],
+        "signs": signs,
     }
 
 

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from orchestrator.console.progress import Console, TrialProgress
 from orchestrator.environment import Environment
 from orchestrator.execution.job_runner import JobContext, run_job
+from orchestrator.networks import InputSize, Network
 from orchestrator.records.event import Event
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
@@ -14,8 +16,8 @@ from orchestrator.records.stored import CheckSubject
 from orchestrator.trial import Outcome, Trial
 
 
-def request_of(trial: Trial, classes: int) -> CheckRequest:
-    """The check of the first step of `trial`, at its own input size and batch. classes: of its data set."""
+def request_of(trial: Trial, network: Network) -> CheckRequest:
+    """The check of the first step of `trial`, at its own input size and batch. network: its own."""
     return CheckRequest(
         framework=trial.framework,
         variant=trial.variant,
@@ -23,11 +25,12 @@ def request_of(trial: Trial, classes: int) -> CheckRequest:
         input_size=trial.input_size,
         device=trial.device,
         threads=trial.threads,
-        classes=classes,
+        classes=network.net.classes,
         optimiser=trial.training.optimiser,
         initialiser=trial.training.initialiser,
         batch_size=trial.training.batch_size,
         steps="first",
+        network_sha256=network.sha256,
     )
 
 
@@ -36,7 +39,7 @@ def required(requests: Iterable[CheckRequest]) -> dict[CheckRequest, tuple[Check
 
     They are all steps at the smallest input size of its network, which is the fastest, and its own first step.
     """
-    ordered = sorted(dict.fromkeys(requests), key=lambda one: (one.input_size, one.batch_size))
+    ordered = sorted(dict.fromkeys(requests), key=lambda one: (prod(one.input_size), one.batch_size))
     smallest: dict[CheckRequest, CheckRequest] = {}
     for one in ordered:
         smallest.setdefault(_anywhere(one), one.model_copy(update={"steps": "all"}))
@@ -49,7 +52,7 @@ def required(requests: Iterable[CheckRequest]) -> dict[CheckRequest, tuple[Check
 
 def _anywhere(request: CheckRequest) -> CheckRequest:
     """The request without its input size and batch."""
-    return request.model_copy(update={"input_size": 0, "batch_size": 0})
+    return request.model_copy(update={"input_size": InputSize(1, 1, 1), "batch_size": 0, "network_sha256": ""})
 
 
 @dataclass

@@ -4,7 +4,6 @@ import errno
 import os
 import select
 import stat
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,9 +27,7 @@ from orchestrator.records.job import Job
 from orchestrator.records.run_folder import EVENTS, JOB, START, JobFolder
 from orchestrator.scratch import scratch_folder
 from orchestrator.trial import Exit
-
-QUESTIONS, ANSWERS = "questions.fifo", "answers.fifo"
-"""Of workers/jobs/serve.py."""
+from workers.protocol import ANSWERS, COUNT, QUESTIONS, SECONDS
 
 READY = "check"
 """The last event before the first question."""
@@ -39,7 +36,6 @@ START_SECONDS = 300.0
 ANSWER_SECONDS = 60.0
 MEMORY_BYTES = 8 * GIB
 _WEIGHTS_LIMIT_BYTES = 2**33
-_COUNT, _SECONDS = struct.Struct("<I"), struct.Struct("<d")
 
 
 class Served:
@@ -54,10 +50,10 @@ class Served:
         Raises EngineError if the worker ends before it has answered, or takes over a minute.
         """
         count = len(pictures)
-        self._pipes.write(_COUNT.pack(count) + np.ascontiguousarray(pictures).tobytes())
-        content = self._pipes.read(_SECONDS.size + 4 * count * self._classes)
-        logits = np.frombuffer(content[_SECONDS.size :], "<f4").reshape(count, self._classes)
-        return logits, float(_SECONDS.unpack(content[: _SECONDS.size])[0])
+        self._pipes.write(COUNT.pack(count) + np.ascontiguousarray(pictures).tobytes())
+        content = self._pipes.read(SECONDS.size + 4 * count * self._classes)
+        logits = np.frombuffer(content[SECONDS.size :], "<f4").reshape(count, self._classes)
+        return logits, float(SECONDS.unpack(content[: SECONDS.size])[0])
 
 
 @contextmanager
@@ -91,7 +87,7 @@ def serving(
         try:
             described = worker.wait_until_ready(job)
             with _Pipes.opened(folder.path, worker.is_alive) as pipes:
-                yield Served(pipes, job.network.classes, described)
+                yield Served(pipes, job.network.net.classes, described)
         finally:
             worker.end()
 
@@ -171,7 +167,7 @@ class _Pipes:
             pipes = cls(questions, answers)
             yield pipes
             with suppress(EngineError):
-                pipes.write(_COUNT.pack(0))
+                pipes.write(COUNT.pack(0))
 
     def write(self, content: bytes) -> None:
         """Raises EngineError if nobody reads it any more."""

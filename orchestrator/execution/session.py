@@ -25,17 +25,18 @@ from orchestrator.execution.environments import Environments, export_model, meas
 from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.locks import exclusive_run, lease, signals_as_interrupt
 from orchestrator.execution.run_record import new_run, record_final_load, write_run
+from orchestrator.execution.weights import path_of
 from orchestrator.home import Home
 from orchestrator.host import GIB, machine_warnings, read_host, read_load
+from orchestrator.networks import Network
 from orchestrator.planning.gpu_fit import cards_for, narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.records.job import WeightsOf, export_job, peak_job
+from orchestrator.records.job import export_job, peak_job
 from orchestrator.records.payloads import Peak
-from orchestrator.records.run_folder import Record, RunFacts, RunFolder
+from orchestrator.records.run_folder import Record, RunFacts, RunFolder, TrainedWeights
 from orchestrator.records.store import Store
-from orchestrator.trial import Model
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,17 @@ class Session:
         """The environment of a row that the plan may not have. Raises EngineError if it cannot be made."""
         return self.engine.prepare(row, self.console.say)
 
-    def peak(self, row: ImageRow, networks: Sequence[tuple[Model, int]], threads: int) -> tuple[Peak, float | None]:
+    def peak(self, row: ImageRow, networks: Sequence[Network], threads: int) -> tuple[Peak, float | None]:
         """What this machine does at best in the environment of `row`, and the load beside it; see measure_peak."""
         environment = self.prepared(row)
         job = peak_job(environment, networks, threads)
         return measure_peak(environment, self.engine, self.home, job, self.host.cpus[:threads])
 
-    def export(self, row: ImageRow, weights: WeightsOf, start: Path, taken: Mapping[str, Path]) -> float:
+    def export(self, row: ImageRow, network: Network, weights: TrainedWeights, taken: Mapping[str, Path]) -> float:
         """Write trained weights as files of the runtime of `row`; see export_model and export_job."""
         environment = self.prepared(row)
-        return export_model(environment, self.engine, self.home, export_job(environment, weights), start, taken)
+        job, start = export_job(environment, network, weights.sha256), path_of(weights, self.home)
+        return export_model(environment, self.engine, self.home, job, start, taken)
 
     def _recorded_jobs(self, run: RunFacts) -> Mapping[int, Record]:
         """The jobs of the run's folder, which is the record: the store is made to agree with it."""

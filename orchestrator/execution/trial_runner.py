@@ -13,6 +13,7 @@ from orchestrator.execution.job_runner import TrialData, record_unstarted, run_j
 from orchestrator.execution.looks import Looks
 from orchestrator.execution.selfcheck import SelfcheckRunner, request_of, required
 from orchestrator.execution.session import Run
+from orchestrator.networks import InputSize, Network
 from orchestrator.planning.plan import Plan
 from orchestrator.records.job import CheckRequest, needs_selfcheck, trial_job
 from orchestrator.records.run_folder import Record
@@ -31,7 +32,7 @@ class TrialRunner:
     """
 
     run: Run
-    data: Mapping[tuple[int, Dataset], TrialData]
+    data: Mapping[tuple[InputSize, Dataset], TrialData]
     allow_unverified: bool
     console: Console
     looks: Looks | None = None
@@ -51,7 +52,8 @@ class TrialRunner:
                 title = f"[{at}/{len(plan.trials)}] {trial.label}"
                 record = self._record(numbers[_question(trial)], trial, environment)
                 known = done.get(_answer(record))
-                if known is not None:
+                # A record of before 0.6 has no hash of its network, whose family its worker held.
+                if known is not None and known.network_sha256 in ("", record.network_sha256):
                     is_same_code = known.worker_sha256 == record.worker_sha256
                     self.console.say(f"{title}: already done{'' if is_same_code else ', with earlier worker code'}")
                     continue
@@ -111,7 +113,7 @@ class TrialRunner:
         if trial.inference is not None:
             data = replace(data, start=self.weights[trial.inference.weights_sha256])
         with self.console.job(title, progress) as on_event:
-            job = trial_job(trial, record.environment, data.facts.classes)
+            job = trial_job(trial, record.environment, self._network(trial))
             outcome = run_job(self.run.context, record, job, data, on_event)
         self.console.ended(title, outcome, progress, time.monotonic() - began)
         return outcome
@@ -119,23 +121,28 @@ class TrialRunner:
     def _data(self, trial: Trial) -> TrialData:
         return self.data[trial.input_size, trial.dataset]
 
+    def _network(self, trial: Trial) -> Network:
+        return Network.of(trial.model, trial.input_size, self._data(trial).facts.classes)
+
     def _environment(self, trial: Trial) -> Environment | None:
         return self.run.environments.made.get(trial.environment_key)
 
     def _first_step(self, trial: Trial) -> CheckRequest:
-        return request_of(trial, self._data(trial).facts.classes)
+        return request_of(trial, self._network(trial))
 
     def _record(self, ordinal: int, trial: Trial, environment: Environment) -> Record:
         facts, worker_sha256 = self._data(trial).facts, self.run.context.source.sha256
+        network_sha256 = self._network(trial).sha256
         return Record(
             run_id=self.run.facts.run_id,
             ordinal=ordinal,
-            id=trial_id(trial, environment, facts.sha256, worker_sha256),
+            id=trial_id(trial, environment, facts.sha256, network_sha256, worker_sha256),
             worker_sha256=worker_sha256,
             environment=environment,
             processor=self.run.context.processor,
             trial=trial,
             data=facts,
+            network_sha256=network_sha256,
         )
 
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
+from orchestrator.networks import InputSize, Model, label_at
 from orchestrator.planning.plan import Weights
 from orchestrator.records.run_folder import WEIGHTS, TrainedWeights
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredTrial
-from orchestrator.trial import Dataset, Model, Training
+from orchestrator.trial import Dataset, Training
 
 NEWEST_RUNS = 40
 """Older ones are not looked at."""
@@ -21,14 +22,14 @@ class Wanted(NamedTuple):
     """A network whose weights are wanted, and how it is to have been trained; training None: in any way."""
 
     model: Model
-    input_size: int
+    input_size: InputSize
     dataset: Dataset
     training: Training | None
 
     @property
     def label(self) -> str:
         """'ResNet-20@32'."""
-        return f"{self.model.label}@{self.input_size}"
+        return label_at(self.model, self.input_size)
 
 
 def find(wanted: Iterable[Wanted], home: Home, run_id: str = "") -> tuple[list[TrainedWeights], list[Wanted]]:
@@ -94,9 +95,9 @@ def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
     """
     known = of_run(run_id, home)
     for one in known:
-        if cell in ("", f"{one.model.label}@{one.input_size}"):
+        if cell in ("", one.network):
             return one
-    names = ", ".join(f"{one.model.label}@{one.input_size}" for one in known) or "none"
+    names = ", ".join(one.network for one in known) or "none"
     where = f"run {run_id} has left no weights" if run_id else "no run on record has left weights"
     raise SpecError(f"{where} of '{cell or 'any network'}'; known: {names}. Train it with: invoke sweep")
 

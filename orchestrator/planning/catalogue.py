@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.environment import Device
+from orchestrator.environment import FLOAT32, Device
 from orchestrator.errors import CatalogueError, did_you_mean
 from orchestrator.home import expanded
 from orchestrator.planning.image_row import ImageRow
@@ -109,6 +109,7 @@ class Catalogue:
             args={},
             env={},
             options={},
+            precision=FLOAT32,
             expects={},
             needs={},
             source=None,
@@ -129,7 +130,7 @@ class Catalogue:
         """
         bare: dict[str, Any] = {"variant": HOST, "args": {}, "options": {}, "source": None, "cuda": None, "index": None}
         bare |= {"why": "what a Python of this machine has installed", "image": None, "expects": {}, "needs": {}}
-        bare |= {"unproven": "", "retired": ""}
+        bare |= {"unproven": "", "retired": "", "precision": FLOAT32}
         env: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {"NVIDIA_TF32_OVERRIDE": "0"}}
         tables = {
             framework: tuple(

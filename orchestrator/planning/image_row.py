@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.environment import Device, EnvironmentKey, Frozen, digest
+from orchestrator.environment import FLOAT32, Device, EnvironmentKey, Frozen, Precision, digest
 from orchestrator.errors import CatalogueError
 
 DOCKERFILE, REQUIREMENTS = "Dockerfile", "requirements"
@@ -116,6 +116,7 @@ class ImageRow:
     base:         the variant whose image it runs, for one with settings (see setting.py); '' for one of its own.
     is_tried:     whether `invoke tune` tries it.
     trains:       False of a runtime, which only runs networks that were trained elsewhere.
+    precision:    the number format that it computes in.
     """
 
     framework: str
@@ -141,6 +142,7 @@ class ImageRow:
     base: str = ""
     is_tried: bool = True
     trains: bool = True
+    precision: Precision = FLOAT32
 
     @property
     def key(self) -> EnvironmentKey:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from orchestrator.environment import Device, Frozen, Name, Tag
+from orchestrator.environment import FLOAT32, Device, Frozen, Name, Precision, Tag
 from orchestrator.errors import CatalogueError, did_you_mean, first_line, shortened
 from orchestrator.planning.image_row import DOCKERFILE, PLACEHOLDER, PLACEHOLDERS, Cuda, ImageRow, UpstreamSource
 from orchestrator.planning.setting import JOINT, Setting, SettingName, Value, Variable
@@ -31,6 +31,7 @@ class _Entry(Frozen):
     args: dict[Variable, Value] = {}
     env: dict[Variable, Value] = {}
     options: dict[Name, bool | int | str] = {}
+    precision: Precision = FLOAT32
     expects: dict[str, bool | int | str] = {}
     needs: dict[str, str] = {}
     source: UpstreamSource | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
+from orchestrator.networks import label_at
 from orchestrator.planning.spec import ExperimentSpec, load_spec
 
 SCOUT: dict[str, Any] = {
@@ -69,9 +70,8 @@ def models_of(cells: Sequence[str], spec: ExperimentSpec) -> list[dict[str, Any]
     Raises SpecError for a cell that is not in it.
     """
     entries = {
-        f"{entry.model.label}@{size}": {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": [size]}
-        for entry in spec.axes.models
-        for size in entry.input_sizes or spec.axes.input_sizes
+        label_at(entry.model, size): {**entry.model_dump(mode="json", exclude_none=True), "input_sizes": [size.written]}
+        for entry, size in spec.axes.networks
     }
     for cell in cells:
         if cell not in entries:

@@ -8,8 +8,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from orchestrator.environment import Device, EnvironmentKey
+from orchestrator.environment import FLOAT32, Device, EnvironmentKey, Precision
 from orchestrator.errors import CatalogueError, SpecError
+from orchestrator.networks import InputSize, Model
 from orchestrator.planning import gpu_fit
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow, resolve_env
@@ -17,7 +18,7 @@ from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, ModelAxis
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import needs_selfcheck
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import UNTRAINED, Cell, Dataset, Inference, Measure, Model, SubjectPair, Training, Trial
+from orchestrator.trial import UNTRAINED, Cell, Dataset, Inference, Measure, SubjectPair, Training, Trial
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Order:
     runs_together: int = 1
 
 
-Weights = Mapping[tuple[Model, int, Dataset], str]
+Weights = Mapping[tuple[Model, InputSize, Dataset], str]
 """Network, input size and data set -> hash of the trained weights."""
 
 
@@ -118,7 +119,7 @@ class _Drawn:
             blocks: dict[Hashable, list[Trial]] = {}
             for trial in trials:
                 family = self._families.get(trial.subject)
-                alike = trial.cell if family else (trial.cell.network, trial.cell.scenario)
+                alike = trial.cell.in_float32 if family else (trial.cell.network, trial.cell.scenario)
                 blocks.setdefault((family, alike), []).append(trial)
             for block in self._random.sample(list(blocks), len(blocks)):
                 yield from self._of_block((block, trials[0].device), blocks[block])
@@ -153,9 +154,8 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
     repeated = [framework for framework in axes.frameworks if repeat < axes.repeats_of(framework)]
     for framework, device, seed in product(repeated, axes.devices, axes.seeds):
         asked = (_variant(catalogue, framework, device, variant) for variant in axes.variants_of(framework))
-        for variant, entry in product(dict.fromkeys(asked), axes.models):
-            sizes = entry.input_sizes or axes.input_sizes
-            for size, dataset, measure in product(sizes, datasets_of(spec), _measures(spec)):
+        for variant, (entry, size) in product(dict.fromkeys(asked), axes.networks):
+            for dataset, measure in product(datasets_of(spec), _measures(spec)):
                 one = Trial(
                     kind=spec.kind,
                     framework=framework,
@@ -169,6 +169,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     training=training_of(spec, entry, framework),
                     measure=measure,
                     threads=threads,
+                    precision=_precision(catalogue, framework, device, variant),
                 )
                 if spec.kind != "infer":
                     yield one
@@ -228,6 +229,14 @@ def _variant(catalogue: Catalogue, framework: str, device: Device, asked: str | 
         return catalogue.resolve(framework, device, asked).variant
     except CatalogueError:  # _why_not says why
         return asked or catalogue.default(framework, device)
+
+
+def _precision(catalogue: Catalogue, framework: str, device: Device, variant: str) -> Precision:
+    """What the row of that variant computes in; float32 where there is no such row, as _why_not says."""
+    try:
+        return catalogue.resolve(framework, device, variant).precision
+    except CatalogueError:
+        return FLOAT32
 
 
 def _why_not(trial: Trial, catalogue: Catalogue, host: HostFacts) -> str:

@@ -10,11 +10,12 @@ from pydantic import ConfigDict, Field, ValidationError
 from orchestrator.data import datasets
 from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import SpecError, did_you_mean
+from orchestrator.networks import InputSize, Model, Network, families
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import Dataset, InputSize, League, LoaderWorkers, Measure, Model, Scenario, Study, Training
-from workers import models, optimisers
+from orchestrator.trial import Dataset, League, LoaderWorkers, Measure, Scenario, Study, Training
+from workers import optimisers
 from workers.net import INITIALISERS
 
 STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
@@ -56,7 +57,7 @@ class Axes(Frozen):
     variants: dict[Name, Tag | Variants] = {}
     models: Annotated[tuple[ModelAxis, ...], Field(min_length=1)]
     epochs: dict[Name, Epochs] = {}
-    input_sizes: Sizes = (32,)
+    input_sizes: Sizes = (InputSize.square(32),)
     devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
     clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
@@ -73,6 +74,11 @@ class Axes(Frozen):
     def repeats_of(self, framework: str) -> int:
         """How often each cell of `framework` runs."""
         return self.repeats if isinstance(self.repeats, int) else self.repeats.get(framework, 1)
+
+    @property
+    def networks(self) -> tuple[tuple[ModelAxis, InputSize], ...]:
+        """Each model at each of its input sizes."""
+        return tuple((entry, size) for entry in self.models for size in entry.input_sizes or self.input_sizes)
 
     @property
     def subjects(self) -> set[str]:
@@ -177,7 +183,7 @@ def recorded_spec(raw: object, where: str) -> ExperimentSpec:
 def schema_text() -> str:
     """The JSON Schema that editors read, as experiments/schema.json holds it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}
-    known = {"name": datasets.names(), "optimiser": optimisers.NAMES, "initialiser": INITIALISERS}
+    known = {"name": datasets.names(), "optimiser": optimisers.RULES, "initialiser": INITIALISERS}
     for part, keys in (("Dataset", ["name"]), ("Training", ["optimiser", "initialiser"])):
         for key in keys:
             schema["$defs"][part]["properties"][key]["enum"] = sorted(known[key])
@@ -191,7 +197,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
     for where, name, known in (
         ("kind", spec.kind, trial_kinds()),
         ("dataset.name", spec.dataset.name, datasets.names()),
-        ("training.optimiser", spec.training.optimiser, optimisers.NAMES),
+        ("training.optimiser", spec.training.optimiser, optimisers.RULES),
         ("training.initialiser", spec.training.initialiser, INITIALISERS),
     ):
         if name not in known:
@@ -210,7 +216,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             if value in values[:at]:
                 return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
     for at, entry in enumerate(axes.models):
-        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes, datasets.named(spec.dataset.name).classes)
+        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
         if fault:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
@@ -292,13 +298,17 @@ def _lists(axes: Axes, inference: InferenceAxes | None) -> list[tuple[str, tuple
     return lists
 
 
-def _model_fault(entry: ModelAxis, sizes: tuple[int, ...], classes: int) -> str:
-    known = models.names()
+_ANY_CLASSES = 2
+"""Whether a network can be built does not depend on how many classes it tells apart."""
+
+
+def _model_fault(entry: ModelAxis, sizes: tuple[InputSize, ...]) -> str:
+    known = families.names()
     if entry.name not in known:
         return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
     for size in sizes:
         try:
-            models.build(entry.name, classes, size, **entry.model.arguments)
+            Network.of(entry.model, size, _ANY_CLASSES)
         except (ValueError, TypeError) as error:
-            return f" cannot be built for {size}x{size}: {error}"
+            return f" cannot be built for {size.pixels}: {error}"
     return ""

@@ -35,6 +35,8 @@ def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str
         return f"{where} is {seen}; it must match {context.get('pattern')}."
     if kind.endswith("_type") or kind.endswith("_parsing"):
         return f"{where} is {seen}; {first['msg'].lower().replace('input should', 'it must').replace('tuple', 'list')}."
+    if kind == "value_error":
+        return f"{where} is {seen}; {first['msg'].removeprefix('Value error, ')}."
     return f"{where} is {seen}; {first['msg']}."
 
 

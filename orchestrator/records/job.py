@@ -10,27 +10,14 @@ from typing import Any, Literal
 from pydantic import model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Token
+from orchestrator.environment import FLOAT32, Device, Environment, EnvironmentKey, Frozen, Precision, Token
+from orchestrator.networks import InputSize, Model, Network, label_at
 from orchestrator.records.event import Event
-from orchestrator.trial import Inference, Measure, Model, Training, Trial
-from workers import models, protocol
+from orchestrator.trial import Inference, Measure, Training, Trial
+from workers import protocol
 
-CLASSES = 43
+CLASSES_BEFORE = 43
 """Of GTSRB. Records of before 2026-11-25 do not hold the number, because all data sets had the same."""
-
-
-class Network(Frozen):
-    """A network, as the arguments of workers.models.build."""
-
-    model: str
-    params: dict[str, int]
-    input_size: int
-    classes: int
-
-    @property
-    def slug(self) -> str:
-        """'resnet-8-32-43': for file names."""
-        return "-".join(map(str, [self.model, *self.params.values(), self.input_size, self.classes]))
 
 
 class Job(Frozen):
@@ -41,6 +28,7 @@ class Job(Frozen):
     framework: str
     device: Device
     network: Network
+    precision: Precision = FLOAT32
     seed: int
     threads: int
     options: dict[str, Any] = {}
@@ -52,19 +40,26 @@ class CheckRequest(Frozen):
     """A selfcheck to run: one model in one environment, trained with this optimiser and initialiser.
 
     batch_size: of the trials, in which the first step is taken. steps: all of a selfcheck, or the first one alone.
+    network_sha256: of its ops; '' in records of before 0.6, whose worker held the families.
     """
 
     framework: str
     variant: str
     model: Model
-    input_size: int
+    input_size: InputSize
     device: Device
     threads: int
-    classes: int = CLASSES
+    classes: int = CLASSES_BEFORE
     optimiser: str = "sgd"
     initialiser: str = "he_normal"
     batch_size: int = 64
     steps: Literal["all", "first"] = "all"
+    network_sha256: Token = ""
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained. Raises ValueError for one that this clone cannot build."""
+        return Network.of(self.model, self.input_size, self.classes)
 
     @property
     def key(self) -> EnvironmentKey:
@@ -75,15 +70,16 @@ class CheckRequest(Frozen):
     def label(self) -> str:
         """'pytorch:2.13 selfcheck ResNet-20@32'."""
         steps = "" if self.steps == "all" else f", first step of {self.batch_size}"
-        return f"{self.key.subject} selfcheck {self.model.label}@{self.input_size}{steps}"
+        return f"{self.key.subject} selfcheck {label_at(self.model, self.input_size)}{steps}"
 
-    def is_at(self, input_size: int, batch_size: int) -> bool:
+    def is_at(self, input_size: InputSize, batch_size: int) -> bool:
         """Whether its first step is one of that input size and batch."""
         return (self.input_size, self.batch_size) == (input_size, batch_size)
 
     def includes(self, other: "CheckRequest") -> bool:
-        """Whether it takes the steps of `other`, at its input size and batch; of the same subject."""
-        return self.is_at(other.input_size, other.batch_size) and self.steps in ("all", other.steps)
+        """Whether it takes the steps of `other`, of the same ops, at its input size and batch; of the same subject."""
+        is_alike = self.is_at(other.input_size, other.batch_size) and self.network_sha256 == other.network_sha256
+        return is_alike and self.steps in ("all", other.steps)
 
 
 class AuditRequest(Frozen):
@@ -132,8 +128,8 @@ def needs_selfcheck(trial: Trial) -> bool:
     return kind is None or kind.needs_selfcheck
 
 
-def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
-    """The job of a trial of any kind. classes: of its data set."""
+def trial_job(trial: Trial, environment: Environment, network: Network) -> Job:
+    """The job of a trial of any kind. network: its own, with the classes of its data set."""
     payload = JOB_KINDS[trial.kind].payload
     if payload is None:
         raise ValueError(f"a job of the kind '{trial.kind}' is no trial")
@@ -141,7 +137,8 @@ def trial_job(trial: Trial, environment: Environment, classes: int) -> Job:
         kind=trial.kind,
         framework=trial.framework,
         device=trial.device,
-        network=_network(trial.model, trial.input_size, classes),
+        network=network,
+        precision=trial.precision,
         seed=trial.seed,
         threads=trial.threads,
         options=environment.options,
@@ -156,7 +153,7 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
         kind="selfcheck",
         framework=request.framework,
         device=request.device,
-        network=_network(request.model, request.input_size, request.classes),
+        network=request.network,
         seed=0,
         threads=request.threads,
         options=environment.options,
@@ -166,7 +163,7 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
 
 
 def audit_job(
-    request: AuditRequest, environment: Environment, classes: int, losses: Sequence[Sequence[float | None]]
+    request: AuditRequest, environment: Environment, network: Network, losses: Sequence[Sequence[float | None]]
 ) -> Job:
     """The job of an audit. environment: the oracle's; losses: of each epoch and step, as the worker read them."""
     trial = request.trial
@@ -174,7 +171,7 @@ def audit_job(
         kind="audit",
         framework=environment.framework,
         device="cpu",
-        network=_network(trial.model, trial.input_size, classes),
+        network=network,
         seed=trial.seed,
         threads=1,
         options=environment.options,
@@ -183,74 +180,66 @@ def audit_job(
     )
 
 
+_SMALL = (Model(name="resnet", depth=8), InputSize.square(32), CLASSES_BEFORE)
+
+
 def probe_job(environment: Environment) -> Job:
     """The job that tries an environment with one training step of a small network on a few pictures."""
     return Job(
         kind="probe",
         framework=environment.framework,
         device=environment.device,
-        network=_network(Model(name="resnet", depth=8), 32, CLASSES),
+        network=Network.of(*_SMALL),
         seed=0,
         threads=1,
         options=environment.options,
     )
 
 
-def peak_job(environment: Environment, networks: Sequence[tuple[Model, int]], threads: int) -> Job:
-    """The job that measures what this machine can do at best. networks: whose convolutions are timed, with sizes."""
+def peak_job(environment: Environment, networks: Sequence[Network], threads: int) -> Job:
+    """The job that measures what this machine can do at best. networks: whose convolutions are timed."""
     return Job(
         kind="peak",
         framework=environment.framework,
         device="cpu",
-        network=_network(Model(name="resnet", depth=8), 32, CLASSES),
+        network=Network.of(*_SMALL),
         seed=0,
         threads=threads,
         options=environment.options,
-        payload={
-            "networks": [[f"{model.label}@{size}", model.name, model.arguments, size] for model, size in networks]
-        },
+        payload={"networks": [network.model_dump(mode="json") for network in networks]},
     )
 
 
-WeightsOf = tuple[Model, int, int, str]
-"""Model, input size, classes, hash."""
-
-
-def export_job(environment: Environment, weights: WeightsOf) -> Job:
+def export_job(environment: Environment, network: Network, weights_sha256: str) -> Job:
     """The job that writes trained weights as the files of a runtime."""
-    return _with_weights("export", environment, weights, 1)
+    return _with_weights("export", environment, network, weights_sha256, 1)
 
 
-def serve_job(environment: Environment, weights: WeightsOf, threads: int) -> Job:
+def serve_job(environment: Environment, network: Network, weights_sha256: str, threads: int) -> Job:
     """The job that answers pictures as they come."""
-    return _with_weights("serve", environment, weights, threads)
+    return _with_weights("serve", environment, network, weights_sha256, threads)
 
 
-def _with_weights(kind: str, environment: Environment, weights: WeightsOf, threads: int) -> Job:
-    model, input_size, classes, sha256 = weights
+def _with_weights(kind: str, environment: Environment, network: Network, weights_sha256: str, threads: int) -> Job:
     return Job(
         kind=kind,
         framework=environment.framework,
         device=environment.device,
-        network=_network(model, input_size, classes),
+        network=network,
+        precision=environment.precision,
         seed=0,
         threads=threads,
         options=environment.options,
         expects=environment.expects,
-        payload={"weights_sha256": sha256},
+        payload={"weights_sha256": weights_sha256},
     )
-
-
-def _network(model: Model, input_size: int, classes: int) -> Network:
-    return Network(model=model.name, params=model.arguments, input_size=input_size, classes=classes)
 
 
 def _train_missing(job: Job, events: Sequence[Event]) -> str:
     built = next((event.fields for event in events if event.kind == "built"), {})
-    asked, wanted = job.network, _TrainPayload.model_validate(job.payload)
-    net = models.build(asked.model, asked.classes, asked.input_size, **asked.params)
-    if built.get("weights") != net.weight_count:
-        return f"it built {built.get('weights')} weights; {asked.model}@{asked.input_size} has {net.weight_count}"
+    wanted, weights = _TrainPayload.model_validate(job.payload), job.network.net.weight_count
+    if built.get("weights") != weights:
+        return f"it built {built.get('weights')} weights; {job.network.label} has {weights}"
     epochs = [event.fields.get("epoch") for event in events if event.kind == "epoch"]
     if epochs != list(range(wanted.training.epochs)):
         return f"it reported {len(epochs)} epochs of {wanted.training.epochs}"

@@ -14,13 +14,13 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_vali
 from orchestrator import files
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, RunId, Tag, Token, UnixSeconds
 from orchestrator.errors import StoreError
+from orchestrator.networks import InputSize, Model, families, label_at
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
-from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
+from orchestrator.records.job import CLASSES_BEFORE, AuditRequest, CheckRequest
 from orchestrator.records.limit import Limit
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import Cell, Dataset, Exit, League, Model, Outcome, Study, SubjectPair, Trial
-from workers import models
+from orchestrator.trial import Cell, Dataset, Exit, League, Outcome, Study, SubjectPair, Trial
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
@@ -55,7 +55,7 @@ class DataFacts(Frozen):
     valid_pictures: Annotated[int, Field(ge=0, le=10**9)]
     test_pictures: Annotated[int, Field(ge=0, le=10**9)]
     split_note: str
-    classes: Annotated[int, Field(ge=1, le=10**6)] = CLASSES
+    classes: Annotated[int, Field(ge=1, le=10**6)] = CLASSES_BEFORE
     largest_class_share: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -65,6 +65,7 @@ class Record(Frozen):
     attempt: a trial that failed because of the machine is tried again; this counts.
     audit:   of a job that repeats the audited steps of a trial.
     processor: its model; '' in records of before 0.3.
+    network_sha256: of the ops of a trial's network; '' in records of before 0.6, whose worker held the families.
     """
 
     run_id: RunId
@@ -77,6 +78,7 @@ class Record(Frozen):
     check: CheckRequest | None = None
     audit: AuditRequest | None = None
     processor: Annotated[str, Field(max_length=300)] = ""
+    network_sha256: Token = ""
     is_unverified: bool = False
     attempt: Annotated[int, Field(ge=1, le=99)] = 1
 
@@ -132,11 +134,11 @@ def _cell_of(label: str, device: Any) -> Cell:
     found = _CELL_LABEL.fullmatch(label)
     if found is None:
         raise ValueError(f"'{label}' is the label of no cell")
-    names = {models.label(name): name for name in models.names()}
+    names = {families.label(name): name for name in families.names()}
     depth, workers = found["depth"], found["workers"]
     return Cell(
         model=Model(name=names.get(found["model"]) or found["model"], depth=int(depth) if depth else None),
-        input_size=int(found["size"]),
+        input_size=InputSize.square(int(found["size"])),
         device=device,
         clahe=not found["plain"],
         loader_workers=int(workers) if workers else None,
@@ -164,13 +166,18 @@ class TrainedWeights(Frozen):
     """
 
     model: Model
-    input_size: Annotated[int, Field(ge=1, le=4096)]
+    input_size: InputSize
     dataset: Dataset
     sha256: Token
     run_id: RunId
     folder: Annotated[str, Field(pattern=r"^\d{4,6}-[a-z0-9._-]+$", max_length=300)]
     subject: Token
     accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def network(self) -> str:
+        """'ResNet-20@32'."""
+        return label_at(self.model, self.input_size)
 
 
 class RunFacts(Frozen):

@@ -432,7 +432,7 @@ def _asked(record: Record) -> dict[str, Any]:
         "variant": asked.variant,
         "model": asked.model.name,
         "depth": asked.model.depth,
-        "input_size": asked.input_size,
+        "input_size": asked.input_size.height,
         "device": asked.device,
         "seed": trial and trial.seed,
         "repeat": trial and trial.repeat,

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from orchestrator.environment import Device, Environment
-from orchestrator.records.job import CLASSES, AuditRequest, CheckRequest
+from orchestrator.networks import Model
+from orchestrator.records.job import CLASSES_BEFORE, AuditRequest, CheckRequest
 from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import Timeline
-from orchestrator.trial import Exit, Model, Outcome, Trial
+from orchestrator.trial import Exit, Outcome, Trial
 
 
 class CheckSubject(NamedTuple):
@@ -35,7 +36,7 @@ class CheckSubject(NamedTuple):
             return cls.of_request(*where, record.check)
         if record.trial is None:
             raise ValueError("its record asks for neither a trial nor a check")
-        trial, classes = record.trial, record.data.classes if record.data else CLASSES
+        trial, classes = record.trial, record.data.classes if record.data else CLASSES_BEFORE
         rule = (trial.training.optimiser, trial.training.initialiser)
         return cls(*where, trial.threads, trial.device, trial.model, classes, *rule)
 

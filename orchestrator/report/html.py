@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
         if one.data is not None:
             entry = {"facts": one.data, "dataset": one.trial.dataset, "size": one.trial.input_size}
             found.setdefault(one.data.sha256, entry | {"recognised": RECOGNISED[one.data.recognised]})
-    return sorted(found.values(), key=lambda entry: int(entry["size"]))
+    return sorted(found.values(), key=lambda entry: prod(entry["size"]))
 
 
 def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:

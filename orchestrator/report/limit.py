@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from orchestrator.analysis.operations import is_known, step_bytes, step_operations
-from orchestrator.records.job import CLASSES
+from orchestrator.analysis.operations import step_bytes, step_operations
+from orchestrator.networks import Network
+from orchestrator.records.job import CLASSES_BEFORE
 from orchestrator.records.limit import Limit
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
@@ -16,7 +17,7 @@ def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | No
     timed = [
         row
         for row in rows
-        if row.medians.step_ms and row.cell.device == "cpu" and row.cell.scenario is None and is_known(row.cell.model)
+        if row.medians.step_ms and row.cell.device == "cpu" and row.cell.scenario is None and row.cell.model.is_known
     ]
     if limit is None or not timed:
         return None
@@ -45,9 +46,9 @@ def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | No
 def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
     trial = next(one for one in stored.trials if (one.trial.cell, one.trial.environment_key) == (row.cell, row.key))
     asked = trial.trial
-    classes = trial.data.classes if trial.data else CLASSES
-    size = (asked.model, asked.input_size, classes, asked.training.batch_size)
-    operations, moved = step_operations(*size), step_bytes(*size)
+    network = Network.of(asked.model, asked.input_size, trial.data.classes if trial.data else CLASSES_BEFORE)
+    batch_size = asked.training.batch_size
+    operations, moved = step_operations(network, batch_size), step_bytes(network, batch_size)
     assert row.medians.step_ms is not None
     gflops = operations / row.medians.step_ms / 1e6
     roof = limit.roof_gflops(operations / moved)

@@ -56,7 +56,7 @@ def _log_trial(client: Any, experiment: str, one: StoredTrial) -> None:
         "framework": trial.framework,
         "variant": trial.variant,
         "network": trial.model.label,
-        "input_size": trial.input_size,
+        "input_size": trial.input_size.word,
         "device": trial.device,
         "seed": trial.seed,
         "repeat": trial.repeat,

@@ -22,13 +22,15 @@ from orchestrator.analysis.utilisation import (
     utilisation,
 )
 from orchestrator.environment import EnvironmentKey
+from orchestrator.networks import label_at
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.payloads import Check, Queries
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import CheckSubject, StoredCheck, StoredRun, StoredTrial
 from orchestrator.trial import Cell, Inference
+from workers.bounds import bounds
 
-AUDIT_FIGURES = ("loss", "update", "averages", "decay")
+AUDIT_FIGURES = tuple(bounds("audit"))
 """Of workers/jobs/audit.py: how far the audited steps are from the oracle's."""
 
 FlatRow = dict[str, Any]
@@ -141,7 +143,7 @@ class SummaryRow:
             "framework": self.key.framework,
             "variant": self.key.variant,
             "model": self.cell.model.label if has_run else None,
-            "input_size": self.cell.input_size if has_run else None,
+            "input_size": self.cell.input_size.word if has_run else None,
             "status": self.status,
             "fault": self.fault,
             "reason": self.reason,
@@ -277,7 +279,8 @@ def trial_rows(stored: StoredRun) -> list[FlatRow]:
             "framework": trial.framework,
             "variant": trial.variant,
         }
-        row |= {"model": trial.model.label, "input_size": trial.input_size, "seed": trial.seed, "repeat": trial.repeat}
+        row |= {"model": trial.model.label, "input_size": trial.input_size.word}
+        row |= {"seed": trial.seed, "repeat": trial.repeat}
         row |= {"status": outcome.status, "fault": outcome.fault, "reason": outcome.reason}
         row |= {"environment": one.environment.identity, "unverified": one.record.is_unverified}
         row |= {**trial_numbers(one)._asdict(), **utilisation(one.samples, one.timeline)._asdict()}
@@ -299,7 +302,7 @@ def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
     for one in checks:
         asked, check = one.request, one.timeline.check
         head: FlatRow = {"run_id": one.record.run_id, "framework": asked.framework, "variant": asked.variant}
-        head |= {"model": asked.model.label, "input_size": asked.input_size, "device": asked.device}
+        head |= {"model": asked.model.label, "input_size": asked.input_size.word, "device": asked.device}
         head |= {"batch_size": asked.batch_size, "steps": asked.steps}
         head |= {"environment": one.environment.identity, "check": "passed" if one.passed else "failed"}
         head |= {"status": one.outcome.status, "reason": one.outcome.reason}
@@ -343,7 +346,7 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
     found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
-    row |= {"cell": f"{request.model.label}@{request.input_size}", "steps": request.steps}
+    row |= {"cell": label_at(request.model, request.input_size), "steps": request.steps}
     if found is None:
         return row | {"check": "missing", "reason": reason}
     row |= {"check": "passed" if found.passed else "FAILED", "reason": found.outcome.reason}

@@ -79,7 +79,7 @@ def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
     build = f"--image={trial.framework}={one.environment.location}"
     command += [f"--frameworks={trial.framework}"]
     command += [build if is_own else f"--variant={trial.framework}={trial.variant}"]
-    command += [f"--cells={trial.model.label}@{trial.input_size}", f"--seeds={trial.seed}", "--repeats=1"]
+    command += [f"--cells={trial.cell.network}", f"--seeds={trial.seed}", "--repeats=1"]
     return command + ([] if facts.engine == "docker" else [f"--engine={facts.engine}"])
 
 

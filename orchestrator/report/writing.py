@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.analysis.noise import NoiseFloors, noise_floors
 from orchestrator.errors import StoreError
 from orchestrator.home import Home
+from orchestrator.networks import recorded_labels
 from orchestrator.planning.tuned import read_tuned
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredRun
@@ -23,7 +24,7 @@ from orchestrator.report.study2020.findings import DECISIVE, Answers
 from orchestrator.report.study2020.sections import paper_sections
 from orchestrator.report.tables import SummaryRow, summary_rows
 from orchestrator.report.tuning import tuning_section
-from orchestrator.trial import Study, recorded_labels
+from orchestrator.trial import Study
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from workers.batches import Batches
+from workers.bounds import FLOAT32
 from workers.frameworks import Settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import NetBuilder
@@ -53,6 +54,42 @@ def nested():
     return net.net()
 
 
+def every_window():
+    """Rectangular kernels, strides, paddings, dilations, groups, and pools that count their padding or do not."""
+    net = NetBuilder((4, 17, 13))
+    x = net.conv(net.input, 8, (3, 5), (2, 1), (1, 0, 2, 3), dilation=(2, 1), groups=2)
+    x = net.maxpool(x, (3, 2), (1, 2), (1, 2, 0, 1))
+    x = net.avgpool(net.conv(x, 8, 3, padding=1, groups=8), (2, 3), (1, 1), (1, 0, 2, 1))
+    x = net.avgpool(x, 3, 2, 1, counts_padding=True)
+    net.dense(net.flatten(x), 5)
+    return net.net()
+
+
+def windows():
+    """name -> a small network with one window that is out of the ordinary."""
+    found = {}
+
+    def keep(name, add):
+        net = NetBuilder((4, 12, 9))
+        x = add(net, net.relu(net.conv(net.input, 4, 3)))
+        net.dense(net.flatten(x), 5)
+        found[name] = net.net()
+
+    keep("rectangular convolution", lambda net, x: net.conv(x, 6, (3, 2), (1, 2), (1, 1, 0, 0)))
+    keep("dilated convolution", lambda net, x: net.conv(x, 6, 3, 1, 2, dilation=2))
+    keep("dilated and strided convolution", lambda net, x: net.conv(x, 6, 3, 2, 2, dilation=2))
+    keep("depthwise convolution", lambda net, x: net.conv(x, 8, 3, 1, 1, groups=4))
+    keep("strided depthwise convolution", lambda net, x: net.conv(x, 4, 3, 2, 1, groups=4))
+    keep("grouped convolution", lambda net, x: net.conv(x, 6, 3, 1, 1, groups=2))
+    keep("rectangular maximum", lambda net, x: net.maxpool(x, (3, 2), (2, 1)))
+    keep("padded maximum", lambda net, x: net.maxpool(x, 3, 2, 1))
+    keep("lopsided maximum", lambda net, x: net.maxpool(x, 3, 2, (0, 1, 0, 1)))
+    keep("padded mean that counts", lambda net, x: net.avgpool(x, 3, 2, 1, counts_padding=True))
+    keep("padded mean", lambda net, x: net.avgpool(x, 3, 2, 1))
+    keep("lopsided mean", lambda net, x: net.avgpool(x, 3, 1, (0, 1, 2, 1)))
+    return found
+
+
 def with_dropout():
     net = NetBuilder((3, 6, 6))
     net.dense(net.dropout(net.flatten(net.conv(net.input, 4, 3)), 0.5), 6)
@@ -68,7 +105,7 @@ def downsampling():
 
 def batch_for(net, count):
     rng = np.random.RandomState(3)
-    return rng.random_sample((count, *net.shapes["input"])).astype(np.float32), rng.randint(0, 6, count)
+    return rng.random_sample((count, *net.input)).astype(np.float32), rng.randint(0, net.classes, count)
 
 
 def off(seen, wanted):
@@ -95,6 +132,53 @@ def loaded_equal(adapter, workers):
 
 def as_numpy(part):
     return part.asnumpy() if hasattr(part, "asnumpy") else np.asarray(part)
+
+
+def window_facts(adapter_class, options, precision=FLOAT32):
+    """name -> [logits off, worst update off] of a step of each of `windows`, or [the op, why it is refused]."""
+    found = {}
+    for name, net in windows().items():
+        start, (x, y) = net.start(5), batch_for(net, 8)
+        oracle = Oracle(net, start, "cpu", SETTINGS, {})
+        try:
+            adapter = adapter_class(net, start, "cpu", SETTINGS._replace(precision=precision), options)
+        except Unsupported as error:
+            found[name] = [error.op, error.why]
+            continue
+        logits = adapter.predict(adapter.place(x, y))
+        wanted = oracle.predict(oracle.place(x, y))
+        adapter.step(adapter.place(x, y))
+        adapter.sync()
+        oracle.step(oracle.place(x, y))
+        found[name] = [off(logits, wanted), worst_update(adapter.weights(), oracle.weights(), start)]
+    return found
+
+
+def worst_update(after, wanted, start):
+    """How far the worst array is off, as a share of how far the oracle moved it, or of 1e-3 of the farthest."""
+    moved = {name: float(np.linalg.norm(wanted[name] - start[name])) for name in start}
+    return max(
+        float(np.linalg.norm(after[name] - wanted[name])) / max(moved[name], 1e-3 * max(moved.values()))
+        for name in start
+    )
+
+
+def rate_facts(adapter_class, options):
+    """Two steps at other rates than the first ones: how far the weights are off, or [what it refuses, why]."""
+    net = downsampling()
+    start, batch = net.start(5), batch_for(net, 8)
+    adapter = adapter_class(net, start, "cpu", SETTINGS, options)
+    oracle = Oracle(net, start, "cpu", SETTINGS, {})
+    for rate in (None, None, 0.02, 0.05):
+        for one in (adapter, oracle):
+            if rate is not None:
+                try:
+                    one.set_rate(rate)
+                except Unsupported as error:
+                    return [error.op, error.why]
+            one.step(one.place(*batch))
+    adapter.sync()
+    return worst_update(adapter.weights(), oracle.weights(), start)
 
 
 def infer_facts(adapter, net, oracle):
@@ -165,11 +249,9 @@ def main(framework, own_options):
     facts["loss_types"] = sorted({type(loss).__name__ for loss in losses})
     facts["losses_off"] = off(np.array(losses), np.array(wanted))
     after, oracle_after = adapter.weights(), oracle.weights()
-    moved = {name: float(np.linalg.norm(oracle_after[name] - start[name])) for name in start}
-    facts["worst_update_off"] = max(
-        float(np.linalg.norm(after[name] - oracle_after[name])) / max(moved[name], 1e-3 * max(moved.values()))
-        for name in start
-    )
+    facts["worst_update_off"] = worst_update(after, oracle_after, start)
+    facts["windows"] = window_facts(adapter_class, options)
+    facts["other_rate_off"] = rate_facts(adapter_class, options)
     after["dense1.weight"][:] = 0
     facts["weights_are_copies"] = bool(adapter.weights()["dense1.weight"].any())
 

@@ -1,7 +1,8 @@
 """Run by a framework's own interpreter: which proof catches each wrong version of its adapter, one line of JSON each.
 
-python adapter_mutants.py FRAMEWORK MODEL SIZE REFERENCE.npz [OPTIONS], with PYTHONPATH set to the folder that holds
-`workers`. OPTIONS is a JSON object of the row's own options. The last line is an object: mutant -> what catches it.
+python adapter_mutants.py FRAMEWORK NETWORKS.json REFERENCE.npz [OPTIONS], with PYTHONPATH set to the folder that holds
+`workers`. NETWORKS holds two of one model, each {"label", "ops"}, the second larger; OPTIONS is a JSON object of the
+row's own options. The last line is an object: mutant -> what catches it.
 
 A mutant is the adapter with one thing changed. It goes through the selfcheck, then through a training with audited
 steps, in the order of STAGES, and is caught by the first figure that is beyond its bound.
@@ -17,33 +18,30 @@ from pathlib import Path
 
 import numpy
 
-from workers import audits, loop, models
+from workers import audits, loop
 from workers.batches import Batches
+from workers.bounds import bounds
 from workers.frameworks import Settings
 from workers.jobs import audit, selfcheck
 from workers.net import Net
-from workers.protocol import Measure, NotFinite, Training, Unsupported
-from workers.session import clock
+from workers.optimisers import rule_of
+from workers.process import clock, read_net
+from workers.protocol import Measure, NotFinite, Unsupported
 
-FRAMEWORK, MODEL, SIZE, REFERENCE = sys.argv[1:5]
-SIZE, OPTIONS = int(SIZE), json.loads(sys.argv[5]) if len(sys.argv) > 5 else {}
+FRAMEWORK, NETWORKS, REFERENCE = sys.argv[1:4]
+OPTIONS = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
 ADAPTER = importlib.import_module(f"workers.frameworks.{FRAMEWORK}.adapter").Adapter
-THREADS, CLASSES = 2, 43
-PARAMS = {"depth": int(MODEL[6:])} if MODEL.startswith("resnet") else {}
-RULE = selfcheck.Rule()
-
-LARGER = 16  # by so many pixels another input size of the sweep is larger; its batches hold half as many
-AUDITED = Training(RULE.optimiser, RULE.initialiser, 0.001, 0.9, 8, 3)  # rate, momentum, batch, epochs
+THREADS = 2
+TRAINING = selfcheck.TRAINING
+AUDITED = TRAINING._replace(batch_size=8, epochs=3)
 AUDITED_STEPS = 40  # an epoch
 AUDITS = 8  # more than a trial's 2, because this training is short: what begins after half of it must be seen
 DRAIN_SHARE = 0.01  # as in orchestrator/execution/outcome.py
 
 
-def build_net(size):
-    return models.build("resnet" if PARAMS else MODEL, CLASSES, size, **PARAMS)
-
-
-NET = build_net(SIZE)
+SMALL, LARGE = json.loads(Path(NETWORKS).read_text(encoding="utf-8"))
+NET, LARGER = read_net(SMALL), read_net(LARGE)
+CLASSES = NET.classes
 KINDS = {op.kind for op in NET.ops}
 TRAINABLE = [weight.name for weight in NET.weights if weight.is_trainable]
 FIRST_CONV = next(op.name + ".weight" for op in NET.ops if op.kind == "conv")
@@ -180,14 +178,19 @@ def shifted_padding(net):
 
 def average_pool(net):
     """`net` with means where it has maxima."""
-    return Net([op._replace(kind="avgpool") if op.kind == "maxpool" else op for op in net.ops])
+
+    def mean(op):
+        return op._replace(kind="avgpool", params=dict(op.params, counts_padding=False))
+
+    return Net([mean(op) if op.kind == "maxpool" else op for op in net.ops])
 
 
 def fixed_pool(net):
-    """`net` whose global pool has the size of the map at SIZE, whatever the map's size is."""
+    """`net` whose global pool has the size of the smaller network's map, whatever the map's size is."""
     pool = of_kind(net, "globalpool")
-    kernel, stride = (shapes[pool.inputs[0]][1] for shapes in (NET.shapes, net.shapes))  # one window, whatever the map
-    window = pool._replace(name="window", kind="avgpool", params={"kernel": kernel, "stride": stride})
+    kernel, stride = (one.shapes[pool.inputs[0]][1:] for one in (NET, net))  # one window, whatever the map
+    params = {"kernel": kernel, "stride": stride, "padding": (0, 0, 0, 0), "counts_padding": False}
+    window = pool._replace(name="window", kind="avgpool", params=params)
     ops = []
     for op in net.ops:
         ops += [window, pool._replace(kind="flatten", inputs=("window",))] if op is pool else [op]
@@ -337,7 +340,7 @@ def harmful():
     changed = {
         "padding of one convolution shifted": other_net(shifted_padding),
         "a ReLU left out": other_net(lambda net: without(net, of_kind(net, "relu", 2))),
-        "first weights of another seed": mutant(first=lambda self, w: NET.start(1, RULE.initialiser)),
+        "first weights of another seed": mutant(first=lambda self, w: NET.start(1, TRAINING.initialiser)),
         "first weights 5 % larger": mutant(
             first=lambda self, w: {name: v * numpy.float32(1.05) for name, v in w.items()}
         ),
@@ -428,9 +431,9 @@ def by_regime(name):
     """A stage: one training of the selfcheck."""
 
     def stage(kind, batches):
-        build = selfcheck.build_with(kind, NET, "cpu", RULE, THREADS, OPTIONS)
-        seen = {name: selfcheck.trace_adapter(build, REGIMES[name], PICTURES, LABELS, batches)}
-        figures = selfcheck.compare(NET, RULE, seen, WANTED)
+        build = selfcheck.build_with(kind, NET, "cpu", TRAINING, THREADS, OPTIONS)
+        seen = {name: selfcheck.trace_adapter(build, TRAINING, REGIMES[name], PICTURES, LABELS, batches)}
+        figures = selfcheck.compare(NET, TRAINING, seen, WANTED)
         if name == "first":
             figures.update(selfcheck.compare_odd_batches(build, NET, REGIMES[name], PICTURES, LABELS, WANTED[name]))
         return beyond(figures, BOUNDS)
@@ -440,24 +443,25 @@ def by_regime(name):
 
 def larger(kind, batches):
     """A stage: the first step at another size and batch, as the selfcheck takes it for each of a sweep."""
-    net, size = build_net(SIZE + LARGER), SIZE + LARGER
-    regimes, bounds = selfcheck.regimes_and_bounds(net, "first", selfcheck.BATCH // 2)
-    pictures, labels = selfcheck.lopsided(size, CLASSES, regimes["first"].pictures)
+    regimes, allowed = selfcheck.regimes_and_bounds(LARGER, "first", selfcheck.BATCH // 2)
+    pictures, labels = selfcheck.lopsided(LARGER.input, CLASSES, regimes["first"].pictures)
     if "larger" not in WANTED:
-        WANTED["larger"] = selfcheck.trace_oracle(net, RULE, regimes["first"], pictures, labels)
-    build = selfcheck.build_with(kind, net, "cpu", RULE, THREADS, OPTIONS)
-    seen = {"first": selfcheck.trace_adapter(build, regimes["first"], pictures, labels, batches)}
-    figures = selfcheck.compare(net, RULE, seen, {"first": WANTED["larger"]})
-    return [f"{name} at {size}" for name in beyond(figures, bounds)]
+        WANTED["larger"] = selfcheck.trace_oracle(LARGER, TRAINING, regimes["first"], pictures, labels)
+    build = selfcheck.build_with(kind, LARGER, "cpu", TRAINING, THREADS, OPTIONS)
+    seen = {"first": selfcheck.trace_adapter(build, TRAINING, regimes["first"], pictures, labels, batches)}
+    figures = selfcheck.compare(LARGER, TRAINING, seen, {"first": WANTED["larger"]})
+    return [f"{name} at {LARGE['label']}" for name in beyond(figures, allowed)]
 
 
 def audited(kind, batches):
     """A stage: audited steps of a training, and what was still to do when its clock had stopped."""
     random.SystemRandom = lambda: random.Random(0)  # the same steps in each run of this suite
-    pictures, labels = selfcheck.lopsided(SIZE, CLASSES, AUDITED.batch_size * AUDITED_STEPS)
+    pictures, labels = selfcheck.lopsided(NET.input, CLASSES, AUDITED.batch_size * AUDITED_STEPS)
     settings = Settings(AUDITED, THREADS, selfcheck.SEED)
-    adapter = kind(NET, NET.start(selfcheck.SEED, RULE.initialiser), "cpu", settings, dict(OPTIONS))
-    asked = loop.Asked(selfcheck.SEED, AUDITED.epochs, Measure("step", "host", 0, 0, 0.0, "end", "none", AUDITS))
+    adapter = kind(NET, NET.start(selfcheck.SEED, TRAINING.initialiser), "cpu", settings, dict(OPTIONS))
+    asked = loop.Asked(
+        selfcheck.SEED, AUDITED.epochs, Measure("step", "host", 0, 0, 0.0, "end", "none", AUDITS), rule_of(AUDITED)
+    )
     told = []
     data = batches(pictures, labels, AUDITED.batch_size)
     kept = loop.train(adapter, data, None, asked, lambda kind, **fields: told.append((kind, fields)), clock)
@@ -471,8 +475,9 @@ def audited(kind, batches):
     found = set()
     for (epoch, step), kept_weights in copies.items():
         batch = due.cut(due.shuffled(selfcheck.SEED, epoch)[step])
-        figures = audit.compare(NET, AUDITED, kept_weights, batch, epochs[epoch]["loss"][step])
-        found.update(f"audited {name}" for name in beyond(figures, audit.BOUNDS))
+        one = audit.Audited(epoch, step, kept_weights, batch, epochs[epoch]["loss"][step])
+        figures = audit.compare(NET, AUDITED, one)
+        found.update(f"audited {name}" for name in beyond(figures, bounds("audit")))
     return sorted(found)
 
 
@@ -484,7 +489,7 @@ def beyond(figures, bounds):
 STAGES = [by_regime("first"), by_regime("clean"), by_regime("study"), by_regime("long"), larger, audited]
 REGIMES, BOUNDS = selfcheck.regimes_and_bounds(NET)
 WANTED = dict(selfcheck.load_reference(REFERENCE, NET))
-PICTURES, LABELS = selfcheck.lopsided(SIZE, CLASSES, max(regime.pictures for regime in REGIMES.values()))
+PICTURES, LABELS = selfcheck.lopsided(NET.input, CLASSES, max(regime.pictures for regime in REGIMES.values()))
 
 
 def caught_by(kind, batches):
@@ -507,7 +512,7 @@ def main():
         for name, (kind, batches) in mutants.items():
             results[sort][name] = caught_by(kind, batches)
             sys.stderr.write(
-                f"{FRAMEWORK} {MODEL}@{SIZE} {sort}: {name}: {', '.join(results[sort][name]) or 'passes'}\n"
+                f"{FRAMEWORK} {SMALL['label']} {sort}: {name}: {', '.join(results[sort][name]) or 'passes'}\n"
             )
             sys.stderr.flush()
     sys.stdout.write(json.dumps(results) + "\n")

@@ -1,6 +1,7 @@
 """Run by a runtime's own interpreter: what its adapter does with small networks, as one line of JSON.
 
-python runtime_facts.py FRAMEWORK OPTIONS FOLDER, with PYTHONPATH set to the folder that holds `workers` and `tests`.
+python runtime_facts.py FRAMEWORK OPTIONS PRECISION FOLDER, with PYTHONPATH set to the folder that holds
+`workers` and `tests`.
 """
 
 import importlib
@@ -10,28 +11,38 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.contract.adapter_facts import SETTINGS, batch_for, downsampling, every_op, infer_facts, off, raised
+from tests.contract.adapter_facts import SETTINGS, batch_for, downsampling, every_op, infer_facts, off, raised, windows
+from workers.bounds import INT8
 from workers.frameworks import trains
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.protocol import BadJob, Unsupported
 
-INT8 = "int8"
 
-
-def main(framework, options, folder):
+def main(framework, options, precision, folder):
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
-    facts = {"trains": trains(adapter_class)}
-    for name, net in (("every_op", every_op()), ("downsampling", downsampling())):
+    facts = {"trains": trains(adapter_class), "windows": {}}
+    settings = SETTINGS._replace(precision=precision)
+
+    def seen(net):
         start = weights_of(net)
-        adapter = adapter_class(net, start, "cpu", SETTINGS, options)
-        if options.get("precision") == INT8:
+        adapter = adapter_class(net, start, "cpu", settings, options)
+        if precision == INT8:
             adapter.calibrate(np.concatenate([batch_for(net, 8)[0]] * 4))
-        facts[name] = infer_facts(adapter, net, Oracle(net, start, "cpu", SETTINGS, {}))
+        return adapter, infer_facts(adapter, net, Oracle(net, start, "cpu", SETTINGS, {}))
+
+    for name, net in windows().items():
+        try:
+            facts["windows"][name] = seen(net)[1]["infer_off"]
+        except Unsupported as error:
+            facts["windows"][name] = [error.op, error.why]
+    for name, net in (("every_op", every_op()), ("downsampling", downsampling())):
+        adapter, facts[name] = seen(net)
+    start = weights_of(net)
     facts["describe"] = adapter.describe()
     facts["refuses_unknown_options"] = raised(
-        BadJob, lambda: adapter_class(net, start, "cpu", SETTINGS, dict(options, no_such_option=1))
+        BadJob, lambda: adapter_class(net, start, "cpu", settings, dict(options, no_such_option=1))
     )
-    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", SETTINGS, options))
+    facts["refuses_an_absent_gpu"] = raised(Unsupported, lambda: adapter_class(net, start, "gpu", settings, options))
     if hasattr(adapter_class, "export"):
         names, logits = adapter_class.export(net, start, folder)
         x, _ = batch_for(net, 5)
@@ -53,4 +64,4 @@ def weights_of(net):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -14,12 +14,30 @@ from orchestrator.home import REPOSITORY, Home
 from tests.contract.adapter_facts import CARD
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
+from tests.networks import network_of
 from tests.oracle_traces import save_traces
 
 HERE = Path(__file__).parent
 FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
-RESNET8 = {"model": "resnet", "params": {"depth": 8}, "input_size": 16, "classes": 43}
+RESNET8 = {"shape": (3, 16, 16), "classes": 43}
 pytestmark = pytest.mark.timeout(1800)  # the first test of a row may have to make its environment
+REFUSED = {
+    "cntk": {"dilated convolution", "dilated and strided convolution"},
+    "neon": {
+        "dilated convolution",
+        "dilated and strided convolution",
+        "depthwise convolution",
+        "strided depthwise convolution",
+        "grouped convolution",
+        "padded maximum",
+        "lopsided maximum",
+        "padded mean that counts",
+        "padded mean",
+        "lopsided mean",
+    },
+}
+"""The windows that a framework is known not to have; any other one must be lowered."""
+
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
 
@@ -106,6 +124,23 @@ class TestAdapter:
 
     def test_an_op_it_refuses_is_a_padding_or_a_graph_with_a_reason(self, facts, row):
         assert all(op in ("conv", "add") and len(why) > 20 for op, why in facts(row)["refused"])
+
+    def test_each_window_is_the_oracles_or_refused_with_a_reason(self, facts, row):
+        seen = facts(row)["windows"]
+        refused = {name: why for name, why in seen.items() if isinstance(why[0], str)}
+        assert len(seen) == 12
+        assert all(len(why) > 20 for _, why in refused.values())
+        assert refused.keys() <= REFUSED.get(row.framework, set())
+        lowered = {name: figures for name, figures in seen.items() if name not in refused}
+        assert {name: one for name, one in lowered.items() if not (one[0] < 1e-5 and one[1] < 1e-2)} == {}
+
+    def test_an_update_takes_the_rate_that_was_set(self, facts, row):
+        seen = facts(row)["other_rate_off"]
+        if row.framework == "cntk":  # its velocity holds the old rate
+            assert seen[0] == "rate"
+            assert len(seen[1]) > 20
+        else:
+            assert seen < 1e-3
 
     def test_a_strided_convolution_pads_where_it_is_told(self, facts, row):
         assert facts(row)["downsampling_logits_off"] < 1e-5
@@ -263,10 +298,12 @@ def reference(tmp_path_factory):
 @pytest.mark.frameworks
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_every_wrong_adapter_is_caught_and_no_right_one(start, catalogue, reference, framework):
+def test_every_wrong_adapter_is_caught_and_no_right_one(start, catalogue, reference, framework, tmp_path):
     """On a small network, in minutes; `python -m benchmarks.mutants` does it on the study's (docs/parity.md)."""
     row, script = catalogue.resolve(framework, "cpu"), HERE / "adapter_mutants.py"
-    arguments = framework, "resnet8", "16", reference("resnet8", 16), json.dumps(row.options)
+    networks = tmp_path / "networks.json"
+    networks.write_text(json.dumps([network_of("resnet8", size).model_dump(mode="json") for size in (16, 32)]))
+    arguments = framework, networks, reference("resnet8", 16), json.dumps(row.options)
     found = last_object(start(row, script, *arguments))
     assert {name: figures for name, figures in found["harmless"].items() if figures} == {}
     assert [name for name, figures in found["harmful"].items() if not figures] == []

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator import data
 from orchestrator.home import REPOSITORY, Home
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 
@@ -19,6 +20,10 @@ def sample():
     return folder
 
 
+SIDE = InputSize.square(32)
+SIZES = [SIDE, InputSize.square(48), InputSize.square(64)]
+
+
 @pytest.fixture(scope="module")
 def home(sample, tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("sample"))
@@ -28,7 +33,7 @@ def home(sample, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(home):
-    return data.prepare(Dataset(), [32, 48, 64], home, lambda done, total: None)
+    return data.prepare(Dataset(), SIZES, home, lambda done, total: None)
 
 
 def test_slice_is_recognised(prepared):
@@ -40,16 +45,16 @@ def test_slice_has_its_pictures(prepared):
 
 
 def test_all_classes_are_in_both_sets(prepared):
-    assert [len(np.unique(np.load(prepared[32].path / f"{part}_y.npy"))) for part in ("train", "test")] == [43, 43]
+    assert [len(np.unique(np.load(prepared[SIDE].path / f"{part}_y.npy"))) for part in ("train", "test")] == [43, 43]
 
 
 def test_slice_has_its_tracks(prepared):
-    assert len(np.unique(np.load(prepared[32].path / "train_track.npy"))) == 751
+    assert len(np.unique(np.load(prepared[SIDE].path / "train_track.npy"))) == 751
 
 
 def test_stop_signs_are_red(prepared):
     # One picture in seven was written in text mode; read naively, its colours turn by a channel and red becomes green.
-    pictures = np.load(prepared[32].path / "train_x.npy")[np.load(prepared[32].path / "train_y.npy") == 14]
+    pictures = np.load(prepared[SIDE].path / "train_x.npy")[np.load(prepared[SIDE].path / "train_y.npy") == 14]
     _, green, red = pictures[:, :, 4:-4, 4:-4].astype(float).mean(axis=(2, 3)).T
     assert (red > green).mean() > 0.95
     assert (green > red + 10).sum() == 0
@@ -57,7 +62,7 @@ def test_stop_signs_are_red(prepared):
 
 def test_second_run_finds_the_slice(sample, home, prepared):
     data.register(sample, home)
-    found = data.prepare(Dataset(), [32, 48, 64], home, lambda done, total: None)
+    found = data.prepare(Dataset(), SIZES, home, lambda done, total: None)
     assert not any(entry.is_new for entry in found.values())
 
 
@@ -67,5 +72,5 @@ def test_slice_stands_verification(prepared):
 
 
 def test_split_by_track_keeps_the_slice_apart(prepared):
-    split = data.split(prepared[32], Dataset(split="by-track"))
-    assert data.facts(prepared[32], split).valid_pictures == len(split.valid) == 900
+    split = data.split(prepared[SIDE], Dataset(split="by-track"))
+    assert data.facts(prepared[SIDE], split).valid_pictures == len(split.valid) == 900

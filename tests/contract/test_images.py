@@ -18,9 +18,9 @@ from orchestrator.errors import AbsentError
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import GIB, read_host
+from orchestrator.networks import Model
 from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
-from orchestrator.trial import Model
 from tests.contract.row_images import is_legacy
 from tests.offline import skip_offline
 

@@ -20,6 +20,9 @@ pytestmark = [
 BOUNDS = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2, "int8": 0.2}
 """Largest differences of logits by what a row computes in; small networks on noise, so int8 shows only gross errors."""
 
+REFUSED = {"litert:2.3-int8": {"padded maximum", "lopsided maximum"}}
+"""The windows that a runtime is known not to have; any other one must be run."""
+
 
 @pytest.fixture(scope="module")
 def facts(virtualenv, tmp_path_factory):
@@ -32,7 +35,7 @@ def facts(virtualenv, tmp_path_factory):
             if isinstance(where, AbsentError):
                 pytest.skip(str(where))
             env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY)}
-            asked = [row.framework, json.dumps(row.options), tmp_path_factory.mktemp(row.slug)]
+            asked = [row.framework, json.dumps(row.options), row.precision, tmp_path_factory.mktemp(row.slug)]
             command = [where.location, HERE / "runtime_facts.py", *asked]
             done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600)
             assert done.returncode == 0, done.stderr[-2000:]
@@ -50,6 +53,15 @@ def test_it_trains_nothing(facts, row):
 def test_its_logits_are_the_oracles(facts, row, network):
     seen = facts(row)
     assert seen[network]["infer_off"] < BOUNDS[seen["describe"]["precision"]]
+
+
+def test_each_window_is_the_oracles_or_refused_with_a_reason(facts, row):
+    seen, bound = facts(row)["windows"], BOUNDS[facts(row)["describe"]["precision"]]
+    refused = {name: why for name, why in seen.items() if isinstance(why, list)}
+    assert len(seen) == 12
+    assert all(len(why) > 20 for _, why in refused.values())
+    assert refused.keys() <= REFUSED.get(row.subject, set())
+    assert {name: off for name, off in seen.items() if name not in refused and not off < bound} == {}
 
 
 def test_queries_that_wait_at_once_keep_their_own_logits(facts, row):

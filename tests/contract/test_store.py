@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of
+from orchestrator.networks import Network
 from orchestrator.records import store as index
 from orchestrator.records.job import AuditRequest
 from orchestrator.records.run_folder import JobFolder, RunFolder
@@ -18,8 +19,12 @@ from tests import fake_run as fake
 OLD_SCHEMAS = Path(__file__).resolve().parent.parent / "old_schemas"
 
 
+def network_of(record):
+    return Network.of(record.trial.model, record.trial.input_size, record.data.classes)
+
+
 def question(record):
-    request = record.check or request_of(record.trial, record.data.classes)
+    request = record.check or request_of(record.trial, network_of(record))
     where = (record.environment.identity, record.worker_sha256, record.processor)
     return CheckSubject.of_request(*where, request), request
 

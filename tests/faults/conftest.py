@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.engines.source import WorkerSource
 from orchestrator.execution.job_runner import JobContext, run_job
+from orchestrator.networks import Network
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import JobFolder
 from orchestrator.records.store import Store
@@ -42,7 +43,7 @@ class Victim:
         record = record.model_copy(update={"environment": self.environment})
         options = {"code": code, "story": story}
         environment = self.environment.model_copy(update={"options": options})
-        job = trial_job(asked, environment, classes=43)
+        job = trial_job(asked, environment, Network.of(asked.model, asked.input_size, 43))
         return run_job(self.context, record, job, None, on_event), JobFolder(self.context.run_dir / record.folder_name)
 
 

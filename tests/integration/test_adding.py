@@ -1,6 +1,8 @@
 """A further data set, engine, optimiser or kind of job: the shared files that each edits, counted; and that it runs."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ import contextlib
 import numpy as np
 
 from orchestrator.data.datasets import DatasetKind
-from orchestrator.data.pictures import Origin, PictureSets
+from orchestrator.data.pictures import Located, Origin, PictureSets
 
 
 class Squares:
@@ -34,10 +36,11 @@ class Squares:
 
 
 def _origin(dataset, home):
-    return Origin("unknown", "squares", {}, lambda: contextlib.nullcontext(PictureSets(Squares(60), Squares(30))))
+    drawn = Located("unknown", "squares", {}, lambda: contextlib.nullcontext(PictureSets(Squares(60), Squares(30))))
+    return Origin(("dark", "grey", "light"), lambda: drawn)
 
 
-DATASET = DatasetKind(title="squares", classes=3, origin=_origin)
+DATASET = DatasetKind(title="squares", origin=_origin)
 '''
 
 ENGINE = '''
@@ -55,38 +58,52 @@ JOB = '''
 
 from workers import protocol
 from workers.batches import open_batches
+from workers.process import clock
 from workers.protocol import Training
-from workers.session import clock
 
 PAYLOAD = ("training", "measure")
 
 
-def work(running):
-    job, adapter_class = running.job, running.import_adapter()
-    training = protocol.record(Training, job["payload"]["training"], "job.json: payload.training")
-    batches, _, _ = open_batches(running.folder, running.data_folder, running.network, training.batch_size)
-    net = running.build_net()
-    adapter = adapter_class(net, net.start(job["seed"]), job["device"], running.settings(training), job["options"])
+def work(job):
+    adapter_class = job.import_adapter()
+    training = protocol.record(Training, job.payload["training"], "job.json: payload.training")
+    batches, _, _ = open_batches(job.folder, job.data_folder, job.net, training.batch_size)
+    adapter = adapter_class(job.net, job.net.start(job.seed), job.device, job.settings(training), job.options)
     seconds, began = [], clock()
     for numbers in batches.in_order():
         placed, start = adapter.place(*batches.cut(numbers)), clock()
         adapter.predict(placed)
         seconds.append(clock() - start)
-    running.emit("epoch", epoch=0, step_seconds=seconds, epoch_seconds=clock() - began, warmup_steps=0)
-    running.emit("done", weights_sha256=None, total_seconds=clock())
+    job.emit("epoch", epoch=0, step_seconds=seconds, epoch_seconds=clock() - began, warmup_steps=0)
+    job.emit("done", weights_sha256=None, total_seconds=clock())
 '''
 
 NESTEROV = """
 
 class Nesterov(Sgd):
-    def update(self, gradients):
-        Sgd.update(self, gradients)
-        for name, velocity in self._velocity.items():
-            self._weights[name] -= self._rate * self._momentum * velocity
+    left_by = None
+
+    def update(self, state, weight, gradient, rate):
+        state, moved = Sgd.update(self, state, weight, gradient, rate)
+        return state, moved - rate * self._momentum * state["velocity"]
 
 
-OPTIMISERS["nesterov"] = Nesterov
+RULES["nesterov"] = Nesterov
 """
+
+FAMILY = '''
+"""One convolution and a dense layer, for pictures of any size."""
+
+from workers.net import NetBuilder
+
+LABEL = "Plain"
+
+
+def build(input_size, classes, channels):
+    net = NetBuilder(input_size)
+    net.dense(net.globalpool(net.relu(net.conv(net.input, channels, 3))), classes)
+    return net.net()
+'''
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,7 @@ class Addition:
 
 
 ADDITIONS = {
+    "family": Addition({"orchestrator/networks/families/plain.py": FAMILY}, {}),
     "data set": Addition({"orchestrator/data/datasets/squares.py": DATASET}, {}),
     "engine": Addition(
         {"orchestrator/engines/plain.py": ENGINE},
@@ -127,8 +145,7 @@ ADDITIONS = {
     "optimiser": Addition(
         {},
         {
-            "workers/optimisers.py": lambda text: text.replace('("sgd",)', '("sgd", "nesterov")'),
-            "workers/frameworks/numpy_ref/optimisers.py": lambda text: text + NESTEROV,
+            "workers/optimisers.py": lambda text: text + NESTEROV,
         },
     ),
 }
@@ -143,10 +160,10 @@ TINY = {"name": "synthetic", "synthetic": {"tracks_per_class": 2, "frames_per_tr
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory):
-    """(copy of the project with all additions, addition -> the shared files that it changed)."""
-    copy, changed = copy_project(tmp_path_factory.mktemp("copy")), {}
+    """The copy of the project, addition -> the shared files that it changed, and the worker's hash before and after."""
+    copy, changed, hashes = copy_project(tmp_path_factory.mktemp("copy")), {}, {}
     for name, addition in ADDITIONS.items():
-        before = files_of(copy)
+        before, hash_before = files_of(copy), worker_sha256(copy)
         for path, text in addition.written.items():
             assert path not in before
             (copy / path).write_text(text.lstrip(), encoding="utf-8")
@@ -154,13 +171,21 @@ def added(tmp_path_factory):
             (copy / path).write_text(edit((copy / path).read_text(encoding="utf-8")), encoding="utf-8")
         after = files_of(copy)
         changed[name] = sorted(path for path, content in before.items() if after[path] != content)
-    return copy, changed
+        hashes[name] = hash_before, worker_sha256(copy)
+    return copy, changed, hashes
+
+
+def worker_sha256(copy: Path) -> str:
+    """The hash that the copy's own runs would record."""
+    asked = "from orchestrator.engines.source import current_sha256; print(current_sha256())"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=copy, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def sweep(added, tmp_path_factory):
     """sweep(engine, **changes of the spec) -> its rows."""
-    copy, _ = added
+    copy, *_ = added
     home, shared = tmp_path_factory.mktemp("home"), Home.default().virtualenvs
     shared.mkdir(parents=True, exist_ok=True)
     (home / "virtualenvs").symlink_to(shared)
@@ -179,6 +204,24 @@ def sweep(added, tmp_path_factory):
 def test_nothing_costs_more_than_two_shared_edits(added, name):
     assert added[1][name] == sorted(ADDITIONS[name].edited)
     assert len(added[1][name]) <= MOST_EDITS
+
+
+@pytest.mark.parametrize("name", ["family", "data set", "engine"])
+def test_the_hash_of_the_worker_stays_what_it_was(added, name):
+    before, after = added[2][name]
+    assert before == after
+
+
+def test_a_new_kind_of_job_is_new_worker_code(added):
+    before, after = added[2]["kind of job"]
+    assert before != after
+
+
+@pytest.mark.slow
+def test_a_new_family_trains_on_grey_pictures_that_are_not_square(sweep):
+    model = {"name": "plain", "params": {"channels": 4}, "input_sizes": [[1, 12, 20]]}
+    (row,) = sweep("plain", name="grey", dataset=TINY, axes={**SPEC["axes"], "models": [model]})
+    assert (row["cell"], row["status"], row["check"]) == ("Plain channels 4@1x12x20", "ok", "passed")
 
 
 @pytest.mark.slow

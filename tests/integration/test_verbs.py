@@ -80,7 +80,7 @@ def invoke(*arguments, home):
         (["sweep", "--gpus=0,0"], 2, "--gpus is '0,0'; it takes the numbers of cards"),
         (["sweep", "--engine=host:/nowhere", "--spec=experiments/smoke.json"], 3, "that is no Python that runs"),
         (["sweep", "--engine=host", "--variant=pytorch=2.13", "--dry-run"], 2, "Known: host."),
-        (["data", "--sizes=50"], 2, "--sizes is '50'; it takes 32, 48 and 64"),
+        (["data", "--sizes=5"], 2, "--sizes is '5'; it takes sides in pixels"),
         (["data"], 3, "invoke data --from PATH"),
         (["data", "--from=nowhere"], 3, "nowhere is not a folder"),
         (["build-images", "--frameworks=pytorhc"], 2, "Did you mean 'pytorch'?"),

@@ -5,10 +5,10 @@ An adapter holds no loop and reads no clock. Its interface, with net of workers/
 Adapter(net, weights, device, settings, options)
                device is 'cpu' or 'gpu'; it must not fall back to the other. weights: name -> float32 array, copied.
                settings: Settings below. options: the variant's own (see own_options).
-               Raises Unsupported for an op, a device or an optimiser that it lacks (see own_optimiser), BadJob for an
-               unknown option.
-place(x, y)    the batch on the device; x float32 (n, 3, s, s), y int64 (n,), as numpy arrays or as its own loader gives
-               them. May transpose.
+               Raises Unsupported for an op, a device, an optimiser (see own_optimiser) or a number format (see
+               own_precision) that it lacks, BadJob for an unknown option.
+place(x, y)    the batch on the device; x float32 (n, channels, height, width), y int64 (n,), as numpy arrays or as its
+               own loader gives them. May transpose.
 load(batches, order, workers)
                an iterable over the (x, y) of each batch of `order`, in that order, bit for bit what batches.cut gives,
                made by the framework's own loader with `workers` workers (0: in the training process).
@@ -16,6 +16,9 @@ load(batches, order, workers)
                Called before the clock of an epoch starts and iterated once, inside it. Raises Unsupported("feed", why)
                if its loader cannot.
 step(batch)    one update of the optimiser on the mean softmax cross-entropy; a lazy handle of the loss before it.
+set_rate(rate) the rate of the steps from now on; the first is settings.training.learning_rate. Called between two
+               steps, outside every clock, and only where the rate changes. Raises Unsupported("rate", why) if its
+               update would then not be the rule's.
 loss_value(h)  that loss as a float.
 predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
 sync()         returns when the device is idle.
@@ -24,12 +27,13 @@ describe()     static: features and current settings of the build; a flat dict o
 
 Three more run a trained network as fast as the framework can; one that lacks them runs it through place and predict:
 
-prepare(x)     what infer takes, for x float32 (n, 3, s, s): another layout, for example. Not timed.
+prepare(x)     what infer takes, for x float32 (n, channels, height, width): another layout, for example. Not timed.
 infer(x)       a lazy handle of the logits of prepared pictures, in inference mode; copying them to a device included.
                n is settings.training.batch_size.
 logits(handle) waits for them: numpy float32 (n, classes).
 
-calibrate(x)   of what computes in int8, before the first infer: x float32 (n, 3, s, s), training pictures.
+calibrate(x)   of what computes in int8, before the first infer: x float32 (n, channels, height, width), training
+               pictures.
 
 A runtime only runs networks: it has __init__, prepare, infer, logits and describe, and trains nothing. `describe` is
 then asked of the adapter that was built, and says in `precision` what is in force: 'float32', 'bfloat16', 'float16' or
@@ -41,22 +45,24 @@ from typing import NamedTuple
 
 import numpy
 
+from workers.bounds import FLOAT32
 from workers.protocol import BadJob, Training, Unsupported
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Settings(NamedTuple):
-    """How to train, how many threads to start, and the seed of the framework's own random numbers."""
+    """How to train, how many threads to start, the seed of the framework's own random numbers, the number format."""
 
     training: Training
     threads: int
     seed: int
+    precision: str = FLOAT32
 
 
-def inference_settings(batch_size, threads=1, seed=0):
+def inference_settings(batch_size, threads=1, seed=0, precision=FLOAT32):
     """Settings of an adapter that runs a network in batches of that size, and does not train it."""
-    return Settings(Training("sgd", "he_normal", 0.01, 0.9, batch_size, 1), threads, seed)
+    return Settings(Training("sgd", "he_normal", 0.01, 0.9, batch_size, 1), threads, seed, precision)
 
 
 def names():
@@ -112,3 +118,13 @@ def own_optimiser(training, known):
     if training.optimiser not in known:
         raise Unsupported("optimiser", f"this adapter has no {training.optimiser!r}; it has {', '.join(sorted(known))}")
     return known[training.optimiser]
+
+
+def own_precision(settings, known):
+    """The adapter's entry for the number format that is asked for. known: precision -> entry.
+
+    Raises Unsupported for one that the adapter lacks.
+    """
+    if settings.precision not in known:
+        raise Unsupported("precision", f"this adapter has no {settings.precision}; it has {', '.join(sorted(known))}")
+    return known[settings.precision]

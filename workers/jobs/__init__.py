@@ -1,7 +1,7 @@
 """The kinds of job: one file each, found by listing, with the names of JOB_KINDS in orchestrator/records/job.py.
 
-A file defines `work(session)`, which emits the events of its kind (workers/protocol.py), and PAYLOAD, the fields of
-the job's payload that it reads.
+A file defines `work(job)`, which emits the events of its kind (workers/protocol.py), and PAYLOAD, the fields of the
+job's payload that it reads. job: Job of workers/process.py.
 """
 
 import importlib

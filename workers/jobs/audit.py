@@ -1,55 +1,52 @@
 """Repeats the audited steps of a timed trial with the oracle, at that trial's own batch, size and rate."""
 
 import os
+from typing import NamedTuple
 
 import numpy
 
 from workers import native, protocol
 from workers.audits import COPIES, FILE
 from workers.batches import open_batches
+from workers.bounds import bounds
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.optimisers import is_audited, rule_of
+from workers.process import clock
 from workers.protocol import BadJob, Training
-from workers.session import clock
 
 PAYLOAD = ("training", "losses")
-
-BOUNDS = {
-    # Relative differences of the audited step that is off most.
-    "loss": 1e-3,
-    "update": 5e-2,  # of all trained arrays together, as a share of the update; ReLUs that flip by rounding move it
-    "averages": 2e-2,  # likewise, of the running averages; of n or n - 1 values of a batch, since frameworks differ
-    "decay": 3e-5,  # the share of all weights by which the update differs, over the rate: a decay that nobody asked for
-}
 
 ROUNDING = 64 * float(numpy.finfo(numpy.float32).eps)
 """Of the weights: an update of no more than this cannot be told from their rounding."""
 
 
-def work(trial):
-    """Emit how far the audited steps are from the oracle's. trial: Session, with network and seed of that trial."""
-    payload = trial.job["payload"]
-    training = protocol.record(Training, payload["training"], "job.json: payload.training")
-    if trial.data_folder is None:
+def work(job):
+    """Emit how far the audited steps are from the oracle's. job: Job, with network and seed of that trial."""
+    training = protocol.record(Training, job.payload["training"], "job.json: payload.training")
+    if not is_audited(training):
+        raise BadJob(f"the state of the optimiser {training.optimiser!r} is not known; its steps cannot be repeated.")
+    if job.data_folder is None:
         raise BadJob("an audit needs the pictures of its trial: give the folder of the prepared data.")
-    adapter_class = trial.import_adapter()
+    adapter_class = job.import_adapter()
     began = clock()
-    net = trial.build_net()
-    batches, _, _ = open_batches(trial.folder, trial.data_folder, trial.network, training.batch_size)
-    trial.say_built(net, adapter_class.describe(), clock() - began)
-    kept = load(os.path.join(trial.folder, FILE), net)
+    batches, _, _ = open_batches(job.folder, job.data_folder, job.net, training.batch_size)
+    job.say_built(adapter_class.describe(), clock() - began)
+    kept = load(os.path.join(job.folder, FILE), job.net)
     if not kept:
         raise BadJob(f"{FILE} holds no step.")
-    figures = dict.fromkeys(BOUNDS, 0.0)
+    allowed = bounds("audit", job.precision)
+    figures = dict.fromkeys(allowed, 0.0)
     with native.one_blas_thread():
         for at, ((epoch, step), copies) in enumerate(sorted(kept.items()), start=1):
-            numbers = batches.shuffled(trial.job["seed"], epoch)[step]
-            seen = compare(net, training, copies, batches.cut(numbers), payload["losses"][epoch][step])
+            cut = batches.cut(batches.shuffled(job.seed, epoch)[step])
+            audited = Audited(epoch, step, copies, cut, job.payload["losses"][epoch][step])
+            seen = compare(job.net, training, audited)
             figures = {name: max(figures[name], value) for name, value in seen.items()}
-            trial.emit("progress", epoch=0, step=at, steps=len(kept))
-    passed = all(figures[name] <= bound for name, bound in BOUNDS.items())
-    trial.emit("check", figures=figures, bounds=BOUNDS, passed=passed)
-    trial.emit("done", weights_sha256=None, total_seconds=clock())
+            job.emit("progress", epoch=0, step=at, steps=len(kept))
+    passed = all(figures[name] <= bound for name, bound in allowed.items())
+    job.emit("check", figures=figures, bounds=dict(allowed), passed=passed)
+    job.emit("done", weights_sha256=None, total_seconds=clock())
 
 
 def load(path, net):
@@ -68,22 +65,35 @@ def load(path, net):
         raise BadJob(f"{path} does not hold the audited steps of this network: {error}.") from error
 
 
-def compare(net, training, kept, batch, loss):
-    """Figures of one audited step against the oracle; see BOUNDS.
+class Audited(NamedTuple):
+    """One audited step. copies: weights in front, before and after, name -> float32 array.
 
-    kept: weights in front, before and after, name -> float32 array. batch: (x, y) of the step. loss: as the worker
-    read it.
+    batch: (x, y) of the step. loss: as the worker read it.
     """
-    front, before, after = ({name: value.astype(numpy.float64) for name, value in one.items()} for one in kept)
+
+    epoch: int
+    step: int
+    copies: tuple
+    batch: tuple
+    loss: float
+
+
+def compare(net, training, audited):
+    """Figures of one audited step against the oracle; see workers/bounds.py."""
+    front, before, after = (
+        {name: value.astype(numpy.float64) for name, value in one.items()} for one in audited.copies
+    )
+    batch, loss = audited.batch, audited.loss
     oracle = Oracle(net, before, "cpu", Settings(training, threads=1, seed=0), {})
     wanted_loss, gradients = oracle.gradients(oracle.place(*batch))
     averages = oracle.weights()
-    rate, momentum = training.learning_rate, training.momentum
+    rule = rule_of(training)
+    rate, rate_before = rule.rate_at(audited.epoch, audited.step), rule.rate_at(audited.epoch, audited.step - 1)
     moves, wanted = {}, {}
     for name, gradient in gradients.items():
-        velocity = (front[name] - before[name]) / rate
+        state = rule.left_by(front[name], before[name], rate_before)
         moves[name] = after[name] - before[name]
-        wanted[name] = -rate * (momentum * velocity + gradient)
+        wanted[name] = rule.update(state, before[name], gradient, rate)[1] - before[name]
     others = [weight.name for weight in net.weights if not weight.is_trainable]
     of_batch = _of_the_batch(net, before, averages, len(batch[1]))
     rest = {name: moves[name] - wanted[name] for name in moves}

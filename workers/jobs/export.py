@@ -3,34 +3,34 @@
 import numpy
 
 from workers.batches import TO_UNIT
+from workers.bounds import bounds
 from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.jobs.infer import off as difference
+from workers.process import clock
 from workers.protocol import NotEqual, Unsupported
-from workers.session import clock
 
 PAYLOAD = ("weights_sha256",)
-BOUNDS = {"logits": 1e-5}
 PICTURES = 8
 
 
-def work(trial):
-    """Build, write, run what was written. trial: Session; start.npz in its folder holds the weights."""
-    job = trial.job
-    adapter_class = trial.import_adapter()
+def work(job):
+    """Build, write, run what was written. job: Job; start.npz in its folder holds the weights."""
+    adapter_class = job.import_adapter()
     if not hasattr(adapter_class, "export"):
-        raise Unsupported("export", f"{job['framework']} has no files of its own to write")
+        raise Unsupported("export", f"{job.framework} has no files of its own to write")
     began = clock()
-    net = trial.build_net()
-    weights = trial.trained_weights(net, job["payload"]["weights_sha256"])
-    names, logits = adapter_class.export(net, weights, trial.folder)
-    trial.say_built(net, {"files": ", ".join(names)}, clock() - began)
+    weights = job.trained_weights(job.payload["weights_sha256"])
+    names, logits = adapter_class.export(job.net, weights, job.folder)
+    job.say_built({"files": ", ".join(names)}, clock() - began)
 
-    size = trial.network.input_size
-    x = numpy.random.RandomState(0).randint(0, 256, (PICTURES, 3, size, size)).astype(numpy.float32)
+    x = numpy.random.RandomState(0).randint(0, 256, (PICTURES,) + job.net.input).astype(numpy.float32)
     x *= TO_UNIT
-    off = difference(logits(x), Oracle(net, weights, "cpu", inference_settings(PICTURES), {}).exact_logits(x))
-    trial.emit("check", figures={"logits": off}, bounds=BOUNDS, passed=off <= BOUNDS["logits"])
-    if not off <= BOUNDS["logits"]:
-        raise NotEqual(f"the files that were written give logits that are off by {off:.2g} (bound 1e-05).")
-    trial.emit("done", weights_sha256=job["payload"]["weights_sha256"], total_seconds=clock())
+    off = difference(logits(x), Oracle(job.net, weights, "cpu", inference_settings(PICTURES), {}).exact_logits(x))
+    allowed = bounds("export")
+    job.emit("check", figures={"logits": off}, bounds=dict(allowed), passed=off <= allowed["logits"])
+    if not off <= allowed["logits"]:
+        raise NotEqual(
+            f"the files that were written give logits that are off by {off:.2g} (bound {allowed['logits']:g})."
+        )
+    job.emit("done", weights_sha256=job.payload["weights_sha256"], total_seconds=clock())

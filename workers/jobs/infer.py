@@ -11,98 +11,97 @@ import numpy
 
 from workers import protocol, scenarios
 from workers.batches import draw_training, open_test
+from workers.bounds import FLOAT32, INT8, KEPT, bounds
 from workers.frameworks import inference_settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.loop import tally
+from workers.process import clock
 from workers.protocol import BadJob, Inference, NotEqual, Progress
-from workers.session import clock
 
 PAYLOAD = ("inference",)
-
-BOUNDS = {"logits": 1e-4}
-"""Largest difference from the oracle's logits, as a share of the largest of them. ncnn's float16 makes 2.5e-4."""
 
 CHECKED = 256  # test pictures, whose logits are compared before anything is timed
 SAMPLES = 64  # test pictures that the queries take in turn
 REFERENCE = "reference.npz"
 ORACLE_BATCH = 64
-FLOAT32, INT8 = "float32", "int8"
 
 CALIBRATION = 256
 """Training pictures by which what computes in int8 sets its ranges; test pictures would flatter it."""
-
-KEPT = 0.99
-"""Share of float32's accuracy that int8 must keep, as MLPerf Inference asks of quantised networks."""
 
 Z = 1.96
 """Of an interval that holds in 95 % of cases."""
 
 
-def work(trial):
-    """Import, build, compare, measure, answer for every test picture. trial: Session."""
-    job = trial.job
-    asked = protocol.record(Inference, job["payload"]["inference"], "job.json: payload.inference")
+def work(job):
+    """Import, build, compare, measure, answer for every test picture. job: Job."""
+    asked = protocol.record(Inference, job.payload["inference"], "job.json: payload.inference")
     if asked.scenario not in scenarios.SCENARIOS:
         raise BadJob(f"job.json: scenario is {asked.scenario!r}; known: {', '.join(scenarios.SCENARIOS)}.")
-    if trial.data_folder is None:
+    if job.data_folder is None:
         raise BadJob("an inference needs pictures: give the folder of the prepared data after that of the job.")
-    adapter_class = trial.import_adapter()
+    adapter_class = job.import_adapter()
 
     began = clock()
-    test = open_test(trial.data_folder, trial.network, asked.batch_size)
+    test = open_test(job.data_folder, job.net, asked.batch_size)
     opened = clock()
-    net = trial.build_net()
-    weights = trial.trained_weights(net, asked.weights_sha256)
-    adapter = adapter_class(net, weights, job["device"], trial.inference_settings(asked.batch_size), job["options"])
+    weights = job.trained_weights(asked.weights_sha256)
+    adapter = adapter_class(job.net, weights, job.device, job.inference_settings(asked.batch_size), job.options)
     if adapter.describe().get("precision") == INT8:
-        adapter.calibrate(draw_training(trial.folder, trial.data_folder, trial.network, CALIBRATION, job["seed"]))
+        adapter.calibrate(draw_training(job.folder, job.data_folder, job.net, CALIBRATION, job.seed))
     describe = adapter.describe()
-    trial.say_built(net, describe, clock() - opened, opened - began)
-    trial.require_settings(describe)
+    job.say_built(describe, clock() - opened, opened - began)
+    job.require_settings(describe)
     adapter = runner(adapter)
 
-    oracle = oracle_logits(trial, net, weights, test)
+    oracle = oracle_logits(job, weights, test)
     first = min(CHECKED, len(test))
     figures = {"logits": off(logits_of(adapter, test, first), oracle[:first])}
-    precision = describe.get("precision", FLOAT32)
-    is_within = all(figures[name] <= bound for name, bound in BOUNDS.items())
-    trial.emit("check", figures=figures, bounds=BOUNDS, passed=is_within and precision == FLOAT32)
-    if not is_within and precision == FLOAT32:
-        raise NotEqual(
-            f"it computes in float32, and its logits are off by {figures['logits']:.2g} (bound {BOUNDS['logits']:g})."
-        )
+    require_equal(job, figures, describe.get("precision", FLOAT32))
 
-    scenarios.measure(adapter, samples(adapter, test, job["seed"]), asked, job["seed"], trial.emit, clock)
+    scenarios.measure(adapter, samples(adapter, test, job.seed), asked, job.seed, job.emit, clock)
 
-    began, progress = clock(), Progress(trial.emit, clock, 0, len(test), "scoring test pictures")
+    began, progress = clock(), Progress(job.emit, clock, 0, len(test), "scoring test pictures")
     logits = logits_of(adapter, test, len(test), progress)
-    trial.emit("score", split="test", epoch=0, **score(logits, test.labels, clock() - began - progress.seconds))
+    job.emit("score", split="test", epoch=0, **score(logits, test.labels, clock() - began - progress.seconds))
     share, low, high = kept_accuracy(logits.argmax(1) == test.labels, oracle.argmax(1) == test.labels)
-    trial.emit("answers", classes=logits.argmax(1), differing=differing(logits, oracle), kept=[share, low, high])
-    if precision == INT8 and high < KEPT:
+    job.emit("answers", classes=logits.argmax(1), differing=differing(logits, oracle), kept=[share, low, high])
+    if describe.get("precision") == INT8 and high < KEPT:
         raise NotEqual(
             f"in int8 it keeps {share:.1%} of float32's accuracy, [{low:.1%}, {high:.1%}]; {KEPT:.0%} are asked for."
         )
-    trial.emit("done", weights_sha256=asked.weights_sha256, total_seconds=clock())
+    job.emit("done", weights_sha256=asked.weights_sha256, total_seconds=clock())
 
 
-def oracle_logits(trial, net, weights, test):
+def require_equal(job, figures, precision):
+    """Emit the `check` of logits that were computed in that number format.
+
+    Only what promises float32 can pass. Raises NotEqual if it promises that and is beyond the bound.
+    """
+    allowed = bounds("inference")
+    is_within = all(figures[name] <= bound for name, bound in allowed.items())
+    job.emit("check", figures=figures, bounds=dict(allowed), passed=is_within and precision == FLOAT32)
+    if not is_within and precision == FLOAT32:
+        seen, bound = figures["logits"], allowed["logits"]
+        raise NotEqual(f"it computes in float32, and its logits are off by {seen:.2g} (bound {bound:g}).")
+
+
+def oracle_logits(job, weights, test):
     """The oracle's logits of all test pictures, float64; of reference.npz, or computed and left there.
 
     Raises BadJob if the file holds those of another number of pictures.
     """
-    path = os.path.join(trial.folder, REFERENCE)
+    path = os.path.join(job.folder, REFERENCE)
     if os.path.exists(path):
         try:
             with numpy.load(path) as arrays:
                 known = arrays["logits"]
         except (OSError, ValueError, KeyError) as error:
             raise BadJob(f"{REFERENCE} cannot be read: {error}.") from error
-        if known.shape != (len(test), trial.network.classes):
+        if known.shape != (len(test), job.net.classes):
             raise BadJob(f"{REFERENCE} holds logits of the shape {known.shape}; there are {len(test)} test pictures.")
         return known
-    oracle = Oracle(net, weights, "cpu", inference_settings(ORACLE_BATCH), {})
-    found, progress = [], Progress(trial.emit, clock, 0, len(test), "the oracle's logits")
+    oracle = Oracle(job.net, weights, "cpu", inference_settings(ORACLE_BATCH), {})
+    found, progress = [], Progress(job.emit, clock, 0, len(test), "the oracle's logits")
     for at in range(0, len(test), ORACLE_BATCH):
         x, _ = test.cut(numpy.arange(at, min(at + ORACLE_BATCH, len(test))))
         found.append(oracle.exact_logits(x))

@@ -1,17 +1,17 @@
 """What this machine can do at best: matrix products, convolutions and copies in float32, on all processors of the job.
 
 The fastest of many repetitions counts, because a limit is asked for and not what is usual. The payload names
-`networks`, [[label, model, params, input_size], ...], whose convolutions are timed one by one, forward, in batches of
-BATCH.
+`networks`, [{label, ops []}, ...], whose convolutions are timed one by one, forward, in batches of BATCH.
 """
 
 import importlib
 import threading
+from typing import NamedTuple
 
 import numpy
 
-from workers import models, native
-from workers.session import clock
+from workers import native
+from workers.process import clock, read_net
 
 PAYLOAD = ("networks",)
 BATCH = 64
@@ -20,11 +20,11 @@ SECONDS = 0.7  # of each repetition's series
 COPY_MIB = 256  # larger than any cache
 
 
-def work(trial):
-    """Time them with numpy's BLAS, and with torch's libraries where the job's framework is PyTorch. trial: Session."""
-    adapter_class = trial.import_adapter()
-    threads = trial.job["threads"]
-    torch = importlib.import_module("torch") if trial.job["framework"] == "pytorch" else None
+def work(job):
+    """Time them with numpy's BLAS, and with torch's libraries where the job's framework is PyTorch. job: Job."""
+    adapter_class = job.import_adapter()
+    threads = job.threads
+    torch = importlib.import_module("torch") if job.framework == "pytorch" else None
     if torch is not None:
         torch.set_num_threads(threads)
     gemm = {}
@@ -33,16 +33,16 @@ def work(trial):
         gemm[f"numpy {side}"] = _gemm(numpy.matmul, square, square.copy())
         if torch is not None:
             gemm[f"torch {side}"] = _gemm(torch.matmul, torch.ones((side, side)), torch.ones((side, side)))
-        trial.emit("progress", epoch=0, step=at + 1, steps=len(SIDES) + 1)
+        job.emit("progress", epoch=0, step=at + 1, steps=len(SIDES) + 1)
     conv, whole = {}, {}
-    for label, name, params, size in trial.job["payload"]["networks"] if torch is not None else ():
-        net = models.build(name, trial.network.classes, size, **params)
-        timed = {str(shape): _conv(torch, shape) for shape in sorted(set(_convolutions(net)))}
-        conv.update((f"{label} {shape}", operations / seconds / 1e9) for shape, (operations, seconds) in timed.items())
-        total = [timed[str(shape)] for shape in _convolutions(net)]
+    for network in job.payload["networks"] if torch is not None else ():
+        label, net = network["label"], read_net(network)
+        timed = {shape: _conv(torch, shape) for shape in sorted(set(_convolutions(net)))}
+        conv.update((f"{label} {tuple(shape)}", done / seconds / 1e9) for shape, (done, seconds) in timed.items())
+        total = [timed[shape] for shape in _convolutions(net)]
         whole[label] = sum(operations for operations, _ in total) / sum(seconds for _, seconds in total) / 1e9
     libraries = dict(native.describe(), **adapter_class.describe())
-    trial.emit(
+    job.emit(
         "peak",
         gemm_gflops=gemm,
         conv_gflops=conv,
@@ -50,7 +50,7 @@ def work(trial):
         copy_gb_per_second=_copy(threads),
         libraries=libraries,
     )
-    trial.emit("done", weights_sha256=None, total_seconds=clock())
+    job.emit("done", weights_sha256=None, total_seconds=clock())
 
 
 def _fastest(run):
@@ -70,26 +70,39 @@ def _gemm(matmul, a, b):
     return 2.0 * len(a) ** 3 / _fastest(lambda: matmul(a, b, out=out)) / 1e9
 
 
+class Convolution(NamedTuple):
+    """One convolution, as it is timed; sides of its padding that are opposite count as equal."""
+
+    channels: int
+    height: int
+    width: int
+    features: int
+    kernel: tuple
+    stride: tuple
+    padding: tuple
+    dilation: tuple
+    groups: int
+
+
 def _convolutions(net):
-    """(channels in, height, width, channels out, kernel, stride, padding) of each convolution, in order."""
+    """The Convolution of each op that is one, in order."""
     found = []
     for op in net.ops:
         if op.kind == "conv":
-            channels, height, width = net.shapes[op.inputs[0]]
             params = op.params
-            shape = (params["channels"], params["kernel"], params["stride"], params["padding"][0])
-            found.append((channels, height, width) + shape)
+            own = (params["kernel"], params["stride"], params["padding"][::2], params["dilation"], params["groups"])
+            found.append(Convolution(*net.shapes[op.inputs[0]], params["channels"], *own))
     return found
 
 
-def _conv(torch, shape):
+def _conv(torch, asked):
     """(operations, seconds) of one forward convolution of a batch."""
-    channels, height, width, out, kernel, stride, padding = shape
-    x, weight = torch.ones((BATCH, channels, height, width)), torch.ones((out, channels, kernel, kernel))
+    weight = torch.ones((asked.features, asked.channels // asked.groups) + asked.kernel)
+    x, more = torch.ones((BATCH,) + asked[:3]), (asked.stride, asked.padding, asked.dilation, asked.groups)
     with torch.no_grad():
-        result = torch.nn.functional.conv2d(x, weight, None, stride, padding)
-        seconds = _fastest(lambda: torch.nn.functional.conv2d(x, weight, None, stride, padding))
-    return 2.0 * result.numel() * channels * kernel * kernel, seconds
+        result = torch.nn.functional.conv2d(x, weight, None, *more)
+        seconds = _fastest(lambda: torch.nn.functional.conv2d(x, weight, None, *more))
+    return 2.0 * result.numel() * weight[0].numel(), seconds
 
 
 def _copy(threads):

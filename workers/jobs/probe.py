@@ -6,25 +6,22 @@ import and see the card, but hold no code for it.
 
 import numpy
 
-from workers.session import clock
+from workers.process import clock
 
 PAYLOAD = ()
 PICTURES = 8
 
 
-def work(trial):
-    """Import, build, take one step. trial: Session."""
-    job, size = trial.job, trial.network.input_size
-    adapter_class = trial.import_trainer()
+def work(job):
+    """Import, build, take one step. job: Job."""
+    adapter_class = job.import_trainer()
     began = clock()
-    net = trial.build_net()
-    adapter = adapter_class(
-        net, net.start(job["seed"]), job["device"], trial.inference_settings(PICTURES), job["options"]
-    )
+    net = job.net
+    adapter = adapter_class(net, net.start(job.seed), job.device, job.inference_settings(PICTURES), job.options)
     build_seconds = clock() - began
-    x = numpy.random.RandomState(job["seed"]).rand(PICTURES, 3, size, size)
-    y = numpy.arange(PICTURES) % trial.network.classes
+    x = numpy.random.RandomState(job.seed).random_sample((PICTURES,) + net.input)
+    y = numpy.arange(PICTURES) % net.classes
     loss = adapter.step(adapter.place(x.astype(numpy.float32), y.astype(numpy.int64)))
     adapter.sync()
-    trial.say_built(net, adapter.describe(), build_seconds, loss=adapter.loss_value(loss))
-    trial.emit("done", weights_sha256=None, total_seconds=clock())
+    job.say_built(adapter.describe(), build_seconds, loss=adapter.loss_value(loss))
+    job.emit("done", weights_sha256=None, total_seconds=clock())

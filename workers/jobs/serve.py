@@ -1,70 +1,67 @@
 """Answers one picture after the other, as they come through a pipe in the job folder: a camera at the other end.
 
-questions.fifo: for each question how many pictures (uint32, little-endian) and they themselves (uint8, (n, 3, s, s));
-0 pictures, or the end of the pipe, ends the job. answers.fifo: for each the seconds of placing and inferring (float64)
-and the logits (float32, (n, classes)).
+questions.fifo: for each question how many pictures (uint32, little-endian) and they themselves (uint8, (n, channels,
+height, width)); 0 pictures, or the end of the pipe, ends the job.
+answers.fifo: for each the seconds of placing and inferring (float64) and the logits (float32, (n, classes)).
 Before the first question the logits are compared with the oracle's, as before a timed inference.
 """
-
-import struct
 
 import numpy
 
 from workers.batches import TO_UNIT
+from workers.bounds import FLOAT32, INT8
 from workers.frameworks import inference_settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.jobs import infer
-from workers.protocol import BadJob, NotEqual, Unsupported
-from workers.session import clock
+from workers.process import clock
+from workers.protocol import ANSWERS, COUNT, QUESTIONS, SECONDS, BadJob, Unsupported
 
 PAYLOAD = ("weights_sha256",)
-QUESTIONS, ANSWERS = "questions.fifo", "answers.fifo"
 PICTURES = 8
 LARGEST = 4096  # pictures of one question
-COUNT, SECONDS = struct.Struct("<I"), struct.Struct("<d")
 
 
-def work(trial):
-    """Build, compare, answer until the pipe ends. trial: Session; start.npz in its folder holds the weights."""
-    job, size = trial.job, trial.network.input_size
-    adapter_class = trial.import_adapter()
+def work(job):
+    """Build, compare, answer until the pipe ends. job: Job; start.npz in its folder holds the weights."""
+    adapter_class = job.import_adapter()
     began = clock()
-    net = trial.build_net()
-    weights = trial.trained_weights(net, job["payload"]["weights_sha256"])
-    adapter = adapter_class(net, weights, job["device"], trial.inference_settings(1), job["options"])
+    weights = job.trained_weights(job.payload["weights_sha256"])
+    adapter = adapter_class(job.net, weights, job.device, job.inference_settings(1), job.options)
     describe = adapter.describe()
-    if describe.get("precision") == infer.INT8:
+    if describe.get("precision") == INT8:
         raise Unsupported("calibration", "8 bits are calibrated on training pictures, and here there are none")
     adapter = runner(adapter)
-    trial.say_built(net, describe, clock() - began)
-    trial.require_settings(describe)
+    job.say_built(describe, clock() - began)
+    job.require_settings(describe)
 
-    pictures = numpy.random.RandomState(0).randint(0, 256, (PICTURES, 3, size, size)).astype(numpy.uint8)
-    oracle = Oracle(net, weights, "cpu", inference_settings(1), {}).exact_logits(floats(pictures))
-    off = infer.off(answered(adapter, pictures), oracle)
-    is_full = describe.get("precision", infer.FLOAT32) == infer.FLOAT32
-    trial.emit("check", figures={"logits": off}, bounds=infer.BOUNDS, passed=is_full and off <= infer.BOUNDS["logits"])
-    if is_full and not off <= infer.BOUNDS["logits"]:
-        raise NotEqual(f"it computes in float32, and its logits are off by {off:.2g}.")
+    pictures = numpy.random.RandomState(0).randint(0, 256, (PICTURES,) + job.net.input).astype(numpy.uint8)
+    oracle = Oracle(job.net, weights, "cpu", inference_settings(1), {}).exact_logits(floats(pictures))
+    infer.require_equal(
+        job, {"logits": infer.off(answered(adapter, pictures), oracle)}, describe.get("precision", FLOAT32)
+    )
 
     with open(QUESTIONS, "rb") as questions, open(ANSWERS, "wb") as answers:
-        while answer(adapter, questions, answers, size):
+        while answer(adapter, questions, answers, job.net.input):
             pass
-    trial.emit("done", weights_sha256=job["payload"]["weights_sha256"], total_seconds=clock())
+    job.emit("done", weights_sha256=job.payload["weights_sha256"], total_seconds=clock())
 
 
-def answer(adapter, questions, answers, size):
-    """Answer the next question; False if there is none. Raises BadJob for one that is cut short or too large."""
+def answer(adapter, questions, answers, shape):
+    """Answer the next question; False if there is none. Raises BadJob for one that is cut short or too large.
+
+    shape: of a picture, (channels, height, width).
+    """
     head = questions.read(COUNT.size)
     count = COUNT.unpack(head)[0] if len(head) == COUNT.size else 0
     if not count:
         return False
     if count > LARGEST:
         raise BadJob(f"a question of {count} pictures; {LARGEST} are the most.")
-    content = questions.read(count * 3 * size * size)
-    if len(content) != count * 3 * size * size:
+    size = count * shape[0] * shape[1] * shape[2]
+    content = questions.read(size)
+    if len(content) != size:
         raise BadJob("a question was cut short.")
-    pictures = numpy.frombuffer(content, numpy.uint8).reshape(count, 3, size, size)
+    pictures = numpy.frombuffer(content, numpy.uint8).reshape((count,) + tuple(shape))
     began = clock()
     logits = answered(adapter, pictures)
     answers.write(SECONDS.pack(clock() - began) + numpy.ascontiguousarray(logits, "<f4").tobytes())

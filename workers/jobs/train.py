@@ -4,69 +4,67 @@ import os
 
 import numpy
 
-from workers import loop, native, optimisers, protocol, session
+from workers import loop, native, protocol
 from workers.batches import open_batches
+from workers.optimisers import is_audited, rule_of
+from workers.process import clock, weights_sha256
 from workers.protocol import BadJob, Measure, Training
-from workers.session import clock
 
 PAYLOAD = ("training", "measure")
 
 
-def work(trial):
-    """Import, build, train, score the test set once, save the weights. trial: Session."""
-    job, payload = trial.job, trial.job["payload"]
-    training = protocol.record(Training, payload["training"], "job.json: payload.training")
-    measure = protocol.record(Measure, payload["measure"], "job.json: payload.measure")
-    if trial.data_folder is None:
+def work(job):
+    """Import, build, train, score the test set once, save the weights. job: Job."""
+    training = protocol.record(Training, job.payload["training"], "job.json: payload.training")
+    measure = protocol.record(Measure, job.payload["measure"], "job.json: payload.measure")
+    if job.data_folder is None:
         raise BadJob("a training needs pictures: give the folder of the prepared data after that of the job.")
-    adapter_class = trial.import_trainer()
+    adapter_class = job.import_trainer()
 
     began = clock()
     settle_allocator()
-    batches, validation, test = open_batches(trial.folder, trial.data_folder, trial.network, training.batch_size)
+    batches, validation, test = open_batches(job.folder, job.data_folder, job.net, training.batch_size)
     opened = clock()
-    net = trial.build_net()
-    weights = first_weights(trial, net, training.initialiser)
-    adapter = adapter_class(net, weights, job["device"], trial.settings(training), job["options"])
+    weights = first_weights(job, training.initialiser)
+    adapter = adapter_class(job.net, weights, job.device, job.settings(training), job.options)
     adapter.sync()
     built = clock()
     describe = adapter.describe()
-    trial.say_built(net, describe, built - opened, opened - began)
-    trial.require_settings(describe)
+    job.say_built(describe, built - opened, opened - began)
+    job.require_settings(describe)
 
-    # Nobody can repeat a step that drew random numbers, or one of an optimiser whose state is not known.
-    if any(op.kind == "dropout" for op in net.ops) or training.optimiser not in optimisers.AUDITED:
+    # Nobody can repeat a step that drew random numbers, or one of a rule whose state is not known.
+    if any(op.kind == "dropout" for op in job.net.ops) or not is_audited(training):
         measure = measure._replace(audit=0)
-    asked = loop.Asked(job["seed"], training.epochs, measure)
+    asked = loop.Asked(job.seed, training.epochs, measure, rule_of(training))
     throttled = native.throttled_periods()
-    audits = loop.train(adapter, batches, validation, asked, trial.emit, clock)
+    audits = loop.train(adapter, batches, validation, asked, job.emit, clock)
     throttled_after = native.throttled_periods()
     last = training.epochs - 1
-    scoring = protocol.Progress(trial.emit, clock, last, len(test), "scoring test pictures")
-    trial.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring))
+    scoring = protocol.Progress(job.emit, clock, last, len(test), "scoring test pictures")
+    job.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring))
     if measure.fingerprint == "epoch":
         seen = {"test": loop.predicted(adapter, test)}
-        trial.emit("fingerprint", epoch=last, weights={}, predictions=seen)
+        job.emit("fingerprint", epoch=last, weights={}, predictions=seen)
 
-    trial.emit("place", place_seconds=loop.place_alone(adapter, batches, job["seed"], clock))
+    job.emit("place", place_seconds=loop.place_alone(adapter, batches, job.seed, clock))
 
     if audits.steps:
-        trial.emit("audited", **audits.save(trial.folder))
+        job.emit("audited", **audits.save(job.folder))
     weights = adapter.weights()
-    numpy.savez(os.path.join(trial.folder, "weights.npz"), **weights)
+    numpy.savez(os.path.join(job.folder, "weights.npz"), **weights)
     stopped = None if throttled is None or throttled_after is None else throttled_after - throttled
-    done = {"weights_sha256": session.weights_sha256(weights), "throttled_periods": stopped}
-    trial.emit("done", total_seconds=clock(), **done)
+    job.emit("done", total_seconds=clock(), weights_sha256=weights_sha256(weights), throttled_periods=stopped)
 
 
-def first_weights(trial, net, initialiser):
+def first_weights(job, initialiser):
     """The weights of start.npz in the job folder; without one, drawn from the seed.
 
-    Raises BadJob if they are not this net's, or for an unknown initialiser.
+    Raises BadJob if they are not its net's, or for an unknown initialiser.
     """
-    path = os.path.join(trial.folder, "start.npz")
+    path = os.path.join(job.folder, "start.npz")
     try:
-        return net.read(path) if os.path.exists(path) else net.start(trial.job["seed"], initialiser)
+        return job.net.read(path) if os.path.exists(path) else job.net.start(job.seed, initialiser)
     except ValueError as error:
         raise BadJob(str(error)) from error
 

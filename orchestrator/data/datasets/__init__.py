@@ -16,13 +16,11 @@ class DatasetKind:
     """One data set.
 
     title:   its usual name, 'GTSRB'.
-    classes: how many it has.
-    origin:  where its pictures are on this machine. Raises DataError if they are not here.
+    origin:  its classes, and where its pictures are.
     counts:  how many pictures it has to train and validate, and how many to test; None if that is not known before.
     """
 
     title: str
-    classes: int
     origin: Callable[[Dataset, Home], Origin]
     counts: Callable[[Dataset], tuple[int, int]] | None = None
 
@@ -38,6 +36,11 @@ def named(name: str) -> DatasetKind:
         raise DataError(f"there is no data set '{name}'. Known: {', '.join(names())}.{did_you_mean(name, names())}")
     found: DatasetKind = importlib.import_module(f"{__name__}.{name}").DATASET
     return found
+
+
+def classes(dataset: Dataset, home: Home) -> int:
+    """How many classes it has."""
+    return len(named(dataset.name).origin(dataset, home).classes)
 
 
 def title(name: str) -> str:

@@ -4,15 +4,16 @@ import contextlib
 
 from orchestrator.data import synthetic
 from orchestrator.data.datasets import DatasetKind
-from orchestrator.data.pictures import Origin
+from orchestrator.data.labels import SIGNS
+from orchestrator.data.pictures import Located, Origin
 from orchestrator.home import Home
 from orchestrator.trial import Dataset, Synthetic
 
 
 def _origin(dataset: Dataset, home: Home) -> Origin:
-    parameters = dataset.synthetic or Synthetic()
-    drawn = contextlib.nullcontext
-    return Origin("synthetic", synthetic.sha256(parameters), {}, lambda: drawn(synthetic.draw(parameters)))
+    drawn = dataset.synthetic or Synthetic()
+    located = Located("synthetic", synthetic.sha256(drawn), {}, lambda: contextlib.nullcontext(synthetic.draw(drawn)))
+    return Origin(SIGNS, lambda: located)
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:
@@ -21,4 +22,4 @@ def _counts(dataset: Dataset) -> tuple[int, int]:
     return drawn.tracks_per_class * per_track, drawn.test_tracks_per_class * per_track
 
 
-DATASET = DatasetKind(title="drawn signs", classes=synthetic.CLASSES, counts=_counts, origin=_origin)
+DATASET = DatasetKind(title="drawn signs", counts=_counts, origin=_origin)

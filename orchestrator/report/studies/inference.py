@@ -6,19 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.analysis import latency
+from orchestrator.environment import FLOAT32
 from orchestrator.records.payloads import Answers, Check
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.tables import natural, offline_images_per_second
 from orchestrator.report.text import percent, tiny
 from orchestrator.trial import Cell
+from workers.bounds import INT8, KEPT
 
 FRAME_MS = 1000 / 30
-
-FLOAT32, INT8 = "float32", "int8"
-
-KEPT = 0.99
-"""Share of float32's accuracy that int8 must keep."""
 
 
 class _Key(NamedTuple):
@@ -38,9 +35,7 @@ def inference_section(stored: StoredRun) -> Section | None:
     headings = {"cell": "cell", "subject": "subject", "p50_ms": "p50 ms", "p90_ms": "p90 ms", "p99_ms": "p99 ms"}
     headings |= {"proven_p90_ms": "proven p90", "proven_p99_ms": "proven p99", "images_per_second": "images/s"}
     headings |= {"queries_per_second": "queries/s in time", "queries": "queries", "note": "note"}
-    weights = "; ".join(
-        f"{one.model.label}@{one.input_size}: {one.subject} of run {one.run_id}" for one in stored.facts.weights
-    )
+    weights = "; ".join(f"{one.network}: {one.subject} of run {one.run_id}" for one in stored.facts.weights)
     return Section(
         anchor="inference",
         title="Inference",

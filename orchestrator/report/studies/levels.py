@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -58,8 +59,8 @@ INPUT_SIZE = LevelStudy(
     "input-size",
     "Input size",
     "The same networks on pictures of several sizes.",
-    level=lambda trial: f"{trial.input_size}x{trial.input_size}",
-    rank=lambda trial: trial.input_size,
+    level=lambda trial: trial.input_size.pixels,
+    rank=lambda trial: prod(trial.input_size),
     rest=lambda trial: trial.model.label,
     is_timed=True,
     notes=("The paper: no input size dominates in accuracy, and 32x32 is the economical choice.", paper().errata[1]),
@@ -71,7 +72,7 @@ DEPTH = LevelStudy(
     "Networks of one family and several depths, on the same pictures.",
     level=lambda trial: trial.model.label,
     rank=lambda trial: trial.model.depth or 0,
-    rest=lambda trial: f"{trial.model.family} at {trial.input_size}x{trial.input_size}",
+    rest=lambda trial: f"{trial.model.family} at {trial.input_size.pixels}",
     is_timed=True,
     notes=("The paper: ResNet-32 does not beat ResNet-20.",),
 )

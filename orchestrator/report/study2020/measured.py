@@ -27,7 +27,7 @@ NETWORKS: Mapping[str, str] = {
 
 
 class Place(NamedTuple):
-    """One framework in one cell. network: 'ResNet-20'."""
+    """One framework in one cell of the study. network: 'ResNet-20'. input_size: a side of its square pictures."""
 
     framework: str
     network: str
@@ -102,12 +102,13 @@ def is_equal_training(trial: Trial, is_scout: bool) -> bool:
     """
     study = _training(trial.training.epochs)
     is_plain = trial.cell == Cell(model=trial.model, input_size=trial.input_size, device=trial.device)
-    return (is_scout or trial.dataset.name == DATASET) and is_plain and trial.training == study
+    is_square = trial.input_size.side is not None
+    return (is_scout or trial.dataset.name == DATASET) and is_plain and is_square and trial.training == study
 
 
 @lru_cache(maxsize=100)
 def _training(epochs: int) -> Training:
-    """That of the study, but for its epochs."""
+    """The study's training, with this number of epochs."""
     return Training(batch_size=paper().batch_size, epochs=epochs)
 
 
@@ -134,7 +135,7 @@ def paper_place(one: PaperCell) -> Place:
 
 def place_of(one: StoredTrial) -> Place:
     """Where a trial stands in the study."""
-    return Place(one.trial.framework, one.trial.model.label, one.trial.input_size, one.trial.device)
+    return Place(one.trial.framework, one.trial.model.label, one.trial.input_size.height, one.trial.device)
 
 
 def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTrial]]:

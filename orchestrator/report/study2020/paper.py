@@ -4,7 +4,8 @@ import functools
 from pathlib import Path
 
 from orchestrator.environment import Device, Frozen
-from orchestrator.trial import Model, SubjectPair
+from orchestrator.networks import InputSize, Model
+from orchestrator.trial import SubjectPair
 
 FIGURES = Path(__file__).resolve().with_name("paper.json")
 
@@ -63,10 +64,10 @@ class Paper(Frozen):
     loader_workers_s_per_epoch: dict[str, float]
     deterministic_s_per_epoch: dict[str, float]
 
-    def cell(self, framework: str, model: Model, input_size: int, device: Device) -> PaperCell | None:
+    def cell(self, framework: str, model: Model, input_size: InputSize, device: Device) -> PaperCell | None:
         """The matching cell; None if the paper has none (nothing at 64x64: erratum 2)."""
         name = f"{model.name}{model.depth or ''}"
-        asked = (framework, name, input_size, device)
+        asked = (framework, name, input_size.side, device)
         return next(
             (one for one in self.results if asked == (one.framework, one.model, one.input_size, one.device)), None
         )

@@ -22,11 +22,11 @@ from orchestrator.console.progress import Console
 from orchestrator.errors import DataError, LockedError, SpecError, StoreError
 from orchestrator.execution.locks import exclusive_run
 from orchestrator.home import REPOSITORY, Home
+from orchestrator.networks import Model
 from orchestrator.records.run_folder import JobFolder, RunFolder
 from orchestrator.records.store import Store
 from orchestrator.report.crate import SUMS, sums_text
 from orchestrator.report.signature import SIGNATURE
-from orchestrator.trial import Model
 from tests import fake_run as fake
 
 EXAMPLE = REPOSITORY / "reports" / "example"

@@ -11,6 +11,7 @@ from orchestrator import data
 from orchestrator.data import cache, fill
 from orchestrator.data.draft import draft_folder, sweep
 from orchestrator.errors import DataError
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset, Synthetic
 
 SMALLEST = Synthetic(tracks_per_class=2, frames_per_track=1, test_tracks_per_class=1)
@@ -23,7 +24,12 @@ def silent(done, total):
 @pytest.fixture
 def prepare(home):
     """Function: prepare the registered pictures at some sizes."""
-    return lambda *sizes, dataset=None: data.prepare(dataset or Dataset(), sizes, home, silent)
+
+    def prepare(*sides, dataset=None):
+        found = data.prepare(dataset or Dataset(), [InputSize.square(side) for side in sides], home, silent)
+        return {size.side: entry for size, entry in found.items()}
+
+    return prepare
 
 
 @pytest.fixture
@@ -130,7 +136,7 @@ def test_damaged_register_is_named(registered, prepare, home):
 
 def test_progress_ends_at_all_pictures(registered, home):
     seen = []
-    data.prepare(Dataset(), [32], home, lambda done, total: seen.append((done, total)))
+    data.prepare(Dataset(), [InputSize.square(32)], home, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (10, 10)
 
 
@@ -199,7 +205,7 @@ def test_interrupt_leaves_nothing(registered, home, entries):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        data.prepare(Dataset(), [32], home, interrupt)
+        data.prepare(Dataset(), [InputSize.square(32)], home, interrupt)
     assert entries() == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from orchestrator import data
 from orchestrator.data import archive
 from orchestrator.errors import DataError
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 FIRST = "GTSRB/Final_Training/Images/00000/00000_00000.ppm"
@@ -23,7 +24,7 @@ def refused(home, entries):
 
     def register_and_prepare(folder):
         data.register(folder, home)
-        data.prepare(Dataset(), [32, 48], home, lambda done, total: None)
+        data.prepare(Dataset(), [InputSize.square(32), InputSize.square(48)], home, lambda done, total: None)
 
     def refused(folder):
         with pytest.raises(DataError) as caught:
@@ -311,4 +312,4 @@ def test_a_damaged_register_is_one_sentence(home, content):
     home.data.mkdir(parents=True)
     (home.data / "sources.json").write_bytes(content)
     with pytest.raises(DataError, match=r"does not read; run `invoke data --from PATH` again"):
-        data.prepare(Dataset(), [32], home, lambda done, total: None)
+        data.prepare(Dataset(), [InputSize.square(32)], home, lambda done, total: None)

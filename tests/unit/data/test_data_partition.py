@@ -5,7 +5,9 @@ import pytest
 
 from orchestrator import data
 from orchestrator.data.cache import ArrayFacts, Manifest, Preparation, Prepared
+from orchestrator.data.labels import SIGNS
 from orchestrator.errors import DataError
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 
@@ -20,10 +22,11 @@ def prepared(tmp_path):
         np.save(tmp_path / "train_y.npy", tracks // 100_000)
         np.save(tmp_path / "test_y.npy", np.array([0, 1, 1, 1, 2, 3, 4]))
         shapes = {"train_y.npy": (len(tracks),), "test_y.npy": (7,), "train_track.npy": (len(tracks),)}
-        recipe = Preparation(dataset="gtsrb", source_sha256="", size=32, clahe=True, steps={}, version=1, opencv="")
+        made = {"dataset": "gtsrb", "source_sha256": "", "size": InputSize.square(32), "clahe": True, "steps": {}}
+        recipe = Preparation(**made, version=1, opencv="")
         arrays = {name: ArrayFacts(sha256="", size_bytes=0, shape=shape) for name, shape in shapes.items()}
         manifest = Manifest(recipe=recipe, recognised="unknown", source_sha256s={}, numpy="", arrays=arrays)
-        return Prepared(tmp_path, manifest, is_new=False)
+        return Prepared(tmp_path, manifest, SIGNS, is_new=False)
 
     return prepared
 

@@ -5,9 +5,13 @@ from orchestrator import data
 from orchestrator.data import synthetic
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.signs import drawn_sign
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset, Synthetic
 
 SMALL = Synthetic(tracks_per_class=2, frames_per_track=2, test_tracks_per_class=1)
+
+
+SIDE = InputSize.square(32)
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def test_arrays_do_not_depend_on_the_number_of_cores(tmp_path, monkeypatch):
         monkeypatch.setattr("orchestrator.data.fill.os.sched_getaffinity", lambda pid: set(range(cores)))
         home = data.cache.Home(tmp_path / str(cores))
         dataset = Dataset(name="synthetic", synthetic=SMALL)
-        return data.prepare(dataset, [32], home, lambda done, total: None)[32].sha256
+        return data.prepare(dataset, [SIDE], home, lambda done, total: None)[SIDE].sha256
 
     assert sha256(1) == sha256(5)
 
@@ -69,7 +73,7 @@ def test_pictures_have_the_sizes_of_real_ones(train):
 
 
 def test_no_two_classes_look_alike():
-    signs = Preparer(32, clahe=False, capacity=43).prepare([drawn_sign(label)[:, :, :3] for label in range(43)])
+    signs = Preparer(SIDE, clahe=False, capacity=43).prepare([drawn_sign(label)[:, :, :3] for label in range(43)])
     distances = np.abs(signs[:, None].astype(int) - signs[None]).mean(axis=(2, 3, 4))
     # The nearest two are limits that differ in one digit, a few dozen of 1,024 pixels.
     assert distances[~np.eye(43, dtype=bool)].min() > 2
@@ -77,4 +81,4 @@ def test_no_two_classes_look_alike():
 
 def test_recognised_as_synthetic(home):
     dataset = Dataset(name="synthetic", synthetic=SMALL)
-    assert data.prepare(dataset, [32], home, lambda done, total: None)[32].recognised == "synthetic"
+    assert data.prepare(dataset, [SIDE], home, lambda done, total: None)[SIDE].recognised == "synthetic"

@@ -8,10 +8,11 @@ from orchestrator.records.job import trial_job
 from orchestrator.records.sample import Sample
 from orchestrator.trial import Exit, Measure
 from tests import fake_run as fake
+from tests.networks import network_of
 from workers import protocol
 
 TRIAL = fake.trial("numpy_ref", "1.0", model=fake.IDSIA, input_size=48)
-JOB = trial_job(TRIAL, fake.environment("numpy_ref", "1.0"), classes=43)
+JOB = trial_job(TRIAL, fake.environment("numpy_ref", "1.0"), network=network_of("idsia", 48))
 _EPOCH = {"kind": "epoch", "step_seconds": [0.1], "loss": [3.0], "input_seconds": [0.0], "epoch_seconds": 0.1}
 HELLO = {"kind": "hello", "python": "3.11.9", "framework": "numpy_ref", "version": "1.0", "import_seconds": 0.1}
 BUILT = {"kind": "built", "weights": 1510863, "multiply_adds": 1, "build_seconds": 0.1, "data_seconds": 0.1}
@@ -41,7 +42,7 @@ def fingerprinted(count):
 @pytest.mark.parametrize(("count", "status"), [(3, "ok"), (2, "no_protocol")])
 def test_promised_fingerprints_are_one_per_epoch_and_the_test(count, status):
     trial = TRIAL.model_copy(update={"measure": Measure(fingerprint="epoch")})
-    job = trial_job(trial, fake.environment("numpy_ref", "1.0"), classes=43)
+    job = trial_job(trial, fake.environment("numpy_ref", "1.0"), network=network_of("idsia", 48))
     assert decide(job, fingerprinted(count), exit_()).status == status
 
 
@@ -130,7 +131,7 @@ def test_a_probe_that_took_its_step_is_ok():
 
 def test_another_network_than_the_one_asked_for_is_not_ok():
     story = [*STORY[:1], {**BUILT, "weights": 7}, *STORY[2:]]
-    assert decide(JOB, events(story), exit_()).reason == "it built 7 weights; idsia@48 has 1510863"
+    assert decide(JOB, events(story), exit_()).reason == "it built 7 weights; IDSIA@48 has 1510863"
 
 
 def test_a_selfcheck_without_its_figures_is_not_ok():

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.console.progress import Console
 from orchestrator.data import video
+from orchestrator.data.labels import SIGNS
 from orchestrator.data.video import DrawnSign
 from orchestrator.execution import recognition
 from orchestrator.records.run_folder import TrainedWeights
@@ -90,7 +91,7 @@ class World:
             subject="any:1",
         )
         wanted = recognition.Wanted(**{"weights": weights, "roi": BOX, **changes})
-        return recognition.Recogniser(wanted, self, self, truth or {}).run(Console())
+        return recognition.Recogniser(wanted, self, self, SIGNS, truth or {}).run(Console())
 
 
 def test_a_latency_runs_from_the_arrival_of_a_frame(monkeypatch):

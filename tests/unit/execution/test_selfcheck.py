@@ -1,15 +1,17 @@
 """Which selfchecks a trial rests on."""
 
 from orchestrator.execution.selfcheck import request_of, required
+from orchestrator.networks import Network
 from tests import fake_run as fake
 
 
 def first_step(**changes):
-    return request_of(fake.trial(**changes), 43)
+    trial = fake.trial(**changes)
+    return request_of(trial, Network.of(trial.model, trial.input_size, 43))
 
 
 def told(requests):
-    return [(check.steps, check.input_size, check.batch_size) for check in requests]
+    return [(check.steps, check.input_size.side, check.batch_size) for check in requests]
 
 
 def test_one_size_needs_all_steps_in_its_own_batch():

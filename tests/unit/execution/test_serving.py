@@ -9,6 +9,7 @@ import pytest
 from orchestrator.errors import EngineError
 from orchestrator.execution import serving
 from orchestrator.execution.serving import ANSWERS, QUESTIONS, Served
+from workers import protocol
 
 CLASSES = 3
 PICTURES = np.zeros((2, 3, 4, 4), np.uint8)
@@ -30,7 +31,7 @@ def worker(folder, answer):
 
     def work():
         with (folder / QUESTIONS).open("rb") as questions, (folder / ANSWERS).open("wb") as answers:
-            count = serving._COUNT.unpack(questions.read(serving._COUNT.size))[0]
+            count = protocol.COUNT.unpack(questions.read(protocol.COUNT.size))[0]
             questions.read(count * PICTURES[0].size)
             answers.write(answer(count))
 
@@ -40,7 +41,7 @@ def worker(folder, answer):
 
 
 def answered(count):
-    return serving._SECONDS.pack(0.25) + np.arange(count * CLASSES, dtype="<f4").tobytes()
+    return protocol.SECONDS.pack(0.25) + np.arange(count * CLASSES, dtype="<f4").tobytes()
 
 
 def test_an_answer_is_the_logits_and_the_seconds_they_took(folder):

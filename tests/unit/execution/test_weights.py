@@ -8,12 +8,13 @@ from orchestrator.errors import SpecError, StoreError
 from orchestrator.execution import weights
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
+from orchestrator.networks import InputSize
 from orchestrator.records.store import Store
 from orchestrator.trial import Dataset, Training
 from tests import fake_run as fake
 
 TRAINING = Training(epochs=2)
-WANTED = weights.Wanted(fake.RESNET, 32, Dataset(), TRAINING)
+WANTED = weights.Wanted(fake.RESNET, InputSize.square(32), Dataset(), TRAINING)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_weights_whose_file_is_gone_are_not_found(home):
 
 @pytest.mark.parametrize(
     "change",
-    [{"input_size": 48}, {"training": Training(epochs=3)}, {"dataset": Dataset(clahe=False)}],
+    [{"input_size": InputSize.square(48)}, {"training": Training(epochs=3)}, {"dataset": Dataset(clahe=False)}],
     ids=["size", "training", "pictures"],
 )
 def test_what_was_trained_otherwise_is_missing(home, change):

@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
+from orchestrator.networks import InputSize
 from orchestrator.planning.narrowing import SCOUT, Narrowing, load_cells
 
 QUICK = REPOSITORY / "experiments" / "quick.json"
@@ -30,7 +31,9 @@ def test_a_scout_has_one_epoch():
 
 def test_only_the_cells_that_are_named_are_left():
     spec = load_cells(QUICK, FRAMEWORKS, Narrowing(frameworks=("mxnet",)).changes(), ("IDSIA@48",))
-    assert [(entry.model.label, entry.input_sizes) for entry in spec.axes.models] == [("IDSIA", (48,))]
+    assert [(entry.model.label, entry.input_sizes) for entry in spec.axes.models] == [
+        ("IDSIA", (InputSize.square(48),))
+    ]
     assert spec.axes.frameworks == ("mxnet",)
     assert len(load_cells(QUICK, FRAMEWORKS, {}, ()).axes.models) == 2
 

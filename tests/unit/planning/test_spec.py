@@ -57,9 +57,17 @@ MALFORMED = {
     ),
     "misspelt framework": (changed("axes/frameworks/1", "tensorflwo"), "axes.frameworks[1] is 'tensorflwo'"),
     "suggestion": (changed("axes/frameworks/0", "pytorhc"), "Did you mean 'pytorch'?"),
-    "input size 50": (
-        changed("axes/models/0/input_sizes", [50]),
-        "axes.models[0].input_sizes[0] is 50; allowed: 32, 48, 64",
+    "input size 600": (
+        changed("axes/models/0/input_sizes", [600]),
+        "axes.models[0].input_sizes[0] is 600; it must be a side of 8 to 512 pixels, or [channels, height, width]",
+    ),
+    "input size of five channels": (
+        changed("axes/models/0/input_sizes", [[5, 32, 32]]),
+        "axes.models[0].input_sizes[0] is [5, 32, 32]; it must be a side of 8 to 512 pixels",
+    ),
+    "input size that its network cannot halve": (
+        changed("axes/models/0/input_sizes", [[1, 30, 48]]),
+        "axes.models[0] cannot be built for 1x30x48: model resnet halves its maps twice, so each side must be",
     ),
     "zero batch": (
         changed("training", {"batch_size": 0}),

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.analysis.operations import step_operations
+from orchestrator.networks import InputSize, Network
 from orchestrator.records.kept import write_kept
 from orchestrator.records.limit import Limit, limit_of, read_limits
 from orchestrator.records.payloads import Peak
@@ -30,7 +31,9 @@ def rows(*trials, **changes):
 
 def test_a_speed_is_told_as_a_share_of_the_peak():
     (row,) = rows(timed(fake.trial(), step_seconds=0.2))
-    assert row["gflops"] == pytest.approx(step_operations(fake.RESNET, 32, 43, 64) / 0.2 / 1e9)
+    assert row["gflops"] == pytest.approx(
+        step_operations(Network.of(fake.RESNET, InputSize.square(32), 43), 64) / 0.2 / 1e9
+    )
     assert row["share_peak"] == pytest.approx(row["gflops"] / 160)
     assert row["forward_gflops"] == 40.0
 

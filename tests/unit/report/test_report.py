@@ -19,7 +19,6 @@ from orchestrator.report.tables import trial_rows
 from orchestrator.report.text import figures3, tiny
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, audited, checked, kept, run, skip, timed, watched
-from workers.jobs import audit
 
 
 def repeated(*step_seconds, **said):
@@ -335,10 +334,6 @@ def test_audits_stand_beside_the_speed(passed, word):
     assert (row.flat()["audit"], trial_rows(stored)[0]["audit"]) == (word, None if passed is None else word)
     said = " ".join(caveats_of(stored))
     assert ("not what the oracle computes" in said, "has not repeated" in said) == (passed is False, passed is None)
-
-
-def test_the_figures_of_an_audit_are_those_of_the_worker():
-    assert tuple(audit.BOUNDS) == tables.AUDIT_FIGURES
 
 
 def test_the_audit_of_an_earlier_attempt_vouches_for_nothing():

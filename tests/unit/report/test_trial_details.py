@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.console import flags
+from orchestrator.networks import InputSize
 from orchestrator.planning.narrowing import Narrowing, load_cells
 from orchestrator.report import html
 from orchestrator.report.trial_details import STEP_POINTS, details, repeat_command, thinned_steps
@@ -70,7 +71,7 @@ def test_the_command_of_a_trial_plans_that_trial(tmp_path):
     asked = load_cells(path, ["mxnet", "pytorch"], narrowing.changes(), flags.names(said["cells"]))
     axes = asked.axes
     assert (axes.frameworks, axes.variants["pytorch"], axes.seeds, axes.repeats) == (("pytorch",), ("2.13",), (2,), 1)
-    assert [(entry.model.label, entry.input_sizes) for entry in axes.models] == [("ResNet-20", (32,))]
+    assert [(entry.model.label, entry.input_sizes) for entry in axes.models] == [("ResNet-20", (InputSize.square(32),))]
 
 
 def test_the_command_names_an_engine_that_is_not_docker():

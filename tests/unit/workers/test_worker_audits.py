@@ -5,16 +5,19 @@ import tracemalloc
 import numpy
 import pytest
 
-from workers import audits, loop, models
+from tests.small_networks import residual
+from workers import audits, loop
 from workers.batches import Batches
+from workers.bounds import bounds
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import audit
+from workers.optimisers import rule_of
 from workers.protocol import Measure, Training
 
 RATE = 0.01
 TRAINING = Training("sgd", "he_normal", RATE, 0.9, 8, 2)
-NET = models.build("resnet", 5, 8, depth=8)
+NET = residual((3, 8, 8), 5)
 
 
 def test_no_first_step_of_an_epoch_is_drawn_and_none_twice():
@@ -79,7 +82,7 @@ class Slow(object):
         said = []
         batches = Batches(numpy.zeros((40, 3, 2, 2), numpy.uint8), numpy.zeros(40, int), 2)
         measure = Measure(sync, "host", 0, 0, 0.0, "end", "none", count)
-        asked = loop.Asked(0, 1, measure)
+        asked = loop.Asked(0, 1, measure, rule_of(TRAINING))
         kept = loop.train(self, batches, None, asked, lambda kind, **fields: said.append((kind, fields)), self.clock)
         return kept, next(fields for kind, fields in said if kind == "epoch")
 
@@ -161,12 +164,12 @@ def figures_of(adapter_class, folder):
         losses.extend([fields["loss"]] if kind == "epoch" else [])
 
     measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 4)
-    kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure), listen, lambda: 0.0)
+    kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure, rule_of(TRAINING)), listen, lambda: 0.0)
     kept.save(str(folder))
-    largest = dict.fromkeys(audit.BOUNDS, 0.0)
+    largest = dict.fromkeys(bounds("audit"), 0.0)
     for (epoch, step), copies in audit.load(str(folder / audits.FILE), NET).items():
         batch = batches.cut(batches.shuffled(0, epoch)[step])
-        seen = audit.compare(NET, TRAINING, copies, batch, losses[epoch][step])
+        seen = audit.compare(NET, TRAINING, audit.Audited(epoch, step, copies, batch, losses[epoch][step]))
         largest = {name: max(largest[name], value) for name, value in seen.items()}
     return largest
 
@@ -188,12 +191,12 @@ class OfTheBatch(Adapter):
 
 def test_the_variance_of_the_batch_itself_passes(tmp_path):
     figures = figures_of(OfTheBatch, tmp_path)
-    assert all(figures[name] < bound / 10 for name, bound in audit.BOUNDS.items()), figures
+    assert all(figures[name] < bound / 10 for name, bound in bounds("audit").items()), figures
 
 
 def test_the_oracle_passes_its_own_audit(tmp_path):
     figures = figures_of(Adapter, tmp_path)
-    assert all(figures[name] < bound / 10 for name, bound in audit.BOUNDS.items()), figures
+    assert all(figures[name] < bound / 10 for name, bound in bounds("audit").items()), figures
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_the_oracle_passes_its_own_audit(tmp_path):
 )
 def test_a_wrong_step_is_found_by_its_figure(tmp_path, adapter_class, figure):
     figures = figures_of(adapter_class, tmp_path)
-    assert figures[figure] > audit.BOUNDS[figure], figures
+    assert figures[figure] > bounds("audit")[figure], figures
 
 
 def test_copies_of_another_network_are_refused(tmp_path):

@@ -6,7 +6,8 @@ import numpy
 import pytest
 
 from workers.batches import Batches, open_batches
-from workers.protocol import BadJob, Network
+from workers.net import NetBuilder
+from workers.protocol import BadJob
 
 
 def numbered(count, size=4):
@@ -60,7 +61,13 @@ def test_one_picture_is_what_a_batch_holds_of_it():
     assert batches[51][1] == y[1]
 
 
-NETWORK = Network("idsia", {}, input_size=2, classes=43)
+def _net():
+    net = NetBuilder((3, 2, 2))
+    net.dense(net.flatten(net.input), 43)
+    return net.net()
+
+
+NET = _net()
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def folder(tmp_path):
 
 
 def test_a_split_is_cut_out_of_the_prepared_pictures(folder):
-    training, validation, test = open_batches(str(folder), str(folder), NETWORK, 4)
+    training, validation, test = open_batches(str(folder), str(folder), NET, 4)
     assert [len(training), len(validation), len(test)] == [6, 3, 3]
     assert training.cut(numpy.array([0, 1]))[1].tolist() == [9, 1]
 
@@ -95,16 +102,16 @@ def test_a_split_is_cut_out_of_the_prepared_pictures(folder):
 def test_data_that_does_not_fit_the_job_is_a_bad_job(folder, file, value, sentence):
     numpy.save(str(folder / file), value)
     with pytest.raises(BadJob, match=sentence):
-        open_batches(str(folder), str(folder), NETWORK, 4)
+        open_batches(str(folder), str(folder), NET, 4)
 
 
 def test_a_missing_file_is_a_bad_job_that_names_it(folder):
     (folder / "test_y.npy").unlink()
     with pytest.raises(BadJob, match=r"test_y\.npy cannot be read"):
-        open_batches(str(folder), str(folder), NETWORK, 4)
+        open_batches(str(folder), str(folder), NET, 4)
 
 
 def test_a_torn_file_is_a_bad_job(folder):
     (folder / "valid.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadJob, match=r"valid\.npy cannot be read"):
-        open_batches(str(folder), str(folder), NETWORK, 4)
+        open_batches(str(folder), str(folder), NET, 4)

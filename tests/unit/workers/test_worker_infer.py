@@ -5,15 +5,15 @@ import json
 import numpy
 import pytest
 
-from tests.fake_job import NETWORK
-from workers import models, protocol, run, session
+from tests.small_networks import as_json, residual
+from workers import process, protocol, run
 from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref import adapter as reference
 from workers.jobs import infer
 
 ORACLE = reference.Adapter
 PICTURES, CLASSES, SIZE = 37, 5, 8
-NET = models.build("resnet", CLASSES, SIZE, depth=8)
+NET = residual((3, SIZE, SIZE), CLASSES)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def asked(tmp_path):
             "seconds": 0.02,
             "warmup_seconds": 0.0,
             "bound_seconds": 1.0,
-            "weights_sha256": session.weights_sha256(weights),
+            "weights_sha256": process.weights_sha256(weights),
         }
         for name in inference:
             inference[name] = changes.pop(name, inference[name])
@@ -53,7 +53,8 @@ def asked(tmp_path):
             "kind": "infer",
             "framework": "numpy_ref",
             "device": "cpu",
-            "network": NETWORK._asdict(),
+            "network": as_json(NET),
+            "precision": "float32",
             "seed": 0,
             "threads": 1,
             "options": {},

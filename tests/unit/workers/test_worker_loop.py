@@ -8,8 +8,10 @@ import pytest
 
 from workers import loop
 from workers.batches import Batches
-from workers.protocol import Measure, NotFinite, Progress
+from workers.optimisers import rule_of
+from workers.protocol import Measure, NotFinite, Progress, Training
 
+CONSTANT = rule_of(Training("sgd", "he_normal", 0.01, 0.9, 2, 1))
 CUT, PLACE, STEP, SYNC, PREDICT = 0.001, 0.002, 0.010, 0.004, 0.050
 
 
@@ -60,7 +62,7 @@ class World(object):
     def train(self, **changes):
         measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 0)
         measure = measure._replace(**{name: changes.pop(name) for name in measure._fields if name in changes})
-        asked = loop.Asked(0, 1, measure)._replace(**changes)
+        asked = loop.Asked(0, 1, measure, CONSTANT)._replace(**changes)
         loop.train(self, self.batches, self.batches, asked, self.emit, self.clock)
         return self.events("epoch")[0]
 
@@ -315,3 +317,35 @@ def test_placing_is_timed_with_its_wait_and_trains_nothing():
 def test_placing_alone_takes_a_few_batches_of_many():
     world = World(pictures=100)
     assert len(loop.place_alone(world, world.batches, 0, world.clock)) == loop.PLACINGS
+
+
+class Falling(object):
+    """A rule whose rate is halved in each epoch, and changes once more in its second step."""
+
+    def rate_at(self, epoch, step):
+        return 0.1 / 2**epoch * (0.5 if step >= 1 else 1.0)
+
+
+@pytest.mark.parametrize("sync", ["step", "block"])
+def test_the_adapter_is_told_each_rate_that_is_new_before_its_step(sync):
+    world = World()
+    world.set_rate = lambda rate: world.calls.append(rate)
+    world.train(rule=Falling(), epochs=2, sync=sync)
+    told = [call for call in world.calls if call == "step" or isinstance(call, float)]
+    first, second = ["step", 0.05, "step", "step", "step"], ["step", 0.025, "step", "step", "step"]
+    assert told == first + second  # the second epoch begins at the rate that the first ended with
+
+
+def test_a_rate_is_set_outside_the_clock_of_a_step():
+    world = World()
+
+    def set_rate(rate):
+        world.now += 5.0
+
+    world.set_rate = set_rate
+    epoch = world.train(rule=Falling())
+    assert epoch["step_seconds"] == pytest.approx([PLACE + STEP + SYNC] * 4)
+
+
+def test_a_constant_rate_is_never_told():
+    World().train(epochs=2)  # it has no set_rate

@@ -1,57 +1,13 @@
 """Shapes, counts and first weights of networks."""
 
+import json
+
 import numpy
 import pytest
 
-from workers import models
-from workers.net import Net, NetBuilder, Op
-
-
-def test_idsia_at_48_has_the_papers_weights_and_multiply_adds():
-    net = models.build("idsia", 43, 48)
-    assert (net.weight_count, net.multiply_adds) == (1510863, 124243090)
-
-
-def test_idsia_at_48_has_the_maps_of_the_paper():
-    net = models.build("idsia", 43, 48)
-    maps = [net.shapes[name] for name in ("conv1", "maxpool1", "conv2", "maxpool2", "conv3", "maxpool3", "dense1")]
-    assert maps == [(100, 46, 46), (100, 23, 23), (150, 20, 20), (150, 10, 10), (250, 8, 8), (250, 4, 4), (230,)]
-
-
-def test_resnet_32_has_about_0_46_million_weights():
-    assert 0.45e6 < models.build("resnet", 43, 32, depth=32).weight_count < 0.475e6
-
-
-@pytest.mark.parametrize("depth", [8, 20, 32])
-def test_resnet_has_depth_many_layers_and_two_projections(depth):
-    kinds = [op.kind for op in models.build("resnet", 43, 32, depth=depth).ops]
-    assert kinds.count("conv") + kinds.count("dense") == depth + 2
-
-
-def test_resnet_has_the_same_weights_at_every_size():
-    counts = {models.build("resnet", 43, size, depth=20).weight_count for size in (32, 48, 64)}
-    assert counts == {274619}
-
-
-def test_resnet_convolutions_have_no_bias():
-    net = models.build("resnet", 43, 32, depth=20)
-    assert [w.name for w in net.weights if w.name.endswith(".bias")] == ["dense1.bias"]
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "params", "sentence"),
-    [
-        ("resnet", 32, {"depth": 21}, "6n + 2"),
-        ("resnet", 50, {"depth": 20}, "multiple of 4; 50 is not"),
-        ("resnet", 32, {}, "model resnet needs depth"),
-        ("idsia", 48, {"depth": 20}, "model idsia takes no depth"),
-        ("idsia", 16, {}, "at least 30"),
-        ("vgg", 48, {}, "there is no model 'vgg'; known: idsia, resnet"),
-    ],
-)
-def test_a_model_that_cannot_be_says_why(name, size, params, sentence):
-    with pytest.raises(ValueError, match=sentence.replace("+", r"\+")):
-        models.build(name, 43, size, **params)
+from tests.contract.adapter_facts import every_window
+from tests.small_networks import residual
+from workers.net import Net, NetBuilder, Op, divisor, window_counts
 
 
 def small(**conv):
@@ -97,8 +53,15 @@ def test_first_weights_are_the_frozen_stream_of_their_seed():
 
 
 def test_first_weights_have_the_spread_of_he():
-    weights = models.build("idsia", 43, 48).start(0)["conv2.weight"]
+    weights = wide().start(0)["conv2.weight"]
     assert abs(weights.std() / numpy.sqrt(2 / 1600.0) - 1) < 0.01  # 240,000 draws: 1 % is seven standard errors
+
+
+def wide():
+    """A network whose second convolution has 240,000 weights."""
+    net = NetBuilder((3, 9, 9))
+    net.conv(net.conv(net.input, 100, 3), 150, 4)
+    return net.net()
 
 
 def test_batch_normalisation_starts_as_the_identity():
@@ -108,7 +71,7 @@ def test_batch_normalisation_starts_as_the_identity():
 
 
 def test_values_are_let_go_after_their_last_reader():
-    net = models.build("resnet", 43, 32, depth=8)
+    net = residual((3, 32, 32), 43)
     assert [name for op in net.ops for name in net.last_uses[op.name]].count("relu1") == 1
     assert "relu1" in net.last_uses["add1"]
 
@@ -120,7 +83,8 @@ def test_a_changed_net_differs_in_that_op_only():
 
 
 PICTURE = Op("input", "input", (), {"shape": (3, 4, 4)})
-CONV = {"channels": 2, "kernel": 3, "stride": 1, "padding": (0, 0, 0, 0), "bias": True}
+WINDOW = {"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0, 0, 0)}
+CONV = {"channels": 2, "dilation": (1, 1), "groups": 1, "bias": True, **WINDOW}
 
 
 @pytest.mark.parametrize(
@@ -132,16 +96,58 @@ CONV = {"channels": 2, "kernel": 3, "stride": 1, "padding": (0, 0, 0, 0), "bias"
         ([Op("relu1", "relu", ("input",), {})], "the first op, and no other, is the input"),
         ([PICTURE, PICTURE], "'input' cannot name an op"),
         ([PICTURE, Op("Conv-1", "relu", ("input",), {})], "'Conv-1' cannot name an op"),
-        ([PICTURE, Op("conv1", "conv", ("input",), dict(CONV, kernel=5))], "kernel of 5 does not fit a map of 4 x 4"),
+        (
+            [PICTURE, Op("conv1", "conv", ("input",), dict(CONV, kernel=(5, 5)))],
+            "of 5 does not fit a map of 4 x 4",
+        ),
         ([PICTURE, Op("conv1", "conv", ("input",), dict(CONV, padding=(0, -1, 0, 0)))], "negative"),
         ([PICTURE, Op("dense1", "dense", ("input",), {"features": 3, "bias": True})], "flatten it first"),
         ([PICTURE, Op("dropout1", "dropout", ("input",), {"rate": 1.0})], "rate is 1.0"),
-        ([PICTURE, Op("maxpool1", "maxpool", ("input",), {"kernel": 2, "stride": 0})], "must be at least 1"),
+        ([PICTURE, Op("maxpool1", "maxpool", ("input",), dict(WINDOW, stride=(0, 1)))], "stride is .0, 1.; it must be"),
+        ([PICTURE, Op("maxpool1", "maxpool", ("input",), dict(WINDOW, kernel=3))], "kernel is 3; it must be .rows"),
+        ([PICTURE, Op("maxpool1", "maxpool", ("input",), dict(WINDOW, padding=(3, 0, 0, 0)))], "3 x 3 empty"),
+        (
+            [PICTURE, Op("maxpool1", "maxpool", ("input",), {"kernel": (2, 2)})],
+            "params kernel; it takes kernel, p",
+        ),
+        ([PICTURE, Op("conv1", "conv", ("input",), dict(CONV, groups=2))], "2 groups do not divide 3 channels"),
+        ([PICTURE, Op("conv1", "conv", ("input",), dict(CONV, dilation=(2, 1)))], "kernel of 5 does not fit"),
+        ([PICTURE, Op("conv1", "conv", ("input",), dict(CONV, bias=1))], "bias is 1; it must be true or false"),
+        ([], "this one has none"),
     ],
 )
 def test_a_list_of_ops_that_is_no_network_says_which_op(ops, sentence):
     with pytest.raises(ValueError, match=sentence):
         Net(ops)
+
+
+def test_a_network_is_the_same_after_its_way_through_json():
+    net = every_window()
+    again = Net.of(json.loads(json.dumps(net.data)))
+    assert (again.ops, again.shapes, again.weights) == (net.ops, net.shapes, net.weights)
+
+
+@pytest.mark.parametrize("data", ["conv", {"name": "a"}, {"name": "a", "kind": "relu", "inputs": "input"}, 7, None])
+def test_what_is_no_op_is_refused_in_a_sentence(data):
+    with pytest.raises(ValueError, match=r"is no op|must be a list of names"):
+        Net.of([data])
+
+
+def test_windows_dilations_and_groups_have_their_shapes_and_costs():
+    net = every_window()
+    assert net.shapes["conv1"] == (8, (17 + 1 - 5) // 2 + 1, 13 + 5 - 5 + 1)
+    assert net.shapes["maxpool1"] == (8, 7 + 3 - 3 + 1, (14 + 1 - 2) // 2 + 1)
+    assert {weight.name: weight.shape for weight in net.weights}["conv1.weight"] == (8, 2, 3, 5)
+    assert [weight.fan_in for weight in net.weights if weight.start is None] == [2 * 15, 9, 128]
+    assert net.multiply_adds == 2 * 15 * 8 * 7 * 14 + 9 * 8 * 8 * 7 + 128 * 5
+
+
+def test_a_window_at_the_border_holds_fewer_values_than_it_is_wide():
+    net = NetBuilder((1, 3, 4))
+    pool = net.avgpool(net.input, (2, 3), (1, 1), (1, 0, 1, 1))
+    op = {op.name: op for op in net.net().ops}[pool]
+    assert window_counts(op, (1, 3, 4)).tolist() == [[2, 3, 3, 2], [4, 6, 6, 4], [4, 6, 6, 4]]
+    assert divisor(op._replace(params=dict(op.params, counts_padding=True)), (1, 3, 4)) == 6
 
 
 def test_a_sum_of_two_shapes_names_both():

@@ -5,8 +5,10 @@ import signal
 import pytest
 
 from tests.fake_job import job_json, said_in
-from workers import models, protocol, run
+from tests.small_networks import as_json, residual
+from workers import protocol, run
 from workers.jobs import peak
+from workers.net import NetBuilder
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def _quick(monkeypatch):
 
 
 def test_rates_of_matrix_products_and_copies_are_told(tmp_path):
-    payload = {"networks": [["ResNet-8@32", "resnet", {"depth": 8}, 32]]}
+    payload = {"networks": [as_json(residual((3, 8, 8), 5))]}
     (tmp_path / "job.json").write_text(job_json(kind="peak", payload=payload))
     assert run.main([str(tmp_path)]) == protocol.OK
     told = next(event for event in said_in(tmp_path) if event["kind"] == "peak")
@@ -41,5 +43,12 @@ def test_the_fastest_repetition_counts_and_the_first_does_not(monkeypatch):
 
 
 def test_every_convolution_is_timed_at_its_own_shape():
-    shapes = peak._convolutions(models.build("idsia", 43, 48))
-    assert shapes == [(3, 48, 48, 100, 3, 1, 0), (100, 23, 23, 150, 4, 1, 0), (150, 10, 10, 250, 3, 1, 0)]
+    net = NetBuilder((3, 48, 48))
+    x = net.maxpool(net.conv(net.input, 100, 3))
+    net.conv(net.conv(x, 150, 4), 60, (1, 3), (2, 1), (1, 1, 0, 0), dilation=2, groups=30)
+    shapes = peak._convolutions(net.net())
+    assert shapes == [
+        (3, 48, 48, 100, (3, 3), (1, 1), (0, 0), (1, 1), 1),
+        (100, 23, 23, 150, (4, 4), (1, 1), (0, 0), (1, 1), 1),
+        (150, 20, 20, 60, (1, 3), (2, 1), (1, 0), (2, 2), 30),
+    ]

@@ -113,7 +113,7 @@ def test_one_seed_leaves_one_set_of_fingerprints(start):
         ({"optimiser": "adam"}, 66, "optimiser: this adapter has no 'adam'; it has sgd"),
         ({"initialiser": "zeros"}, 64, "there is no initialiser 'zeros'; known: he_normal"),
         ({"framework": "theano"}, 64, "framework is 'theano'; known: "),
-        ({"params": {"depth": 9}}, 64, "6n"),
+        ({"network": {"label": "none", "ops": []}}, 64, "this one has none"),
         ({"batch_size": 64}, 64, "one batch takes 64"),
         ({"options": {"speed": 11}}, 64, "options.speed is not known"),
         ({"device": "gpu"}, 66, "CPU only"),
@@ -244,7 +244,7 @@ def test_an_event_is_one_line_of_json_with_its_number(tmp_path):
     emitter.emit("epoch", loss=[1.0, float("nan"), numpy.float32(2)], best=float("inf"))
     emitter.close()
     assert said_in(tmp_path) == [
-        {"v": 2, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
+        {"v": 3, "seq": 0, "t": 1.5, "kind": "epoch", "loss": [1.0, None, 2.0], "best": None},
     ]
 
 

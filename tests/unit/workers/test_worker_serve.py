@@ -8,15 +8,15 @@ import threading
 import numpy
 import pytest
 
-from tests.fake_job import NETWORK
-from workers import models, protocol, run, session
+from tests.small_networks import as_json, residual
+from workers import process, protocol, run
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import serve
 from workers.protocol import BadJob, Training
 
 CLASSES, SIZE = 5, 8
-NET = models.build("resnet", CLASSES, SIZE, depth=8)
+NET = residual((3, SIZE, SIZE), CLASSES)
 WEIGHTS = NET.start(3)
 SETTINGS = Settings(Training("sgd", "he_normal", 0.01, 0.9, 1, 1), 1, 0)
 
@@ -41,7 +41,7 @@ class Echo(object):
 def asked(content):
     """What is answered to these bytes; raises what the job would."""
     answers = io.BytesIO()
-    is_more = serve.answer(Echo(), io.BytesIO(content), answers, SIZE)
+    is_more = serve.answer(Echo(), io.BytesIO(content), answers, (3, SIZE, SIZE))
     return is_more, answers.getvalue()
 
 
@@ -71,8 +71,15 @@ def test_a_question_that_is_damaged_is_refused(content, said):
 
 def test_a_job_answers_what_the_oracle_says(tmp_path):
     job = {"v": protocol.VERSION, "kind": "serve", "framework": "numpy_ref", "device": "cpu", "seed": 0, "threads": 1}
-    job.update({"options": {}, "expects": {}, "network": NETWORK._asdict()})
-    job["payload"] = {"weights_sha256": session.weights_sha256(WEIGHTS)}
+    job.update(
+        {
+            "options": {},
+            "expects": {},
+            "network": as_json(NET),
+            "precision": "float32",
+        }
+    )
+    job["payload"] = {"weights_sha256": process.weights_sha256(WEIGHTS)}
     (tmp_path / "job.json").write_text(json.dumps(job))
     numpy.savez(str(tmp_path / "start.npz"), **WEIGHTS)
     for pipe in (serve.QUESTIONS, serve.ANSWERS):

@@ -8,7 +8,8 @@ import numpy
 from cntk import cntk_py
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
 from workers.frameworks.cntk.lowering import Graph
 from workers.protocol import NoFramework, Unsupported
 
@@ -40,6 +41,7 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own = own_options(options, deterministic=(False, True), unit_gain=(False, True))
+        own_precision(settings, {FLOAT32: numpy.float32})
         self._device = _default_device(device)
         cntk_py.set_max_num_cputhreads(settings.threads)
         cntk_py.set_fixed_random_seed(settings.seed)
@@ -72,6 +74,10 @@ class Adapter(object):
         x, y = batch
         self._trainer.train_minibatch({self._graph.pictures: x, self._labels: y}, device=self._device)
         return self._trainer.previous_minibatch_loss_average
+
+    def set_rate(self, rate):
+        """Raises Unsupported: CNTK keeps the velocity times the rate, and lets nobody scale what it has kept."""
+        raise Unsupported("rate", "CNTK's momentum keeps the old rate in its velocity; another rate is another rule")
 
     def loss_value(self, handle):
         """The handle, which is the float."""

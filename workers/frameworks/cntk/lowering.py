@@ -5,6 +5,7 @@ import math
 import cntk
 import numpy
 
+from workers.net import divisor
 from workers.protocol import Unsupported
 
 # The number of pictures that the running averages start with; with 0, the first batch would replace them.
@@ -56,14 +57,29 @@ def _node(weight, value, device):
 
 def _conv(graph, op, x):
     kernel, stride, sides = op.params["kernel"], op.params["stride"], op.params["padding"]
+    dilation, groups = op.params["dilation"], op.params["groups"]
+    if dilation != (1, 1) and not graph.is_on_card:
+        raise Unsupported("conv", f"{op.name} is dilated; CNTK has that on a card only")
     # CNTK centres its own padding. Up to stride 2 an odd kernel then starts where half a kernel of padding starts it.
-    is_own = kernel % 2 == 1 and stride <= 2 and set(sides) == {kernel // 2}
+    is_odd = kernel[0] == kernel[1] and kernel[0] % 2 == 1 and set(sides) == {kernel[0] // 2}
+    is_own = is_odd and max(stride) <= 2 and dilation == (1, 1)
     if any(sides) and not is_own:
-        top, bottom, left, right = sides
-        x = cntk.pad(x, [(0, 0), (top, bottom), (left, right)])
+        x = _padded(x, sides, 0.0)
     pads = is_own and any(sides)
-    x = cntk.convolution(graph.node(op, "weight"), x, strides=(1, stride, stride), auto_padding=[False, pads, pads])
+    x = cntk.convolution(
+        graph.node(op, "weight"),
+        x,
+        strides=(1,) + stride,
+        auto_padding=[False, pads, pads],
+        dilation=(1,) + dilation,
+        groups=groups,
+    )
     return x + cntk.reshape(graph.node(op, "bias"), (-1, 1, 1)) if op.params["bias"] else x
+
+
+def _padded(x, sides, value):
+    top, bottom, left, right = sides
+    return cntk.pad(x, [(0, 0), (top, bottom), (left, right)], constant_value=value)
 
 
 def _batchnorm(graph, op, x):
@@ -88,20 +104,29 @@ def _dense(graph, op, x):
     return x + graph.node(op, "bias") if op.params["bias"] else x
 
 
-def _pool(kind):
-    def lower(graph, op, x):
-        kernel, stride = op.params["kernel"], op.params["stride"]
-        return cntk.pooling(x, kind, (kernel, kernel), (stride, stride), auto_padding=[False])
+def _maxpool(graph, op, x):
+    if any(op.params["padding"]):
+        x = _padded(x, op.params["padding"], float(numpy.finfo(numpy.float32).min))
+    return cntk.pooling(x, cntk.MAX_POOLING, op.params["kernel"], op.params["stride"], auto_padding=[False])
 
-    return lower
+
+def _avgpool(graph, op, x):
+    counts = divisor(op, x.shape)
+    if any(op.params["padding"]):
+        x = _padded(x, op.params["padding"], 0.0)
+    x = cntk.pooling(x, cntk.AVG_POOLING, op.params["kernel"], op.params["stride"], auto_padding=[False])
+    rows, columns = op.params["kernel"]
+    if isinstance(counts, int):
+        return x
+    return x * cntk.constant((rows * columns / counts[None]).astype(numpy.float32))
 
 
 _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": lambda graph, op, x: cntk.relu(x),
-    "maxpool": _pool(cntk.MAX_POOLING),
-    "avgpool": _pool(cntk.AVG_POOLING),
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
     "globalpool": lambda graph, op, x: cntk.reshape(cntk.reduce_mean(x, (1, 2)), (-1,)),
     "flatten": lambda graph, op, x: cntk.reshape(x, (-1,)),
     "dense": _dense,

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from workers import native
-from workers.frameworks import own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_options, own_precision
+from workers.net import divisor
 from workers.protocol import Unsupported
 
 VERSION = jax.__version__
@@ -21,6 +23,7 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own_options(options)
+        own_precision(settings, {FLOAT32: jnp.float32})
         kinds = {found.platform: found for found in jax.devices()}
         if device == "gpu" and "gpu" not in kinds:
             raise Unsupported("device", "JAX sees no GPU, or was built without CUDA")
@@ -67,8 +70,15 @@ _FULL = lax.Precision.HIGHEST
 
 def _conv(op, weight, x):
     top, bottom, left, right = op.params["padding"]
-    stride = (op.params["stride"],) * 2
-    y = lax.conv_general_dilated(x, weight("weight"), stride, ((top, bottom), (left, right)), precision=_FULL)
+    y = lax.conv_general_dilated(
+        x,
+        weight("weight"),
+        op.params["stride"],
+        ((top, bottom), (left, right)),
+        rhs_dilation=op.params["dilation"],
+        feature_group_count=op.params["groups"],
+        precision=_FULL,
+    )
     return y if weight("bias") is None else y + weight("bias")[:, None, None]
 
 
@@ -78,8 +88,13 @@ def _batchnorm(op, weight, x):
 
 
 def _window(op):
-    side, stride = op.params["kernel"], op.params["stride"]
-    return (1, 1, side, side), (1, 1, stride, stride), "VALID"
+    top, bottom, left, right = op.params["padding"]
+    sides = ((0, 0), (0, 0), (top, bottom), (left, right))
+    return (1, 1) + op.params["kernel"], (1, 1) + op.params["stride"], sides
+
+
+def _avgpool(op, weight, x):
+    return lax.reduce_window(x, 0.0, lax.add, *_window(op)) / divisor(op, x.shape[1:])
 
 
 def _dense(op, weight, x):
@@ -92,7 +107,7 @@ _LOWER = {
     "batchnorm": _batchnorm,
     "relu": lambda op, weight, x: jnp.maximum(x, 0),
     "maxpool": lambda op, weight, x: lax.reduce_window(x, -jnp.inf, lax.max, *_window(op)),
-    "avgpool": lambda op, weight, x: lax.reduce_window(x, 0.0, lax.add, *_window(op)) / op.params["kernel"] ** 2,
+    "avgpool": _avgpool,
     "globalpool": lambda op, weight, x: x.mean((2, 3)),
     "flatten": lambda op, weight, x: x.reshape(len(x), -1),
     "dense": _dense,

@@ -7,7 +7,8 @@ import numpy
 from ai_edge_litert.interpreter import Interpreter
 
 from workers import native
-from workers.frameworks import own_options
+from workers.bounds import FLOAT32, INT8
+from workers.frameworks import own_options, own_precision
 from workers.frameworks.litert import model
 from workers.protocol import Unsupported
 
@@ -15,13 +16,13 @@ VERSION = version("ai-edge-litert")
 
 
 class Adapter(object):
-    """A runtime; see workers/frameworks/__init__.py. Own option: precision, 'float32' or 'int8'."""
+    """A runtime; see workers/frameworks/__init__.py. No own options."""
 
     def __init__(self, net, weights, device, settings, options):
-        own = own_options(options, precision=("float32", "int8"))
+        own_options(options)
         if device == "gpu":
             raise Unsupported("device", "LiteRT computes on the CPU here")
-        self._threads, self._precision = settings.threads, own["precision"]
+        self._threads, self._precision = settings.threads, own_precision(settings, {FLOAT32: FLOAT32, INT8: INT8})
         self._count = settings.training.batch_size
         self._read(model.build(net, weights, self._count))
 
@@ -33,7 +34,7 @@ class Adapter(object):
         self._scales = [None if one["dtype"] == numpy.float32 else one["quantization"] for one in (source, result)]
 
     def calibrate(self, x):
-        """Replace the network by one of 8 bits."""
+        """Replace the network by one of 8 bits. Raises Unsupported for one that LiteRT's quantiser does not take."""
         from ai_edge_quantizer import quantizer, recipe
 
         # A calibration asks batches of the model's own size.
@@ -41,7 +42,11 @@ class Adapter(object):
         x = numpy.resize(x, (max(whole, self._count),) + x.shape[1:])
         asked = [{model.INPUT: _nhwc(x[at : at + self._count])} for at in range(0, len(x), self._count)]
         made = quantizer.Quantizer(bytearray(self._content), recipe.static_wi8_ai8())
-        self._read(bytes(made.quantize(made.calibrate({model.SIGNATURE: asked})).quantized_model))
+        try:
+            quantised = made.quantize(made.calibrate({model.SIGNATURE: asked}))
+        except ValueError as error:  # of a maximum over a padded map, for example, whose padding has no 8 bits
+            raise Unsupported("calibration", f"LiteRT's quantiser does not take this network: {error}") from error
+        self._read(bytes(quantised.quantized_model))
 
     def prepare(self, x):
         """The pictures as NHWC, and of a network of 8 bits as its bytes."""

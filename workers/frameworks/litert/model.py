@@ -9,6 +9,7 @@ import flatbuffers
 import numpy
 from ai_edge_litert import schema_py_generated as schema
 
+from workers.net import divisor
 from workers.protocol import Unsupported
 
 INPUT, OUTPUT, SIGNATURE = "pictures", "logits", "serving_default"
@@ -18,7 +19,7 @@ _ACTIVATION = schema.ActivationFunctionType
 
 
 def build(net, weights, batch_size):
-    """The bytes of the model: pictures (n, s, s, 3) float32 to logits (n, classes).
+    """The bytes of the model: pictures (n, height, width, channels) float32 to logits (n, classes).
 
     net: of workers/net.py. weights: name -> float32 array. batch_size: n.
     Raises Unsupported for an op that has no counterpart here.
@@ -150,32 +151,45 @@ def _conv(writer, op, inputs):
         made, last = made + [norm.name], norm
     last, activation = writer.fused_relu(last)
     made.append(last.name)
-    source, padding = _padded(writer, op, inputs[0])
-    options = schema.Conv2DOptionsT()
+    source, padding = _padded(writer, op, inputs[0], 0.0)
+    # One channel in each group is a depthwise convolution, whose kernel is (1, kh, kw, out).
+    is_depthwise = op.params["groups"] > 1 and kernel.shape[1] == 1
+    options = schema.DepthwiseConv2DOptionsT() if is_depthwise else schema.Conv2DOptionsT()
     options.padding, options.fusedActivationFunction = padding, activation
-    options.strideH = options.strideW = op.params["stride"]
-    options.dilationHFactor = options.dilationWFactor = 1
+    options.strideH, options.strideW = op.params["stride"]
+    options.dilationHFactor, options.dilationWFactor = op.params["dilation"]
+    order = (1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1)
     weights = [
-        writer.constant(op.name + ".weight", kernel.transpose(0, 2, 3, 1).astype(numpy.float32)),
+        writer.constant(op.name + ".weight", kernel.transpose(order).astype(numpy.float32)),
         writer.constant(op.name + ".bias", bias.astype(numpy.float32)),
     ]
-    writer.finish(last, _OP.CONV_2D, [source] + weights, (_OPTIONS.Conv2DOptions, options))
+    code, kind = _OP.CONV_2D, _OPTIONS.Conv2DOptions
+    if is_depthwise:
+        options.depthMultiplier = len(kernel) // op.params["groups"]
+        code, kind = _OP.DEPTHWISE_CONV_2D, _OPTIONS.DepthwiseConv2DOptions
+    writer.finish(last, code, [source] + weights, (kind, options))
     return made
 
 
-def _padded(writer, op, source):
-    """(the value to convolve, its padding): LiteRT pads as SAME does, or a PAD comes before."""
+def _padded(writer, op, source, value):
+    """(the value to convolve or pool, its padding): LiteRT pads as SAME does, or a PAD with `value` comes before."""
     top, bottom, left, right = op.params["padding"]
     if not any(op.params["padding"]):
         return source, _VALID
-    kernel = op.params["kernel"]
-    if op.params["stride"] == 1 and {top, bottom, left, right} == {kernel // 2} and kernel % 2:
+    rows, columns = op.params["kernel"]
+    is_whole = op.params["stride"] == (1, 1) and op.params.get("dilation", (1, 1)) == (1, 1) and not value
+    is_half = {top, bottom} == {rows // 2} and {left, right} == {columns // 2} and rows % 2 and columns % 2
+    if op.kind == "conv" and is_whole and is_half:
         return source, _SAME
     channels, height, width = writer.net.shapes[op.inputs[0]]
     sides = numpy.array([[0, 0], [top, bottom], [left, right], [0, 0]], numpy.int32)
     padded = writer.value(op.name + "_padded", (height + top + bottom, width + left + right, channels))
-    options = (_OPTIONS.PadOptions, schema.PadOptionsT())
-    writer.operator(_OP.PAD, [source, writer.constant(op.name + ".sides", sides)], padded, options)
+    inputs = [source, writer.constant(op.name + ".sides", sides)]
+    if value:
+        inputs.append(writer.constant(op.name + ".outside", numpy.array([value], numpy.float32)))
+        writer.operator(_OP.PADV2, inputs, padded, (_OPTIONS.PadV2Options, schema.PadV2OptionsT()))
+    else:
+        writer.operator(_OP.PAD, inputs, padded, (_OPTIONS.PadOptions, schema.PadOptionsT()))
     return padded, _VALID
 
 
@@ -200,16 +214,33 @@ def _batchnorm(writer, op, inputs):
     return [op.name, last.name]
 
 
-def _pool(code):
-    def lower(writer, op, inputs):
-        options = schema.Pool2DOptionsT()
-        options.padding = _VALID
-        options.strideH = options.strideW = op.params["stride"]
-        options.filterHeight = options.filterWidth = op.params["kernel"]
-        writer.finish(op, code, inputs, (_OPTIONS.Pool2DOptions, options))
-        return [op.name]
+def _pool_options(op):
+    options = schema.Pool2DOptionsT()
+    options.padding = _VALID
+    options.strideH, options.strideW = op.params["stride"]
+    options.filterHeight, options.filterWidth = op.params["kernel"]
+    return (_OPTIONS.Pool2DOptions, options)
 
-    return lower
+
+def _maxpool(writer, op, inputs):
+    source, _ = _padded(writer, op, inputs[0], float(numpy.finfo(numpy.float32).min))
+    writer.finish(op, _OP.MAX_POOL_2D, [source], _pool_options(op))
+    return [op.name]
+
+
+def _avgpool(writer, op, inputs):
+    source, _ = _padded(writer, op, inputs[0], 0.0)
+    counts = divisor(op, writer.net.shapes[op.inputs[0]])
+    if isinstance(counts, int):
+        writer.finish(op, _OP.AVERAGE_POOL_2D, [source], _pool_options(op))
+        return [op.name]
+    rows, columns = op.params["kernel"]
+    pooled = writer.value(op.name + "_pooled", writer.shape(op))
+    writer.operator(_OP.AVERAGE_POOL_2D, [source], pooled, _pool_options(op))
+    shares = (rows * columns / counts[None, :, :, None]).astype(numpy.float32)
+    product = (_OPTIONS.MulOptions, schema.MulOptionsT())
+    writer.finish(op, _OP.MUL, [pooled, writer.constant(op.name + ".shares", shares)], product)
+    return [op.name]
 
 
 def _globalpool(writer, op, inputs):
@@ -265,8 +296,8 @@ _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": _relu,
-    "maxpool": _pool(_OP.MAX_POOL_2D),
-    "avgpool": _pool(_OP.AVERAGE_POOL_2D),
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
     "globalpool": _globalpool,
     "flatten": _flatten,
     "dense": _dense,

@@ -11,7 +11,9 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.net import divisor
 from workers.protocol import Unsupported
 
 VERSION = mxnet.__version__
@@ -30,6 +32,7 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own_options(options)
+        own_precision(settings, {FLOAT32: "float32"})
         if device == "gpu" and not mxnet.context.num_gpus():
             raise Unsupported("device", "MXNet sees no GPU, or was built without CUDA")
         mxnet.random.seed(settings.seed)
@@ -66,6 +69,14 @@ class Adapter(object):
         losses.backward()
         self._trainer.step(len(x))
         return losses.detach()
+
+    def set_rate(self, rate):
+        """The rate of the next update. MXNet keeps the velocity times the rate, so what it has kept is scaled too."""
+        scale = rate / self._trainer.learning_rate
+        for updater in self._trainer._updaters:
+            for kept in updater.states.values():
+                kept *= scale
+        self._trainer.set_learning_rate(rate)
 
     def loss_value(self, handle):
         """Waits for these losses; their mean."""
@@ -177,6 +188,23 @@ class PaddedConv(nn.Conv2D):
         return super(PaddedConv, self).hybrid_forward(F, x, *args, **kwargs)
 
 
+class PaddedPool(gluon.HybridBlock):
+    """A pool of a padded map. value: what stands in the padding. shares: what its values are multiplied by, or None."""
+
+    def __init__(self, pool, sides, value, shares=None):
+        super(PaddedPool, self).__init__()
+        self.pool, self._sides, self._value = pool, sides, value
+        if shares is not None:
+            self.shares = self.params.get_constant("shares", shares.astype("float32")[None, None])
+        self._has_shares = shares is not None
+
+    def hybrid_forward(self, F, x, shares=None):  # noqa: N803
+        """Pads, then pools."""
+        x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0) + self._sides, constant_value=self._value)
+        x = self.pool(x)
+        return F.broadcast_mul(x, shares) if self._has_shares else x
+
+
 class Add(gluon.HybridBlock):
     """Sum of two values."""
 
@@ -200,10 +228,27 @@ def _conv(op, shape):
         "channels": op.params["channels"],
         "kernel_size": op.params["kernel"],
         "strides": op.params["stride"],
+        "dilation": op.params["dilation"],
+        "groups": op.params["groups"],
         "use_bias": op.params["bias"],
         "in_channels": shape[0],
     }
     return nn.Conv2D(padding=(top, left), **common) if is_even else PaddedConv(op.params["padding"], **common)
+
+
+def _maxpool(op, shape):
+    pool = nn.MaxPool2D(op.params["kernel"], op.params["stride"])
+    lowest = -3.4e38  # of float32; MXNet's own padding is as wide on both sides only
+    return PaddedPool(pool, op.params["padding"], lowest) if any(op.params["padding"]) else pool
+
+
+def _avgpool(op, shape):
+    pool = nn.AvgPool2D(op.params["kernel"], op.params["stride"])
+    if not any(op.params["padding"]):
+        return pool
+    rows, columns = op.params["kernel"]
+    counts = divisor(op, shape)
+    return PaddedPool(pool, op.params["padding"], 0.0, None if isinstance(counts, int) else rows * columns / counts)
 
 
 def _batchnorm(op, shape):
@@ -214,8 +259,8 @@ _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": lambda op, shape: nn.Activation("relu"),
-    "maxpool": lambda op, shape: nn.MaxPool2D(op.params["kernel"], op.params["stride"]),
-    "avgpool": lambda op, shape: nn.AvgPool2D(op.params["kernel"], op.params["stride"]),
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
     "globalpool": lambda op, shape: GlobalPool(),
     "flatten": lambda op, shape: nn.Flatten(),
     "dense": lambda op, shape: nn.Dense(op.params["features"], use_bias=op.params["bias"], in_units=shape[0]),

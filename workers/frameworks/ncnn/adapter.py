@@ -7,7 +7,8 @@ import ncnn
 import numpy
 
 from workers import native
-from workers.frameworks import own_options
+from workers.bounds import FLOAT16, FLOAT32
+from workers.frameworks import own_options, own_precision
 from workers.frameworks.ncnn import model
 from workers.protocol import NoFramework, Unsupported
 
@@ -15,18 +16,19 @@ VERSION = ncnn.__version__
 
 
 class Adapter(object):
-    """A runtime; see workers/frameworks/__init__.py. Own option:
+    """A runtime; see workers/frameworks/__init__.py. No own options.
 
-    precision: 'chosen' leaves ncnn's defaults, which may keep maps and weights as float16; 'float32' demands that.
+    The number format float16 leaves ncnn's defaults, which keep maps and weights so; float32 is demanded.
     """
 
     def __init__(self, net, weights, device, settings, options):
-        own = own_options(options, precision=("chosen", "float32"))
+        own_options(options)
+        is_full = own_precision(settings, {FLOAT32: True, FLOAT16: False})
         if device == "gpu":
             raise Unsupported("device", "this build of ncnn computes on the CPU only")
         with tempfile.TemporaryDirectory() as folder:
             _write(net, weights, folder)
-            self._network = _read(folder, settings.threads, own["precision"])
+            self._network = _read(folder, settings.threads, is_full)
 
     def prepare(self, x):
         """One matrix of ncnn for each picture."""
@@ -44,7 +46,7 @@ class Adapter(object):
     def export(net, weights, folder):
         """Write model.param and model.bin."""
         names = _write(net, weights, folder)
-        network = _read(folder, 1, "float32")
+        network = _read(folder, 1, is_full=True)
         return names, lambda x: numpy.stack([_logits(network, _matrix(picture)) for picture in x])
 
     def describe(self):
@@ -74,12 +76,12 @@ def _write(net, weights, folder):
     return ["model.param", "model.bin"]
 
 
-def _read(folder, threads, precision):
+def _read(folder, threads, is_full):
     """The network of the two files. Raises NoFramework if ncnn does not take them."""
     network = ncnn.Net()
     opt = network.opt
     opt.num_threads = threads
-    if precision == "float32":
+    if is_full:
         opt.use_fp16_packed = opt.use_fp16_storage = opt.use_fp16_arithmetic = opt.use_bf16_storage = False
     param, binary = os.path.join(folder, "model.param"), os.path.join(folder, "model.bin")
     if network.load_param(param) or network.load_model(binary):

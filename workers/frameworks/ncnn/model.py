@@ -12,13 +12,13 @@ MAGIC = 7767517
 
 
 def build(net, weights):
-    """(param text, weight bytes) of a network for one picture (3, s, s).
+    """(param text, weight bytes) of a network for one picture (channels, height, width).
 
     net: of workers/net.py. weights: name -> float32 array. Raises Unsupported for an op that has no counterpart here.
     A value that several layers read is divided by a Split, because a blob of ncnn has one reader.
     """
-    _, height, width = net.shapes[net.ops[0].name]
-    lines, blobs, parts = [f"Input {INPUT} 0 1 {INPUT} 0={width} 1={height} 2=3"], [INPUT], []
+    channels, height, width = net.input
+    lines, blobs, parts = [f"Input {INPUT} 0 1 {INPUT} 0={width} 1={height} 2={channels}"], [INPUT], []
     readers = [name for op in net.ops for name in op.inputs]
     free = {}
 
@@ -59,10 +59,15 @@ def _tagged(array):
 
 def _conv(op, weight):
     top, bottom, left, right = op.params["padding"]
+    (rows, columns), (down, across), (apart, beside) = (op.params[key] for key in ("kernel", "stride", "dilation"))
     params = [
         (0, op.params["channels"]),
-        (1, op.params["kernel"]),
-        (3, op.params["stride"]),
+        (1, columns),
+        (11, rows),
+        (2, beside),
+        (12, apart),
+        (3, across),
+        (13, down),
         (4, left),
         (14, top),
         (15, right),
@@ -70,7 +75,10 @@ def _conv(op, weight):
         (5, int(op.params["bias"])),
         (6, weight("weight").size),
     ]
-    return "Convolution", params, [_tagged(weight("weight"))] + _bias(op, weight)
+    arrays = [_tagged(weight("weight"))] + _bias(op, weight)
+    if op.params["groups"] == 1:
+        return "Convolution", params, arrays
+    return "ConvolutionDepthWise", params + [(7, op.params["groups"])], arrays
 
 
 def _bias(op, weight):
@@ -83,12 +91,15 @@ def _batchnorm(op, weight):
 
 
 def _pool(kind):
-    # 5=1 leaves out rows and columns that do not fill a window.
-    return lambda op, weight: (
-        "Pooling",
-        [(0, kind), (1, op.params["kernel"]), (2, op.params["stride"]), (5, 1)],
-        [],
-    )
+    def lower(op, weight):
+        top, bottom, left, right = op.params["padding"]
+        (rows, columns), (down, across) = op.params["kernel"], op.params["stride"]
+        # 5=1 leaves out rows and columns that do not fill a window.
+        params = [(0, kind), (1, columns), (11, rows), (2, across), (12, down), (5, 1)]
+        params += [(3, left), (13, top), (14, right), (15, bottom), (6, int(op.params.get("counts_padding", False)))]
+        return "Pooling", params, []
+
+    return lower
 
 
 def _dense(op, weight):

@@ -11,10 +11,12 @@ from neon.backends import gen_backend
 from neon.layers import GeneralizedCost, Sequential
 from neon.models import Model
 from neon.optimizers import GradientDescentMomentum
+from neon.optimizers.optimizer import get_param_list
 from neon.transforms import CrossEntropyMulti
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
 from workers.frameworks.neon.lowering import Lowering
 from workers.protocol import NoFramework, Unsupported
 
@@ -42,6 +44,7 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own = own_options(options, backend=("cpu", "mkl", "gpu"))
+        own_precision(settings, {FLOAT32: numpy.float32})
         self._is_gpu = own["backend"] == "gpu"
         if self._is_gpu != (device == "gpu"):
             raise Unsupported("device", f"Neon's {own['backend']} backend is not for a {device}")
@@ -94,6 +97,14 @@ class Adapter(object):
         self._model.bprop(self._cost.get_errors(output, batch.labels))
         self._optimiser.optimize(self._trained, epoch=0)
         return loss
+
+    def set_rate(self, rate):
+        """The rate of the next update. Neon keeps the velocity times the rate, so what it has kept is scaled too."""
+        scale = rate / self._optimiser.learning_rate
+        for _, states in get_param_list(self._trained):
+            for kept in states:
+                kept[:] = kept * scale
+        self._optimiser.learning_rate = rate
 
     def loss_value(self, handle):
         """Nothing to wait for."""

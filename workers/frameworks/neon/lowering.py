@@ -180,10 +180,12 @@ def _conv(op):
         raise Unsupported(
             "conv", f"{op.name} pads its sides by {op.params['padding']}; Neon pads opposite sides equally"
         )
-    kernel = op.params["kernel"]
+    if op.params["groups"] > 1 or op.params["dilation"] != (1, 1):
+        raise Unsupported("conv", f"{op.name} has groups or a dilation; Neon's layers are used without both here")
+    down, across = op.params["stride"]
     common = {
-        "fshape": (kernel, kernel, op.params["channels"]),
-        "strides": op.params["stride"],
+        "fshape": op.params["kernel"] + (op.params["channels"],),
+        "strides": {"str_h": down, "str_w": across},
         "padding": {"pad_h": top, "pad_w": left},
         "init": _ZERO,
     }
@@ -191,9 +193,17 @@ def _conv(op):
 
 
 def _maxpool(op):
-    if op.params["kernel"] > 16:
+    rows, columns = op.params["kernel"]
+    if rows * columns > 256:
         raise Unsupported("maxpool", "Neon's CPU backend numbers the pixels of a window by one byte: 16 x 16 at most")
-    return [Pooling(op.params["kernel"], op="max", strides=op.params["stride"])]
+    return _pool(op, "max")
+
+
+def _pool(op, kind):
+    if any(op.params["padding"]):
+        raise Unsupported(op.kind, f"{op.name} is padded; what Neon counts at the border differs by its backend")
+    down, across = op.params["stride"]
+    return [Pooling(op.params["kernel"], op=kind, strides={"str_h": down, "str_w": across})]
 
 
 def _dropout(op):
@@ -209,7 +219,7 @@ _LOWER = {
     "batchnorm": lambda op: [BatchNorm(rho=op.params["kept"], eps=op.params["epsilon"])],
     "relu": lambda op: [Activation(Rectlin())],
     "maxpool": _maxpool,
-    "avgpool": lambda op: [Pooling(op.params["kernel"], op="avg", strides=op.params["stride"])],
+    "avgpool": lambda op: _pool(op, "avg"),
     "globalpool": lambda op: [Pooling("all", op="avg")],
     "flatten": lambda op: [],  # Neon's dense layers read maps, in C,H,W order
     "dense": lambda op: [Linear(op.params["features"], init=_ZERO)] + ([Bias(_ZERO)] if op.params["bias"] else []),

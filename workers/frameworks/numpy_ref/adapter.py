@@ -6,9 +6,10 @@ How it is itself checked: workers/reference_check.py computes the same values fr
 import numpy
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
 from workers.frameworks.numpy_ref.layers import LAYERS
-from workers.frameworks.numpy_ref.optimisers import OPTIMISERS
+from workers.optimisers import RULES
 from workers.protocol import Unsupported
 
 VERSION = numpy.__version__
@@ -26,7 +27,10 @@ class Adapter(object):
         self._net = net
         self._weights = {name: numpy.array(value, self.dtype) for name, value in weights.items()}
         trained = {w.name: self._weights[w.name] for w in net.weights if w.is_trainable}
-        self._optimiser = own_optimiser(settings.training, OPTIMISERS)(settings.training, trained)
+        self._rule = own_optimiser(settings.training, RULES)(settings.training)
+        own_precision(settings, {FLOAT32: self.dtype})
+        self._rate = settings.training.learning_rate
+        self._state = {name: self._rule.start(value) for name, value in trained.items()}
         rng = numpy.random.RandomState(settings.seed)
         self._layers = {op.name: LAYERS[op.kind](op, self._weights, rng) for op in net.ops[1:]}
 
@@ -41,8 +45,14 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it."""
         loss, gradients = self.gradients(batch)
-        self._optimiser.update(gradients)
+        for name, state in self._state.items():
+            self._state[name], updated = self._rule.update(state, self._weights[name], gradients[name], self._rate)
+            self._weights[name][:] = updated
         return loss
+
+    def set_rate(self, rate):
+        """The rate of the next update."""
+        self._rate = rate
 
     def gradients(self, batch):
         """(loss, weight name -> gradient), in training mode: running averages change, weights do not."""
@@ -66,7 +76,7 @@ class Adapter(object):
         return self.exact_logits(batch[0]).astype(numpy.float32)
 
     def exact_logits(self, x):
-        """Logits (n, classes) of x (n, 3, s, s), in the oracle's own precision, in inference mode."""
+        """Logits (n, classes) of x (n, channels, height, width), in the oracle's own precision, in inference mode."""
         return self._forward(x.astype(self.dtype), training=False)
 
     def sync(self):

@@ -8,6 +8,8 @@ shared with the adapter, by name.
 import numpy
 from numpy.lib.stride_tricks import as_strided
 
+from workers.net import divisor
+
 # Columns of one chunk of pictures; small enough for a second-level cache.
 CHUNK_VALUES = 1 << 20
 
@@ -16,6 +18,7 @@ class Layer(object):
     """Base of all layers: the op, the network's weights and the gradients of this layer's weights."""
 
     def __init__(self, op, weights, rng):
+        self.op = op
         self.params = op.params
         self.name = op.name
         self.weights = weights
@@ -36,14 +39,12 @@ class Conv(Layer):
 
     def forward(self, x, training):
         """(n, in, h, w) -> (n, out, oh, ow)."""
-        top, bottom, left, right = self.params["padding"]
-        self.x = numpy.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), "constant")
+        self.x = _padded(x, self.params["padding"], 0.0)
         kernel = self.weight("weight")
-        flat = kernel.reshape(kernel.shape[0], -1)
         rows, columns = self._map()
         out = numpy.empty((len(x), len(kernel), rows, columns), x.dtype)
         for chunk in self._chunks(rows, columns):
-            product = flat.dot(self._columns(chunk, rows, columns))
+            product = _products(self._by_group(kernel), self._columns(chunk, rows, columns))
             out[chunk] = product.reshape(len(kernel), -1, rows, columns).transpose(1, 0, 2, 3)
         if self.params["bias"]:
             out += self.weight("bias")[:, None, None]
@@ -51,47 +52,52 @@ class Conv(Layer):
 
     def backward(self, gradient):
         """Gradient of x; those of kernel and bias by `learn`."""
-        kernel = self.weight("weight")
-        flat = kernel.reshape(kernel.shape[0], -1)
+        kernel = self._by_group(self.weight("weight"))
         rows, columns = gradient.shape[2:]
-        kernel_gradient = numpy.zeros_like(flat)
+        kernel_gradient = numpy.zeros_like(kernel)
         x_gradient = numpy.zeros_like(self.x)
         for chunk in self._chunks(rows, columns):
-            part = gradient[chunk].transpose(1, 0, 2, 3).reshape(len(kernel), -1)
-            kernel_gradient += part.dot(self._columns(chunk, rows, columns).T)
-            self._scatter(flat.T.dot(part), x_gradient[chunk])
-        self.learn("weight", kernel_gradient.reshape(kernel.shape))
+            part = gradient[chunk].transpose(1, 0, 2, 3).reshape(kernel.shape[:2] + (-1,))
+            kernel_gradient += _products(part, self._columns(chunk, rows, columns).transpose(0, 2, 1))
+            self._scatter(_products(kernel.transpose(0, 2, 1), part), x_gradient[chunk])
+        self.learn("weight", kernel_gradient.reshape(self.weight("weight").shape))
         if self.params["bias"]:
             self.learn("bias", gradient.sum((0, 2, 3)))
         top, bottom, left, right = self.params["padding"]
         return (x_gradient[:, :, top : x_gradient.shape[2] - bottom, left : x_gradient.shape[3] - right],)
 
+    def _by_group(self, kernel):
+        """(groups, out / groups, in / groups * kh * kw)."""
+        groups = self.params["groups"]
+        return kernel.reshape(groups, len(kernel) // groups, -1)
+
     def _map(self):
-        kernel, stride = self.params["kernel"], self.params["stride"]
-        return [(side - kernel) // stride + 1 for side in self.x.shape[2:]]
+        return _windows_of(self.x.shape[2:], self.params, self.params["dilation"])
 
     def _chunks(self, rows, columns):
-        values = self.x.shape[1] * self.params["kernel"] ** 2 * rows * columns
+        height, width = self.params["kernel"]
+        values = self.x.shape[1] * height * width * rows * columns
         pictures = max(1, CHUNK_VALUES // values)
         return [slice(at, at + pictures) for at in range(0, len(self.x), pictures)]
 
     def _columns(self, chunk, rows, columns):
-        """(in * kh * kw, pictures * oh * ow): one column of inputs for each output pixel."""
-        x, kernel, stride = self.x[chunk], self.params["kernel"], self.params["stride"]
+        """(groups, in / groups * kh * kw, pictures * oh * ow): one column of inputs for each output pixel."""
+        x, (height, width), groups = self.x[chunk], self.params["kernel"], self.params["groups"]
+        (down, across), (row_apart, column_apart) = self.params["stride"], self.params["dilation"]
         by_picture, by_channel, by_row, by_column = x.strides
         windows = as_strided(
             x,
-            (x.shape[1], kernel, kernel, len(x), rows, columns),
-            (by_channel, by_row, by_column, by_picture, by_row * stride, by_column * stride),
+            (x.shape[1], height, width, len(x), rows, columns),
+            (by_channel, by_row * row_apart, by_column * column_apart, by_picture, by_row * down, by_column * across),
         )
-        return windows.reshape(x.shape[1] * kernel * kernel, -1)
+        return windows.reshape(groups, x.shape[1] // groups * height * width, -1)
 
     def _scatter(self, columns_gradient, x_gradient):
-        kernel, stride = self.params["kernel"], self.params["stride"]
+        height, width = self.params["kernel"]
         rows, columns = self._map()
         pictures, channels = x_gradient.shape[:2]
-        parts = columns_gradient.reshape(channels, kernel, kernel, pictures, rows, columns).transpose(1, 2, 3, 0, 4, 5)
-        for place, window in _windows(x_gradient, kernel, stride, rows, columns):
+        parts = columns_gradient.reshape(channels, height, width, pictures, rows, columns).transpose(1, 2, 3, 0, 4, 5)
+        for place, window in _windows(x_gradient, self.params, self.params["dilation"]):
             window += parts[place]
 
 
@@ -139,12 +145,14 @@ class Relu(Layer):
 class MaxPool(Layer):
     """Largest of each window; if several are equal, the first, by rows, gets the gradient."""
 
+    outside = -numpy.inf  # what stands in the padding: no maximum
+
     def forward(self, x, training):
         """(n, c, h, w) -> (n, c, oh, ow)."""
         self.shape = x.shape
-        windows = self._windows(x)
+        windows = self._windows(_padded(x, self.params["padding"], self.outside))
         best = windows[0][1].copy()
-        self.winner = numpy.zeros(best.shape, numpy.uint8)
+        self.winner = numpy.zeros(best.shape, numpy.min_scalar_type(len(windows)))
         for number, (_, window) in enumerate(windows[1:], 1):
             is_larger = window > best
             numpy.copyto(best, window, where=is_larger)
@@ -153,31 +161,41 @@ class MaxPool(Layer):
 
     def backward(self, gradient):
         """Gradient at the largest values."""
-        x_gradient = numpy.zeros(self.shape, gradient.dtype)
+        x_gradient = self._zeros(gradient)
         for number, (_, window) in enumerate(self._windows(x_gradient)):
             window += gradient * (self.winner == number)
-        return (x_gradient,)
+        return (self._inside(x_gradient),)
 
-    def _windows(self, x):
-        kernel, stride = self.params["kernel"], self.params["stride"]
-        rows, columns = [(side - kernel) // stride + 1 for side in x.shape[2:]]
-        return list(_windows(x, kernel, stride, rows, columns))
+    def _windows(self, padded):
+        return list(_windows(padded, self.params, (1, 1)))
+
+    def _zeros(self, gradient):
+        top, bottom, left, right = self.params["padding"]
+        count, channels, height, width = self.shape
+        return numpy.zeros((count, channels, height + top + bottom, width + left + right), gradient.dtype)
+
+    def _inside(self, padded):
+        top, _, left, _ = self.params["padding"]
+        return padded[:, :, top : top + self.shape[2], left : left + self.shape[3]]
 
 
 class AvgPool(MaxPool):
     """Mean of each window."""
 
+    outside = 0.0
+
     def forward(self, x, training):
         """(n, c, h, w) -> (n, c, oh, ow)."""
         self.shape = x.shape
-        return sum(window for _, window in self._windows(x)) / self.params["kernel"] ** 2
+        windows = self._windows(_padded(x, self.params["padding"], self.outside))
+        return sum(window for _, window in windows) / divisor(self.op, self.shape[1:])
 
     def backward(self, gradient):
         """An equal share for every pixel of the window."""
-        x_gradient = numpy.zeros(self.shape, gradient.dtype)
+        x_gradient = self._zeros(gradient)
         for _, window in self._windows(x_gradient):
-            window += gradient / self.params["kernel"] ** 2
-        return (x_gradient,)
+            window += gradient / divisor(self.op, self.shape[1:])
+        return (self._inside(x_gradient),)
 
 
 class GlobalPool(Layer):
@@ -250,11 +268,34 @@ class Add(Layer):
         return gradient, gradient.copy()
 
 
-def _windows(x, kernel, stride, rows, columns):
-    """((i, j), view of x that holds pixel (i, j) of every window), by rows."""
-    for i in range(kernel):
-        for j in range(kernel):
-            yield (i, j), x[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
+def _padded(x, sides, value):
+    """Maps with `value` around them; the maps themselves where nothing is added."""
+    top, bottom, left, right = sides
+    if not any(sides):
+        return x
+    return numpy.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), "constant", constant_values=value)
+
+
+def _products(left, right):
+    """Of each group the product: (g, a, b) and (g, b, c) -> (g, a, c)."""
+    # `matmul` of many small matrices is quicker than as many calls of `dot`; of one large pair it is not.
+    return left[0].dot(right[0])[None] if len(left) == 1 else numpy.matmul(left, right)
+
+
+def _windows_of(sides, params, dilation):
+    """[rows, columns] of windows over padded maps with these sides."""
+    found = zip(sides, params["kernel"], params["stride"], dilation)
+    return [(side - (kernel - 1) * apart - 1) // stride + 1 for side, kernel, stride, apart in found]
+
+
+def _windows(padded, params, dilation):
+    """((i, j), view of the padded maps that holds pixel (i, j) of every window), by rows."""
+    rows, columns = _windows_of(padded.shape[2:], params, dilation)
+    (height, width), (down, across) = params["kernel"], params["stride"]
+    for i in range(height):
+        for j in range(width):
+            top, left = i * dilation[0], j * dilation[1]
+            yield (i, j), padded[:, :, top : top + down * rows : down, left : left + across * columns : across]
 
 
 LAYERS = {

@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 
 from workers import native, onnx_model
-from workers.frameworks import own_options
+from workers.bounds import FLOAT32, INT8
+from workers.frameworks import own_options, own_precision
 from workers.protocol import Unsupported
 
 VERSION = onnxruntime.__version__
@@ -16,12 +17,11 @@ VERSION = onnxruntime.__version__
 class Adapter(object):
     """A runtime; see workers/frameworks/__init__.py. Own options:
 
-    graph:     'all' or 'basic': how far ONNX Runtime may rewrite the network; only 'all' changes layouts.
-    precision: 'float32' or 'int8'.
+    graph: 'all' or 'basic': how far ONNX Runtime may rewrite the network; only 'all' changes layouts.
     """
 
     def __init__(self, net, weights, device, settings, options):
-        own = own_options(options, graph=("all", "basic"), precision=("float32", "int8"))
+        own = own_options(options, graph=("all", "basic"))
         if device == "gpu":
             raise Unsupported("device", "this build of ONNX Runtime computes on the CPU only")
         levels = onnxruntime.GraphOptimizationLevel
@@ -30,7 +30,7 @@ class Adapter(object):
         asked.graph_optimization_level = {"all": levels.ORT_ENABLE_ALL, "basic": levels.ORT_ENABLE_BASIC}[own["graph"]]
         # Both explicit: in a set of processors ONNX Runtime pins one thread to each of the machine's, and some fail.
         asked.intra_op_num_threads, asked.inter_op_num_threads = settings.threads, 1
-        self._graph, self._precision = own["graph"], own["precision"]
+        self._graph, self._precision = own["graph"], own_precision(settings, {FLOAT32: FLOAT32, INT8: INT8})
         self._session, self._bytes = None, None
         self._read(onnx_model.build(net, weights, self._count))
 

@@ -4,7 +4,8 @@ import cv2
 import numpy
 
 from workers import native, onnx_model
-from workers.frameworks import own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_options, own_precision
 from workers.protocol import Unsupported
 
 VERSION = cv2.__version__
@@ -15,6 +16,7 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own_options(options)
+        own_precision(settings, {FLOAT32: FLOAT32})
         if device == "gpu":
             raise Unsupported("device", "this build of OpenCV computes on the CPU only")
         cv2.setNumThreads(settings.threads)

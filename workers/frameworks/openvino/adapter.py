@@ -4,7 +4,8 @@ import numpy
 import openvino
 
 from workers import native, onnx_model
-from workers.frameworks import own_options
+from workers.bounds import CHOSEN, FLOAT32, INT8
+from workers.frameworks import own_options, own_precision
 from workers.protocol import Unsupported
 
 VERSION = openvino.__version__
@@ -13,20 +14,21 @@ _PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
 class Adapter(object):
-    """A runtime; see workers/frameworks/__init__.py. Own option:
+    """A runtime; see workers/frameworks/__init__.py. No own options.
 
-    precision: 'chosen' lets OpenVINO take what is fastest on this processor, which may be less than float32; 'float32'
-               demands that; 'int8' runs the network that ONNX Runtime quantised.
+    The number format 'chosen' lets OpenVINO take what is fastest on this processor, which may be less than float32;
+    float32 is demanded; int8 runs the network that ONNX Runtime quantised.
     """
 
     def __init__(self, net, weights, device, settings, options):
-        own = own_options(options, precision=("chosen", "float32", "int8"))
+        own_options(options)
+        hint = own_precision(settings, {CHOSEN: None, FLOAT32: "f32", INT8: "f32"})
         if device == "gpu":
             raise Unsupported("device", "OpenVINO does not compute on NVIDIA's cards")
         wanted = {"INFERENCE_NUM_THREADS": settings.threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        if own["precision"] != "chosen":
-            wanted["INFERENCE_PRECISION_HINT"] = "f32"
-        self._wanted, self._is_int8 = wanted, own["precision"] == "int8"
+        if hint:
+            wanted["INFERENCE_PRECISION_HINT"] = hint
+        self._wanted, self._is_int8 = wanted, settings.precision == INT8
         self._net, self._weights, self._count = net, weights, settings.training.batch_size
         self._read(onnx_model.build(net, weights, self._count))
 

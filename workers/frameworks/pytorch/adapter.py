@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.net import divisor
 from workers.protocol import Unsupported
 
 VERSION = str(torch.__version__)
@@ -60,6 +62,7 @@ class Adapter(object):
             tf32=switch,
             cudnn_benchmark=switch,
         )
+        own_precision(settings, {FLOAT32: torch.float32})
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         _set_deterministic(own["deterministic"])
@@ -106,6 +109,11 @@ class Adapter(object):
         loss.backward()
         self._optimiser.step()
         return loss.detach()
+
+    def set_rate(self, rate):
+        """The rate of the next update."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
 
     def loss_value(self, handle):
         """Waits for the device."""
@@ -244,6 +252,20 @@ class GlobalPool(nn.Module):
         return x.mean((2, 3))
 
 
+class Divided(nn.Module):
+    """Sums of windows over how many values each holds: means that do not count the padding."""
+
+    def __init__(self, pool, pixels, counts):
+        super(Divided, self).__init__()
+        self.pool = pool
+        # The pool divides by all pixels of a window.
+        self.register_buffer("share", torch.from_numpy((pixels / counts).astype("float32")))
+
+    def forward(self, x):
+        """(n, c, h, w) -> (n, c, oh, ow)."""
+        return self.pool(x) * self.share
+
+
 def _conv(op, shape):
     top, bottom, left, right = op.params["padding"]
     is_even = (top, left) == (bottom, right)
@@ -253,9 +275,37 @@ def _conv(op, shape):
         op.params["kernel"],
         stride=op.params["stride"],
         padding=(top, left) if is_even else 0,
+        dilation=op.params["dilation"],
+        groups=op.params["groups"],
         bias=op.params["bias"],
     )
     return conv if is_even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv)
+
+
+def _pads_itself(op):
+    """Whether torch's own padding of a pool can be what is asked for: equal on both sides, half a window at most."""
+    top, bottom, left, right = op.params["padding"]
+    rows, columns = op.params["kernel"]
+    return (top, left) == (bottom, right) and top <= rows // 2 and left <= columns // 2
+
+
+def _maxpool(op, shape):
+    top, bottom, left, right = op.params["padding"]
+    if _pads_itself(op):
+        return nn.MaxPool2d(op.params["kernel"], op.params["stride"], (top, left))
+    pad = nn.ConstantPad2d((left, right, top, bottom), float("-inf"))
+    return nn.Sequential(pad, nn.MaxPool2d(op.params["kernel"], op.params["stride"]))
+
+
+def _avgpool(op, shape):
+    top, bottom, left, right = op.params["padding"]
+    if _pads_itself(op):
+        counts = op.params["counts_padding"]
+        return nn.AvgPool2d(op.params["kernel"], op.params["stride"], (top, left), count_include_pad=counts)
+    pool = nn.AvgPool2d(op.params["kernel"], op.params["stride"])
+    padded = nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), pool)
+    rows, columns = op.params["kernel"]
+    return padded if op.params["counts_padding"] else Divided(padded, rows * columns, divisor(op, shape))
 
 
 def _batchnorm(op, shape):
@@ -267,8 +317,8 @@ _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": lambda op, shape: nn.ReLU(),
-    "maxpool": lambda op, shape: nn.MaxPool2d(op.params["kernel"], op.params["stride"]),
-    "avgpool": lambda op, shape: nn.AvgPool2d(op.params["kernel"], op.params["stride"]),
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
     "globalpool": lambda op, shape: GlobalPool(),
     "flatten": lambda op, shape: nn.Flatten(),
     "dense": lambda op, shape: nn.Linear(shape[0], op.params["features"], bias=op.params["bias"]),

@@ -12,16 +12,17 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled  # also reads the variable of 2.7
 
 from workers import native
-from workers.frameworks import own_optimiser, own_options
+from workers.bounds import FLOAT32
+from workers.frameworks import own_optimiser, own_options, own_precision
 from workers.frameworks.tensorflow.lowering import Graph
 from workers.protocol import Unsupported
 
 VERSION = tf.__version__
 
 
-def _sgd(weight, velocity, gradient, training):
+def _sgd(weight, velocity, gradient, rate, training):
     tf.raw_ops.ResourceApplyMomentum(
-        var=weight.handle, accum=velocity.handle, lr=training.learning_rate, grad=gradient, momentum=training.momentum
+        var=weight.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=training.momentum
     )
 
 
@@ -41,6 +42,7 @@ class Adapter(object):
     def __init__(self, net, weights, device, settings, options):
         switch = (False, True)
         own = own_options(options, jit_compile=switch, deterministic=switch, tf32=switch)
+        own_precision(settings, {FLOAT32: tf.float32})
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
         if own["deterministic"]:
@@ -61,6 +63,8 @@ class Adapter(object):
         Adapter._has_threads = True
         self._apply = own_optimiser(settings.training, OPTIMISERS)
         self._training = settings.training
+        with tf.device(self._device):
+            self._rate = tf.Variable(settings.training.learning_rate, trainable=False, dtype=tf.float32)
         self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
         picture, label = tf.TensorSpec((None, height, width, channels)), tf.TensorSpec((None,), tf.int64)
@@ -88,6 +92,10 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it, as a tensor."""
         return self._step(*batch)
+
+    def set_rate(self, rate):
+        """The rate of the next update: a variable, which the traced step reads."""
+        self._rate.assign(rate)
 
     def loss_value(self, handle):
         """Waits for the device."""
@@ -142,7 +150,7 @@ class Adapter(object):
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
         gradients = tape.gradient(loss, self._graph.trainable)
         for weight, velocity, gradient in zip(self._graph.trainable, self._velocity, gradients):
-            self._apply(weight, velocity, gradient, self._training)
+            self._apply(weight, velocity, gradient, self._rate, self._training)
         return loss
 
     def _infer(self, x):

@@ -3,7 +3,11 @@
 import numpy
 import tensorflow as tf
 
+from workers.net import divisor
 from workers.protocol import Unsupported
+
+# 2.7's kernels for the CPU have no gradient of a dilated convolution, and 2.21's have.
+_HAS_DILATION = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 21)
 
 
 class Graph(object):
@@ -106,24 +110,57 @@ def _layouts(net):
 
 
 def _conv(graph, op, shape, training, x):
-    sides = op.params["padding"]
-    kernel, stride = op.params["kernel"], op.params["stride"]
+    sides, dilation = op.params["padding"], op.params["dilation"]
     padding = "VALID"
-    if sides == _same_padding(shape, kernel, stride):
+    if sides == _same_padding(shape, op.params["kernel"], op.params["stride"], dilation):
         padding = "SAME" if any(sides) else "VALID"
     elif any(sides):
         # SAME puts the odd row of a stride-2 convolution at the bottom; the numbers asked for must be the numbers used.
-        top, bottom, left, right = sides
-        x = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])
-    x = tf.nn.conv2d(x, graph.variable(op, "weight"), stride, padding)
+        x = _padded(x, sides, 0.0)
+    x = _convolved(x, graph.variable(op, "weight"), op.params, padding)
     return tf.nn.bias_add(x, graph.variable(op, "bias")) if op.params["bias"] else x
 
 
-def _same_padding(shape, kernel, stride):
+def _convolved(x, kernel, params, padding):
+    """The convolution, in groups where it has them.
+
+    One channel in each group is TensorFlow's depthwise convolution, which takes equal strides and, with a dilation, a
+    stride of 1 only; other groups are convolved one by one, as its CPU kernels have no gradient of a grouped one.
+    """
+    stride, dilation, groups = params["stride"], params["dilation"], params["groups"]
+    if not _HAS_DILATION and dilation != (1, 1):
+        kernel, dilation = _spread(kernel, dilation), (1, 1)
+    if groups == 1:
+        return tf.nn.conv2d(x, kernel, stride, padding, dilations=dilation)
+    is_plain = stride[0] == stride[1] and (dilation == (1, 1) or stride == (1, 1))
+    if kernel.shape[2] == 1 and is_plain:
+        rows, columns, _, features = kernel.shape
+        by_channel = tf.reshape(kernel, (rows, columns, groups, features // groups))
+        return tf.nn.depthwise_conv2d(x, by_channel, (1,) + stride + (1,), padding, dilations=dilation)
+    parts = zip(tf.split(x, groups, 3), tf.split(kernel, groups, 3))
+    return tf.concat([tf.nn.conv2d(part, own, stride, padding, dilations=dilation) for part, own in parts], 3)
+
+
+def _spread(kernel, dilation):
+    """The kernel with zeros between its taps: a dilated convolution as a plain one."""
+    rows, columns, *channels = kernel.shape
+    down, across = dilation
+    apart = tf.reshape(kernel, [rows, 1, columns, 1, *channels])
+    apart = tf.pad(apart, [[0, 0], [0, down - 1], [0, 0], [0, across - 1], [0, 0], [0, 0]])
+    whole = tf.reshape(apart, [rows * down, columns * across, *channels])
+    return whole[: (rows - 1) * down + 1, : (columns - 1) * across + 1]
+
+
+def _padded(x, sides, value):
+    top, bottom, left, right = sides
+    return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=value)
+
+
+def _same_padding(shape, kernel, stride, dilation=(1, 1)):
     """(top, bottom, left, right) that TensorFlow's SAME would use."""
     sides = []
-    for side in shape[1:]:
-        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    for side, taps, step, apart in zip(shape[1:], kernel, stride, dilation):
+        total = max((-(-side // step) - 1) * step + (taps - 1) * apart + 1 - side, 0)
         sides += [total // 2, total - total // 2]
     return tuple(sides)
 
@@ -147,16 +184,27 @@ def _dense(graph, op, shape, training, x):
     return tf.nn.bias_add(x, graph.variable(op, "bias")) if op.params["bias"] else x
 
 
-def _pool(pool):
-    return lambda graph, op, shape, training, x: pool(x, op.params["kernel"], op.params["stride"], "VALID")
+def _maxpool(graph, op, shape, training, x):
+    if any(op.params["padding"]):
+        x = _padded(x, op.params["padding"], x.dtype.min)
+    return tf.nn.max_pool2d(x, op.params["kernel"], op.params["stride"], "VALID")
+
+
+def _avgpool(graph, op, shape, training, x):
+    if any(op.params["padding"]):
+        x = _padded(x, op.params["padding"], 0.0)
+    x = tf.nn.avg_pool2d(x, op.params["kernel"], op.params["stride"], "VALID")
+    rows, columns = op.params["kernel"]
+    counts = divisor(op, shape)
+    return x if isinstance(counts, int) else x * (rows * columns / counts[None, :, :, None]).astype("float32")
 
 
 _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": lambda graph, op, shape, training, x: tf.nn.relu(x),
-    "maxpool": _pool(tf.nn.max_pool2d),
-    "avgpool": _pool(tf.nn.avg_pool2d),
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
     "globalpool": lambda graph, op, shape, training, x: tf.reduce_mean(x, (1, 2)),
     "flatten": lambda graph, op, shape, training, x: tf.reshape(x, (-1, shape[0] * shape[1] * shape[2])),
     "dense": _dense,

@@ -4,19 +4,23 @@ Source: Ciresan et al. 2012, "Multi-column deep neural network for traffic sign 
 ReLU after every convolution and after the first dense layer.
 """
 
-from workers.net import NetBuilder
+from orchestrator.networks.input_size import InputSize
+from workers.net import Net, NetBuilder
 
 LABEL = "IDSIA"
 
 
-def build(classes, size):
-    """IDSIA for pictures of `size` pixels, at least 30."""
-    if size < 30:
-        raise ValueError(f"model idsia needs pictures of at least 30 pixels; {size} leaves nothing to pool.")
-    net = NetBuilder((3, size, size))
+def build(input_size: InputSize, classes: int) -> Net:
+    """IDSIA for pictures of at least 30 pixels a side."""
+    if min(input_size.height, input_size.width) < 30:
+        raise ValueError(
+            f"model idsia needs pictures of at least 30 pixels a side; {input_size} leaves nothing to pool."
+        )
+    net = NetBuilder(input_size)
     x = net.input
     for channels, kernel in ((100, 3), (150, 4), (250, 3)):
         x = net.maxpool(net.relu(net.conv(x, channels, kernel)))
     x = net.relu(net.dense(net.flatten(x), 230))
     net.dense(x, classes)
-    return net.net()
+    made: Net = net.net()
+    return made

@@ -1,27 +1,32 @@
-"""The model families: one file each, found by listing.
+"""The families of networks: one file each, found by listing.
 
-A file defines `build(classes, size, **params) -> Net` and may define LABEL, the family's usual name.
+A file defines `build(input_size, classes, **params) -> Net` and may define LABEL, the family's usual name. A family is
+asked while a sweep is planned; what a worker gets is the list of ops that it wrote.
 """
 
 import importlib
 import inspect
 import pkgutil
 
+from orchestrator.networks.input_size import InputSize
+from workers.net import Net
 
-def names():
+
+def names() -> list[str]:
     """Sorted names of the families."""
     return sorted(found.name for found in pkgutil.iter_modules(__path__))
 
 
-def label(name):
+def label(name: str) -> str:
     """'ResNet' for 'resnet': the family's usual name; the given name if there is no such family."""
     if name not in names():
         return name
-    return getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
+    found: str = getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
+    return found
 
 
-def build(name, classes, size, **params):
-    """The network `name` for square BGR pictures of `size` pixels and `classes` logits.
+def build(name: str, input_size: InputSize, classes: int, **params: int) -> Net:
+    """The network `name` for pictures of that size and `classes` logits.
 
     Raises ValueError, a sentence for the user, for an unknown family, a wrong param or an impossible size.
     """
@@ -33,4 +38,5 @@ def build(name, classes, size, **params):
         raise ValueError(f"model {name} takes no {wrong}; it takes {', '.join(known) or 'no params'}.")
     for missing in sorted(set(known) - set(params)):
         raise ValueError(f"model {name} needs {missing}.")
-    return family.build(classes, size, **params)
+    net: Net = family.build(input_size, classes, **params)
+    return net

@@ -11,8 +11,10 @@ import time
 import traceback
 
 import workers
-from workers import frameworks, models, native, protocol
-from workers.protocol import BadJob, Emitter, Network, NoFramework, NotAsDeclared, Unsupported
+from workers import frameworks, native, protocol
+from workers.bounds import PRECISIONS
+from workers.net import Net
+from workers.protocol import BadJob, Emitter, NoFramework, NotAsDeclared, Unsupported
 
 
 def clock():
@@ -20,10 +22,11 @@ def clock():
     return time.perf_counter() - workers.BEGAN
 
 
-class Session(object):
-    """A job, and how to emit its events.
+class Job(object):
+    """The fields of job.json, and how to emit its events.
 
-    job: job.json. network: its network, as Network. emit: emit(kind, **fields).
+    kind, framework, device, seed, threads, options, expects, payload: as job.json has them. net: its network.
+    precision: the number format that it asks for. emit: emit(kind, **fields).
     folder: the job folder. data_folder: prepared pictures, or None.
     """
 
@@ -31,19 +34,26 @@ class Session(object):
         self.folder = folder
         self.data_folder = data_folder
         self.emit = emit
-        self.job = read_job(folder)
-        self.network = protocol.record(Network, self.job["network"], "job.json: network")
+        fields = read_job(folder)
+        self.kind, self.payload = fields["kind"], fields["payload"]
+        self.framework, self.device = fields["framework"], fields["device"]
+        self.seed, self.threads = fields["seed"], fields["threads"]
+        self.options, self.expects = fields["options"], fields["expects"]
+        self.net = read_net(fields["network"])
+        self.precision = fields["precision"]
+        if self.precision not in PRECISIONS:
+            raise BadJob(f"job.json: precision is {self.precision!r}; known: {', '.join(PRECISIONS)}.")
 
     def import_trainer(self):
         """As import_adapter, of a framework that trains. Raises Unsupported for a runtime."""
         adapter_class = self.import_adapter()
         if not frameworks.trains(adapter_class):
-            raise Unsupported("training", f"{self.job['framework']} only runs networks that were trained elsewhere")
+            raise Unsupported("training", f"{self.framework} only runs networks that were trained elsewhere")
         return adapter_class
 
     def import_adapter(self):
         """The adapter class of the job's framework; emits `hello`. Raises BadJob or NoFramework."""
-        name = self.job["framework"]
+        name = self.framework
         if name not in frameworks.names():
             raise BadJob(f"job.json: framework is {name!r}; known: {', '.join(frameworks.names())}.")
         began = clock()
@@ -62,21 +72,13 @@ class Session(object):
         )
         return adapter.Adapter
 
-    def build_net(self):
-        """The job's network. Raises BadJob if it cannot be built."""
-        wanted = self.network
-        try:
-            return models.build(wanted.model, wanted.classes, wanted.input_size, **wanted.params)
-        except ValueError as error:
-            raise BadJob(f"job.json: {error}") from error
-
-    def trained_weights(self, net, sha256):
-        """The weights of start.npz in the job folder. Raises BadJob if they are not this net's, or not those asked for.
+    def trained_weights(self, sha256):
+        """The weights of start.npz in the job folder. Raises BadJob if they are not its net's, or not those asked for.
 
         sha256: of weights_sha256.
         """
         try:
-            weights = net.read(os.path.join(self.folder, "start.npz"))
+            weights = self.net.read(os.path.join(self.folder, "start.npz"))
         except ValueError as error:
             raise BadJob(str(error)) from error
         seen = weights_sha256(weights)
@@ -84,9 +86,9 @@ class Session(object):
             raise BadJob(f"start.npz holds the weights {seen[:12]}; this job asks for {sha256[:12]}.")
         return weights
 
-    def say_built(self, net, describe, build_seconds, data_seconds=0.0, **more):
+    def say_built(self, describe, build_seconds, data_seconds=0.0, **more):
         """Emit `built`. describe: the adapter's; data_seconds: of opening arrays."""
-        sizes = {"weights": net.weight_count, "multiply_adds": net.multiply_adds}
+        sizes = {"weights": self.net.weight_count, "multiply_adds": self.net.multiply_adds}
         seconds = {"build_seconds": build_seconds, "data_seconds": data_seconds}
         self.emit("built", describe=describe, **sizes, **seconds, **more)
 
@@ -95,7 +97,7 @@ class Session(object):
 
         describe: the adapter's.
         """
-        for name, wanted in sorted(self.job["expects"].items()):
+        for name, wanted in sorted(self.expects.items()):
             if name not in describe:
                 raise NotAsDeclared(f"its row expects {name} = {wanted!r}, which the worker does not report.")
             if describe[name] != wanted:
@@ -103,11 +105,11 @@ class Session(object):
 
     def settings(self, training):
         """The settings for an adapter. training: Training."""
-        return frameworks.Settings(training, self.job["threads"], self.job["seed"])
+        return frameworks.Settings(training, self.threads, self.seed, self.precision)
 
     def inference_settings(self, batch_size):
         """The settings for an adapter that runs a trained network."""
-        return frameworks.inference_settings(batch_size, self.job["threads"], self.job["seed"])
+        return frameworks.inference_settings(batch_size, self.threads, self.seed, self.precision)
 
 
 def read_job(folder):
@@ -125,6 +127,17 @@ def read_job(folder):
     return job
 
 
+def read_net(network):
+    """The Net of a network of job.json, {"label", "ops"}. Raises BadJob for what is none."""
+    protocol.require_fields(network, ("label", "ops"), "job.json: network")
+    try:
+        net = Net.of(network["ops"])
+        net.classes  # noqa: B018 - raises for a network without logits
+    except (ValueError, TypeError) as error:
+        raise BadJob(f"job.json: network {network['label']}: {error}") from error
+    return net
+
+
 def weights_sha256(weights):
     """Hash of weights (name -> float32 array) in their order: of each the name, a zero byte, and the elements."""
     total = hashlib.sha256()
@@ -135,7 +148,7 @@ def weights_sha256(weights):
 
 
 def main(folder, data_folder, work):
-    """Do `work(session)` for the job in `folder`; gives the exit code. Every exception becomes a `fail` event."""
+    """Do `work(job)` for the job in `folder`; gives the exit code. Every exception becomes a `fail` event."""
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(os, "register_at_fork"):  # CPython 3.7+; no framework with loader processes needs an older one
@@ -149,7 +162,7 @@ def main(folder, data_folder, work):
         sys.stderr.write(f"the events of this job cannot be written to {folder}: {error}.\n")
         return protocol.BAD_JOB
     try:
-        work(Session(".", data_folder, emitter.emit))
+        work(Job(".", data_folder, emitter.emit))
         return protocol.OK
     except Exception as error:  # noqa: BLE001 - the top level: every error is reported
         code = _exit_code(error)
