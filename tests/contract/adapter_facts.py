@@ -1,11 +1,6 @@
-"""Run by a framework's own interpreter: what its adapter does with small networks, as one line of JSON.
-
-python adapter_facts.py FRAMEWORK [OPTIONS], with PYTHONPATH set to the folder that holds `workers`; OPTIONS is a JSON
-object of the row's own options.
-"""
+"""What an adapter does with small networks; asked in a framework's own interpreter, by row_facts.py."""
 
 import importlib
-import json
 import sys
 
 import numpy as np
@@ -17,7 +12,7 @@ from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import NetBuilder
 from workers.protocol import BadJob, Training, Unsupported
 
-SETTINGS = Settings(Training("sgd", "he_normal", 0.1, 0.9, batch_size=8, epochs=1), threads=1, seed=0)
+SETTINGS = Settings(Training("sgd", "he_normal", 0.1, 0.9, batch_size=8, epochs=1), threads=2, seed=0)
 
 
 # What each framework is asked before its adapter trusts in a card. Told that there is one, a CPU build must fail.
@@ -138,6 +133,7 @@ def window_facts(adapter_class, options, precision=FLOAT32):
     """name -> [logits off, worst update off] of a step of each of `windows`, or [the op, why it is refused]."""
     found = {}
     for name, net in windows().items():
+        forget_compiled()
         start, (x, y) = net.start(5), batch_for(net, 8)
         oracle = Oracle(net, start, "cpu", SETTINGS, {})
         try:
@@ -154,6 +150,12 @@ def window_facts(adapter_class, options, precision=FLOAT32):
     return found
 
 
+def forget_compiled():
+    """Let torch.compile forget earlier networks: it compiles eight in one process, where a worker has one."""
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+
+
 def worst_update(after, wanted, start):
     """How far the worst array is off, as a share of how far the oracle moved it, or of 1e-3 of the farthest."""
     moved = {name: float(np.linalg.norm(wanted[name] - start[name])) for name in start}
@@ -165,6 +167,7 @@ def worst_update(after, wanted, start):
 
 def rate_facts(adapter_class, options):
     """Two steps at other rates than the first ones: how far the weights are off, or [what it refuses, why]."""
+    forget_compiled()
     net = downsampling()
     start, batch = net.start(5), batch_for(net, 8)
     adapter = adapter_class(net, start, "cpu", SETTINGS, options)
@@ -215,7 +218,8 @@ def hardest(adapter_class, options):
     raise SystemExit(f"it lowers neither network: {refused}")
 
 
-def main(framework, own_options):
+def facts_of(framework, own_options):
+    """What the adapter does; of a framework in CARD, the last thing that this process may be asked."""
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
     options = dict(own_options)
     facts = {"describe": adapter_class.describe()}
@@ -279,8 +283,4 @@ def main(framework, own_options):
         facts["never_falls_back_to_the_cpu"] = raised(
             Exception, lambda: adapter_class(net, start, "gpu", SETTINGS, options)
         )
-    sys.stdout.write(json.dumps(facts) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
+    return facts

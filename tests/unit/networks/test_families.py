@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.networks import InputSize, families
 from tests.networks import net_of
+from tests.small_networks import residual
 
 
 def test_idsia_at_48_has_the_papers_weights_and_multiply_adds():
@@ -51,3 +52,8 @@ def test_resnet_convolutions_have_no_bias():
 def test_a_model_that_cannot_be_says_why(name, size, params, sentence):
     with pytest.raises(ValueError, match=sentence.replace("+", r"\+")):
         families.build(name, InputSize.square(size), 43, **params)
+
+
+def test_the_residual_network_of_the_workers_tests_is_the_familys():
+    assert residual((1, 16, 24), 7).ops == net_of("resnet8", [1, 16, 24], 7).ops
+    assert residual((3, 32, 32), 43, blocks=3).ops == net_of("resnet20", 32).ops

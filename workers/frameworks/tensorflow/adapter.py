@@ -53,8 +53,10 @@ class Adapter(object):
         tf.random.set_seed(settings.seed)
         self._device = "/GPU:0" if device == "gpu" else "/CPU:0"
         self._is_gpu = device == "gpu"
+        is_dilated = any(op.params.get("dilation", (1, 1)) != (1, 1) for op in net.ops)
+        has_dilation = is_dilated and (self._is_gpu or _has_dilation_gradient())
         with tf.device(self._device):
-            self._graph = Graph(net, weights)
+            self._graph = Graph(net, weights, has_dilation)
             self._velocity = [tf.Variable(tf.zeros_like(v)) for v in self._graph.trainable]
         placed = self._graph.variables + self._velocity
         elsewhere = [v.device for v in placed if (device.upper() + ":") not in v.device]
@@ -155,6 +157,11 @@ class Adapter(object):
 
     def _infer(self, x):
         return self._graph.logits(x, training=False)
+
+
+def _has_dilation_gradient():
+    """Whether the CPU has a gradient of a dilated convolution: oneDNN's kernels of 2.21 have, TensorFlow's own not."""
+    return tuple(int(part) for part in VERSION.split(".")[:2]) >= (2, 21) and _convolves_on_onednn()
 
 
 def _convolves_on_onednn():

@@ -6,18 +6,17 @@ import tensorflow as tf
 from workers.net import divisor
 from workers.protocol import Unsupported
 
-# 2.7's kernels for the CPU have no gradient of a dilated convolution, and 2.21's have.
-_HAS_DILATION = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 21)
-
 
 class Graph(object):
     """A Net as variables and a function of pictures.
 
+    has_dilation: whether there is a gradient of a dilated convolution here; without it the kernel is spread with zeros.
     variables: all of them, in the order of net.weights. trainable: those that have a gradient.
     """
 
-    def __init__(self, net, weights):
+    def __init__(self, net, weights, has_dilation):
         self._net = net
+        self.has_dilation = has_dilation
         self._layouts = _layouts(net)
         self._variables = {}
         for op in net.ops[1:]:
@@ -117,18 +116,18 @@ def _conv(graph, op, shape, training, x):
     elif any(sides):
         # SAME puts the odd row of a stride-2 convolution at the bottom; the numbers asked for must be the numbers used.
         x = _padded(x, sides, 0.0)
-    x = _convolved(x, graph.variable(op, "weight"), op.params, padding)
+    x = _convolved(graph, x, graph.variable(op, "weight"), op.params, padding)
     return tf.nn.bias_add(x, graph.variable(op, "bias")) if op.params["bias"] else x
 
 
-def _convolved(x, kernel, params, padding):
+def _convolved(graph, x, kernel, params, padding):
     """The convolution, in groups where it has them.
 
     One channel in each group is TensorFlow's depthwise convolution, which takes equal strides and, with a dilation, a
     stride of 1 only; other groups are convolved one by one, as its CPU kernels have no gradient of a grouped one.
     """
     stride, dilation, groups = params["stride"], params["dilation"], params["groups"]
-    if not _HAS_DILATION and dilation != (1, 1):
+    if not graph.has_dilation and dilation != (1, 1):
         kernel, dilation = _spread(kernel, dilation), (1, 1)
     if groups == 1:
         return tf.nn.conv2d(x, kernel, stride, padding, dilations=dilation)
