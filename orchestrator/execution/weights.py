@@ -103,7 +103,7 @@ def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
 
 
 def _of(wanted: Wanted, trials: Sequence[StoredTrial], home: Home) -> TrainedWeights | None:
-    """Those of the first of these trials that trained that network so and ended ok."""
+    """The weights of the first ok trial that trained this network as wanted; None without one."""
     for one in trials:
         trial, done = one.trial, one.timeline.done
         is_network = (trial.model, trial.input_size, trial.dataset) == (wanted.model, wanted.input_size, wanted.dataset)
