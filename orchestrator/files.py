@@ -139,9 +139,9 @@ def _remove_folder(top: Path) -> None:
     top.chmod(stat.S_IRWXU)
     while inner := _emptied_of_files(top):
         for folder in inner:
-            for one in _emptied_of_files(folder):
+            for path in _emptied_of_files(folder):
                 moved += 1
-                one.rename(top / f".moved-{moved}-{secrets.token_hex(4)}")
+                path.rename(top / f".moved-{moved}-{secrets.token_hex(4)}")
             folder.rmdir()
     top.rmdir()
 

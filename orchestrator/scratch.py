@@ -69,22 +69,22 @@ def left_in(parent: Path) -> list[Path]:
 
 def left_temporary() -> list[Path]:
     """The folders of `temporary_folder` of this user whose processes have ended."""
-    found = Path(tempfile.gettempdir()).glob(f"{OUTSIDE}{_IS_TOKEN}")
-    return sorted(path for path in found if _is_own(path) and _is_left(path))
+    paths = Path(tempfile.gettempdir()).glob(f"{OUTSIDE}{_IS_TOKEN}")
+    return sorted(path for path in paths if _is_own(path) and _is_left(path))
 
 
 def left_beside(home: Home) -> list[Path]:
     """The folders of `folder_beside` whose processes have ended, each followed by its link; and links without one."""
-    found = []
+    paths = []
     for link in sorted(home.root.glob(f"{_BESIDE}{_IS_TOKEN}")):
         if link.is_symlink():
             folder = link.readlink() / f"{OUTSIDE}{link.name.removeprefix(_BESIDE)}"
             is_there = folder.is_dir() and _is_own(folder)
             if is_there and _is_left(folder):
-                found += [folder, link]
+                paths += [folder, link]
             elif not is_there:
-                found.append(link)
-    return found
+                paths.append(link)
+    return paths
 
 
 def left_drafts(folder: Path) -> list[Path]:

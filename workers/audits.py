@@ -33,7 +33,7 @@ class Audits(object):
 
     def due(self, epoch):
         """The steps of an epoch before which a copy is taken; the one after the last stands for its end."""
-        return frozenset(step for of, step in self._due if of == epoch)
+        return frozenset(step for place, step in self._due if place == epoch)
 
     def take(self, epoch, step):
         """Copy the weights; gives the seconds that this took, which are nobody's step."""

@@ -9,16 +9,16 @@ import sys
 
 def installed(folders):
     """Sorted 'name==version' of the distributions in `folders`; of two with one name the first found counts."""
-    found = {}
+    versions = {}
     for folder in folders:
         for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
             for metadata in ("METADATA", "PKG-INFO", ""):
                 path = os.path.join(folder, entry, metadata).rstrip(os.sep)
                 if entry.endswith((".dist-info", ".egg-info")) and os.path.isfile(path):
                     name, version = _name_and_version(path)
-                    found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+                    versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
                     break
-    return [f"{name}=={found[name]}" for name in sorted(found)]
+    return [f"{name}=={versions[name]}" for name in sorted(versions)]
 
 
 def _name_and_version(path):

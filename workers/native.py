@@ -104,14 +104,14 @@ def loaded():
 
 def _openblas(paths):
     """For each OpenBLAS of this process: function(name) -> its function of that name."""
-    found = []
+    functions = []
     for name in sorted(paths):
         if _OPENBLAS.match(name):
             library = ctypes.CDLL(paths[name])
             spelled = [form for form in _OPENBLAS_NAMES if hasattr(library, form % "get_num_threads")]
             if spelled:
-                found.append(lambda wanted, library=library, form=spelled[0]: getattr(library, form % wanted))
-    return found
+                functions.append(lambda wanted, library=library, form=spelled[0]: getattr(library, form % wanted))
+    return functions
 
 
 def _binding(library):

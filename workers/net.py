@@ -311,14 +311,14 @@ def _map(op, shape):
 def _windows(op, height, width, dilation=(1, 1)):
     """(rows, columns) of windows over a map of that size, padded."""
     top, bottom, left, right = op.params["padding"]
-    found = []
+    counts = []
     sides = (height + top + bottom, width + left + right)
     for side, kernel, stride, apart in zip(sides, op.params["kernel"], op.params["stride"], dilation):
         reach = (kernel - 1) * apart + 1
         if side < reach:
             raise ValueError(f"{op.name} ({op.kind}): its kernel of {reach} does not fit a map of {height} x {width}.")
-        found.append((side - reach) // stride + 1)
-    return tuple(found)
+        counts.append((side - reach) // stride + 1)
+    return tuple(counts)
 
 
 def _conv(op, inputs):

@@ -35,7 +35,7 @@ def build(net, weights, batch_size=None):
         "waymark",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (count,) + shape)],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, (count,) + classes)],
-        [numpy_helper.from_array(numpy.ascontiguousarray(weights[one.name]), one.name) for one in net.weights],
+        [numpy_helper.from_array(numpy.ascontiguousarray(weights[weight.name]), weight.name) for weight in net.weights],
     )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, producer_name="waymark", opset_imports=[opset], ir_version=IR_VERSION)

@@ -77,9 +77,9 @@ class Run(object):
 
     def draw(self, count):
         """The pictures of the next queries."""
-        found = [self._samples[(self._next + at) % len(self._samples)] for at in range(count)]
+        queries = [self._samples[(self._next + at) % len(self._samples)] for at in range(count)]
         self._next += count
-        return found
+        return queries
 
     def answer(self, queries):
         """Ask all of them, then wait for the logits of each. Nothing else is inside a latency."""

@@ -33,8 +33,8 @@ def rows(stored: StoredRun, floors: NoiseFloors) -> list[dict[str, object]]:
     assert stored.facts.compared is not None
     cells = cell_pairs(stored.trials, *stored.facts.compared)
     is_sequential = stored.facts.until is not None
-    found = [_Row(key.label, [key], [pairs]) for key, pairs in cells.items()]
-    judged = _judged(found, floors, is_sequential)
+    members = [_Row(key.label, [key], [pairs]) for key, pairs in cells.items()]
+    judged = _judged(members, floors, is_sequential)
     return judged + (_judged([_mean(cells)], floors, is_sequential) if len(cells) > 1 else [])
 
 
@@ -44,25 +44,27 @@ def family(stored: StoredRun, pairs: Sequence[SubjectPair], floors: NoiseFloors)
     All pairs and cells are judged as one family, the means as another. A pair that cannot be compared in a cell, or did
     not run at all, is a row with the reason.
     """
-    found: dict[SubjectPair, dict[CellKey, Pairs]] = {}
+    pairs_of: dict[SubjectPair, dict[CellKey, Pairs]] = {}
     rows: dict[tuple[SubjectPair, str], dict[str, object]] = {}
     for pair in pairs:
-        found[pair] = {}
+        pairs_of[pair] = {}
         for cell, trials in _by_cell(stored, pair).items():
             try:
-                found[pair] |= _side_by_side(stored, trials, pair)
+                pairs_of[pair] |= _side_by_side(stored, trials, pair)
             except SpecError as error:
                 rows[pair, cell] = _no_row(cell, str(error))
-    timed = [(pair, _Row(key.cell.title, [key], [of])) for pair, cells in found.items() for key, of in cells.items()]
-    means = [(pair, _mean(cells)) for pair, cells in found.items() if len(cells) > 1]
+    timed = [
+        (pair, _Row(key.cell.title, [key], [pairs])) for pair, cells in pairs_of.items() for key, pairs in cells.items()
+    ]
+    means = [(pair, _mean(cells)) for pair, cells in pairs_of.items() if len(cells) > 1]
     for members in (timed, means):
         judged = _judged([row for _, row in members], floors)
         rows |= {(pair, one.cell): row for (pair, one), row in zip(members, judged, strict=True)}
     return [
         {"baseline": pair[0], "candidate": pair[1], **row}
         for pair in pairs
-        for (of, _), row in rows.items()
-        if of == pair
+        for (subjects, _), row in rows.items()
+        if subjects == pair
     ]
 
 
@@ -72,7 +74,7 @@ def look(stored: StoredRun, cell: Cell, floors: NoiseFloors, cells: int) -> Rati
     Raises SpecError if one of its trials cannot be compared.
     """
     assert stored.facts.compared is not None
-    trials = [one for one in stored.trials if one.trial.cell == cell]
+    trials = [job for job in stored.trials if job.trial.cell == cell]
     ((key, pairs),) = cell_pairs(trials, *stored.facts.compared).items()
     known = floors.scatters({(key.framework, key.cell.device)})
     (ratio,) = judge([[pairs]], known, family=cells, is_sequential=True)
@@ -125,15 +127,15 @@ def _mean(cells: Mapping[CellKey, Pairs]) -> _Row:
 def _by_cell(stored: StoredRun, pair: SubjectPair) -> dict[str, list[StoredTrial]]:
     """The trials of both subjects, by cell and device; 'all' without any if neither has one."""
     cells: dict[str, list[StoredTrial]] = {}
-    for one in stored.trials:
-        if one.trial.subject in pair:
-            cells.setdefault(one.trial.cell.title, []).append(one)
+    for job in stored.trials:
+        if job.trial.subject in pair:
+            cells.setdefault(job.trial.cell.title, []).append(job)
     return cells or {"all": []}
 
 
 def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: SubjectPair) -> dict[CellKey, Pairs]:
     """The pairs of one cell. Raises SpecError if a subject has no trial in it, or one that cannot be compared."""
-    absent = [subject for subject in pair if all(one.trial.subject != subject for one in trials)]
+    absent = [subject for subject in pair if all(job.trial.subject != subject for job in trials)]
     if absent:
         reasons = {skip.key.subject: skip.reason for skip in stored.facts.skips}
         raise SpecError(f"{absent[0]} did not run{': ' if absent[0] in reasons else ''}{reasons.get(absent[0], '')}")

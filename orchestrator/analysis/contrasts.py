@@ -57,17 +57,17 @@ def estimates(
     ]
     prior = prior_of([scatter for scatter in scatters if scatter])
     judged = sum(sample.size > 0 for sample in samples)
-    found: list[Estimate | None] = []
+    results: list[Estimate | None] = []
     for sample, square, scatter in zip(samples, squares, scatters, strict=True):
         if not sample.size:
-            found.append(None)
+            results.append(None)
         elif scatter is None or sample.size < FIRST_LOOK:
-            found.append(Estimate(float(sample.mean()), None, None))
+            results.append(Estimate(float(sample.mean()), None, None))
         else:
             used = moderated(scatter, prior)
             error = np.sqrt(used.variance * square / sample.size)
-            found.append(_interval(float(sample.mean()), float(error), used.freedom, judged))
-    return found
+            results.append(_interval(float(sample.mean()), float(error), used.freedom, judged))
+    return results
 
 
 def mean_difference(differences: Sequence[float], family: int) -> Estimate | None:

@@ -34,21 +34,24 @@ def unlike(trials: Sequence[StoredTrial]) -> list[Learning]:
     same batches. Repeats of a seed count once. Needs three seeds that all have, and two subjects.
     """
     by_subject: dict[str, dict[int, list[float]]] = {}
-    for one in trials:
-        losses = np.concatenate([np.empty(0), *(epoch.loss for epoch in one.timeline.epochs)])
+    for job in trials:
+        losses = np.concatenate([np.empty(0), *(epoch.loss for epoch in job.timeline.epochs)])
         if np.isfinite(losses).any():
             mean = float(losses[np.isfinite(losses)].mean())
-            by_subject.setdefault(one.trial.subject, {}).setdefault(one.trial.seed, []).append(mean)
-    means = {subject: {seed: float(np.mean(of)) for seed, of in seeds.items()} for subject, seeds in by_subject.items()}
-    seeds = sorted(set.intersection(*(set(of) for of in means.values()))) if means else []
+            by_subject.setdefault(job.trial.subject, {}).setdefault(job.trial.seed, []).append(mean)
+    means = {
+        subject: {seed: float(np.mean(losses)) for seed, losses in seeds.items()}
+        for subject, seeds in by_subject.items()
+    }
+    seeds = sorted(set.intersection(*(set(losses) for losses in means.values()))) if means else []
     if len(means) < 2 or len(seeds) < ENOUGH_SEEDS:
         return []
-    found = [_against_others(subject, means, seeds) for subject in sorted(means)]
-    return [one for one in found if one.p < stats.SIGNIFICANT]
+    outliers = [_against_others(subject, means, seeds) for subject in sorted(means)]
+    return [row for row in outliers if row.p < stats.SIGNIFICANT]
 
 
 def _against_others(subject: str, means: Mapping[str, Mapping[int, float]], seeds: Sequence[int]) -> Learning:
     own = np.array([means[subject][seed] for seed in seeds])
-    rest = np.array([np.median([of[seed] for name, of in means.items() if name != subject]) for seed in seeds])
+    rest = np.array([np.median([losses[seed] for name, losses in means.items() if name != subject]) for seed in seeds])
     p = stats.p_of_family(stats.t_test(own - rest), len(means))
     return Learning(subject, float(own.mean()), float(rest.mean()), p, len(seeds))

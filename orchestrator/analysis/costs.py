@@ -50,11 +50,11 @@ class Costs(NamedTuple):
         return self.fixed_seconds + steps * self.step_seconds + evaluated * self.picture_seconds
 
 
-def costs_of(one: StoredTrial) -> Costs | None:
+def costs_of(job: StoredTrial) -> Costs | None:
     """The costs of a trial that ended ok; None if it has no step after its warm-up."""
-    timeline = one.timeline
+    timeline = job.timeline
     step = timeline.whole_step_seconds
-    if one.outcome.status != "ok" or step is None or one.exit is None or one.trial.inference is not None:
+    if job.outcome.status != "ok" or step is None or job.exit is None or job.trial.inference is not None:
         return None
     seconds = sum(score.evaluate_seconds for score in timeline.scores)
     pictures = sum(score.pictures for score in timeline.scores)
@@ -62,20 +62,20 @@ def costs_of(one: StoredTrial) -> Costs | None:
     return Costs(
         step,
         seconds / pictures if pictures else 0.0,
-        max(one.exit.wall_seconds - seconds - trained, 0.0),
+        max(job.exit.wall_seconds - seconds - trained, 0.0),
     )
 
 
 def costs(trials: Iterable[StoredTrial], asked: Collection[Steps]) -> dict[Steps, Costs]:
     """The costs of each of the steps that are asked for; of several trials that of the first that has one."""
-    found: dict[Steps, Costs] = {}
-    for one in trials:
-        steps = Steps.of(one.trial)
-        if steps in asked and steps not in found:
-            known = costs_of(one)
+    costs_of_steps: dict[Steps, Costs] = {}
+    for job in trials:
+        steps = Steps.of(job.trial)
+        if steps in asked and steps not in costs_of_steps:
+            known = costs_of(job)
             if known is not None:
-                found[steps] = known
-    return found
+                costs_of_steps[steps] = known
+    return costs_of_steps
 
 
 def half_widths(trials: Iterable[StoredTrial]) -> dict[tuple[str, Cell], float | None]:
@@ -84,15 +84,15 @@ def half_widths(trials: Iterable[StoredTrial]) -> dict[tuple[str, Cell], float |
     All intervals hold together in 95 % of cases, and take three turns at least.
     """
     seconds: dict[tuple[str, Cell], dict[Turn, float]] = {}
-    for one in trials:
-        known = costs_of(one)
+    for job in trials:
+        known = costs_of(job)
         if known is not None:
-            turn = one.trial.turn
-            seconds.setdefault((one.trial.subject, one.trial.cell), {})[turn] = known.step_seconds
-    found = zip(seconds, estimates([{where: 1.0} for where in seconds], seconds), strict=True)
+            turn = job.trial.turn
+            seconds.setdefault((job.trial.subject, job.trial.cell), {})[turn] = known.step_seconds
+    widths = zip(seconds, estimates([{where: 1.0} for where in seconds], seconds), strict=True)
     return {
         where: None
         if estimate is None or estimate.low is None or estimate.high is None
         else float(np.expm1((estimate.high - estimate.low) / 2))
-        for where, estimate in found
+        for where, estimate in widths
     }

@@ -24,9 +24,9 @@ class Noise:
     @property
     def pooled(self) -> Scatter:
         """All of them as one."""
-        found = pooled(self.scatters)
-        assert found is not None
-        return found
+        scatter = pooled(self.scatters)
+        assert scatter is not None
+        return scatter
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class NoiseFloors:
     def words(self, trials: Iterable[StoredTrial]) -> str:
         """A sentence with the scatter of each of their frameworks and devices, and how many runs it is from."""
         said = []
-        for framework, device in sorted({(one.trial.framework, one.trial.device) for one in trials}):
+        for framework, device in sorted({(job.trial.framework, job.trial.device) for job in trials}):
             noise = self.known.get((framework, device))
             told = "not known yet"
             if noise:
@@ -89,5 +89,5 @@ def noise_floors(comparisons: Iterable[StoredRun]) -> NoiseFloors:
 
 
 def _noise_of(of_runs: Mapping[str, Sequence[Scatter]]) -> Noise:
-    told = {run_id: of for run_id, of in of_runs.items() if of}
-    return Noise(tuple(scatter for of in told.values() for scatter in of), tuple(told))
+    told = {run_id: scatters for run_id, scatters in of_runs.items() if scatters}
+    return Noise(tuple(scatter for scatters in told.values() for scatter in scatters), tuple(told))

@@ -53,20 +53,22 @@ class Ranking:
 
 def rankings(cells: Mapping[Cell, Timings], known: Sequence[Scatter] = ()) -> dict[Cell, Ranking]:
     """The ranking of each cell in which two subjects or more share turns; all cells and pairs are one family."""
-    found = {}
+    pairs_of = {}
     for cell, timings in cells.items():
         for a, b in combinations(sorted(timings), 2):
             turns = [turn for turn in timings[a] if turn in timings[b]]
             if turns:
-                found[cell, a, b] = paired([timings[a][turn] for turn in turns], [timings[b][turn] for turn in turns])
-    judged = dict(zip(found, judge([[pairs] for pairs in found.values()], known), strict=True))
+                pairs_of[cell, a, b] = paired(
+                    [timings[a][turn] for turn in turns], [timings[b][turn] for turn in turns]
+                )
+    judged = dict(zip(pairs_of, judge([[pairs] for pairs in pairs_of.values()], known), strict=True))
     made = {}
     for cell, timings in cells.items():
-        here = {(a, b): ratio for (of, a, b), ratio in judged.items() if of == cell}
+        here = {(a, b): ratio for (place, a, b), ratio in judged.items() if place == cell}
         ranges = {
             (a, b): (float(np.exp(pairs.logs.min())), float(np.exp(pairs.logs.max())))
-            for (of, a, b), pairs in found.items()
-            if of == cell
+            for (place, a, b), pairs in pairs_of.items()
+            if place == cell
         }
         subjects = sorted({subject for pair in here for subject in pair})
         if subjects:

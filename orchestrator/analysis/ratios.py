@@ -96,8 +96,8 @@ class Ratio:
         shrunk = self.error * np.sqrt(self.pairs / (self.pairs + added))
         half = student.isf(self.level / 2, self.freedom + added) * shrunk
         estimate = abs(np.log(self.effect))
-        found = (half < max(estimate, np.log(SAME) - estimate)) & (self.pairs + added >= self.fewest)
-        return int(added[found.argmax()]) if found.any() else None
+        is_enough = (half < max(estimate, np.log(SAME) - estimate)) & (self.pairs + added >= self.fewest)
+        return int(added[is_enough.argmax()]) if is_enough.any() else None
 
     @property
     def verdict(self) -> Verdict:
@@ -143,7 +143,7 @@ def paired(first: Sequence[TimedRun], second: Sequence[TimedRun]) -> Pairs:
         raise ValueError("a run takes more than zero seconds, and a finite number of them")
     order = np.array([1.0 if a.place <= b.place else -1.0 for a, b in zip(first, second, strict=True)])
     sides = enumerate((first, second))
-    runs = sorted((run.place, side, at, run.seconds) for side, of in sides for at, run in enumerate(of))
+    runs = sorted((run.place, side, at, run.seconds) for side, runs in sides for at, run in enumerate(runs))
     neighbours = [
         np.log(right[3] / left[3])
         for left, right in itertools.pairwise(runs)
@@ -154,11 +154,11 @@ def paired(first: Sequence[TimedRun], second: Sequence[TimedRun]) -> Pairs:
 
 def scatters(pairs: Pairs) -> list[Scatter]:
     """What the pairs, and the neighbours of one build, tell about the scatter between runs."""
-    found = [_fit(pairs).scatter]
+    scatters = [_fit(pairs).scatter]
     shifts = len(pairs.neighbours) - 1
     if shifts >= 1:
-        found.append(Scatter(float(np.var(pairs.neighbours, ddof=1)), ADJACENT_FREEDOM * shifts))
-    return [scatter for scatter in found if scatter.freedom > 0]
+        scatters.append(Scatter(float(np.var(pairs.neighbours, ddof=1)), ADJACENT_FREEDOM * shifts))
+    return [scatter for scatter in scatters if scatter.freedom > 0]
 
 
 def judge(

@@ -44,7 +44,7 @@ def grade(runs: Sequence[Timeline]) -> Grade:
     if not all(run.fingerprints for run in runs):
         raise ValueError("it left no fingerprints; set measure.fingerprint to 'epoch'")
     step, layer = _first_step(runs), _first_layer(runs)
-    has_one_sight = _are_equal([[one.predictions for one in run.fingerprints] for run in runs])
+    has_one_sight = _are_equal([[fingerprint.predictions for fingerprint in run.fingerprints] for run in runs])
     if step is None:
         level: Level = "bit-exact" if layer is None and has_one_sight else "loss-exact"
     elif has_one_sight:
@@ -56,7 +56,8 @@ def grade(runs: Sequence[Timeline]) -> Grade:
 
 def _first_step(runs: Sequence[Timeline]) -> tuple[int, int] | None:
     losses = [
-        {(one.epoch, step): loss for one in run.epochs for step, loss in enumerate(one.known_losses)} for run in runs
+        {(epoch.epoch, step): loss for epoch in run.epochs for step, loss in enumerate(epoch.known_losses)}
+        for run in runs
     ]
     places = sorted({place for run in losses for place in run})
     return next((place for place in places if not _are_equal([run.get(place, "absent") for run in losses])), None)
@@ -64,7 +65,10 @@ def _first_step(runs: Sequence[Timeline]) -> tuple[int, int] | None:
 
 def _first_layer(runs: Sequence[Timeline]) -> Layer | None:
     """The hashes of each epoch side by side; a run that lacks one differs from those that have it."""
-    by_epoch = [{one.epoch: one.weights for one in run.fingerprints if one.weights} for run in runs]
+    by_epoch = [
+        {fingerprint.epoch: fingerprint.weights for fingerprint in run.fingerprints if fingerprint.weights}
+        for run in runs
+    ]
     for epoch in sorted({epoch for weights in by_epoch for epoch in weights}):
         said = [weights.get(epoch, {}) for weights in by_epoch]
         names = list(dict.fromkeys(name for weights in said for name in weights))

@@ -27,15 +27,15 @@ class Prior(NamedTuple):
     pooled_freedom: float
 
 
-def prior_of(found: Sequence[Scatter]) -> Prior | None:
+def prior_of(scatters: Sequence[Scatter]) -> Prior | None:
     """The distribution of variances that these were drawn from; None if they are too few to tell.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods", section 6.2; freedom is capped as in limma.
     """
-    if len(found) < FEWEST_SCATTERS:
+    if len(scatters) < FEWEST_SCATTERS:
         return None
-    freedom = np.array([one.freedom for one in found])
-    logs = np.log(np.maximum([one.variance for one in found], 1e-12))
+    freedom = np.array([scatter.freedom for scatter in scatters])
+    logs = np.log(np.maximum([scatter.variance for scatter in scatters], 1e-12))
     centred = logs - digamma(freedom / 2) + np.log(freedom / 2)
     excess = float(np.var(centred, ddof=1) - np.mean(polygamma(1, freedom / 2)))
     if excess <= 0:
@@ -56,11 +56,11 @@ def moderated(own: Scatter, prior: Prior | None) -> Scatter:
     return Scatter(max(own.variance, mixed), min(worth + own.freedom, pooled))
 
 
-def pooled(found: Iterable[Scatter]) -> Scatter | None:
+def pooled(scatters: Iterable[Scatter]) -> Scatter | None:
     """All scatters as one, weighted by their freedom; None without any."""
-    of = list(found)
-    freedom = sum(one.freedom for one in of)
-    return Scatter(sum(one.variance * one.freedom for one in of) / freedom, freedom) if freedom else None
+    known = list(scatters)
+    freedom = sum(scatter.freedom for scatter in known)
+    return Scatter(sum(scatter.variance * scatter.freedom for scatter in known) / freedom, freedom) if freedom else None
 
 
 def noise_factor(scatter: Scatter, pairs: int) -> float:

@@ -28,7 +28,7 @@ def rows(baseline: Sequence[StoredRun], candidate: Sequence[StoredRun]) -> list[
         if not runs[0].facts.host.is_same_machine(run.facts.host):
             raise SpecError(_differ(runs[0], run, "ran on different machines"))
     asked = [_questions(run) for run in runs]
-    common = [question for question in asked[0] if all(question in of for of in asked)]
+    common = [question for question in asked[0] if all(question in answers for answers in asked)]
     if not common:
         raise SpecError(
             "they answer no common question: networks, sizes, data, training, measure and threads all count."
@@ -40,11 +40,11 @@ def rows(baseline: Sequence[StoredRun], candidate: Sequence[StoredRun]) -> list[
     cells: dict[CellKey, list[_Question]] = {}
     for question in common:
         cells.setdefault(question.cell, []).append(question)
-    found = []
+    rows = []
     for cell, questions in cells.items():
-        logs = [float(np.mean([_log_seconds(of[question]) for question in questions])) for of in asked]
-        found.append(_row(cell, logs[len(baseline) :], logs[: len(baseline)], len(cells)))
-    return found
+        logs = [float(np.mean([_log_seconds(answers[question]) for question in questions])) for answers in asked]
+        rows.append(_row(cell, logs[len(baseline) :], logs[: len(baseline)], len(cells)))
+    return rows
 
 
 def _row(cell: CellKey, ours: Sequence[float], theirs: Sequence[float], family: int) -> dict[str, object]:
@@ -71,17 +71,17 @@ class _Question(NamedTuple):
 
 def _questions(run: StoredRun) -> dict[_Question, list[StoredTrial]]:
     """The trials of a run by what they answer; repeats answer one question."""
-    found: dict[_Question, list[StoredTrial]] = {}
-    for one in sound(run.trials):
-        key = one.trial.model_copy(update={"repeat": 0}).key
-        found.setdefault(_Question(CellKey(one.trial.framework, one.trial.cell), key), []).append(one)
-    for question, trials in found.items():
-        if len({one.trial.variant for one in trials}) > 1:
+    questions: dict[_Question, list[StoredTrial]] = {}
+    for job in sound(run.trials):
+        key = job.trial.model_copy(update={"repeat": 0}).key
+        questions.setdefault(_Question(CellKey(job.trial.framework, job.trial.cell), key), []).append(job)
+    for question, trials in questions.items():
+        if len({job.trial.variant for job in trials}) > 1:
             raise SpecError(
                 f"{run.facts.run_id} holds several variants that answer one question in {question.cell.label}; compare "
                 "them by name, for example: invoke compare mxnet:1.5 mxnet:1.5-mkl"
             )
-    return found
+    return questions
 
 
 def _log_seconds(trials: Sequence[StoredTrial]) -> float:
@@ -89,11 +89,11 @@ def _log_seconds(trials: Sequence[StoredTrial]) -> float:
 
 
 _CONDITIONS: dict[str, Callable[[StoredTrial], object]] = {
-    "the worker's code": lambda one: one.record.worker_sha256,
-    "the ops of a network": lambda one: one.record.network_sha256,
-    "their pictures": lambda one: one.data and one.data.sha256,
-    "their engine": lambda one: one.environment.engine,
-    "their card": lambda one: one.environment.card and one.environment.card.name,
+    "the worker's code": lambda job: job.record.worker_sha256,
+    "the ops of a network": lambda job: job.record.network_sha256,
+    "their pictures": lambda job: job.data and job.data.sha256,
+    "their engine": lambda job: job.environment.engine,
+    "their card": lambda job: job.environment.card and job.environment.card.name,
 }
 
 

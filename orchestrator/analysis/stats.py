@@ -62,8 +62,8 @@ def median(values: Array) -> float:
 def medians(rows: Array) -> Array:
     """The median of each row (n, m), m > 0, of finite values."""
     ordered, middle = np.sort(rows, axis=1), rows.shape[1] // 2
-    found: Array = (ordered[:, (rows.shape[1] - 1) // 2] + ordered[:, middle]) / 2
-    return found
+    middles: Array = (ordered[:, (rows.shape[1] - 1) // 2] + ordered[:, middle]) / 2
+    return middles
 
 
 def _quantile(ordered: Array, share: float) -> float:

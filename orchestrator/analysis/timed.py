@@ -23,14 +23,14 @@ class CellKey(NamedTuple):
         return f"{self.framework} {self.cell.title}"
 
 
-def timed_run(one: StoredTrial, seconds: float | None = None) -> TimedRun:
+def timed_run(job: StoredTrial, seconds: float | None = None) -> TimedRun:
     """A trial by its median steady step, or by other seconds of it; in the order in which processes were launched."""
-    return TimedRun(launched(one), stats.median(one.timeline.steady_steps) if seconds is None else seconds)
+    return TimedRun(launched(job), stats.median(job.timeline.steady_steps) if seconds is None else seconds)
 
 
-def launched(one: StoredTrial) -> float:
+def launched(job: StoredTrial) -> float:
     """When its process was launched; without that its number, which gives the same order within a run."""
-    return one.exit.launched_unix if one.exit else float(one.record.ordinal)
+    return job.exit.launched_unix if job.exit else float(job.record.ordinal)
 
 
 def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> dict[CellKey, Pairs]:
@@ -40,42 +40,42 @@ def cell_pairs(trials: Iterable[StoredTrial], baseline: str, candidate: str) -> 
     Of one subject with itself each repeat is paired with the next, and the sides alternate (AB, BA ...).
     Raises SpecError if there are none, or if one of their trials did not end ok, verified and steady.
     """
-    of = sound(one for one in trials if one.trial.subject in (baseline, candidate))
+    jobs = sound(job for job in trials if job.trial.subject in (baseline, candidate))
     if baseline == candidate:
-        sides = [[one for one in of if (one.trial.repeat + one.trial.repeat // 2) % 2 == side] for side in (0, 1)]
-        return _joined(*({_paired_key(one, one.trial.repeat // 2): one for one in side} for side in sides))
-    sides = [[one for one in of if one.trial.subject == subject] for subject in (baseline, candidate)]
-    return _joined(*({_paired_key(one, one.trial.repeat): one for one in side} for side in sides))
+        sides = [[job for job in jobs if (job.trial.repeat + job.trial.repeat // 2) % 2 == side] for side in (0, 1)]
+        return _joined(*({_paired_key(job, job.trial.repeat // 2): job for job in side} for side in sides))
+    sides = [[job for job in jobs if job.trial.subject == subject] for subject in (baseline, candidate)]
+    return _joined(*({_paired_key(job, job.trial.repeat): job for job in side} for side in sides))
 
 
 def sound(trials: Iterable[StoredTrial]) -> Sequence[StoredTrial]:
     """The trials, all of them ok, verified and steady. Raises SpecError, naming the first that is not."""
-    found = list(trials)
-    for one in found:
-        if one.outcome.status != "ok":
-            why = f"ended {one.outcome.status} ({one.outcome.reason})"
-        elif one.record.is_unverified:
+    jobs = list(trials)
+    for job in jobs:
+        if job.outcome.status != "ok":
+            why = f"ended {job.outcome.status} ({job.outcome.reason})"
+        elif job.record.is_unverified:
             why = "ran without a passing selfcheck, so it may have computed something else"
-        elif not one.timeline.steady_steps.size:
+        elif not job.timeline.steady_steps.size:
             why = "has no step after its warm-up; use more epochs or pictures"
         else:
             continue
-        raise SpecError(f"{one.trial.label} {why}; there is nothing to compare.")
-    return found
+        raise SpecError(f"{job.trial.label} {why}; there is nothing to compare.")
+    return jobs
 
 
-def _paired_key(one: StoredTrial, pair: int) -> str:
-    return one.trial.model_copy(update={"repeat": pair, "precision": FLOAT32}).key
+def _paired_key(job: StoredTrial, pair: int) -> str:
+    return job.trial.model_copy(update={"repeat": pair, "precision": FLOAT32}).key
 
 
 def _joined(baseline: Mapping[str, StoredTrial], candidate: Mapping[str, StoredTrial]) -> dict[CellKey, Pairs]:
     """Trials with the same question, paired, by cell. Raises SpecError if there are none."""
     cells: dict[CellKey, tuple[list[TimedRun], list[TimedRun]]] = {}
     for key in (key for key in baseline if key in candidate):
-        one = baseline[key]
-        ours, theirs = cells.setdefault(CellKey(one.trial.framework, one.trial.cell), ([], []))
+        job = baseline[key]
+        ours, theirs = cells.setdefault(CellKey(job.trial.framework, job.trial.cell), ([], []))
         ours.append(timed_run(candidate[key]))
-        theirs.append(timed_run(one))
+        theirs.append(timed_run(job))
     if not cells:
         raise SpecError(
             "they answer no common question: networks, sizes, data, training, measure and threads all count."

@@ -30,11 +30,11 @@ class Scored(NamedTuple):
 def scored(stored: StoredRun, variants: Sequence[str]) -> list[Scored]:
     """The variants by their speed, the fastest first; those that failed, or ran in some cells only, last."""
     seconds: dict[tuple[str, Cell], dict[Turn, float]] = {}
-    for one in stored.trials:
-        if one.outcome.status == "ok" and not one.record.is_unverified and one.timeline.steady_steps.size:
-            turn = one.trial.turn
-            seconds.setdefault((one.trial.variant, one.trial.cell), {})[turn] = timed_run(one).seconds
-    cells = sorted({one.trial.cell for one in stored.trials}, key=lambda cell: cell.title)
+    for job in stored.trials:
+        if job.outcome.status == "ok" and not job.record.is_unverified and job.timeline.steady_steps.size:
+            turn = job.trial.turn
+            seconds.setdefault((job.trial.variant, job.trial.cell), {})[turn] = timed_run(job).seconds
+    cells = sorted({job.trial.cell for job in stored.trials}, key=lambda cell: cell.title)
     whole = [variant for variant in variants if all((variant, cell) in seconds for cell in cells)]
     means = {
         variant: float(np.mean([np.mean(np.log(list(seconds[variant, cell].values()))) for cell in cells]))
@@ -47,14 +47,14 @@ def scored(stored: StoredRun, variants: Sequence[str]) -> list[Scored]:
         {(variant, cell): share for cell in cells} | {(fastest[0], cell): -share for cell in cells}
         for variant in ranked[1:]
     ]
-    found = [Scored(variant, 1.0, 1.0, 1.0) for variant in fastest]
+    scores = [Scored(variant, 1.0, 1.0, 1.0) for variant in fastest]
     for variant, estimate in zip(ranked[1:], estimates(contrasts, seconds), strict=True):
         if estimate is None:
-            found.append(Scored(variant, reason="its runs share no turn with those of the fastest"))
+            scores.append(Scored(variant, reason="its runs share no turn with those of the fastest"))
             continue
         low, high = (None if end is None else float(np.exp(end)) for end in (estimate.low, estimate.high))
-        found.append(Scored(variant, float(np.exp(estimate.value)), low, high))
-    return [*found, *(Scored(variant, reason=_why(stored, variant)) for variant in variants if variant not in whole)]
+        scores.append(Scored(variant, float(np.exp(estimate.value)), low, high))
+    return [*scores, *(Scored(variant, reason=_why(stored, variant)) for variant in variants if variant not in whole)]
 
 
 def _why(stored: StoredRun, variant: str) -> str:
@@ -62,7 +62,7 @@ def _why(stored: StoredRun, variant: str) -> str:
     for skip in stored.facts.skips:
         if skip.variant == variant:
             return skip.reason
-    for one in stored.trials:
-        if one.trial.variant == variant and one.outcome.status != "ok":
-            return f"{one.outcome.status}: {one.outcome.reason}"
+    for job in stored.trials:
+        if job.trial.variant == variant and job.outcome.status != "ok":
+            return f"{job.outcome.status}: {job.outcome.reason}"
     return "it has no step after its warm-up"

@@ -130,8 +130,8 @@ def utilisation(samples: Sequence[Sample], timeline: Timeline) -> Utilisation:
         return [value for sample in during if (value := read(sample)) is not None]
 
     def middle(read: Callable[[Sample], float | None]) -> float | None:
-        found = values(read)
-        return float(np.median(found)) if found else None
+        known = values(read)
+        return float(np.median(known)) if known else None
 
     def highest(read: Callable[[Sample], float | None]) -> float | None:
         return max(values(read), default=None)

@@ -100,17 +100,17 @@ def draw_video(path: Path, seconds: float, rate: float, seed: int, console: Cons
 
 def _read_truth(path: Path) -> dict[int, list[DrawnSign]]:
     """Frame -> its signs. Raises DataError for a file that is no truth."""
-    found = {}
+    signs = {}
     try:
         for line in files.read_bytes(path).decode("utf-8").splitlines():
             one = json.loads(line)
-            found[int(one["frame"])] = [_sign(sign) for sign in one["signs"]]
+            signs[int(one["frame"])] = [_sign(sign) for sign in one["signs"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} does not hold the signs of a drawn video ({type(error).__name__}); `invoke data --video` writes "
             "them."
         ) from None
-    return found
+    return signs
 
 
 def _sign(said: Mapping[str, Any]) -> DrawnSign:

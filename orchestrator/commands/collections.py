@@ -34,14 +34,14 @@ def write_index(published: Path, to: Path, home: Home, console: Console) -> Path
     nothing is left behind then.
     """
     require_new(to, "a new folder")
-    found = sorted(path for path in published.glob("*") if is_published(path))
-    if not found:
+    paths = sorted(path for path in published.glob("*") if is_published(path))
+    if not paths:
         raise SpecError(f"--published is {published}, which holds no folder or .zip file that `invoke publish` wrote.")
     with folder_beside(to, home) as scratch:
         site = scratch / "site"
         site.mkdir()
         entries = []
-        for number, path in enumerate(found):
+        for number, path in enumerate(paths):
             draft = Home(scratch / f"draft-{number}")
             run_id = unpacked(path, draft)
             if (site / run_id).exists():

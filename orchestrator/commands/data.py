@@ -22,11 +22,11 @@ def prepare_gtsrb(
     return [
         {
             "size": size.word,
-            "pictures": one.recognised,
-            "train": one.train_pictures,
-            "test": one.test_pictures,
-            "state": "new" if one.is_new else "found in cache",
-            "folder": one.path,
+            "pictures": entry.recognised,
+            "train": entry.train_pictures,
+            "test": entry.test_pictures,
+            "state": "new" if entry.is_new else "found in cache",
+            "folder": entry.path,
         }
-        for size, one in prepared.items()
+        for size, entry in prepared.items()
     ]

@@ -64,12 +64,12 @@ def _docker(home: Home, host: HostFacts) -> Finding:
 def _pythons(catalogue: Catalogue) -> Iterator[Finding]:
     for wanted in sorted({row.python for row in catalogue.rows()}):
         used_by = ", ".join(sorted({row.framework for row in catalogue.rows() if row.python == wanted}))
-        found = find_python(wanted)
-        if found is None:
+        python = find_python(wanted)
+        if python is None:
             advice = f"Needed by the virtualenv engine for {used_by}; `uv python install {wanted}` or pyenv brings it."
             yield Finding(check=f"CPython {wanted}", state="note", seen="not found", advice=advice)
         else:
-            yield Finding(check=f"CPython {wanted}", state="ok", seen=f"{found} ({used_by})")
+            yield Finding(check=f"CPython {wanted}", state="ok", seen=f"{python} ({used_by})")
 
 
 def indexes(catalogue: Catalogue) -> Iterator[Finding]:
@@ -149,10 +149,10 @@ def cards(host: HostFacts, catalogue: Catalogue) -> Iterator[Finding]:
 
 
 def _leftovers(home: Home) -> Finding:
-    found = leftovers(home, default_reports())
-    if not found:
+    paths = leftovers(home, default_reports())
+    if not paths:
         return Finding(check="left behind", state="ok", seen="nothing of processes that were killed")
-    seen = f"{len(found)} files and folders of processes that were killed, {found[0]} among them"
+    seen = f"{len(paths)} files and folders of processes that were killed, {paths[0]} among them"
     return Finding(check="left behind", state="note", seen=seen, advice="`invoke reap` removes them; no run may go on.")
 
 

@@ -62,8 +62,8 @@ def _up_to(stage: str, lines: list[str]) -> list[str]:
 
 def _with_default(line: str, args: Mapping[str, str]) -> str:
     """'ARG PYTHON=3.9' with the row's value; an ARG that the row does not set, and all other lines, as they are."""
-    found = re.fullmatch(r"ARG (\w+)(=.*)?", line)
-    return f"ARG {found[1]}={_quoted(args[found[1]])}" if found and found[1] in args else line
+    match = re.fullmatch(r"ARG (\w+)(=.*)?", line)
+    return f"ARG {match[1]}={_quoted(args[match[1]])}" if match and match[1] in args else line
 
 
 def _quoted(value: str) -> str:

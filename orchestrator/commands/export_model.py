@@ -48,8 +48,8 @@ class ExportRequest:
 
 def _of_subject(request: ExportRequest, home: Home) -> TrainedWeights:
     """The weights asked for. Raises SpecError if several subjects trained that network and none is named."""
-    found = trained.trainers(trained.chosen(request.run_id, request.cell, home), home)
-    known = {one.subject: one for one in found}
+    trained_by = trained.trainers(trained.chosen(request.run_id, request.cell, home), home)
+    known = {weights.subject: weights for weights in trained_by}
     if request.subject and request.subject not in known:
         raise SpecError(
             f"--subject is {request.subject}; {request.cell} was trained there by {', '.join(known)}."
@@ -58,9 +58,9 @@ def _of_subject(request: ExportRequest, home: Home) -> TrainedWeights:
     if not request.subject and len(known) > 1:
         raise SpecError(
             f"{request.cell} was trained by {' and '.join(known)} in run {request.run_id}; say whose weights: "
-            f"--subject={found[0].subject}"
+            f"--subject={trained_by[0].subject}"
         )
-    return known[request.subject] if request.subject else found[0]
+    return known[request.subject] if request.subject else trained_by[0]
 
 
 def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Console) -> list[dict[str, object]]:

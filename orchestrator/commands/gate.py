@@ -105,7 +105,7 @@ def rows_of(stored: StoredRun, floors: NoiseFloors) -> list[GateRow]:
     facts = stored.facts
     assert facts.until is not None
     assert facts.until.margin is not None
-    cells = list(dict.fromkeys([*(one.trial.cell for one in stored.trials), *(skip.cell for skip in facts.skips)]))
+    cells = list(dict.fromkeys([*(job.trial.cell for job in stored.trials), *(skip.cell for skip in facts.skips)]))
     return [_row(stored, cell, floors, len(cells), facts.until.margin) for cell in cells] or [
         GateRow("all cells", "not measured", "none of them ran")
     ]
@@ -131,5 +131,5 @@ def _steps_ms(stored: StoredRun, cell: Cell) -> tuple[float, float, float]:
     """Median, smallest and largest of the median steps of the candidate's runs."""
     assert stored.facts.compared is not None
     asked = (cell, stored.facts.compared[1])
-    seconds = [timed_run(one).seconds for one in stored.trials if (one.trial.cell, one.trial.subject) == asked]
+    seconds = [timed_run(job).seconds for job in stored.trials if (job.trial.cell, job.trial.subject) == asked]
     return float(np.median(seconds)) * 1000, min(seconds) * 1000, max(seconds) * 1000

@@ -90,7 +90,7 @@ def publish_run(run_id: str, to: Path, home: Home, console: Console, key: Path |
             for needed, ordinals in _needed(store, stored).items():
                 console.say(f"{needed}: {'all' if ordinals is None else len(ordinals)} jobs")
                 _copy_run(home, needed, crate.runs / needed, ordinals)
-        tuned = [one for one in read_tuned(home.tuned) if run_id in one.run_ids]
+        tuned = [tuning for tuning in read_tuned(home.tuned) if run_id in tuning.run_ids]
         if tuned:
             write_kept(crate.tuned, "tuned", tuned)
         (crate.root / RUN_ID).write_text(run_id + "\n", encoding="utf-8")
@@ -177,7 +177,7 @@ def _require_replaceable(kept: Path, new: Path, path: Path) -> None:
 
 def _why_different(stored: StoredRun) -> str:
     """What is unknown here, so that a table may differ though nothing was changed; else that this is not known."""
-    unknown = sorted({one.trial.model.name for one in stored.trials if not one.trial.model.is_known})
+    unknown = sorted({job.trial.model.name for job in stored.trials if not job.trial.model.is_known})
     made, here = stored.facts.waymark_version, version(DISTRIBUTION)
     said = []
     if unknown:
@@ -203,17 +203,17 @@ def _crate_folder(path: Path, names: Collection[str]) -> str:
 
     Raises StoreError if there are none, or several.
     """
-    found = sorted(name.removesuffix(SUMS) for name in names if name == SUMS or name.endswith(f"/{SUMS}"))
-    if "" in found:
+    folders = sorted(name.removesuffix(SUMS) for name in names if name == SUMS or name.endswith(f"/{SUMS}"))
+    if "" in folders:
         return ""
-    if len(found) == 1:
-        stray = next((name for name in names if not name.startswith(found[0])), None)
+    if len(folders) == 1:
+        stray = next((name for name in names if not name.startswith(folders[0])), None)
         if stray is not None:
-            raise StoreError(f"{path}: {SUMS} lies in {found[0]}, and {stray} beside that, so nobody vouches for it.")
-        return found[0]
-    if found:
+            raise StoreError(f"{path}: {SUMS} lies in {folders[0]}, and {stray} beside that, so nobody vouches for it.")
+        return folders[0]
+    if folders:
         raise StoreError(
-            f"{path} holds {len(found)} published runs ({found[0]}, {found[1]}, ...); take them in one by one."
+            f"{path} holds {len(folders)} published runs ({folders[0]}, {folders[1]}, ...); take them in one by one."
         )
     packed = [name for name in names if name.endswith(".zip")]
     if packed:
@@ -397,8 +397,8 @@ def _pack(folder: Path, archive: Path) -> None:
 def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
     """The names of the files of a folder or archive, and what reads one of them."""
     if path.is_dir():
-        found = sorted(one for one in path.rglob("*") if not one.is_dir() or one.is_symlink())
-        names = [one.relative_to(path).as_posix() for one in found]
+        paths = sorted(one for one in path.rglob("*") if not one.is_dir() or one.is_symlink())
+        names = [one.relative_to(path).as_posix() for one in paths]
         yield [name for name in names if not is_debris(name)], lambda name: _read_plain(path / name)
     elif path.is_file():
         archive = ZipFiles(path, _FILE_BYTES)

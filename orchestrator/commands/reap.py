@@ -52,9 +52,9 @@ def reap(home: Home, reports: Path, console: Console) -> int:
         for worker in workers:
             worker.end()
             console.say(f"ended process {worker.pid}, a worker on the job {worker.folder}")
-        found = leftovers(home, reports)
+        paths = leftovers(home, reports)
         _forget_removed(home)
-        for path in found:
+        for path in paths:
             files.remove(path)
             console.say(f"removed {path}")
         try:
@@ -65,7 +65,7 @@ def reap(home: Home, reports: Path, console: Console) -> int:
         else:
             containers = builder.sweep()
             builder.close()
-    console.say(f"{len(workers)} workers and {containers} containers ended, {len(found)} files and folders removed")
+    console.say(f"{len(workers)} workers and {containers} containers ended, {len(paths)} files and folders removed")
     return 0
 
 

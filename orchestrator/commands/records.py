@@ -94,11 +94,11 @@ def trial_rows(text: str, home: Home) -> tuple[str, list[dict[str, Any]]]:
         newest = store.latest_sweep()
         run_id = named or (newest.run_id if newest else "")
         stored = store.run(run_id)
-    found = {str(one["ordinal"]): one for one in trial_details(stored)}
-    if number not in found:
-        known = ", ".join(list(found)[:20]) or "none"
+    rows = {str(one["ordinal"]): one for one in trial_details(stored)}
+    if number not in rows:
+        known = ", ".join(list(rows)[:20]) or "none"
         raise StoreError(f"run {run_id} has no trial '{number}'. Its trials are: {known}.")
-    one = found[number]
+    one = rows[number]
     facts = {**{name: value for name, value in one.items() if name not in ("numbers", "bounds")}, **one["numbers"]}
     return f"Trial {number} of {run_id}", [{"fact": name, "value": value} for name, value in facts.items()]
 

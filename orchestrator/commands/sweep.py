@@ -141,8 +141,8 @@ def _tell(prepared: _Prepared, session: Session, reports: Path, *, is_stopped: b
 
 def _oracle_row(catalogue: Catalogue, rows_here: Catalogue) -> ImageRow:
     """The oracle's row, of the engine if it has one."""
-    found = rows_here.rows(frameworks=(ORACLE,), device="cpu") if ORACLE in rows_here.frameworks else ()
-    return found[0] if found else catalogue.resolve(ORACLE, "cpu")
+    rows = rows_here.rows(frameworks=(ORACLE,), device="cpu") if ORACLE in rows_here.frameworks else ()
+    return rows[0] if rows else catalogue.resolve(ORACLE, "cpu")
 
 
 def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:

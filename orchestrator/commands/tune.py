@@ -78,65 +78,65 @@ def tune(request: TuneRequest, catalogue: Catalogue, home: Home, reports: Path, 
 
     A framework that cannot be tuned does not keep the others from it; the exit code is then 1, and 130 after Ctrl-C.
     """
-    found: list[Tuned] = []
+    tunings: list[Tuned] = []
     code = 0
     for framework in frameworks_of(request.framework, catalogue, request.device):
         search = _Search(replace(request, framework=framework), catalogue, home, reports, console)
         try:
-            one = search.run()
+            tuning = search.run()
         except _StoppedError:
             console.say(f"stopped; {framework} is not tuned, and what was found before is kept.")
-            return TuneResult(found, INTERRUPTED)
+            return TuneResult(tunings, INTERRUPTED)
         except LockedError:
             raise
         except WaymarkError as error:
             console.say(f"{framework}: {error}")
             code = 1
             continue
-        keep_tuned(home.tuned, one)
-        if one.path:
+        keep_tuned(home.tuned, tuning)
+        if tuning.path:
             with Store.open(home.store_url) as store:
-                report = write_report(store, one.confirmed_by or one.path[-1].run_id, home, reports)
+                report = write_report(store, tuning.confirmed_by or tuning.path[-1].run_id, home, reports)
             console.say(f"report: {report.page}")
-        console.say(sentence(one))
-        found.append(one)
-    return TuneResult(found, code)
+        console.say(sentence(tuning))
+        tunings.append(tuning)
+    return TuneResult(tunings, code)
 
 
-def sentence(one: Tuned) -> str:
+def sentence(tuning: Tuned) -> str:
     """'mxnet on the CPU: best is 1.5-mkl_omp, 3.20x faster than 1.5 [3.01, 3.40]; ...'."""
-    where = f"{one.framework} on the {one.device.upper()}"
-    if one.ratio is None or one.low is None or one.high is None:
-        rest = "so `best` is what it was before" if one.confirmed_by else "which is its best"
-        text = f"{where}: no variant is shown to be faster than its default {one.default}, {rest}"
+    where = f"{tuning.framework} on the {tuning.device.upper()}"
+    if tuning.ratio is None or tuning.low is None or tuning.high is None:
+        rest = "so `best` is what it was before" if tuning.confirmed_by else "which is its best"
+        text = f"{where}: no variant is shown to be faster than its default {tuning.default}, {rest}"
     else:
         text = (
-            f"{where}: best is {one.variant}, {one.ratio:.2f}x as fast as its default {one.default} "
-            f"[{one.low:.2f}, {one.high:.2f}]"
+            f"{where}: best is {tuning.variant}, {tuning.ratio:.2f}x as fast as its default {tuning.default} "
+            f"[{tuning.low:.2f}, {tuning.high:.2f}]"
         )
-    left = f" Left open: {' '.join(one.open)}" if one.open else ""
-    return f"{text}; {len({tried.variant for tried in one.path})} variants in {one.seconds / 60:.0f} min.{left}"
+    left = f" Left open: {' '.join(tuning.open)}" if tuning.open else ""
+    return f"{text}; {len({tried.variant for tried in tuning.path})} variants in {tuning.seconds / 60:.0f} min.{left}"
 
 
-def tuned_rows(found: Sequence[Tuned]) -> list[dict[str, object]]:
+def tuned_rows(tunings: Sequence[Tuned]) -> list[dict[str, object]]:
     """A row for each framework: its default, its best, how many times as fast that is, and how it was found."""
     return [
         {
-            "framework": one.framework,
-            "device": one.device,
-            "default": one.default,
-            "best": one.variant,
-            "ratio": one.ratio,
-            "low": one.low,
-            "high": one.high,
-            "tried": len({tried.variant for tried in one.path}),
-            "minutes": one.seconds / 60,
-            "cells": ", ".join(one.cells),
-            "open": list(one.open),
-            "confirmed_by": one.confirmed_by,
-            "path": [tried.model_dump(mode="json") for tried in one.path],
+            "framework": tuning.framework,
+            "device": tuning.device,
+            "default": tuning.default,
+            "best": tuning.variant,
+            "ratio": tuning.ratio,
+            "low": tuning.low,
+            "high": tuning.high,
+            "tried": len({tried.variant for tried in tuning.path}),
+            "minutes": tuning.seconds / 60,
+            "cells": ", ".join(tuning.cells),
+            "open": list(tuning.open),
+            "confirmed_by": tuning.confirmed_by,
+            "path": [tried.model_dump(mode="json") for tried in tuning.path],
         }
-        for one in found
+        for tuning in tunings
     ]
 
 
@@ -162,7 +162,7 @@ class _Search:
         variants = [row.variant for row in rows if row.is_tried and not row.retired]
         best = self._halved(self._round(1, variants)) if len(variants) > 1 else variants
         if len(best) > 1:
-            best = [one.variant for one in self._round(2, best)]
+            best = [tried.variant for tried in self._round(2, best)]
         winner = self._with_settings(best[0])
         return self._confirmed(winner)
 
@@ -178,11 +178,11 @@ class _Search:
             return base
         alone = {with_settings(row, settings, [name]).variant: name for name in settings}
         third = self._round(3, [base, *alone])
-        ratios = {one.variant: one.ratio for one in third}
+        ratios = {tried.variant: tried.ratio for tried in third}
         helpful = [
-            alone[one.variant]
-            for one in third
-            if one.variant in alone and one.ratio and ratios.get(base) and one.ratio * HELPS < (ratios[base] or 0)
+            alone[tried.variant]
+            for tried in third
+            if tried.variant in alone and tried.ratio and ratios.get(base) and tried.ratio * HELPS < (ratios[base] or 0)
         ]
         joined: list[str] = []
         for name in helpful:
@@ -217,29 +217,29 @@ class _Search:
         report = self._sweep(variants, repeats)
         self._trials += len(variants) * len(self._models) * repeats
         self._trial_seconds += time.monotonic() - began
-        self._cells = tuple(dict.fromkeys(one.trial.cell.network for one in report.stored.trials))
-        found = scored(report.stored, variants)
-        timed = [one for one in found if not one.reason]
+        self._cells = tuple(dict.fromkeys(job.trial.cell.network for job in report.stored.trials))
+        scores = scored(report.stored, variants)
+        timed = [tried for tried in scores if not tried.reason]
         if not timed:
-            raise SpecError(f"none of its variants could be timed: {found[0].variant}: {found[0].reason}.")
+            raise SpecError(f"none of its variants could be timed: {scores[0].variant}: {scores[0].reason}.")
         kept = set(self._halved(timed)) if number == 1 else {timed[0].variant}
         self._path += [
             Tried(
                 round=number,
-                variant=one.variant,
-                ratio=one.ratio,
-                low=one.low,
-                high=one.high,
-                is_kept=one.variant in kept,
-                reason=one.reason,
+                variant=tried.variant,
+                ratio=tried.ratio,
+                low=tried.low,
+                high=tried.high,
+                is_kept=tried.variant in kept,
+                reason=tried.reason,
                 run_id=report.stored.facts.run_id,
             )
-            for one in found
+            for tried in scores
         ]
         return timed
 
     def _halved(self, timed: Sequence[Scored]) -> list[str]:
-        return [one.variant for one in timed[: max(1, (len(timed) + 1) // 2)]]
+        return [tried.variant for tried in timed[: max(1, (len(timed) + 1) // 2)]]
 
     def _sweep(self, variants: Sequence[str], repeats: int) -> Report:
         framework = self._request.framework

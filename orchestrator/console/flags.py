@@ -113,13 +113,13 @@ def rows(frameworks: str, device_: str, given: Sequence[str] | None) -> Rows:
 
 def variants(given: Sequence[str] | None) -> dict[str, list[str]]:
     """'mxnet=1.5' 'mxnet=1.5-mkl' -> {'mxnet': ['1.5', '1.5-mkl']}."""
-    found: dict[str, list[str]] = {}
-    for one in given or ():
-        framework, sign, tag = one.partition("=")
+    tags: dict[str, list[str]] = {}
+    for text in given or ():
+        framework, sign, tag = text.partition("=")
         if not (framework and sign and tag):
-            raise SpecError(f"--variant is '{one}'; write framework=variant, for example mxnet=1.5-mkl.")
-        found.setdefault(framework, []).append(tag)
-    return found
+            raise SpecError(f"--variant is '{text}'; write framework=variant, for example mxnet=1.5-mkl.")
+        tags.setdefault(framework, []).append(tag)
+    return tags
 
 
 def variant_of(row: ImageRow) -> str:
@@ -137,10 +137,10 @@ def own_subjects(given: SubjectPair, own: Sequence[ImageRow]) -> SubjectPair:
 def images(given: Sequence[str] | None) -> dict[str, str]:
     """'mxnet=registry/name@sha256:...' -> {'mxnet': 'registry/name@sha256:...'}."""
     found = {}
-    for one in given or ():
-        framework, sign, name = one.partition("=")
+    for text in given or ():
+        framework, sign, name = text.partition("=")
         if not (framework and sign and name):
-            raise SpecError(f"--image is '{one}'; write framework=image, for example mxnet=my/mxnet:tuned.")
+            raise SpecError(f"--image is '{text}'; write framework=image, for example mxnet=my/mxnet:tuned.")
         found[framework] = name
     return found
 
@@ -213,20 +213,20 @@ def region(text: str) -> tuple[int, int, int, int] | None:
 
 def share(flag: str, text: str) -> float:
     """'3%' -> 0.03."""
-    found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)
-    if not found or (float(found[1]) == 0 and flag == "--precision"):
+    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?) ?%", text, re.ASCII)
+    if not match or (float(match[1]) == 0 and flag == "--precision"):
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes per cent below 100, for example 3%.")
-    return float(found[1]) / 100
+    return float(match[1]) / 100
 
 
 def duration(flag: str, text: str) -> float | None:
     """'20m' -> 1200.0 seconds; None for ''."""
     if not text:
         return None
-    found = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)(s|m|h)", text, re.ASCII)
-    if not found or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)(s|m|h)", text, re.ASCII)
+    if not match or float(match[1]) == 0:
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes seconds, minutes or hours: 90s, 20m, 1.5h.")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def confirmed(question: str) -> bool:

@@ -138,21 +138,21 @@ def _in_our_words(parse: Callable[[], None], program: Program) -> None:
 
 def _sentence(error: ParseError, verbs: Iterable[str]) -> str:
     said, verb = str(error), getattr(error.context, "name", None)
-    if found := _UNKNOWN.fullmatch(said):
+    if match := _UNKNOWN.fullmatch(said):
         if verb is None:
-            return _no_verb(found[1], verbs)
-        what = found[1].partition("=")[0]
+            return _no_verb(match[1], verbs)
+        what = match[1].partition("=")[0]
         if what.startswith("-"):
             near = did_you_mean(what, error.context.flags) if error.context else ""
             return f"'{verb}' has no flag {what}.{near} `invoke {verb} --help` lists them."
         return f"'{verb}' takes no word '{what}' there. `invoke {verb} --help` says what it takes."
-    if found := _MISSING.fullmatch(said):
-        names = [name.strip("' ") for name in found[1].split(",")]
+    if match := _MISSING.fullmatch(said):
+        names = [name.strip("' ") for name in match[1].split(",")]
         words, flags = " and ".join(name.upper() for name in names), " and ".join(f"--{name}" for name in names)
         how = "as a word" if len(names) == 1 else "in that order"
         return f"'{verb}' needs {words}, {how} or as {flags}. `invoke {verb} --help` says what that is."
-    if found := _NO_VALUE.fullmatch(said):
-        return f"--{found[1].strip('_')} of '{verb}' needs a value. `invoke {verb} --help` says which."
+    if match := _NO_VALUE.fullmatch(said):
+        return f"--{match[1].strip('_')} of '{verb}' needs a value. `invoke {verb} --help` says which."
     return f"{said.rstrip('!.')}. `invoke {verb} --help` says what it takes." if verb else said
 
 

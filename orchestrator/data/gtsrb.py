@@ -126,14 +126,14 @@ def pictures_to_test(files: Files, truth: Files) -> GtsrbPictures:
 
 def _in_one_place(files: Files, layout: re.Pattern[str]) -> list[re.Match[str]]:
     """The files of that layout. Raises DataError if they lie in several folders (its first group)."""
-    found = [match for name in files.names if (match := layout.fullmatch(name))]
-    places = sorted({match[1] for match in found})
+    matches = [match for name in files.names if (match := layout.fullmatch(name))]
+    places = sorted({match[1] for match in matches})
     if len(places) > 1:
         raise DataError(
             f"{files.where('')} holds pictures of GTSRB in {len(places)} places ({places[0]}, {places[1]}"
             f"{', ...' if len(places) > 2 else ''}); give a folder that holds them once."
         )
-    return found
+    return matches
 
 
 def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:

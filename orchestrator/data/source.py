@@ -190,7 +190,7 @@ def _files_below(path: Path) -> list[str]:
 
 
 def _fingerprint(path: Path, names: tuple[str, ...]) -> str:
-    found = []
+    stamps = []
     for name in names:
         try:
             seen = (path / name).stat()
@@ -198,8 +198,8 @@ def _fingerprint(path: Path, names: tuple[str, ...]) -> str:
             raise DataError(f"{path / name} cannot be read ({error.strerror}): a link that leads nowhere?") from None
         if not stat.S_ISREG(seen.st_mode):
             raise DataError(f"{path / name} is no regular file.")
-        found.append([name, seen.st_size, seen.st_mtime_ns])
-    return digest(found)
+        stamps.append([name, seen.st_size, seen.st_mtime_ns])
+    return digest(stamps)
 
 
 def _recognised(path: Path, sha256s: dict[str, str]) -> Recognised:

@@ -141,7 +141,7 @@ def regions(bgr: Pixels) -> list[Box]:
     red = ((hue < 10) | (hue > 168)) & strong
     blue = (hue > 98) & (hue < 128) & strong
     yellow = (hue > 16) & (hue < 32) & (saturation > 120) & (value > 90)
-    found: list[Box] = []
+    boxes: list[Box] = []
     for mask in (red, blue, yellow):
         closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -151,8 +151,8 @@ def regions(bgr: Pixels) -> list[Box]:
             hull = cv2.contourArea(cv2.convexHull(outline))
             # A disc fills 0.79 of its box, an octagon 0.83, a triangle 0.5, a square on its corner 0.5.
             if is_whole and 0.4 < hull / (width * height) < 0.97:
-                found.append(widened((left, top, width, height), bgr.shape[1], bgr.shape[0]))
-    return without_overlaps(sorted(found, key=lambda box: -box[2] * box[3]))[:MOST_REGIONS]
+                boxes.append(widened((left, top, width, height), bgr.shape[1], bgr.shape[0]))
+    return without_overlaps(sorted(boxes, key=lambda box: -box[2] * box[3]))[:MOST_REGIONS]
 
 
 def widened(box: Box, width: int, height: int) -> Box:

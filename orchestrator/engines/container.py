@@ -75,9 +75,9 @@ class DockerEngine:
         """
         with scratch_folder(self._home.root) as folder:
             source, job = folder / "source", folder / "job"
-            for one in (source, job):
-                one.mkdir()
-                one.chmod(0o755)
+            for path in (source, job):
+                path.mkdir()
+                path.chmod(0o755)
             (source / "seen.py").write_text("", encoding="utf-8")
             launch = Launch(
                 environment=environment,

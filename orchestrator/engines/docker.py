@@ -124,8 +124,10 @@ class Daemon:
     def share(self, label: str, reference: str, ids: Collection[str]) -> bool:
         """Give an image that carries `label` ('name=value') another name; False if none of those `ids` does."""
         with self._asking(f"to name an image {reference}"):
-            found = [one for one in self._client.images.list(filters={"label": label}) if one.id in ids]
-            return bool(found) and found[0].tag(reference)
+            containers = [
+                container for container in self._client.images.list(filters={"label": label}) if container.id in ids
+            ]
+            return bool(containers) and containers[0].tag(reference)
 
     def build(self, recipe: ImageBuild, log: Path, limit_seconds: float, on_line: Callable[[str], None]) -> str:
         """Build an image; its output goes to `log`, and line by line to `on_line`. Returns '' or why it failed.

@@ -43,10 +43,10 @@ def missing_helper(path: Path) -> str:
 def _entries(path: Path) -> Mapping[str, Any]:
     """The JSON object in the file; empty if there is none, as the SDK passes that over."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _faults(entries: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -36,14 +36,14 @@ class HostEngine:
         Raises EngineError if there is no such interpreter.
         """
         asked = str(expanded(python or os.environ.get(VARIABLE) or sys.executable))
-        found = shutil.which(asked)
-        build = process.output((found, "-c", "import sys; print(sys.version)")) if found else None
-        if found is None or not build:
+        program = shutil.which(asked)
+        build = process.output((program, "-c", "import sys; print(sys.version)")) if program else None
+        if program is None or not build:
             raise EngineError(
                 f"--engine=host would run {asked}, and that is no Python that runs. Name one: "
                 f"--engine=host:/path/of/python, or {VARIABLE}."
             )
-        self._python, self._build = str(Path(found).absolute()), build
+        self._python, self._build = str(Path(program).absolute()), build
         self._home, self._cores = home, cores
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:
@@ -77,5 +77,5 @@ def _searched() -> dict[str, str]:
         started = dict(line.partition("=")[::2] for line in lines if line)
     except OSError:
         started = dict(os.environ)
-    found = {"LD_LIBRARY_PATH": started.get("LD_LIBRARY_PATH"), "PYTHONPATH": os.environ.get("PYTHONPATH")}
-    return {name: value for name, value in found.items() if value}
+    variables = {"LD_LIBRARY_PATH": started.get("LD_LIBRARY_PATH"), "PYTHONPATH": os.environ.get("PYTHONPATH")}
+    return {name: value for name, value in variables.items() if value}

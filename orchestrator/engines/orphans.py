@@ -46,15 +46,15 @@ class Worker:
 
 def running_workers(root: Path | None = None) -> list[Worker]:
     """All workers that this user can see; with `root`, those of a home: their job folder is below it."""
-    found = []
+    workers = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         pid, folder = int(entry.name), _job_folder(Path(entry.path))
         born = process.birth(pid) if folder else None
         if born is not None and (root is None or Path(folder).is_relative_to(root)):
-            found.append(Worker(pid, born, folder, process.parent(pid) == 1))
-    return found
+            workers.append(Worker(pid, born, folder, process.parent(pid) == 1))
+    return workers
 
 
 def _job_folder(entry: Path) -> str:

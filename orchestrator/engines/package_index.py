@@ -20,24 +20,24 @@ _LAST_LINES = 3  # the builder adds its own to pip's last
 
 def missing(log: Path) -> str:
     """'torch==2.13.0+cpu' if pip ended because it found that on no index; '' if it ended otherwise."""
-    found = _MISSING.findall(process.tail(log, _LAST_LINES))
-    return str(found[-1]) if found else ""
+    names = _MISSING.findall(process.tail(log, _LAST_LINES))
+    return str(names[-1]) if names else ""
 
 
 def silences(urls: Collection[str], seconds: float = ANSWER_SECONDS) -> dict[str, str]:
     """For each index '' if it answers, else why not; all are asked at once, so this takes no longer than `seconds`."""
-    found = dict.fromkeys(urls, f"no answer in {seconds:g} s")
+    reasons = dict.fromkeys(urls, f"no answer in {seconds:g} s")
 
     def ask(url: str) -> None:
-        found[url] = _silence(url, seconds)
+        reasons[url] = _silence(url, seconds)
 
     # Looking up a name knows no time limit, so a thread may outlive this; as a daemon it keeps no program from ending.
-    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in found]
+    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in reasons]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(seconds)
-    return dict(found)
+    return dict(reasons)
 
 
 def silence(url: str) -> str:

@@ -35,11 +35,11 @@ class ReplayEngine:
         """Raises EngineError if the folder holds no recording."""
         self._folder = folder
         self._is_single = (folder / run_folder.EXIT).exists()
-        found = [folder] if self._is_single else [path.parent for path in sorted(folder.glob(f"*/{run_folder.EXIT}"))]
+        folders = [folder] if self._is_single else [path.parent for path in sorted(folder.glob(f"*/{run_folder.EXIT}"))]
         self._waiting: dict[str, list[Path]] = {}
-        for path in found:
+        for path in folders:
             self._waiting.setdefault(self._key(path), []).append(path)
-        if not found:
+        if not folders:
             raise EngineError(f"{folder} holds no recording: neither it nor a folder in it has an {run_folder.EXIT}.")
 
     def prepare(self, row: ImageRow, say: Say) -> Environment:

@@ -59,14 +59,14 @@ def _package() -> dict[str, bytes]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """Path below `folder` -> content, of all that is there; a link is named and not followed."""
-    found = {}
+    contents = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            found[name] = b"link"
+            contents[name] = b"link"
         elif path.is_file():
-            found[name] = path.read_bytes()
-    return found
+            contents[name] = path.read_bytes()
+    return contents
 
 
 def _sha256(files: Mapping[str, bytes]) -> str:

@@ -205,7 +205,7 @@ class VirtualenvEngine:
 def lacking_pins(row: ImageRow, folder: Path) -> str:
     """The first pin of `row` that is not installed in the virtualenv, 'numpy==2.4.6'; '' if all are."""
     sites = [str(path) for path in folder.glob("lib*/python*/site-packages")]
-    found = {(canonicalize_name(one.name or ""), one.version) for one in distributions(path=sites)}
+    found = {(canonicalize_name(package.name or ""), package.version) for package in distributions(path=sites)}
     pins = _PIN.findall(row.requirements_path.read_text(encoding="utf-8"))
     return next((f"{name}=={version}" for name, version in pins if (canonicalize_name(name), version) not in found), "")
 
@@ -223,8 +223,8 @@ def _must_end_well(row: ImageRow, what: str, ended: process.Ended, log: Path) ->
 def _setting(python: str, key: str) -> str:
     """What the user's configuration tells pip to do, beyond the variables that are dropped; '' if nothing."""
     listing = process.output((python, "-m", "pip", "config", "list")) or ""
-    found = re.search(rf"^(?:global|install)\.{key}='(.*)'$", listing, re.MULTILINE)
-    return found[1] if found else ""
+    match = re.search(rf"^(?:global|install)\.{key}='(.*)'$", listing, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _asks_no_index(python: str) -> bool:
@@ -269,8 +269,8 @@ def _candidates(version: str) -> Iterator[str]:
     if on_path:
         yield on_path
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    found = (path for path in pyenv.glob(f"versions/{version}.*") if path.name.replace(".", "").isdigit())
-    for path in sorted(found, key=lambda path: tuple(map(int, path.name.split("."))), reverse=True):
+    paths = (path for path in pyenv.glob(f"versions/{version}.*") if path.name.replace(".", "").isdigit())
+    for path in sorted(paths, key=lambda path: tuple(map(int, path.name.split("."))), reverse=True):
         yield str(path / "bin" / "python")
     uv = shutil.which("uv")
     managed = process.output((uv, "python", "find", "--no-python-downloads", version)) if uv else None

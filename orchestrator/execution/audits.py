@@ -45,11 +45,11 @@ class Auditor:
             return True
         return False
 
-    def _is_waiting(self, one: StoredTrial) -> bool:
+    def _is_waiting(self, job: StoredTrial) -> bool:
         """Whether it ended ok, left its steps, and reads pictures that are here: a resumed spec may ask for less."""
-        is_sound = one.outcome.status == "ok" and not one.record.is_unverified
-        is_known = (one.trial.input_size, one.trial.dataset) in self.data
-        return is_sound and is_known and (self._folder(one.record).path / AUDITS).exists()
+        is_sound = job.outcome.status == "ok" and not job.record.is_unverified
+        is_known = (job.trial.input_size, job.trial.dataset) in self.data
+        return is_sound and is_known and (self._folder(job.record).path / AUDITS).exists()
 
     def _folder(self, record: Record) -> JobFolder:
         return JobFolder(self.run.context.run_dir / record.folder_name)

@@ -50,20 +50,20 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
     pictures: dict[Dataset, tuple[int, int, int]] = {}
     with Store.open(home.store_url) as store:
         for earlier in _newest(store):
-            for one in earlier:
-                if one.data is not None:
-                    counts = (one.data.train_pictures, one.data.valid_pictures, one.data.test_pictures)
-                    pictures.setdefault(one.trial.dataset, counts)
+            for job in earlier:
+                if job.data is not None:
+                    counts = (job.data.train_pictures, job.data.valid_pictures, job.data.test_pictures)
+                    pictures.setdefault(job.trial.dataset, counts)
             known |= costs(earlier, missing)
             missing -= known.keys()
             if not missing:
                 break
-    found: list[float | None] = []
+    forecasts: list[float | None] = []
     for trial in trials:
         cost = known.get(Steps.of(trial)) if trial.inference is None else None
         sets = pictures.get(trial.dataset) or _counts(trial.dataset)
-        found.append(cost.seconds_of(trial, sets) if cost and sets else None)
-    return found
+        forecasts.append(cost.seconds_of(trial, sets) if cost and sets else None)
+    return forecasts
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,18 @@ def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list
     for needed in required(asked).values():
         wanted |= dict.fromkeys(needed)
     known, source = _known_checks(home), current_sha256()
-    traced = {_traces(one.request) for one in known if one.record.worker_sha256 == source}
-    found = []
+    traced = {_traces(check.request) for check in known if check.record.worker_sha256 == source}
+    forecasts = []
     for request in wanted:
         if any(_is_passed(one, request, source, processor) for one in known):
-            found.append(CheckForecast(request, 0.0, "passed before"))
+            forecasts.append(CheckForecast(request, 0.0, "passed before"))
             continue
         seconds, is_guess = _seconds(request, known, is_traced=_traces(request) in traced)
         traced.add(_traces(request))
-        found.append(CheckForecast(request, seconds, "a guess: no check of it is on record here" if is_guess else ""))
-    return found
+        forecasts.append(
+            CheckForecast(request, seconds, "a guess: no check of it is on record here" if is_guess else "")
+        )
+    return forecasts
 
 
 def _network(trial: Trial, home: Home) -> Network:
@@ -115,22 +117,22 @@ def _known_checks(home: Home) -> list[StoredCheck]:
         return store.ended_checks()
 
 
-def _is_passed(one: StoredCheck, request: CheckRequest, source: str, processor: str) -> bool:
+def _is_passed(check: StoredCheck, request: CheckRequest, source: str, processor: str) -> bool:
     """Whether this check counts for `request`, as far as that is known before its environment is made."""
     varies = {"input_size", "batch_size", "steps", "network_sha256"}
-    is_alike = one.request.model_dump(exclude=varies) == request.model_dump(exclude=varies)
-    is_now = (one.record.worker_sha256, one.record.processor) == (source, processor)
-    return one.passed and is_alike and is_now and one.request.includes(request)
+    is_alike = check.request.model_dump(exclude=varies) == request.model_dump(exclude=varies)
+    is_now = (check.record.worker_sha256, check.record.processor) == (source, processor)
+    return check.passed and is_alike and is_now and check.request.includes(request)
 
 
 def _seconds(request: CheckRequest, known: Sequence[StoredCheck], *, is_traced: bool) -> tuple[float, bool]:
     """The seconds of a check, and whether they are a guess. is_traced: the oracle has trained already."""
     gigas, guess = _gigas(request), GUESSES[request.steps]
-    alike = [(one, *parts) for one in known if one.request.steps == request.steps and (parts := _parts(one))]
-    own = [(one, adapter, oracle) for one, adapter, oracle in alike if one.request.framework == request.framework]
-    adapters = [adapter / _gigas(one.request) for one, adapter, _ in own]
-    oracles = [oracle / _gigas(one.request) for one, _, oracle in alike if oracle]
-    fixed = [one.exit.wall_seconds - adapter - oracle for one, adapter, oracle in own if one.exit]
+    alike = [(check, *parts) for check in known if check.request.steps == request.steps and (parts := _parts(check))]
+    own = [(check, adapter, oracle) for check, adapter, oracle in alike if check.request.framework == request.framework]
+    adapters = [adapter / _gigas(check.request) for check, adapter, _ in own]
+    oracles = [oracle / _gigas(check.request) for check, _, oracle in alike if oracle]
+    fixed = [job.exit.wall_seconds - adapter - oracle for job, adapter, oracle in own if job.exit]
     adapter_guess = guess.oracle if request.framework == ORACLE else guess.adapter
     adapter = median(adapters) if adapters else adapter_guess
     oracle = 0.0 if is_traced else median(oracles) if oracles else guess.oracle
@@ -142,9 +144,9 @@ def _gigas(request: CheckRequest) -> float:
     return step_operations(request.network, 64) / 1e9
 
 
-def _parts(one: StoredCheck) -> tuple[float, float] | None:
+def _parts(job: StoredCheck) -> tuple[float, float] | None:
     """Seconds in the framework, and of the oracle's traces (0 if they were there); None where no record tells."""
-    seconds = one.timeline.check.seconds if one.timeline.check else {}
+    seconds = job.timeline.check.seconds if job.timeline.check else {}
     oracle = sum(value for name, value in seconds.items() if name.startswith("the oracle's"))
     return (sum(seconds.values()) - oracle, oracle) if seconds else None
 

@@ -294,13 +294,13 @@ def _reference(context: JobContext, job: Job, record: Record) -> Path | None:
     return None
 
 
-def _keep_reference(found: Path, kept: Path) -> None:
+def _keep_reference(made: Path, kept: Path) -> None:
     """Keep the oracle's traces for the next environment, to save minutes; a link or what is too large is not kept."""
     if kept.exists():
         return
     kept.parent.mkdir(parents=True, exist_ok=True)
     with suppress(files.UnsafeFileError, FileNotFoundError):
-        files.copy(found, kept, _REFERENCE_LIMIT_BYTES)
+        files.copy(made, kept, _REFERENCE_LIMIT_BYTES)
 
 
 def store_outcome(context: JobContext, folder: JobFolder, record: Record, outcome: Outcome) -> None:

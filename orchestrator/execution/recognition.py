@@ -211,8 +211,8 @@ class Recogniser:
         logits, seconds = self.served.ask(self._preparer.planes(rgb))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares = shifted / shifted.sum(axis=1, keepdims=True)
-        found = zip(boxes, shares.argmax(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
-        return [sign for sign in found if sign[2] >= self.wanted.confidence], seconds
+        signs = zip(boxes, shares.argmax(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
+        return [sign for sign in signs if sign[2] >= self.wanted.confidence], seconds
 
     def _judge(self, number: int, boxes: Sequence[Box], signs: Sequence[tuple[Box, int, float]], seen: Seen) -> None:
         for true in self.truth.get(number, ()):

@@ -39,14 +39,14 @@ def required(requests: Iterable[CheckRequest]) -> dict[CheckRequest, tuple[Check
 
     They are all steps at the smallest input size of its network, which is the fastest, and its own first step.
     """
-    ordered = sorted(dict.fromkeys(requests), key=lambda one: (prod(one.input_size), one.batch_size))
+    ordered = sorted(dict.fromkeys(requests), key=lambda request: (prod(request.input_size), request.batch_size))
     smallest: dict[CheckRequest, CheckRequest] = {}
-    for one in ordered:
-        smallest.setdefault(_anywhere(one), one.model_copy(update={"steps": "all"}))
+    for request in ordered:
+        smallest.setdefault(_anywhere(request), request.model_copy(update={"steps": "all"}))
     checks: dict[CheckRequest, tuple[CheckRequest, ...]] = {}
-    for one in ordered:
-        whole = smallest[_anywhere(one)]
-        checks[one] = (whole,) if whole.includes(one) else (whole, one)
+    for request in ordered:
+        whole = smallest[_anywhere(request)]
+        checks[request] = (whole,) if whole.includes(request) else (whole, request)
     return checks
 
 

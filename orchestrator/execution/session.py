@@ -116,13 +116,15 @@ class Session:
         cards = cards_for(rows, self.host)
         self._held.enter_context(lease(cards))
         self._end_orphans()
-        found = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
-        found += [worker.warning for worker in running_workers()]
+        warnings = [*machine_warnings(self.host, read_load(cards), int(limits.memory_gib * GIB)), *planned]
+        warnings += [worker.warning for worker in running_workers()]
         if cards and self.host.gpu_note:
             self.console.say(f"note: {self.host.gpu_note}")
-        if found and self.options.is_strict:
-            raise EngineError(f"times on this machine would not be reliable, and --strict is given. {' '.join(found)}")
-        for warning in found:
+        if warnings and self.options.is_strict:
+            raise EngineError(
+                f"times on this machine would not be reliable, and --strict is given. {' '.join(warnings)}"
+            )
+        for warning in warnings:
             self.console.say(f"note: {warning}")
 
     def make(self, rows: Sequence[ImageRow]) -> Environments:

@@ -57,10 +57,10 @@ def of_run(run_id: str, home: Home) -> list[TrainedWeights]:
     if not home.runs.exists():
         return []
     for trials in _trials(home, run_id):
-        networks = dict.fromkeys((one.trial.model, one.trial.input_size, one.trial.dataset) for one in trials)
-        found = [weights for network in networks if (weights := _of(Wanted(*network, None), trials, home))]
-        if found:
-            return found
+        networks = dict.fromkeys((job.trial.model, job.trial.input_size, job.trial.dataset) for job in trials)
+        left = [weights for network in networks if (weights := _of(Wanted(*network, None), trials, home))]
+        if left:
+            return left
     return []
 
 
@@ -78,14 +78,14 @@ def _trials(home: Home, run_id: str) -> Iterator[Sequence[StoredTrial]]:
 
 def trainers(weights: TrainedWeights, home: Home) -> list[TrainedWeights]:
     """The weights of the same network in the same run, one of each subject that trained it."""
-    found: dict[str, TrainedWeights] = {}
+    made_by: dict[str, TrainedWeights] = {}
     wanted = Wanted(weights.model, weights.input_size, weights.dataset, None)
     for trials in _trials(home, weights.run_id):
         for one in trials:
             made = _of(wanted, [one], home)
             if made:
-                found.setdefault(made.subject, made)
-    return list(found.values())
+                made_by.setdefault(made.subject, made)
+    return list(made_by.values())
 
 
 def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
@@ -94,31 +94,31 @@ def chosen(run_id: str, cell: str, home: Home) -> TrainedWeights:
     Raises SpecError if there are none.
     """
     known = of_run(run_id, home)
-    for one in known:
-        if cell in ("", one.network):
-            return one
-    names = ", ".join(one.network for one in known) or "none"
+    for weights in known:
+        if cell in ("", weights.network):
+            return weights
+    names = ", ".join(weights.network for weights in known) or "none"
     where = f"run {run_id} has left no weights" if run_id else "no run on record has left weights"
     raise SpecError(f"{where} of '{cell or 'any network'}'; known: {names}. Train it with: invoke sweep")
 
 
 def _of(wanted: Wanted, trials: Sequence[StoredTrial], home: Home) -> TrainedWeights | None:
     """The weights of the first ok trial that trained this network as wanted; None without one."""
-    for one in trials:
-        trial, done = one.trial, one.timeline.done
+    for job in trials:
+        trial, done = job.trial, job.timeline.done
         is_network = (trial.model, trial.input_size, trial.dataset) == (wanted.model, wanted.input_size, wanted.dataset)
         is_so = trial.kind == "train" and (wanted.training is None or trial.training == wanted.training)
-        if not is_network or not is_so or one.outcome.status != "ok" or done is None or done.weights_sha256 is None:
+        if not is_network or not is_so or job.outcome.status != "ok" or done is None or done.weights_sha256 is None:
             continue
         made = TrainedWeights(
             model=trial.model,
             input_size=trial.input_size,
             dataset=trial.dataset,
             sha256=done.weights_sha256,
-            run_id=one.record.run_id,
-            folder=one.record.folder_name,
+            run_id=job.record.run_id,
+            folder=job.record.folder_name,
             subject=trial.subject,
-            accuracy=one.timeline.accuracy("test"),
+            accuracy=job.timeline.accuracy("test"),
         )
         if path_of(made, home).is_file():
             return made

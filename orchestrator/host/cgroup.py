@@ -44,8 +44,8 @@ def cgroup_seconds(pid: int) -> ReadSeconds:
 
 def memory() -> Memory | None:
     """What the groups around this process leave to it; None if none limits it."""
-    found = [one for folder in _around("memory") if (one := _memory(folder))]
-    return Memory(*map(min, zip(*found, strict=True))) if found else None
+    limits = [one for folder in _around("memory") if (one := _memory(folder))]
+    return Memory(*map(min, zip(*limits, strict=True))) if limits else None
 
 
 def oom_kills() -> int | None:

@@ -80,12 +80,14 @@ def machine_warnings(host: HostFacts, load: Load, memory_bytes: int) -> list[str
 
     memory_bytes: what one trial may use.
     """
-    found = load_warnings(host, load)
+    warnings = load_warnings(host, load)
     free, all_, asked = load.available_memory_bytes / GIB, host.memory_bytes / GIB, memory_bytes / GIB
     if free < asked:
         here = "" if all_ >= asked else f" (this machine or container has {all_:.1f} GiB in all)"
-        found.append(f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free{here}: it may swap, or be killed.")
-    return found + [warning for card in load.cards if (warning := card_warning(card))]
+        warnings.append(
+            f"A trial may use {asked:.0f} GiB and {free:.1f} GiB are free{here}: it may swap, or be killed."
+        )
+    return warnings + [warning for card in load.cards if (warning := card_warning(card))]
 
 
 def load_warnings(host: HostFacts, load: Load, when: str = "") -> list[str]:
@@ -93,17 +95,17 @@ def load_warnings(host: HostFacts, load: Load, when: str = "") -> list[str]:
 
     when: ' when the run began', if the load was read then; '' for now.
     """
-    found = []
+    warnings = []
     if load.load_1min > BUSY * host.logical_cores:
         is_ = "was" if when else "is"
-        found.append(f"The machine {is_} busy{when}: load {load.load_1min:.1f} on {host.logical_cores} processors.")
+        warnings.append(f"The machine {is_} busy{when}: load {load.load_1min:.1f} on {host.logical_cores} processors.")
     if load.steal_percent > STEAL_PERCENT:
-        found.append(f"The machine is shared: {load.steal_percent:.0f} % of its processors' time goes to others.")
+        warnings.append(f"The machine is shared: {load.steal_percent:.0f} % of its processors' time goes to others.")
     if host.governor not in (None, "performance"):
-        found.append(f"The processors' clock is left to the governor '{host.governor}'.")
+        warnings.append(f"The processors' clock is left to the governor '{host.governor}'.")
     if "virtualapple" in host.cpu_model.lower() or "qemu" in host.cpu_model.lower():
-        found.append(f"The processor is emulated ({host.cpu_model}): its times are those of an emulator.")
-    return found
+        warnings.append(f"The processor is emulated ({host.cpu_model}): its times are those of an emulator.")
+    return warnings
 
 
 def yield_processors() -> None:

@@ -17,7 +17,7 @@ class Place(NamedTuple):
 
 def read_places(cpus: Iterable[int], root: Path = CPUS) -> dict[int, Place] | None:
     """The places of these processors; None if the kernel does not tell that of each."""
-    found = {}
+    places = {}
     for cpu in cpus:
         folder = root / f"cpu{cpu}"
         package = _number(folder / "topology" / "physical_package_id")
@@ -25,8 +25,8 @@ def read_places(cpus: Iterable[int], root: Path = CPUS) -> dict[int, Place] | No
         if package is None or core is None:
             return None
         capacity = _number(folder / "cpu_capacity") or _number(folder / "cpufreq" / "cpuinfo_max_freq") or 0
-        found[cpu] = Place(package, core, capacity)
-    return found
+        places[cpu] = Place(package, core, capacity)
+    return places
 
 
 def in_order_of_use(places: Mapping[int, Place]) -> tuple[int, ...]:

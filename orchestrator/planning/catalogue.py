@@ -43,14 +43,14 @@ class Catalogue:
     @classmethod
     def load(cls, folder: Path) -> "Catalogue":
         """Read <folder>/*/images.toml. Raises CatalogueError, naming file and key."""
-        found = {path.parent.name: read_table(path) for path in sorted(folder.glob(f"*/{TABLE}"))}
-        if not found:
+        tables = {path.parent.name: read_table(path) for path in sorted(folder.glob(f"*/{TABLE}"))}
+        if not tables:
             raise CatalogueError(f"{folder} holds no */{TABLE}: there is nothing to train in.")
         return cls(
-            {framework: table.rows for framework, table in found.items()},
-            {framework: table.defaults for framework, table in found.items()},
-            {framework: table.best for framework, table in found.items()},
-            {framework: table.settings for framework, table in found.items()},
+            {framework: table.rows for framework, table in tables.items()},
+            {framework: table.defaults for framework, table in tables.items()},
+            {framework: table.best for framework, table in tables.items()},
+            {framework: table.settings for framework, table in tables.items()},
         )
 
     @property
@@ -180,9 +180,9 @@ class Catalogue:
 
         What this catalogue does not declare any more is left out.
         """
-        best = {framework: dict(of) for framework, of in self.best.items()}
-        for framework, of in tuned.items():
-            for device, variant in of.items():
+        best = {framework: dict(by_device) for framework, by_device in self.best.items()}
+        for framework, by_device in tuned.items():
+            for device, variant in by_device.items():
                 try:
                     self.resolve(framework, device, variant)
                 except CatalogueError:  # its row or a setting is gone since

@@ -32,8 +32,8 @@ def card_for(row: ImageRow, host: HostFacts) -> Card | None:
 
 def cards_for(rows: Iterable[ImageRow], host: HostFacts) -> tuple[Card, ...]:
     """The cards that trials of `rows` run on, each once."""
-    found = {card.index: card for row in rows if (card := card_for(row, host))}
-    return tuple(found[index] for index in sorted(found))
+    cards = {card.index: card for row in rows if (card := card_for(row, host))}
+    return tuple(cards[index] for index in sorted(cards))
 
 
 def unfit(cuda: Cuda | None, card: Card) -> str:

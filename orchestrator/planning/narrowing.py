@@ -48,20 +48,20 @@ class Narrowing:
         """The changes to the spec: dotted path -> value. Raises SpecError for a scout of so many epochs: it has one."""
         if self.is_scout and self.epochs:
             raise SpecError("--scout takes a few steps of each cell; leave out --epochs.")
-        found: dict[str, Any] = dict(SCOUT) if self.is_scout else {}
+        changes: dict[str, Any] = dict(SCOUT) if self.is_scout else {}
         if self.device:
-            found["axes.devices"] = [self.device]
+            changes["axes.devices"] = [self.device]
         if self.frameworks:
-            found["axes.frameworks"] = list(self.frameworks)
+            changes["axes.frameworks"] = list(self.frameworks)
         for framework, tags in self.variants.items():
-            found[f"axes.variants.{framework}"] = list(tags)
+            changes[f"axes.variants.{framework}"] = list(tags)
         if self.epochs:
-            found |= {"training.epochs": self.epochs, "axes.models[].epochs": None, "axes.epochs": {}}
+            changes |= {"training.epochs": self.epochs, "axes.models[].epochs": None, "axes.epochs": {}}
         if self.seeds:
-            found["axes.seeds"] = list(self.seeds)
+            changes["axes.seeds"] = list(self.seeds)
         if self.repeats:
-            found["axes.repeats"] = self.repeats
-        return found
+            changes["axes.repeats"] = self.repeats
+        return changes
 
 
 def models_of(cells: Sequence[str], spec: ExperimentSpec) -> list[dict[str, Any]]:

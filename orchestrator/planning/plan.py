@@ -93,12 +93,12 @@ def expand(
 def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
     """A warning for each row that starts more threads than a trial has processors, which slows it down."""
     threads = min((trial.threads for trial in plan.trials), default=0)
-    found = []
+    warnings = []
     for row in plan.rows:
         asked = resolve_env(row, host, "").get("OMP_NUM_THREADS", "")
         if asked.isdigit() and int(asked) > threads:
-            found.append(f"{row.subject} starts {asked} threads on the {threads} processors of a trial.")
-    return found
+            warnings.append(f"{row.subject} starts {asked} threads on the {threads} processors of a trial.")
+    return warnings
 
 
 class _Drawn:

@@ -10,10 +10,10 @@ from orchestrator.errors import did_you_mean, shortened
 
 def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str:
     """The first of pydantic's errors as one sentence. raw: the JSON that is not a valid `model`."""
-    schema, found = model.model_json_schema(), error.errors(include_url=False)
+    schema, errors = model.model_json_schema(), error.errors(include_url=False)
     # Of a union's alternatives, the one that fits the JSON best is the one that was meant.
-    deepest = max(found, key=lambda one: len(_steps(one["loc"], raw)))
-    first = next((one for one in found if one["type"] == "extra_forbidden"), deepest)
+    deepest = max(errors, key=lambda one: len(_steps(one["loc"], raw)))
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), deepest)
     where = _path(first["loc"], raw, is_absent=first["type"] == "missing")
     kind, context, seen = first["type"], first.get("ctx", {}), shown(first["input"])
     if kind == "missing":

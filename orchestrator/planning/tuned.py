@@ -67,7 +67,7 @@ def read_tuned(path: Path) -> tuple[Tuned, ...]:
 def keep_tuned(path: Path, found: Tuned) -> None:
     """Write `found` in the place of what was known of its framework and device on its machine."""
     where = (found.machine, found.framework, found.device)
-    others = [one for one in read_tuned(path) if (one.machine, one.framework, one.device) != where]
+    others = [tuning for tuning in read_tuned(path) if (tuning.machine, tuning.framework, tuning.device) != where]
     write_kept(path, "tuned", [*others, found])
 
 
@@ -76,8 +76,8 @@ def best_here(tuned: Iterable[Tuned], machine: Collection[str]) -> dict[str, dic
 
     A tuning whose winner was not confirmed says nothing about the best.
     """
-    found: dict[str, dict[Device, str]] = {}
-    for one in tuned:
-        if one.machine in machine and (one.ratio is not None or not one.confirmed_by):
-            found.setdefault(one.framework, {})[one.device] = one.variant
-    return found
+    variants: dict[str, dict[Device, str]] = {}
+    for tuning in tuned:
+        if tuning.machine in machine and (tuning.ratio is not None or not tuning.confirmed_by):
+            variants.setdefault(tuning.framework, {})[tuning.device] = tuning.variant
+    return variants

@@ -180,7 +180,7 @@ class Database:
                 "Empty the database, or set WAYMARK_STORE to another, and run `invoke ingest`."
             )
         revision = heads[0] if heads else None
-        if revision is not None and revision not in {one.revision for one in script.walk_revisions()}:
+        if revision is not None and revision not in {step.revision for step in script.walk_revisions()}:
             raise StoreError(
                 f"{self.name} has schema '{revision}', which a newer waymark made; this one knows up to "
                 f"'{script.get_current_head()}'. Use that waymark, or move the store away and run `invoke ingest`."

@@ -258,14 +258,14 @@ def _infer_payload(trial: Trial) -> _InferPayload:
 
 
 def _infer_missing(job: Job, events: Sequence[Event]) -> str:
-    found = {event.kind: event.fields for event in events}
+    fields_of = {event.kind: event.fields for event in events}
     for kind, what in (("check", "a comparison with the oracle"), ("queries", "latencies"), ("answers", "answers")):
-        if kind not in found:
+        if kind not in fields_of:
             return f"it ended without {what}"
-    pictures = found.get("score", {}).get("pictures")
-    if len(found["answers"].get("classes", ())) != pictures:
-        return f"it answered for {len(found['answers'].get('classes', ()))} test pictures and scored {pictures}"
-    if found["done"].get("weights_sha256") != _InferPayload.model_validate(job.payload).inference.weights_sha256:
+    pictures = fields_of.get("score", {}).get("pictures")
+    if len(fields_of["answers"].get("classes", ())) != pictures:
+        return f"it answered for {len(fields_of['answers'].get('classes', ()))} test pictures and scored {pictures}"
+    if fields_of["done"].get("weights_sha256") != _InferPayload.model_validate(job.payload).inference.weights_sha256:
         return "it ran other weights than those that were asked for"
     return ""
 

@@ -28,9 +28,11 @@ def pack(timeline: Timeline) -> bytes:
         "format": _FORMAT,
         "unread": timeline.unread,
         "epochs": [[getattr(epoch, name) for epoch in timeline.epochs] for name in _SCALARS],
-        "sizes": [one.size for one in series],
+        "sizes": [array.size for array in series],
         "scores": [[getattr(score, name) for score in timeline.scores] for name in _SCORE],
-        "fingerprints": [[one.epoch, one.weights, one.predictions] for one in timeline.fingerprints],
+        "fingerprints": [
+            [fingerprint.epoch, fingerprint.weights, fingerprint.predictions] for fingerprint in timeline.fingerprints
+        ],
         "place_seconds": timeline.place_seconds,
         "once": {name: plain(name, payload) for name in ONCE if (payload := getattr(timeline, name)) is not None},
     }

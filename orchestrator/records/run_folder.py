@@ -131,16 +131,16 @@ _CELL_LABEL = re.compile(
 
 def _cell_of(label: str, device: Any) -> Cell:
     """'ResNet-20@32 without CLAHE' -> that cell. Raises ValueError for a label of no cell."""
-    found = _CELL_LABEL.fullmatch(label)
-    if found is None:
+    match = _CELL_LABEL.fullmatch(label)
+    if match is None:
         raise ValueError(f"'{label}' is the label of no cell")
     names = {families.label(name): name for name in families.names()}
-    depth, workers = found["depth"], found["workers"]
+    depth, workers = match["depth"], match["workers"]
     return Cell(
-        model=Model(name=names.get(found["model"]) or found["model"], depth=int(depth) if depth else None),
-        input_size=InputSize.square(int(found["size"])),
+        model=Model(name=names.get(match["model"]) or match["model"], depth=int(depth) if depth else None),
+        input_size=InputSize.square(int(match["size"])),
         device=device,
-        clahe=not found["plain"],
+        clahe=not match["plain"],
         loader_workers=int(workers) if workers else None,
     )
 

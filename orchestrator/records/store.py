@@ -193,11 +193,11 @@ class Store:
         """Ingest every folder below `runs`, oldest name first; runs without a folder here stay as they are."""
         total = Ingested(0, 0, ())
         # An empty folder is that of a run that was killed before it wrote anything; a hidden one is being removed.
-        found = (path for path in runs.glob("*") if path.is_dir() and not path.name.startswith("."))
-        for folder in sorted(path for path in found if any(path.iterdir())):
-            one = self.ingest(folder)
-            say(f"{folder.name}: {one.jobs} jobs, {len(one.damaged)} damaged")
-            total = Ingested(total.runs + one.runs, total.jobs + one.jobs, total.damaged + one.damaged)
+        paths = (path for path in runs.glob("*") if path.is_dir() and not path.name.startswith("."))
+        for folder in sorted(path for path in paths if any(path.iterdir())):
+            part = self.ingest(folder)
+            say(f"{folder.name}: {part.jobs} jobs, {len(part.damaged)} damaged")
+            total = Ingested(total.runs + part.runs, total.jobs + part.jobs, total.damaged + part.damaged)
         return total
 
     def _ingest_job(self, job: JobFolder, listed: Record) -> None:
@@ -247,23 +247,23 @@ class Store:
         )
 
         def read(connection: sa.Connection) -> list[StoredCheck]:
-            found: list[StoredCheck] = []
+            checks: list[StoredCheck] = []
             for run_id, ordinal in connection.execute(ended).all():
                 with suppress(ValueError):  # of another version of waymark that shares the store
                     rows = _job_rows(connection, (_jobs.c.run_id == run_id) & (_jobs.c.ordinal == ordinal))
-                    found += [row for row in rows if isinstance(row, StoredCheck)]
-            return found
+                    checks += [row for row in rows if isinstance(row, StoredCheck)]
+            return checks
 
         return self._database.read(read)
 
     def runs(self) -> list[RunFacts]:
         """All runs, newest first."""
         newest_first = sa.select(_runs.c.run_json).order_by(_runs.c.started_unix.desc(), _runs.c.run_id.desc())
-        found = []
+        runs = []
         for text in self._database.read(lambda connection: connection.execute(newest_first).scalars().all()):
             with suppress(ValueError):  # of another version of waymark that shares the store
-                found.append(RunFacts.model_validate_json(text))
-        return found
+                runs.append(RunFacts.model_validate_json(text))
+        return runs
 
     def trial_counts(self) -> dict[str, tuple[int, int]]:
         """How many trials each run has, and how many of them ended ok."""
@@ -381,9 +381,9 @@ def _until_current(
     """Read a folder and write what was read; again if it has changed in between."""
     while True:
         before = _stamp(folder)
-        found = read()
-        if write(found, lambda before=before: _stamp(folder) == before):  # type: ignore[misc]
-            return found
+        value = read()
+        if write(value, lambda before=before: _stamp(folder) == before):  # type: ignore[misc]
+            return value
 
 
 def _stamp(folder: Path) -> list[tuple[int, int] | None]:
@@ -407,8 +407,8 @@ def _one(part: _Part) -> _Part:
 
 def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject, Callable[[CheckRequest], bool]]]:
     """What the trials rest on: of each subject a check of all steps, and one of each first step."""
-    trained = [one for one in trials if needs_selfcheck(one.trial)]
-    asked = [(CheckSubject.of(one.record), one.trial.input_size, one.trial.training.batch_size) for one in trained]
+    trained = [job for job in trials if needs_selfcheck(job.trial)]
+    asked = [(CheckSubject.of(job.record), job.trial.input_size, job.trial.training.batch_size) for job in trained]
     for subject in dict.fromkeys(subject for subject, *_ in asked):
         yield subject, _takes_all_steps
     for subject, input_size, batch_size in dict.fromkeys(asked):
@@ -467,9 +467,9 @@ def _with_events(
         key: read_lines((kind, text) for _, _, kind, text in rows)
         for key, rows in itertools.groupby(said, key=lambda row: (row[0], row[1]))
     }
-    keys = [(one.record.run_id, one.record.ordinal) for one in stored]
-    found = [timelines.get(key, Timeline()) for key in keys]
-    return [dataclasses.replace(one, timeline=timeline) for one, timeline in zip(stored, found, strict=True)]
+    keys = [(job.record.run_id, job.record.ordinal) for job in stored]
+    known = [timelines.get(key, Timeline()) for key in keys]
+    return [dataclasses.replace(one, timeline=timeline) for one, timeline in zip(stored, known, strict=True)]
 
 
 def _stored(row: Any, timeline: Timeline, known: dict[str, Environment]) -> StoredTrial | StoredCheck | StoredAudit:

@@ -134,8 +134,8 @@ class StoredRun:
     def audit_of(self, trial: StoredTrial) -> StoredAudit | None:
         """The audit of that trial, of this very attempt, that came to its end; None if there is none."""
         attempt = (trial.record.ordinal, trial.exit and trial.exit.events_sha256)
-        ended = [one for one in self.audits if one.outcome.status == "ok" and one.timeline.check]
-        return next((one for one in ended if (one.request.ordinal, one.request.events_sha256) == attempt), None)
+        ended = [job for job in self.audits if job.outcome.status == "ok" and job.timeline.check]
+        return next((check for check in ended if (check.request.ordinal, check.request.events_sha256) == attempt), None)
 
     @property
     def environments(self) -> tuple[Environment, ...]:

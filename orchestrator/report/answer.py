@@ -108,9 +108,9 @@ def _fastest(
 def _leads(rankings_: Mapping[Cell, Ranking]) -> list[str]:
     """In how many cells each subject leads alone."""
     alone: dict[str, int] = {}
-    for of in rankings_.values():
-        if len(of.leaders) == 1 and of.pairs >= ENOUGH_REPEATS:
-            alone[of.leaders[0]] = alone.get(of.leaders[0], 0) + 1
+    for ranking in rankings_.values():
+        if len(ranking.leaders) == 1 and ranking.pairs >= ENOUGH_REPEATS:
+            alone[ranking.leaders[0]] = alone.get(ranking.leaders[0], 0) + 1
     said = [
         f"{subject} is the fastest in {count} of {len(rankings_)} cells."
         for subject, count in sorted(alone.items(), key=lambda item: -item[1])
@@ -162,7 +162,7 @@ def _same(stored: StoredRun, rows: Sequence[SummaryRow]) -> list[str]:
     off = max((row.parity.get("logits") or 0.0 for row in passed), default=0.0)
     said = f"{len(passed)} of {len(ran)} rows passed their selfcheck"
     said += f"; their logits are within {tiny(off)} of the float64 reference." if passed else "."
-    steps = sum(len(one.timeline.audited.steps) for one in stored.trials if one.timeline.audited)
+    steps = sum(len(job.timeline.audited.steps) for job in stored.trials if job.timeline.audited)
     failed = [row.name for row in ran if row.audit == "failed"]
     missing = [row.name for row in ran if row.audit == "missing"]
     audited = f"All {steps} audited steps of the timed trials are within their bounds."
@@ -189,14 +189,18 @@ def ranked(stored: StoredRun, rows: Sequence[SummaryRow], floors: NoiseFloors) -
     cells: dict[Cell, dict[str, dict[Turn, TimedRun]]] = {}
     trials = {(group.cell, group.key): group.trials for group in groups(stored)}
     for row in _sound(rows):
-        timed = (one for one in trials[row.cell, row.key] if one.timeline.steady_steps.size)
-        runs = {one.trial.turn: timed_run(one) for one in timed}
+        timed = (job for job in trials[row.cell, row.key] if job.timeline.steady_steps.size)
+        runs = {job.trial.turn: timed_run(job) for job in timed}
         cells.setdefault(row.cell, {})[row.subject] = runs
-    several = {cell: of for cell, of in cells.items() if len({subject.partition(":")[0] for subject in of}) > 1}
+    several = {
+        cell: subjects
+        for cell, subjects in cells.items()
+        if len({subject.partition(":")[0] for subject in subjects}) > 1
+    }
     known = floors.scatters(
-        {(subject.partition(":")[0], cell.device) for cell, of in several.items() for subject in of}
+        {(subject.partition(":")[0], cell.device) for cell, subjects in several.items() for subject in subjects}
     )
-    return {cell: found for cell, found in rankings(several, known).items() if found.pairs >= FEWEST_PAIRS}
+    return {cell: ranking for cell, ranking in rankings(several, known).items() if ranking.pairs >= FEWEST_PAIRS}
 
 
 def answers(rows: Sequence[SummaryRow], rankings_: Mapping[Cell, Ranking]) -> list[str]:

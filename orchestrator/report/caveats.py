@@ -88,9 +88,9 @@ def _of_numbers(rows: Sequence[SummaryRow]) -> Iterator[str]:
 def _of_seeds(stored: StoredRun) -> Iterator[str]:
     """Rows whose accuracy is that of one seed, so that nothing tells how far another seed is from it."""
     seeds: dict[tuple[Cell, str], set[int]] = {}
-    for one in _ok(stored):
-        if one.timeline.epochs and one.timeline.accuracy("test") is not None:
-            seeds.setdefault((one.trial.cell, one.trial.subject), set()).add(one.trial.seed)
+    for job in _ok(stored):
+        if job.timeline.epochs and job.timeline.accuracy("test") is not None:
+            seeds.setdefault((job.trial.cell, job.trial.subject), set()).add(job.trial.seed)
     single = sum(len(of) == 1 for of in seeds.values())
     if single:
         yield (
@@ -101,7 +101,7 @@ def _of_seeds(stored: StoredRun) -> Iterator[str]:
 
 def _of_nothing_learnt(stored: StoredRun) -> Iterator[str]:
     """All test accuracies are one value, no better than always naming the most frequent class."""
-    known = [(one.timeline.accuracy("test"), one.data.largest_class_share) for one in _ok(stored) if one.data]
+    known = [(job.timeline.accuracy("test"), job.data.largest_class_share) for job in _ok(stored) if job.data]
     told = [(accuracy, share) for accuracy, share in known if accuracy is not None]
     if len(told) < 2 or len({accuracy for accuracy, _ in told}) > 1 or None in {share for _, share in told}:
         return
@@ -115,7 +115,7 @@ def _of_nothing_learnt(stored: StoredRun) -> Iterator[str]:
 
 def _of_learning(stored: StoredRun) -> Iterator[str]:
     cells: dict[Cell, list[StoredTrial]] = {}
-    for trial in (one for one in _ok(stored) if one.timeline.epochs):
+    for trial in (job for job in _ok(stored) if job.timeline.epochs):
         cells.setdefault(trial.trial.cell, []).append(trial)
     for cell, trials in cells.items():
         for one in unlike(trials):
@@ -128,31 +128,31 @@ def _of_learning(stored: StoredRun) -> Iterator[str]:
 
 def _of_trends(stored: StoredRun) -> Iterator[str]:
     ok = _ok(stored)
-    found = [(seen, one) for one in ok if (seen := trend(one.timeline.steady_steps)) and not seen.is_steady]
-    if found:
-        most, one = max(found, key=lambda pair: abs(pair[0].change))
+    trends = [(seen, job) for job in ok if (seen := trend(job.timeline.steady_steps)) and not seen.is_steady]
+    if trends:
+        most, job = max(trends, key=lambda pair: abs(pair[0].change))
         yield (
-            f"{_many(len(found), 'trial')} of {len(ok)} reached no steady state, least {one.trial.label}: its steps "
+            f"{_many(len(trends), 'trial')} of {len(ok)} reached no steady state, least {job.trial.label}: its steps "
             f"became {_percent(abs(most.change))} {'slower' if most.change > 0 else 'faster'} after the warm-up."
         )
 
 
 def _of_stalls(stored: StoredRun) -> Iterator[str]:
     """Trials in which one step took many times the others: a median hides it, the time of an epoch does not."""
-    found = [(seen, one) for one in _ok(stored) if (seen := stall(one.timeline.spans_seconds))]
-    if not found:
+    stalls = [(seen, job) for job in _ok(stored) if (seen := stall(job.timeline.spans_seconds))]
+    if not stalls:
         return
-    most, one = max(found, key=lambda pair: pair[0].share)
-    what = "query" if one.timeline.queries else "block of steps" if one.trial.measure.sync == "block" else "step"
-    more = f"; {_many(len(found) - 1, 'other trial')} had such a pause, too" if len(found) > 1 else ""
+    most, job = max(stalls, key=lambda pair: pair[0].share)
+    what = "query" if job.timeline.queries else "block of steps" if job.trial.measure.sync == "block" else "step"
+    more = f"; {_many(len(stalls) - 1, 'other trial')} had such a pause, too" if len(stalls) > 1 else ""
     yield (
-        f"{one.trial.label}: one {what} took {most.seconds:.3g} s, {most.times:.0f} times the median: the worker was "
+        f"{job.trial.label}: one {what} took {most.seconds:.3g} s, {most.times:.0f} times the median: the worker was "
         f"stopped for a while, or the machine was; {_percent(most.share)} of the time timed is that pause{more}."
     )
 
 
-def _waits_in_blocks(one: StoredTrial) -> bool:
-    built, trial = one.timeline.built, one.trial
+def _waits_in_blocks(job: StoredTrial) -> bool:
+    built, trial = job.timeline.built, job.trial
     waits = built is not None and built.describe.get("waits_each_step") is True
     return waits and trial.device == "gpu" and trial.measure.sync == "block"
 
@@ -162,7 +162,7 @@ def _ok(stored: StoredRun) -> list[StoredTrial]:
 
 
 def _of_load(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
-    timed = [one for one in stored.trials if one.outcome.status in ("ok", "disturbed")]
+    timed = [job for job in stored.trials if job.outcome.status in ("ok", "disturbed")]
     shares = {trial.trial.label: foreign_percent(trial.samples, trial.timeline) or 0.0 for trial in timed}
     most_first = sorted(shares.items(), key=lambda item: -item[1])
     busy = [f"{label} ({share:.0f} %)" for label, share in most_first if share > FOREIGN_CAVEAT_PERCENT]
@@ -173,7 +173,7 @@ def _of_load(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
         "measured it), so they stand in no order",
         unknown,
     )
-    counts = {one.trial.label: one.timeline.done.throttled_periods for one in _ok(stored) if one.timeline.done}
+    counts = {job.trial.label: job.timeline.done.throttled_periods for job in _ok(stored) if job.timeline.done}
     stopped = [f"{label} ({count} times)" for label, count in counts.items() if count]
     yield from _about("The CPU quota of a cgroup stopped trials while they trained", stopped)
 
@@ -181,11 +181,11 @@ def _of_load(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
 def _of_threads(stored: StoredRun) -> Iterator[str]:
     """Rows of one cell that start other numbers of threads; the oracle, which is not compared, is left out."""
     cells: dict[Cell, dict[str, str]] = {}
-    for one in stored.trials:
-        built = one.timeline.built
+    for job in stored.trials:
+        built = job.timeline.built
         threads = next((built.describe[name] for name in _THREADS if built.describe.get(name)), None) if built else None
-        if threads is not None and one.trial.framework != ORACLE:
-            cells.setdefault(one.trial.cell, {})[one.trial.subject] = str(threads)
+        if threads is not None and job.trial.framework != ORACLE:
+            cells.setdefault(job.trial.cell, {})[job.trial.subject] = str(threads)
     for cell, found in cells.items():
         if len(set(found.values())) > 1:
             said = ", ".join(f"{subject} {threads}" for subject, threads in sorted(found.items()))
@@ -200,10 +200,10 @@ def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
         if held:
             reasons = ", ".join(f"{reason} {_percent(share)}" for reason, share in held.items())
             yield f"{row.name}: the clock of its card was reduced in part of the samples: {reasons}."
-    for subject in sorted({one.trial.subject for one in _ok(stored) if _waits_in_blocks(one)}):
+    for subject in sorted({job.trial.subject for job in _ok(stored) if _waits_in_blocks(job)}):
         yield f"{subject} reads the loss of each step before the next, so its blocks on a card are no throughput."
     for cell in dict.fromkeys(row.cell for row in rows):
-        cards = {one.environment.card.name for one in stored.trials if one.trial.cell == cell and one.environment.card}
+        cards = {job.environment.card.name for job in stored.trials if job.trial.cell == cell and job.environment.card}
         if len(cards) > 1:
             yield f"{cell.title}: its trials ran on different cards ({', '.join(sorted(cards))})."
 

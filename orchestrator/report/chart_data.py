@@ -22,9 +22,9 @@ def panels(trials: Sequence[StoredTrial]) -> Callable[[StoredTrial], dict[str, A
     """The subject of a trial and the title of its panel: its cell, and its framework where colours run out."""
     is_split = are_many(trials)
 
-    def panel(one: StoredTrial) -> dict[str, Any]:
-        title = f"{one.trial.cell.title} · {one.trial.framework}" if is_split else one.trial.cell.title
-        return {"subject": one.trial.subject, "cell": title}
+    def panel(job: StoredTrial) -> dict[str, Any]:
+        title = f"{job.trial.cell.title} · {job.trial.framework}" if is_split else job.trial.cell.title
+        return {"subject": job.trial.subject, "cell": title}
 
     return panel
 
@@ -36,7 +36,7 @@ def are_many(trials: Sequence[StoredTrial]) -> bool:
 
 def subjects_of(trials: Sequence[StoredTrial]) -> list[str]:
     """Their subjects, in the order of the legend."""
-    return sorted({one.trial.subject for one in trials})
+    return sorted({job.trial.subject for job in trials})
 
 
 def accuracy_lines(trials: Sequence[StoredTrial]) -> tuple[list[Point], str]:
@@ -48,16 +48,18 @@ def accuracy_lines(trials: Sequence[StoredTrial]) -> tuple[list[Point], str]:
         groups.setdefault((where["cell"], where["subject"]), []).append(one)
     is_few = max(map(len, groups.values()), default=0) <= MOST_LINES
     points: list[Point] = []
-    for (cell, subject), of in groups.items():
-        for number, line in enumerate(map(_accuracies, of) if is_few else [_median_line(map(_accuracies, of))]):
-            where = {"cell": cell, "subject": subject, "process": of[number].record.ordinal if is_few else 0}
+    for (cell, subject), members in groups.items():
+        for number, line in enumerate(
+            map(_accuracies, members) if is_few else [_median_line(map(_accuracies, members))]
+        ):
+            where = {"cell": cell, "subject": subject, "process": members[number].record.ordinal if is_few else 0}
             points += [{**where, "epoch": epoch, "accuracy": accuracy} for epoch, accuracy in line.items()]
     return points, "a line for each trial" if is_few else "the median of the trials of each subject"
 
 
-def _accuracies(one: StoredTrial) -> dict[int, float]:
+def _accuracies(job: StoredTrial) -> dict[int, float]:
     """Epoch, from 1 -> validation accuracy after it."""
-    return {score.epoch + 1: score.accuracy for score in one.timeline.scores if score.split == "valid"}
+    return {score.epoch + 1: score.accuracy for score in job.timeline.scores if score.split == "valid"}
 
 
 def _median_line(lines: Iterable[dict[int, float]]) -> dict[int, float]:

@@ -66,7 +66,7 @@ def write_collection(entries: Sequence[Entry], folder: Path, title: str, home: H
     """Write the page and runs.csv into `folder`; gives the page."""
     folder.mkdir(parents=True, exist_ok=True)
     machines = _machines(entries)
-    rows = [row for machine in machines for of in machine.groups.values() for row in of]
+    rows = [row for machine in machines for group_rows in machine.groups.values() for row in group_rows]
     style, script = inline.style(), inline.script()
     page = (
         templates(home)
@@ -95,15 +95,17 @@ def _machines(entries: Sequence[Entry]) -> list[_Machine]:
     return [_machine(f"Machine {number}", runs) for number, runs in enumerate(machines, start=1)]
 
 
-def _is_same_machine(one: Entry, other: Entry) -> bool:
-    return one.stored.facts.host.is_same_machine(other.stored.facts.host)
+def _is_same_machine(member: Entry, other: Entry) -> bool:
+    return member.stored.facts.host.is_same_machine(other.stored.facts.host)
 
 
 def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
     rows = [row for entry in entries for row in _rows(name, entry)]
     rows.sort(key=lambda row: natural(row["group"]))
-    groups = {group: sorted(of, key=_reading_order) for group, of in groupby(rows, key=lambda row: row["group"])}
-    histories = {group: _history(of) for group, of in groups.items()}
+    groups = {
+        group: sorted(members, key=_reading_order) for group, members in groupby(rows, key=lambda row: row["group"])
+    }
+    histories = {group: _history(members) for group, members in groups.items()}
     newest = entries[-1].stored.facts.host
     told = {group: of for group, of in histories.items() if of}
     notes = unquiet([row for entry in entries for row in tables.summary_rows(entry.stored)])
@@ -111,8 +113,10 @@ def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
 
 
 def _limits(entry: Entry) -> _Limits:
-    found = caveats(entry.stored, tables.summary_rows(entry.stored))
-    return _Limits(entry.stored.facts.run_id, entry.link, found[:MOST_CAVEATS], max(0, len(found) - MOST_CAVEATS))
+    sentences = caveats(entry.stored, tables.summary_rows(entry.stored))
+    return _Limits(
+        entry.stored.facts.run_id, entry.link, sentences[:MOST_CAVEATS], max(0, len(sentences) - MOST_CAVEATS)
+    )
 
 
 def _rows(machine: str, entry: Entry) -> list[FlatRow]:
@@ -162,8 +166,8 @@ def _history(rows: Sequence[FlatRow]) -> list[dict[str, Any]]:
     found = []
     sound = [row for row in rows if row["step_ms"] is not None and row["load"] != "disturbed"]
     timed = sorted(sound, key=lambda row: natural(row["subject"]))
-    for _, of in groupby(timed, key=lambda row: row["subject"]):
-        series = sorted(of, key=lambda row: row["started_unix"])
+    for _, history in groupby(timed, key=lambda row: row["subject"]):
+        series = sorted(history, key=lambda row: row["started_unix"])
         if len(series) > 1:
             found += [{**row, "times": row["step_ms"] / series[0]["step_ms"]} for row in series]
     return found

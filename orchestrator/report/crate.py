@@ -93,12 +93,12 @@ class Sums:
                 "`git clone -c core.autocrlf=false`."
             )
         for line in text.removesuffix("\n").split("\n"):  # splitlines would end a line at other characters, too
-            found = _LINE.fullmatch(line)
-            if not found or found[2] in self._asked:
+            match = _LINE.fullmatch(line)
+            if not match or match[2] in self._asked:
                 raise StoreError(
                     f"{where}: {SUMS} has a line that is no hash and name, or a name twice: {line[:80]!r}."
                 )
-            self._asked[found[2]] = found[1]
+            self._asked[match[2]] = match[1]
 
     def check(self, name: str, content: bytes) -> None:
         """That this is the content of this file; each file once."""

@@ -37,7 +37,8 @@ def parquet_bytes(rows: Sequence[Mapping[str, Any]], clean: Callable[[str], str]
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
     cleaned = {
-        name: [clean(value) if isinstance(value, str) else value for value in of] for name, of in columns.items()
+        name: [clean(value) if isinstance(value, str) else value for value in values]
+        for name, values in columns.items()
     }
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(cleaned), file)

@@ -162,8 +162,8 @@ def _drawings(stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any
 def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing]:
     ok = _ok(stored)
     cells = _cells(ok)[:MOST_CELLS]
-    ok = [one for one in ok if one.trial.cell in cells]
-    watched = list({(one.trial.subject, one.trial.cell): one for one in reversed(ok)}.values())
+    ok = [job for job in ok if job.trial.cell in cells]
+    watched = list({(job.trial.subject, job.trial.cell): job for job in reversed(ok)}.values())
     curves = [_curve(altair, watched, series) for series in SERIES]
     return [
         *_ranks(altair, studies.get("ranks", ())),
@@ -211,7 +211,7 @@ def _ok(stored: StoredRun) -> list[StoredTrial]:
 
 
 def _cells(trials: Sequence[StoredTrial]) -> list[Cell]:
-    return list(dict.fromkeys(one.trial.cell for one in trials))
+    return list(dict.fromkeys(job.trial.cell for job in trials))
 
 
 def _ranks(alt: Any, rows: Sequence[Mapping[str, Any]]) -> list[Drawing]:
@@ -365,11 +365,11 @@ def _labelled(
 
 
 def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
-    trials = few([one for one in trials if one.timeline.epochs])
+    trials = few([job for job in trials if job.timeline.epochs])
     if not trials:
         return []
     panel = panels(trials)
-    points = [{**panel(one), "trial": one.record.ordinal, "seconds": trial_numbers(one).epoch_s} for one in trials]
+    points = [{**panel(job), "trial": job.record.ordinal, "seconds": trial_numbers(job).epoch_s} for job in trials]
     chart = (
         alt.Chart(alt.Data(values=points), width=WIDTH, height=alt.Step(22))
         .mark_point(size=55, filled=True, opacity=0.7)
@@ -390,13 +390,13 @@ def _epochs(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
 def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     """The speed of each trial against the order in which they ran, as a share of its row's median."""
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    ordered = sorted((one for one in trials if one.timeline.steady_steps.size), key=launched)
+    ordered = sorted((job for job in trials if job.timeline.steady_steps.size), key=launched)
     placed = few(list(enumerate(ordered, start=1)))
     trials = [one for _, one in placed]
     panel = panels(trials)
-    for place, one in placed:
-        key = panel(one)["cell"], one.trial.subject
-        rows.setdefault(key, []).append((place, stats.median(one.timeline.steady_steps)))
+    for place, job in placed:
+        key = panel(job)["cell"], job.trial.subject
+        rows.setdefault(key, []).append((place, stats.median(job.timeline.steady_steps)))
     points = [
         {
             "cell": key[0],
@@ -404,10 +404,10 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
             "place": place,
             "share": seconds / middle - 1,
         }
-        for key, of in rows.items()
-        for middle in [float(np.median([seconds for _, seconds in of]))]
-        if len(of) > 1
-        for place, seconds in of
+        for key, members in rows.items()
+        for middle in [float(np.median([seconds for _, seconds in members]))]
+        if len(members) > 1
+        for place, seconds in members
     ]
     if not points:
         return []
@@ -433,17 +433,17 @@ def _curve(alt: Any, trials: list[StoredTrial], series: Series) -> list[Drawing]
     """`series` over the time of each trial, with a dot where an epoch ended."""
     lines, dots, drawn, panel_of = [], [], [], panels(trials)
     most = max(30, min(CURVE_POINTS, ALL_CURVE_POINTS // max(1, len(trials))))
-    for one in trials:
-        times, values = thinned(one.samples, series.read, most)
+    for job in trials:
+        times, values = thinned(job.samples, series.read, most)
         if times.size < 2:
             continue
-        drawn.append(one)
-        panel = panel_of(one)
-        began = one.samples[0].unix
+        drawn.append(job)
+        panel = panel_of(job)
+        began = job.samples[0].unix
         lines += [{**panel, "seconds": time - began, "value": value} for time, value in zip(times, values, strict=True)]
         dots += [
             {**panel, "seconds": end - began, "value": float(np.interp(end, times, values))}
-            for _, end in one.timeline.epoch_spans
+            for _, end in job.timeline.epoch_spans
         ]
     if not drawn:
         return []

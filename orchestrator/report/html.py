@@ -147,7 +147,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
         **context,
         rows=flat,
         host=stored.facts.host.model_dump(mode="json"),
-        cells=[(cell, list(of)) for cell, of in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
+        cells=[(cell, list(members)) for cell, members in groupby(flat, key=lambda row: (row["cell"], row["device"]))],
         figure_names=tables.figure_names(stored),
         audit_figures=tables.AUDIT_FIGURES,
         checks=stored.checks,
@@ -201,7 +201,7 @@ def _unended(stored: StoredRun) -> str:
     facts = stored.facts
     if facts.planned is None or facts.state == "ended":
         return ""
-    ended = sum(one.outcome.status not in ("cancelled", "lost") for one in stored.trials)
+    ended = sum(job.outcome.status not in ("cancelled", "lost") for job in stored.trials)
     return (
         f" {facts.state.capitalize()}: {ended} of {facts.planned} planned trials have ended; "
         f"`invoke sweep --resume={facts.run_id}` continues it."
@@ -210,12 +210,12 @@ def _unended(stored: StoredRun) -> str:
 
 def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
     """Each prepared data set once, with the sizes that were read."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in stored.trials:
-        if one.data is not None:
-            entry = {"facts": one.data, "dataset": one.trial.dataset, "size": one.trial.input_size}
-            found.setdefault(one.data.sha256, entry | {"recognised": RECOGNISED[one.data.recognised]})
-    return sorted(found.values(), key=lambda entry: prod(entry["size"]))
+    entries: dict[str, dict[str, Any]] = {}
+    for job in stored.trials:
+        if job.data is not None:
+            entry = {"facts": job.data, "dataset": job.trial.dataset, "size": job.trial.input_size}
+            entries.setdefault(job.data.sha256, entry | {"recognised": RECOGNISED[job.data.recognised]})
+    return sorted(entries.values(), key=lambda entry: prod(entry["size"]))
 
 
 def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:
@@ -238,8 +238,8 @@ def _comparison(stored: StoredRun, floors: NoiseFloors) -> dict[str, Any] | None
     if stored.facts.compared is None:
         return None
     noise = floors.words(stored.trials)
-    found: dict[str, Any] = {"compared": stored.facts.compared, "noise": noise, "rows": [], "reason": ""}
+    context: dict[str, Any] = {"compared": stored.facts.compared, "noise": noise, "rows": [], "reason": ""}
     try:
-        return found | {"rows": comparison.rows(stored, floors)}
+        return context | {"rows": comparison.rows(stored, floors)}
     except SpecError as error:
-        return found | {"reason": str(error)}
+        return context | {"reason": str(error)}

@@ -18,12 +18,12 @@ POINTS = 101
 def latencies(alt: Any, trials: Sequence[StoredTrial]) -> list[Drawing]:
     """The share of queries that took no longer, a line for each subject; of all its repeats together."""
     together: dict[tuple[str, str], list[float]] = {}
-    shown = [one for one in trials if one.trial.inference and one.trial.inference.scenario != "offline"]
+    shown = [job for job in trials if job.trial.inference and job.trial.inference.scenario != "offline"]
     panel_of = panels(shown)
-    for one in shown:
-        if one.timeline.queries:
-            key = panel_of(one)["cell"], one.trial.subject
-            together.setdefault(key, []).extend(one.timeline.queries.latency_seconds)
+    for job in shown:
+        if job.timeline.queries:
+            key = panel_of(job)["cell"], job.trial.subject
+            together.setdefault(key, []).extend(job.timeline.queries.latency_seconds)
     if not together:
         return []
     shares = np.linspace(0, 1, POINTS)

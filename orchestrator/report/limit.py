@@ -44,7 +44,7 @@ def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | No
 
 
 def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
-    trial = next(one for one in stored.trials if (one.trial.cell, one.trial.environment_key) == (row.cell, row.key))
+    trial = next(job for job in stored.trials if (job.trial.cell, job.trial.environment_key) == (row.cell, row.key))
     asked = trial.trial
     network = Network.of(asked.model, asked.input_size, trial.data.classes if trial.data else CLASSES_BEFORE)
     batch_size = asked.training.batch_size

@@ -46,10 +46,10 @@ def log_runs(stored: StoredRun, uri: str) -> int:
     return len(stored.trials)
 
 
-def _log_trial(client: Any, experiment: str, one: StoredTrial) -> None:
+def _log_trial(client: Any, experiment: str, job: StoredTrial) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    trial, hello = one.trial, one.timeline.hello
+    trial, hello = job.trial, job.timeline.hello
     began = int((hello.started_unix or 0.0) * 1000) if hello else 0
     run = client.create_run(experiment, start_time=began, run_name=trial.label)
     params = {
@@ -66,11 +66,11 @@ def _log_trial(client: Any, experiment: str, one: StoredTrial) -> None:
     }
     tags = {
         "waymark.key": trial.key,
-        "waymark.status": one.outcome.status,
-        "waymark.reason": one.outcome.reason,
-        "waymark.environment": one.environment.identity,
+        "waymark.status": job.outcome.status,
+        "waymark.reason": job.outcome.reason,
+        "waymark.environment": job.environment.identity,
     }
-    metrics = [Metric(name, value, began, step) for name, value, step in _metrics(one)]
+    metrics = [Metric(name, value, began, step) for name, value, step in _metrics(job)]
     for at in range(0, max(1, len(metrics)), _BATCH):
         client.log_batch(
             run.info.run_id,
@@ -78,18 +78,18 @@ def _log_trial(client: Any, experiment: str, one: StoredTrial) -> None:
             params=[] if at else [Param(key, str(value)) for key, value in params.items()],
             tags=[] if at else [RunTag(key, str(value)) for key, value in tags.items()],
         )
-    ended = began + int(1000 * (one.exit.wall_seconds if one.exit else 0.0))
-    client.set_terminated(run.info.run_id, "FINISHED" if one.outcome.status == "ok" else "FAILED", ended)
+    ended = began + int(1000 * (job.exit.wall_seconds if job.exit else 0.0))
+    client.set_terminated(run.info.run_id, "FINISHED" if job.outcome.status == "ok" else "FAILED", ended)
 
 
-def _metrics(one: StoredTrial) -> Iterator[tuple[str, float, int]]:
+def _metrics(job: StoredTrial) -> Iterator[tuple[str, float, int]]:
     """Name, value and epoch; what is measured once has epoch 0."""
-    for name, value in trial_numbers(one)._asdict().items():
+    for name, value in trial_numbers(job)._asdict().items():
         if value is not None:
             yield name, float(value), 0
-    for epoch in one.timeline.epochs:
+    for epoch in job.timeline.epochs:
         if epoch.loss.size and np.isfinite(epoch.loss).all():
             yield "loss", float(epoch.loss.mean()), epoch.epoch
-    for score in one.timeline.scores:
+    for score in job.timeline.scores:
         if score.split == "valid":
             yield "accuracy", score.accuracy, score.epoch

@@ -45,9 +45,9 @@ def _open_cells(rows: Sequence[SummaryRow]) -> list[Cell]:
             ran.setdefault(row.cell, []).append(row)
     return [
         cell
-        for cell, of in ran.items()
-        if len({row.key.framework for row in of}) > 1
-        and any(row.ok < ENOUGH_REPEATS or row.load != "quiet" for row in of)
+        for cell, members in ran.items()
+        if len({row.key.framework for row in members}) > 1
+        and any(row.ok < ENOUGH_REPEATS or row.load != "quiet" for row in members)
     ]
 
 
@@ -76,10 +76,10 @@ def _command(stored: StoredRun) -> str:
 
 def _minutes(stored: StoredRun) -> float | None:
     """Of all its trials and their audits, six times each; None where no trial has ended."""
-    audits = {one.request.ordinal: one.exit.wall_seconds for one in stored.audits if one.exit}
+    audits = {check.request.ordinal: check.exit.wall_seconds for check in stored.audits if check.exit}
     seconds = []
     for group in groups(stored):
-        walls = [one.exit.wall_seconds + audits.get(one.record.ordinal, 0.0) for one in group.trials if one.exit]
+        walls = [job.exit.wall_seconds + audits.get(job.record.ordinal, 0.0) for job in group.trials if job.exit]
         if walls:
             seconds.append(sorted(walls)[len(walls) // 2])
     return ENOUGH_REPEATS * sum(seconds) / 60 if seconds else None

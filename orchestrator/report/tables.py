@@ -168,8 +168,8 @@ class SummaryRow:
 def groups(stored: StoredRun) -> list[Group]:
     """Every cell of the run, also skipped ones, by device, cell and subject; the order is no ranking."""
     found: dict[tuple[Cell, EnvironmentKey], list[StoredTrial]] = {}
-    for one in stored.trials:
-        found.setdefault((one.trial.cell, one.trial.environment_key), []).append(one)
+    for job in stored.trials:
+        found.setdefault((job.trial.cell, job.trial.environment_key), []).append(job)
     made = [Group(*where, trials=tuple(trials)) for where, trials in found.items()]
     skips = {(skip.cell, skip.key): skip for skip in stored.facts.skips}
     made += [Group(*where, skip=skip) for where, skip in skips.items() if where not in found]
@@ -189,13 +189,13 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
     bad = next((trial.outcome for trial in group.trials if trial.outcome.status != "ok"), None)
     measured = [trial_numbers(trial) for trial in group.ok]
     used = [utilisation(trial.samples, trial.timeline) for trial in group.ok]
-    steps = stats.repeats(_known(one.step_ms for one in measured))
-    steps = steps or stats.repeats(_known(one.epoch_s for one in measured))
-    tests = stats.repeats(_known(one.accuracy_test for one in measured))
+    steps = stats.repeats(_known(row.step_ms for row in measured))
+    steps = steps or stats.repeats(_known(row.epoch_s for row in measured))
+    tests = stats.repeats(_known(row.accuracy_test for row in measured))
     checks = checks_of(group, stored)
-    own = [one.timeline.check for one in group.ok if one.trial.inference and one.timeline.check]
-    timed = group.ok or tuple(one for one in group.trials if one.outcome.status == "disturbed")
-    foreign = pooled_foreign_percent((one.samples, one.timeline) for one in timed)
+    own = [job.timeline.check for job in group.ok if job.trial.inference and job.timeline.check]
+    timed = group.ok or tuple(job for job in group.trials if job.outcome.status == "disturbed")
+    foreign = pooled_foreign_percent((job.samples, job.timeline) for job in timed)
     return SummaryRow(
         cell=group.cell,
         subject=group.subject,
@@ -227,18 +227,18 @@ def _check_word(checks: Sequence[StoredCheck]) -> str:
 
 
 def _own_check_word(checks: Sequence[Check]) -> str:
-    """Of an inference that ended ok: one that promises float32 and is off has not."""
+    """Of an inference that ended ok: a float32 trial beyond the bound never does; one not passed computes in less."""
     return "passed" if all(check.passed for check in checks) else "less than float32"
 
 
 def _largest(checks: Sequence[Check]) -> dict[str, float | None]:
     """Each figure of these checks, the largest; None if one is not finite."""
-    found: dict[str, float | None] = {}
+    largest: dict[str, float | None] = {}
     for name in dict.fromkeys(name for check in checks for name in check.figures):
         values = [check.figures.get(name) for check in checks]
         known = [value for value in values if value is not None]
-        found[name] = max(known) if len(known) == len(values) else None
-    return found
+        largest[name] = max(known) if len(known) == len(values) else None
+    return largest
 
 
 def _figures_of(check: StoredCheck) -> Mapping[str, float | None]:
@@ -265,13 +265,13 @@ def _audited(group: Group, stored: StoredRun) -> dict[str, float]:
 def trial_rows(stored: StoredRun) -> list[FlatRow]:
     """One row per trial, also failed ones, then one per skipped cell."""
     rows: list[FlatRow] = []
-    for one in stored.trials:
-        trial, outcome = one.trial, one.outcome
+    for job in stored.trials:
+        trial, outcome = job.trial, job.outcome
         row: FlatRow = {
-            "ordinal": one.record.ordinal,
-            "id": one.record.id,
+            "ordinal": job.record.ordinal,
+            "id": job.record.id,
             "key": trial.key,
-            "engine": one.environment.engine,
+            "engine": job.environment.engine,
         }
         row |= {
             "device": trial.device,
@@ -282,9 +282,9 @@ def trial_rows(stored: StoredRun) -> list[FlatRow]:
         row |= {"model": trial.model.label, "input_size": trial.input_size.word}
         row |= {"seed": trial.seed, "repeat": trial.repeat}
         row |= {"status": outcome.status, "fault": outcome.fault, "reason": outcome.reason}
-        row |= {"environment": one.environment.identity, "unverified": one.record.is_unverified}
-        row |= {**trial_numbers(one)._asdict(), **utilisation(one.samples, one.timeline)._asdict()}
-        audit = stored.audit_of(one)
+        row |= {"environment": job.environment.identity, "unverified": job.record.is_unverified}
+        row |= {**trial_numbers(job)._asdict(), **utilisation(job.samples, job.timeline)._asdict()}
+        audit = stored.audit_of(job)
         check = audit.timeline.check if audit else None
         row |= {"audit": None if audit is None else "passed" if audit.passed else "failed"}
         row |= {f"audit_{name}": check.figures.get(name) if check else None for name in AUDIT_FIGURES}
@@ -326,12 +326,12 @@ class NearFigure(NamedTuple):
 def nearest_to_bound(check: Check) -> NearFigure | None:
     """None if no figure has a bound."""
     bounded = [(name, value, check.bounds.get(name)) for name, value in check.figures.items()]
-    found = [
+    shares = [
         NearFigure(name, value, bound, value is not None and value <= bound)
         for name, value, bound in bounded
         if bound is not None
     ]
-    return max(found, key=_share_of_bound, default=None)
+    return max(shares, key=_share_of_bound, default=None)
 
 
 def _share_of_bound(figure: NearFigure) -> float:
@@ -354,15 +354,15 @@ def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> 
     return row | {**check.figures, "bounds": check.bounds} if check else row
 
 
-def _epoch_speed(one: StoredTrial) -> float | None:
+def _epoch_speed(job: StoredTrial) -> float | None:
     """Pictures that an epoch trained on, or that all queries of `offline` held, over their seconds."""
-    queries, inference = one.timeline.queries, one.trial.inference
+    queries, inference = job.timeline.queries, job.trial.inference
     if queries is not None and inference is not None:
         return offline_images_per_second(queries, inference)
-    steps = [epoch.loss.size for epoch in one.timeline.epochs]
-    if not one.timeline.steady_epochs.size or not steps or not steps[-1]:
+    steps = [epoch.loss.size for epoch in job.timeline.epochs]
+    if not job.timeline.steady_epochs.size or not steps or not steps[-1]:
         return None
-    return steps[-1] * one.trial.training.batch_size / stats.median(one.timeline.steady_epochs)
+    return steps[-1] * job.trial.training.batch_size / stats.median(job.timeline.steady_epochs)
 
 
 def offline_images_per_second(queries: Queries, inference: Inference) -> float | None:
@@ -388,8 +388,8 @@ def trial_numbers(one: StoredTrial) -> TrialNumbers:
     return _numbers[one]
 
 
-def _trial_numbers(one: StoredTrial) -> TrialNumbers:
-    timeline = one.timeline
+def _trial_numbers(job: StoredTrial) -> TrialNumbers:
+    timeline = job.timeline
     step = stats.summarise(timeline.steady_steps)
     evaluations = [score.evaluate_seconds for score in timeline.scores if score.split == "valid"]
     return TrialNumbers(
@@ -400,26 +400,26 @@ def _trial_numbers(one: StoredTrial) -> TrialNumbers:
         step_p95_ms=step.p95 * 1000 if step else None,
         steps=step.count if step else None,
         outliers=step.outliers if step else None,
-        epoch_images_per_second=_epoch_speed(one),
-        images_per_second=None if one.trial.inference or not step else one.trial.batch_size / step.median,
+        epoch_images_per_second=_epoch_speed(job),
+        images_per_second=None if job.trial.inference or not step else job.trial.batch_size / step.median,
         input_ms=_middle(timeline.input_seconds * 1000),
         place_ms=_middle(np.array(timeline.place_seconds) * 1000),
         first_step_s=timeline.first_step_seconds,
         epoch_s=_middle(timeline.steady_epochs),
         evaluate_s=_middle(evaluations),
-        start_s=one.exit.started_seconds if one.exit else None,
+        start_s=job.exit.started_seconds if job.exit else None,
         import_s=timeline.hello.import_seconds if timeline.hello else None,
         build_s=timeline.built.build_seconds if timeline.built else None,
         data_s=timeline.built.data_seconds if timeline.built else None,
         total_s=timeline.done.total_seconds if timeline.done else None,
-        wall_s=one.exit.wall_seconds if one.exit else None,
+        wall_s=job.exit.wall_seconds if job.exit else None,
     )
 
 
 def checks_of(group: Group, stored: StoredRun) -> list[StoredCheck]:
     """The checks on which the trials of the group rest, those of all steps first; empty if one has none of these."""
-    trained = [one for one in group.trials if one.trial.inference is None]
-    alike = {(CheckSubject.of(one.record), one.trial.training.batch_size): one for one in trained}
+    trained = [job for job in group.trials if job.trial.inference is None]
+    alike = {(CheckSubject.of(job.record), job.trial.training.batch_size): job for job in trained}
     covering = [check for check in stored.checks if any(map(check.covers, alike.values()))]
     whole = [check for check in covering if check.request.steps == "all"]
     if not all(any(check.covers(trial) for check in whole) for trial in alike.values()):

@@ -34,13 +34,13 @@ def details(stored: StoredRun) -> list[Details]:
     return [_one(stored, trial, points) for trial in stored.trials]
 
 
-def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
-    trial, outcome, timeline = one.trial, one.outcome, one.timeline
-    audit = stored.audit_of(one)
+def _one(stored: StoredRun, job: StoredTrial, points: int) -> Details:
+    trial, outcome, timeline = job.trial, job.outcome, job.timeline
+    audit = stored.audit_of(job)
     check = audit.timeline.check if audit else None
-    numbers = {name: _short(value) for name, value in trial_numbers(one)._asdict().items() if value is not None}
+    numbers = {name: _short(value) for name, value in trial_numbers(job)._asdict().items() if value is not None}
     return {
-        "ordinal": one.record.ordinal,
+        "ordinal": job.record.ordinal,
         "subject": trial.subject,
         "cell": trial.cell.title,
         "seed": trial.seed,
@@ -54,9 +54,9 @@ def _one(stored: StoredRun, one: StoredTrial, points: int) -> Details:
         "audit": {name: value and float(f"{value:.2e}") for name, value in check.figures.items()} if check else None,
         "bounds": check.bounds if check else {},
         "weights": timeline.done.weights_sha256 if timeline.done else None,
-        "environment": anchor(one.environment.identity),
-        "log": one.exit.log_tail if one.exit and outcome.status != "ok" else "",
-        "command": shlex.join(repeat_command(stored, one)),
+        "environment": anchor(job.environment.identity),
+        "log": job.exit.log_tail if job.exit and outcome.status != "ok" else "",
+        "command": shlex.join(repeat_command(stored, job)),
     }
 
 
@@ -66,17 +66,17 @@ def anchor(identity: str) -> str:
     return "e" + digest(identity)[:12]
 
 
-def repeat_command(stored: StoredRun, one: StoredTrial) -> list[str]:
+def repeat_command(stored: StoredRun, job: StoredTrial) -> list[str]:
     """The command that runs this trial again where the report is: its network, build and seed, once.
 
     The spec is named by its run, so the command is right wherever reports are kept.
 
     A spec of several preparations or loaders (the studies of CLAHE and of loader workers) runs in all of them.
     """
-    facts, trial = stored.facts, one.trial
+    facts, trial = stored.facts, job.trial
     command = ["invoke", "sweep", f"--spec={facts.run_id}", f"--device={trial.device}"]
     is_own = trial.variant.startswith(OWN_IMAGE)
-    build = f"--image={trial.framework}={one.environment.location}"
+    build = f"--image={trial.framework}={job.environment.location}"
     command += [f"--frameworks={trial.framework}"]
     command += [build if is_own else f"--variant={trial.framework}={trial.variant}"]
     command += [f"--cells={trial.cell.network}", f"--seeds={trial.seed}", "--repeats=1"]

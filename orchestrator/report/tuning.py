@@ -10,22 +10,22 @@ _ROUNDS = {1: "every variant", 2: "the faster half again", 3: "each setting alon
 
 def tuning_section(run_id: str, tuned: Iterable[Tuned]) -> Section | None:
     """The path of the tuning that this run was part of; None if it was part of none."""
-    one = next((one for one in tuned if run_id in one.run_ids), None)
-    if one is None:
+    tuning = next((tuning for tuning in tuned if run_id in tuning.run_ids), None)
+    if tuning is None:
         return None
     headings = {"round": "round", "variant": "variant", "ratio": "takes, times the fastest of the round"}
     headings |= {"low": "from", "high": "to", "result": "result", "run": "run"}
     return Section(
         anchor="tuning",
-        title=f"The tuning of {one.framework} on the {one.device.upper()}",
+        title=f"The tuning of {tuning.framework} on the {tuning.device.upper()}",
         about=(
             f"Every variant passed its selfcheck before it was timed. Times are geometric means over "
-            f"{', '.join(one.cells)}; the intervals of a round hold together in 95 % of cases, and rounds of fewer "
+            f"{', '.join(tuning.cells)}; the intervals of a round hold together in 95 % of cases, and rounds of fewer "
             f"than three runs have none. Rounds only choose: what counts is the comparison of the winner with the "
-            f"default {one.default}, in fresh pairs."
+            f"default {tuning.default}, in fresh pairs."
         ),
-        verdicts=(_verdict(one), *one.open),
-        tables=(StudyTable("tuning", "What was tried.", headings, [_row(tried) for tried in one.path]),),
+        verdicts=(_verdict(tuning), *tuning.open),
+        tables=(StudyTable("tuning", "What was tried.", headings, [_row(tried) for tried in tuning.path]),),
     )
 
 
@@ -42,10 +42,11 @@ def _row(tried: Tried) -> StudyRow:
     }
 
 
-def _verdict(one: Tuned) -> str:
-    if one.ratio is None or one.low is None or one.high is None:
-        return f"No variant is shown to be faster than the default {one.default}."
+def _verdict(tuning: Tuned) -> str:
+    if tuning.ratio is None or tuning.low is None or tuning.high is None:
+        return f"No variant is shown to be faster than the default {tuning.default}."
+    interval = f"[{tuning.low:.2f}, {tuning.high:.2f}]"
     return (
-        f"{one.variant} is {one.ratio:.2f}x as fast as the default {one.default} [{one.low:.2f}, {one.high:.2f}] "
-        f"(run {one.confirmed_by})."
+        f"{tuning.variant} is {tuning.ratio:.2f}x as fast as the default {tuning.default} {interval} "
+        f"(run {tuning.confirmed_by})."
     )

@@ -84,7 +84,7 @@ def _write_stored(store: Store, stored: StoredRun, home: Home, reports: Path) ->
     run_id = stored.facts.run_id
     begin_library()
     facts = stored.facts
-    is_repeated = any(one.trial.repeat or one.trial.seed for one in stored.trials)
+    is_repeated = any(job.trial.repeat or job.trial.seed for job in stored.trials)
     is_judged = facts.compared or facts.study or facts.pairs or is_repeated
     floors = noise_floors(store.comparisons_before(stored.facts)) if is_judged else NoiseFloors()
     rows = summary_rows(stored)
@@ -102,10 +102,10 @@ def _write_stored(store: Store, stored: StoredRun, home: Home, reports: Path) ->
 
 def deciding_runs(store: Store, stored: StoredRun) -> Answers:
     """The newest runs on this machine, no newer than `stored`, of the studies that decide findings of their own."""
-    found: dict[Study, StoredRun] = {}
+    runs: dict[Study, StoredRun] = {}
     for facts in store.runs():
         is_before = facts.started_unix <= stored.facts.started_unix and facts.host.is_same_machine(stored.facts.host)
-        if is_before and facts.study in DECISIVE and facts.study not in found:
+        if is_before and facts.study in DECISIVE and facts.study not in runs:
             with contextlib.suppress(StoreError):  # it is damaged
-                found[facts.study] = store.run(facts.run_id)
-    return found
+                runs[facts.study] = store.run(facts.run_id)
+    return runs

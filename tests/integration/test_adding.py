@@ -218,7 +218,7 @@ def test_a_new_kind_of_job_is_new_worker_code(added):
 
 
 @pytest.mark.slow
-def test_a_new_family_trains_on_grey_pictures_that_are_not_square(sweep):
+def test_a_new_family_trains_on_grey_pictures(sweep):
     model = {"name": "plain", "params": {"channels": 4}, "input_sizes": [[1, 12, 20]]}
     (row,) = sweep("plain", name="grey", dataset=TINY, axes={**SPEC["axes"], "models": [model]})
     assert (row["cell"], row["status"], row["check"]) == ("Plain channels 4@1x12x20", "ok", "passed")

@@ -12,7 +12,7 @@ from workers.protocol import BadJob
 
 def names():
     """Sorted names of the kinds."""
-    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def module(kind):

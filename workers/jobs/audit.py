@@ -110,14 +110,14 @@ def compare(net, training, audited):
 
 def _of_the_batch(net, before, averages, count):
     """The running averages with the variance over the n values of a batch, from those with n - 1; see frameworks.md."""
-    found = dict(averages)
+    expected = dict(averages)
     for op in net.ops:
         if op.kind == "batchnorm":
             name, (_, height, width) = op.name + ".var", net.shapes[op.name]
             values = count * height * width
             kept = op.params["kept"] * before[name]
-            found[name] = kept + (averages[name] - kept) * (values - 1) / values
-    return found
+            expected[name] = kept + (averages[name] - kept) * (values - 1) / values
+    return expected
 
 
 def _norm(arrays):

@@ -101,12 +101,12 @@ def oracle_logits(job, weights, test):
             raise BadJob(f"{REFERENCE} holds logits of the shape {known.shape}; there are {len(test)} test pictures.")
         return known
     oracle = Oracle(job.net, weights, "cpu", inference_settings(ORACLE_BATCH), {})
-    found, progress = [], Progress(job.emit, clock, 0, len(test), "the oracle's logits")
+    parts, progress = [], Progress(job.emit, clock, 0, len(test), "the oracle's logits")
     for at in range(0, len(test), ORACLE_BATCH):
         x, _ = test.cut(numpy.arange(at, min(at + ORACLE_BATCH, len(test))))
-        found.append(oracle.exact_logits(x))
+        parts.append(oracle.exact_logits(x))
         progress.tell(at, clock())
-    logits = numpy.concatenate(found)
+    logits = numpy.concatenate(parts)
     numpy.savez(path, logits=logits)
     return logits
 
@@ -117,13 +117,13 @@ def logits_of(adapter, test, count, progress=None):
     The last batch is filled up with the first pictures, because some runtimes take batches of one size only.
     progress: Progress in pictures.
     """
-    found = []
+    parts = []
     for at in range(0, count, test.size):
         x, _ = test.cut(numpy.arange(at, at + test.size) % len(test))
-        found.append(adapter.logits(adapter.infer(adapter.prepare(x))))
+        parts.append(adapter.logits(adapter.infer(adapter.prepare(x))))
         if progress is not None:
             progress.tell(at, clock())
-    return numpy.concatenate(found)[:count]
+    return numpy.concatenate(parts)[:count]
 
 
 def samples(adapter, test, seed):
@@ -155,11 +155,11 @@ def differing(logits, oracle):
     """
     seen, wanted = logits.argmax(1), oracle.argmax(1)
     largest = numpy.abs(oracle).max()
-    found = []
+    rows = []
     for number in numpy.flatnonzero(seen != wanted):
         margin = (oracle[number, wanted[number]] - oracle[number, seen[number]]) / largest
-        found.append([int(number), int(seen[number]), int(wanted[number]), float(margin)])
-    return found
+        rows.append([int(number), int(seen[number]), int(wanted[number]), float(margin)])
+    return rows
 
 
 def kept_accuracy(right, oracle_right):

@@ -86,13 +86,13 @@ class Convolution(NamedTuple):
 
 def _convolutions(net):
     """The Convolution of each op that is one, in order."""
-    found = []
+    shapes = []
     for op in net.ops:
         if op.kind == "conv":
             params = op.params
             own = (params["kernel"], params["stride"], params["padding"][::2], params["dilation"], params["groups"])
-            found.append(Convolution(*net.shapes[op.inputs[0]], params["channels"], *own))
-    return found
+            shapes.append(Convolution(*net.shapes[op.inputs[0]], params["channels"], *own))
+    return shapes
 
 
 def _conv(torch, asked):

@@ -249,7 +249,10 @@ def parts_of(regimes, wanted, is_oracle, is_known):
     times = ORACLE_TIMES if is_oracle else 1
     parts = [(f"regime '{name}'", times * regimes[name].pictures * regimes[name].epochs) for name in wanted]
     if not is_known:
-        oracle = [(f"the oracle's '{name}'", ORACLE_TIMES * one.pictures * one.epochs) for name, one in regimes.items()]
+        oracle = [
+            (f"the oracle's '{name}'", ORACLE_TIMES * regime.pictures * regime.epochs)
+            for name, regime in regimes.items()
+        ]
         parts.extend(oracle)
     return [*parts, (ODD_BATCHES, times * (PARTIAL + BLACK_STEPS * regimes["first"].batch))]
 
@@ -278,8 +281,8 @@ def compare(net, training, seen, wanted):
     """Figures of traces by regime name against the oracle's; of those regimes alone that were seen."""
     figures = {}
     for regime, trace in seen.items():
-        found = _compare_trace(net, training, regime, trace, wanted[regime])
-        figures.update(found, logits=max(found["logits"], figures.get("logits", 0.0)))
+        own = _compare_trace(net, training, regime, trace, wanted[regime])
+        figures.update(own, logits=max(own["logits"], figures.get("logits", 0.0)))
     return figures
 
 

@@ -27,15 +27,15 @@ class DatasetKind:
 
 def names() -> list[str]:
     """Sorted names, as a spec writes them."""
-    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def named(name: str) -> DatasetKind:
     """The data set of that name. Raises DataError, naming the known ones, for another."""
     if name not in names():
         raise DataError(f"there is no data set '{name}'. Known: {', '.join(names())}.{did_you_mean(name, names())}")
-    found: DatasetKind = importlib.import_module(f"{__name__}.{name}").DATASET
-    return found
+    kind: DatasetKind = importlib.import_module(f"{__name__}.{name}").DATASET
+    return kind
 
 
 def classes(dataset: Dataset, home: Home) -> int:

@@ -14,15 +14,15 @@ from workers.net import Net
 
 def names() -> list[str]:
     """Sorted names of the families."""
-    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def label(name: str) -> str:
     """'ResNet' for 'resnet': the family's usual name; the given name if there is no such family."""
     if name not in names():
         return name
-    found: str = getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
-    return found
+    usual: str = getattr(importlib.import_module(f"{__name__}.{name}"), "LABEL", name)
+    return usual
 
 
 def build(name: str, input_size: InputSize, classes: int, **params: int) -> Net:

@@ -29,5 +29,5 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
     """The sections of what its networks answered, of its study, and of its pairs, if it has any."""
     asked = stored.facts.study
-    found = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
-    return [section for section in (inference_section(stored), *found, pairs_section(stored, floors)) if section]
+    sections = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
+    return [section for section in (inference_section(stored), *sections, pairs_section(stored, floors)) if section]

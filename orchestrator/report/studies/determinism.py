@@ -11,8 +11,10 @@ from orchestrator.report.tables import natural
 
 def determinism(stored: StoredRun) -> Section:
     """A row for each subject, cell and seed."""
-    found = grouped(stored.trials, lambda one: (one.trial.subject, one.trial.cell.title, one.trial.seed))
-    rows = [_row(*place, found[place]) for place in sorted(found, key=lambda place: natural(" ".join(map(str, place))))]
+    groups = grouped(stored.trials, lambda job: (job.trial.subject, job.trial.cell.title, job.trial.seed))
+    rows = [
+        _row(*place, groups[place]) for place in sorted(groups, key=lambda place: natural(" ".join(map(str, place))))
+    ]
     headings = {"subject": "subject", "cell": "cell", "seed": "seed", "runs": "runs", "grade": "grade"}
     headings |= {"step": "first other loss", "layer": "first other weights"}
     headings |= {"accuracy_test_low": "test accuracy from", "accuracy_test_high": "to", "note": "note"}
@@ -39,11 +41,11 @@ def determinism(stored: StoredRun) -> Section:
 
 def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> StudyRow:
     sound = ok(trials)
-    tests = [test for one in sound if (test := one.timeline.accuracy("test")) is not None]
+    tests = [test for job in sound if (test := job.timeline.accuracy("test")) is not None]
     row: StudyRow = {"subject": subject, "cell": cell, "seed": seed, "runs": len(sound)}
     row |= {"accuracy_test_low": min(tests, default=None), "accuracy_test_high": max(tests, default=None)}
     try:
-        found = grade([one.timeline for one in sound])
+        found = grade([job.timeline for job in sound])
     except ValueError as error:
         reason = note_of(trials) or str(error)
         return row | {"grade": None, "step": None, "layer": None, "note": reason, "words": f"no grade: {reason}"}
@@ -54,10 +56,10 @@ def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> S
     return row
 
 
-def _words(found: Grade) -> str:
-    text = f"{found.level} over {found.runs} runs"
-    if found.step is not None:
-        text += f"; losses first differ at step {found.step[1] + 1} of epoch {found.step[0] + 1}"
-    if found.layer is not None:
-        text += f"; weights first differ in {found.layer.name} after epoch {found.layer.epoch + 1}"
+def _words(grade: Grade) -> str:
+    text = f"{grade.level} over {grade.runs} runs"
+    if grade.step is not None:
+        text += f"; losses first differ at step {grade.step[1] + 1} of epoch {grade.step[0] + 1}"
+    if grade.layer is not None:
+        text += f"; weights first differ in {grade.layer.name} after epoch {grade.layer.epoch + 1}"
     return text

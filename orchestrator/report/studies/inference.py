@@ -25,12 +25,12 @@ class _Key(NamedTuple):
 
 def inference_section(stored: StoredRun) -> Section | None:
     """A row for each subject and cell of an inference; None for a run that trains."""
-    asked = [one for one in stored.trials if one.trial.inference is not None]
+    asked = [job for job in stored.trials if job.trial.inference is not None]
     if not asked:
         return None
-    found = grouped(asked, lambda one: _Key(one.trial.subject, one.trial.cell))
-    ordered = sorted(found, key=lambda key: natural(f"{key.cell.title} {key.subject}"))
-    rows = [_row(key, found[key]) for key in ordered]
+    groups = grouped(asked, lambda job: _Key(job.trial.subject, job.trial.cell))
+    ordered = sorted(groups, key=lambda key: natural(f"{key.cell.title} {key.subject}"))
+    rows = [_row(key, groups[key]) for key in ordered]
     front = _pareto(rows)
     headings = {"cell": "cell", "subject": "subject", "p50_ms": "p50 ms", "p90_ms": "p90 ms", "p99_ms": "p99 ms"}
     headings |= {"proven_p90_ms": "proven p90", "proven_p99_ms": "proven p99", "images_per_second": "images/s"}
@@ -56,14 +56,14 @@ def inference_section(stored: StoredRun) -> Section | None:
     )
 
 
-def precision_of(one: StoredTrial) -> str:
+def precision_of(job: StoredTrial) -> str:
     """What it says that it computes in; float32 if it says nothing."""
-    built = one.timeline.built
+    built = job.timeline.built
     return str(built.describe.get("precision", FLOAT32)) if built else FLOAT32
 
 
 def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
-    sound = [one for one in ok(trials) if one.timeline.queries]
+    sound = [job for job in ok(trials) if job.timeline.queries]
     row: StudyRow = {"cell": key.cell.title, "subject": key.subject, "runs": len(sound), "note": note_of(trials)}
     inference = trials[0].trial.inference
     assert inference is not None
@@ -71,7 +71,7 @@ def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
     row |= {"batch_size": inference.batch_size}
     if not sound:
         return row
-    each = [np.array(one.timeline.queries.latency_seconds) for one in sound if one.timeline.queries]
+    each = [np.array(job.timeline.queries.latency_seconds) for job in sound if job.timeline.queries]
     together = np.concatenate(each)
     row |= {"precision": precision_of(sound[0]), "queries": int(together.size)}
     if inference.scenario != "offline":
@@ -81,15 +81,15 @@ def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
             proven = [latency.proven(values, share) for values in each]
             row[f"proven_{name}_ms"] = None if None in proven else _ms(max(filter(None, proven)))
     if inference.scenario == "server":
-        rates = [one.timeline.queries.rate for one in sound if one.timeline.queries]
+        rates = [job.timeline.queries.rate for job in sound if job.timeline.queries]
         row["queries_per_second"] = float(np.median([rate or 0.0 for rate in rates]))
     if inference.scenario == "offline":
-        rates = [offline_images_per_second(one.timeline.queries, inference) for one in sound if one.timeline.queries]
+        rates = [offline_images_per_second(job.timeline.queries, inference) for job in sound if job.timeline.queries]
         row["images_per_second"] = float(np.median([rate or 0.0 for rate in rates]))
-    accuracies = [one.timeline.accuracy("test") for one in sound]
-    checks = [one.timeline.check.figures.get("logits") for one in sound if one.timeline.check]
+    accuracies = [job.timeline.accuracy("test") for job in sound]
+    checks = [job.timeline.check.figures.get("logits") for job in sound if job.timeline.check]
     row["accuracy_test"] = accuracies[0]
-    row["differing"] = max(len(one.timeline.answers.differing) for one in sound if one.timeline.answers)
+    row["differing"] = max(len(job.timeline.answers.differing) for job in sound if job.timeline.answers)
     kept = sound[0].timeline.answers.kept if sound[0].timeline.answers else None
     describe = sound[0].timeline.built.describe if sound[0].timeline.built else {}
     size = describe.get("model_bytes")
@@ -103,18 +103,18 @@ def _row(key: _Key, trials: Sequence[StoredTrial]) -> StudyRow:
 
 def _answers_table(rows: Iterable[StudyRow]) -> StudyTable:
     """A row for each subject and network: what it computes in, and how its answers differ; the worst of its cells."""
-    found: dict[tuple[str, str], StudyRow] = {}
+    worst_rows: dict[tuple[str, str], StudyRow] = {}
     for row in rows:
         if "precision" in row:
             key = (row["network"], row["subject"])
-            worst = found.get(key)
+            worst = worst_rows.get(key)
             if worst is None or row["differing"] > worst["differing"]:
-                found[key] = row
+                worst_rows[key] = row
     headings = {"network": "network", "subject": "subject", "precision": "computes in", "logits_off": "logits off by"}
     headings |= {"differing": "other classes", "accuracy_test": "test", "share_kept": "of float32's accuracy"}
     headings |= {"model_kib": "network KiB", "vnni": "VNNI"}
     names = [*headings, "share_kept_low", "share_kept_high"]
-    told = [{name: row[name] for name in names} for row in found.values()]
+    told = [{name: row[name] for name in names} for row in worst_rows.values()]
     return StudyTable("answers", "The same answers?", headings, told)
 
 
@@ -177,11 +177,11 @@ class _Proof(NamedTuple):
 def _equality(trials: Iterable[StoredTrial]) -> list[str]:
     """Whether what computes in float32 gives the same answers: a sentence for each network."""
     said = []
-    for network, of in grouped(ok(trials), lambda one: one.trial.cell.network).items():
+    for network, jobs in grouped(ok(trials), lambda job: job.trial.cell.network).items():
         proofs = [
-            _Proof(one.trial.subject, one.timeline.check, one.timeline.answers)
-            for one in of
-            if precision_of(one) == FLOAT32 and one.timeline.check and one.timeline.answers
+            _Proof(job.trial.subject, job.timeline.check, job.timeline.answers)
+            for job in jobs
+            if precision_of(job) == FLOAT32 and job.timeline.check and job.timeline.answers
         ]
         if proofs:
             said.append(f"{network}: {_equal(proofs)}.")

@@ -94,13 +94,13 @@ UNIT_GAIN = LevelStudy(
 
 def levels(study: LevelStudy, stored: StoredRun, floors: NoiseFloors) -> Section:
     """A row for each subject and level, and a sentence for each level after the first."""
-    places = grouped(stored.trials, lambda one: (study.group(one.trial), f"{study.rest(one.trial)} {one.trial.device}"))
+    places = grouped(stored.trials, lambda job: (study.group(job.trial), f"{study.rest(job.trial)} {job.trial.device}"))
     by_level = {
-        place: grouped(sorted(members, key=lambda one: study.rank(one.trial)), lambda one: study.level(one.trial))
+        place: grouped(sorted(members, key=lambda job: study.rank(job.trial)), lambda job: study.level(job.trial))
         for place, members in sorted(places.items(), key=lambda item: natural(" ".join(item[0])))
     }
     errors, times = _error_words(by_level), _time_words(by_level, floors) if study.is_timed else {}
-    rows = [_row(place, level, trials) for place, found in by_level.items() for level, trials in found.items()]
+    rows = [_row(place, level, trials) for place, members in by_level.items() for level, trials in members.items()]
     for row in rows:
         where = ((row["subject"], row["cell"]), row["level"])
         row |= {"error_words": errors.get(where), "time_words": times.get(where)}
@@ -137,8 +137,8 @@ def _sentence(row: StudyRow, study: LevelStudy) -> str:
 def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow:
     sound = ok(trials)
     tests = stats.repeats([error for one in sound if (error := _error(one, "test")) is not None])
-    steps = [float(np.median(one.timeline.steady_steps)) for one in sound if one.timeline.steady_steps.size]
-    epochs = [float(np.median(one.timeline.steady_epochs)) for one in sound if one.timeline.steady_epochs.size]
+    steps = [float(np.median(job.timeline.steady_steps)) for job in sound if job.timeline.steady_steps.size]
+    epochs = [float(np.median(job.timeline.steady_epochs)) for job in sound if job.timeline.steady_epochs.size]
     valid = [error for one in sound if (error := _error(one, "valid")) is not None]
     asked = trials[0].trial
     theirs = paper().cell(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
@@ -153,7 +153,7 @@ def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow
 
 def _error_words(by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[GroupKey, str], str]:
     """How the error of each place and level differs from the first level's, over the seeds that both have."""
-    found: dict[tuple[GroupKey, str], list[float]] = {}
+    errors: dict[tuple[GroupKey, str], list[float]] = {}
     firsts: dict[tuple[GroupKey, str], str] = {}
     for place, members in by_level.items():
         first, *others = members
@@ -161,12 +161,12 @@ def _error_words(by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]
             ours, base = _by_seed(members[level]), _by_seed(members[first])
             differences = [ours[seed] - base[seed] for seed in ours if seed in base]
             if differences:
-                found[place, level], firsts[place, level] = differences, first
-    p_values = [stats.t_test(differences) for differences in found.values()]
+                errors[place, level], firsts[place, level] = differences, first
+    p_values = [stats.t_test(differences) for differences in errors.values()]
     significant = stats.holm(p_values)
     return {
         where: _difference_words(differences, firsts[where], p_values[at], at in significant)
-        for at, (where, differences) in enumerate(found.items())
+        for at, (where, differences) in enumerate(errors.items())
     }
 
 
@@ -205,19 +205,19 @@ def _time_words(
 
 def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:
     """The median test error of each seed, because repeats of one seed are not independent seeds."""
-    found: dict[int, list[float]] = {}
-    for one in ok(trials):
-        error = _error(one, "test")
+    values: dict[int, list[float]] = {}
+    for job in ok(trials):
+        error = _error(job, "test")
         if error is not None:
-            found.setdefault(one.trial.seed, []).append(error)
-    return {seed: float(np.median(errors)) for seed, errors in found.items()}
+            values.setdefault(job.trial.seed, []).append(error)
+    return {seed: float(np.median(errors)) for seed, errors in values.items()}
 
 
 def _by_turn(trials: Sequence[StoredTrial]) -> dict[Turn, StoredTrial]:
-    steady = [one for one in ok(trials) if one.timeline.steady_steps.size]
-    return {one.trial.turn: one for one in steady}
+    steady = [job for job in ok(trials) if job.timeline.steady_steps.size]
+    return {job.trial.turn: job for job in steady}
 
 
-def _error(one: StoredTrial, split: str) -> float | None:
-    accuracy = one.timeline.accuracy(split)
+def _error(job: StoredTrial, split: str) -> float | None:
+    accuracy = job.timeline.accuracy(split)
     return None if accuracy is None else 1 - accuracy

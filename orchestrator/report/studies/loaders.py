@@ -17,15 +17,17 @@ GroupKey = tuple[str, str]
 
 def loader_workers(stored: StoredRun, floors: NoiseFloors) -> Section:
     """A row for each subject, cell and number of workers; all are compared with the fewest workers."""
-    native = [one for one in stored.trials if one.trial.measure.feed == "native"]
-    places = grouped(native, lambda one: (one.trial.subject, f"{one.trial.cell.network} {one.trial.device}"))
+    native = [job for job in stored.trials if job.trial.measure.feed == "native"]
+    places = grouped(native, lambda job: (job.trial.subject, f"{job.trial.cell.network} {job.trial.device}"))
     levels = {
-        place: dict(sorted(grouped(trials, lambda one: one.trial.measure.loader_workers).items()))
+        place: dict(sorted(grouped(trials, lambda job: job.trial.measure.loader_workers).items()))
         for place, trials in places.items()
     }
-    found = {(place, workers): pairs for place, of in levels.items() for workers, pairs in _pairs(of).items()}
-    known = floors.scatters({(one.trial.framework, one.trial.device) for one in native})
-    ratios = dict(zip(found, judge([[pairs] for pairs in found.values()], known), strict=True))
+    pairs_of = {
+        (place, workers): pairs for place, pairs_of in levels.items() for workers, pairs in _pairs(pairs_of).items()
+    }
+    known = floors.scatters({(job.trial.framework, job.trial.device) for job in native})
+    ratios = dict(zip(pairs_of, judge([[pairs] for pairs in pairs_of.values()], known), strict=True))
     rows = [
         _row(place, workers, trials, ratios.get((place, workers)))
         for place in sorted(levels, key=lambda place: natural(" ".join(place)))
@@ -70,19 +72,19 @@ def _pairs(levels: Mapping[int, Sequence[StoredTrial]]) -> dict[int, Pairs]:
     """Number of workers -> its epochs beside those with the fewest; pairs share seed and repeat."""
     by_turn = {
         workers: {
-            one.trial.turn: timed_run(one, float(np.median(one.timeline.steady_epochs)))
-            for one in ok(trials)
-            if one.timeline.steady_epochs.size
+            job.trial.turn: timed_run(job, float(np.median(job.timeline.steady_epochs)))
+            for job in ok(trials)
+            if job.timeline.steady_epochs.size
         }
         for workers, trials in levels.items()
     }
     fewest = by_turn[min(by_turn)]
-    found = {}
+    pairs_of = {}
     for workers, turns in by_turn.items():
         common = [turn for turn in turns if turn in fewest]
         if turns is not fewest and common:
-            found[workers] = paired([fewest[turn] for turn in common], [turns[turn] for turn in common])
-    return found
+            pairs_of[workers] = paired([fewest[turn] for turn in common], [turns[turn] for turn in common])
+    return pairs_of
 
 
 def _row(place: GroupKey, workers: int, trials: Sequence[StoredTrial], ratio: Ratio | None) -> StudyRow:
@@ -92,12 +94,12 @@ def _row(place: GroupKey, workers: int, trials: Sequence[StoredTrial], ratio: Ra
     row: StudyRow = {"subject": place[0], "cell": place[1], "workers": workers, "runs": len(sound)}
     row |= {
         "step_ms": _median(
-            [np.median(one.timeline.steady_steps) * 1000 for one in sound if one.timeline.steady_steps.size]
+            [np.median(job.timeline.steady_steps) * 1000 for job in sound if job.timeline.steady_steps.size]
         )
     }
-    row |= {"input_ms": _median([np.median(one.timeline.input_seconds) * 1000 for one in sound])}
-    row |= {"input_s": _median([np.median(one.timeline.steady_input_seconds) for one in sound])}
-    row |= {"epoch_s": _median([np.median(one.timeline.steady_epochs) for one in sound])}
+    row |= {"input_ms": _median([np.median(job.timeline.input_seconds) * 1000 for job in sound])}
+    row |= {"input_s": _median([np.median(job.timeline.steady_input_seconds) for job in sound])}
+    row |= {"epoch_s": _median([np.median(job.timeline.steady_epochs) for job in sound])}
     row |= {"ratio": ratio and ratio.effect, "low": ratio and ratio.low, "high": ratio and ratio.high}
     row |= {"pairs": ratio.pairs if ratio else 0, "words": ratio and longer(ratio), "note": note_of(trials)}
     return row | {"paper_s": theirs, "paper_times": theirs and theirs / seconds["0"]}

@@ -17,7 +17,7 @@ def pairs_section(stored: StoredRun, floors: NoiseFloors) -> Section | None:
     """All pairs that the spec names; None if it names none."""
     if not stored.facts.pairs:
         return None
-    precisions = {one.trial.subject: precision_of(one) for one in stored.trials}
+    precisions = {job.trial.subject: precision_of(job) for job in stored.trials}
     rows = [_noted(_with_paper(row), precisions) for row in comparison.family(stored, stored.facts.pairs, floors)]
     is_tuning = stored.facts.study == "build-flags"
     headings = {"candidate": "candidate", "baseline": "baseline", "cell": "cell", "words": "candidate is"}
@@ -55,9 +55,9 @@ def _with_paper(row: StudyRow) -> StudyRow:
 def _verdicts(rows: list[StudyRow]) -> tuple[str, ...]:
     """A sentence for each of the paper's settings, with its effect in this run."""
     said = []
-    for one in paper().tuning:
-        here = [row for row in rows if row["paper_ratio"] and (row["baseline"], row["candidate"]) in one.pairs]
-        name = f"{one.framework} on the {one.device.upper()} ({one.change}), in the paper {one.words}"
+    for tuning in paper().tuning:
+        here = [row for row in rows if row["paper_ratio"] and (row["baseline"], row["candidate"]) in tuning.pairs]
+        name = f"{tuning.framework} on the {tuning.device.upper()} ({tuning.change}), in the paper {tuning.words}"
         if not here:
             said.append(f"{name}: not measured in this run.")
         said += [f"{name}; here {row['candidate']} beside {row['baseline']}: {row['words']}." for row in here]

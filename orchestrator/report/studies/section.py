@@ -78,17 +78,17 @@ def cell_text(key: str, value: Any) -> str:
 
 def grouped(trials: Iterable[StoredTrial], key: Callable[[StoredTrial], Key]) -> dict[Key, list[StoredTrial]]:
     """Trials by what they have in common, in order of first appearance."""
-    found: dict[Key, list[StoredTrial]] = {}
+    groups: dict[Key, list[StoredTrial]] = {}
     for one in trials:
-        found.setdefault(key(one), []).append(one)
-    return found
+        groups.setdefault(key(one), []).append(one)
+    return groups
 
 
 def ok(trials: Iterable[StoredTrial]) -> list[StoredTrial]:
     """Those that ended ok."""
-    return [one for one in trials if one.outcome.status == "ok"]
+    return [job for job in trials if job.outcome.status == "ok"]
 
 
 def note_of(trials: Sequence[StoredTrial]) -> str:
     """Status and reason of the first that did not end ok; '' if all did."""
-    return next((f"{one.outcome.status}: {one.outcome.reason}" for one in trials if one.outcome.status != "ok"), "")
+    return next((f"{job.outcome.status}: {job.outcome.reason}" for job in trials if job.outcome.status != "ok"), "")

@@ -95,17 +95,17 @@ def _first(winner: str, network: str, size: int, device: Device) -> tuple[Compar
 
 def _growth(small: tuple[str, int], large: tuple[str, int], device: Device) -> tuple[Comparison, ...]:
     """How much longer each of those that lose ground takes for the larger, beside the mean of the others."""
-    found = []
+    comparisons = []
     for loser in LOSING:
         contrast = {Place(loser, *large, device): 1.0, Place(loser, *small, device): -1.0}
         for other in GAINING:
             contrast[Place(other, *large, device)] = -1 / len(GAINING)
             contrast[Place(other, *small, device)] = 1 / len(GAINING)
         names = [f"{network}@{size}" for network, size in (small, large)]
-        found.append(
+        comparisons.append(
             Comparison(f"{names[0]} to {names[1]}: growth of {loser} beside {' and '.join(GAINING)}", contrast)
         )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def _no_more(label: str, blocks: Blocks) -> Comparison:
@@ -267,15 +267,15 @@ def weighed(claims: Sequence[Claim], measured: Measured) -> dict[str, list[Evide
     contrasts = [one.contrast for _, one in named if one.contrast is not None]
     times = iter(measured.estimates(contrasts))
     accuracies = iter(measured.differences([one.blocks for _, one in named if one.contrast is None]))
-    found: dict[str, list[Evidence]] = {}
+    evidence: dict[str, list[Evidence]] = {}
     for name, one in named:
-        found.setdefault(name, []).append(Evidence(one, next(accuracies if one.contrast is None else times)))
-    return found
+        evidence.setdefault(name, []).append(Evidence(one, next(accuracies if one.contrast is None else times)))
+    return evidence
 
 
 def verdict_of(evidence: Sequence[Evidence]) -> Verdict:
     """fails if one comparison surely disagrees, holds if all that were measured agree, else it is not decided."""
-    known = [one.agrees for one in evidence if one.estimate is not None]
+    known = [result.agrees for result in evidence if result.estimate is not None]
     if False in known:
         return "fails"
     return "holds" if known and all(known) else "not decided"

@@ -44,7 +44,7 @@ def findings(stored: StoredRun, answers: Answers, floors: NoiseFloors) -> Sectio
     """A row for each finding; None if the run decides none of them."""
     ours, theirs = measured_run(stored), measured_paper()
     evidence, printed = weighed(CLAIMS, ours), weighed(CLAIMS, theirs)
-    if not any(one.estimate for of in evidence.values() for one in of):
+    if not any(result.estimate for results in evidence.values() for result in results):
         return None
     has_card = bool(stored.facts.host.gpus)
     rows = [_row(claim, evidence[claim.name], printed[claim.name], has_card) for claim in CLAIMS]
@@ -86,12 +86,12 @@ def findings(stored: StoredRun, answers: Answers, floors: NoiseFloors) -> Sectio
 
 
 def _row(claim: Claim, evidence: Sequence[Evidence], printed: Sequence[Evidence], has_card: bool) -> StudyRow:
-    measured = [one for one in evidence if one.estimate]
+    measured = [result for result in evidence if result.estimate]
     verdict: Verdict = verdict_of(evidence)
     if not measured:
         is_out_of_reach = claim.device == "gpu" and not has_card
         verdict, said = ("not measurable here", "no card") if is_out_of_reach else ("not decided", NOT_MEASURED)
-        if all(one.comparison.contrast is None for one in evidence):
+        if all(result.comparison.contrast is None for result in evidence):
             said += f"; accuracies count after the study's {paper().epochs} epochs"
     else:
         said = _said(measured)
@@ -105,13 +105,13 @@ def _row(claim: Claim, evidence: Sequence[Evidence], printed: Sequence[Evidence]
 
 
 def _said(measured: Sequence[Evidence]) -> str:
-    if all(one.agrees is None and one.estimate and one.estimate.low is None for one in measured):
+    if all(result.agrees is None and result.estimate and result.estimate.low is None for result in measured):
         return "single runs order nothing; three turns of each are needed (repeats)"
     if len(measured) <= SHOWN_COMPARISONS:
-        return "; ".join(f"{one.comparison.label} {one.words}" for one in measured)
-    counts = [(sum(one.agrees is is_so for one in measured), word) for is_so, word in _AGREES]
+        return "; ".join(f"{result.comparison.label} {result.words}" for result in measured)
+    counts = [(sum(result.agrees is is_so for result in measured), word) for is_so, word in _AGREES]
     shown = ", ".join(f"{count} {word}" for count, word in counts if count)
-    against = [one for one in measured if one.agrees is False]
+    against = [result for result in measured if result.agrees is False]
     example = f"; {against[0].comparison.label} {against[0].words}" if against else ""
     return f"of {len(measured)} comparisons {shown}{example}"
 
@@ -135,8 +135,8 @@ def _evidence_rows(
             "high": ours.estimate.high,
             "value_paper": theirs.estimate and theirs.estimate.value,
         }
-        for name, of in evidence.items()
-        for ours, theirs in zip(of, printed[name], strict=True)
+        for name, results in evidence.items()
+        for ours, theirs in zip(results, printed[name], strict=True)
         if ours.estimate
     ]
 
@@ -182,11 +182,13 @@ def _order(measured: Measured, places: Sequence[Place]) -> str:
 def _of_studies(answers: Answers, floors: NoiseFloors, has_card: bool) -> list[StudyRow]:
     """The findings that studies of their own decide: tuning, determinism, loader workers."""
     rows = []
-    for one in paper().tuning:
-        name = f"tuning-{one.framework}-{one.device}"
-        text = f"{one.device.upper()}: {one.change} makes {one.framework} faster, {one.words}."
+    for tuning in paper().tuning:
+        name = f"tuning-{tuning.framework}-{tuning.device}"
+        text = f"{tuning.device.upper()}: {tuning.change} makes {tuning.framework} faster, {tuning.words}."
         rows.append(
-            _study_row(name, text, "build-flags", answers, _tuned(one, floors), not has_card and one.device == "gpu")
+            _study_row(
+                name, text, "build-flags", answers, _tuned(tuning, floors), not has_card and tuning.device == "gpu"
+            )
         )
     text = "CPU: training with a fixed seed repeats bit for bit."
     rows.append(_study_row("cpu-repeats", text, "determinism", answers, lambda stored: _repeats(stored, "cpu"), False))
@@ -218,22 +220,22 @@ def _study_row(
     is_out_of_reach: bool,
 ) -> StudyRow:
     stored = answers.get(study)
-    found = decide(stored) if stored else None
-    if found and stored:
-        verdict, said = found[0], f"{found[1]} (run {stored.facts.run_id})"
+    decision = decide(stored) if stored else None
+    if decision and stored:
+        verdict, said = decision[0], f"{decision[1]} (run {stored.facts.run_id})"
     else:
         verdict, said = ("not measurable here", "no card") if is_out_of_reach else ("not decided", NOT_MEASURED)
         said += "" if is_out_of_reach else f"; experiments/{study}.json measures it"
     return {"name": name, "claim": text, "verdict": verdict, "paper": "as stated", "numbers": said}
 
 
-def _tuned(one: Tuning, floors: NoiseFloors) -> Callable[[StoredRun], tuple[Verdict, str] | None]:
+def _tuned(tuning: Tuning, floors: NoiseFloors) -> Callable[[StoredRun], tuple[Verdict, str] | None]:
     """By the best of our pairs that change the same setting, in the cell in which the paper timed it."""
 
     def decide(stored: StoredRun) -> tuple[Verdict, str] | None:
         section = pairs_section(stored, floors)
         rows = [row for row in section.tables[0].rows if row["paper_ratio"]] if section else []
-        here = [row for row in rows if (row["baseline"], row["candidate"]) in one.pairs and row.get("ratio")]
+        here = [row for row in rows if (row["baseline"], row["candidate"]) in tuning.pairs and row.get("ratio")]
         if not here:
             return None
         best = max(here, key=lambda row: float(row["ratio"]))
@@ -261,10 +263,10 @@ def _repeats(stored: StoredRun, device: str) -> tuple[Verdict, str] | None:
 def _unit_gain(stored: StoredRun) -> tuple[Verdict, str] | None:
     """By the test errors of both, seed by seed and cell by cell."""
     errors: dict[str, dict[tuple[str, int], float]] = {}
-    for one in stored.trials:
-        accuracy = one.timeline.accuracy("test")
-        if one.outcome.status == "ok" and accuracy is not None:
-            errors.setdefault(UNIT_GAIN.level(one.trial), {})[one.trial.cell.title, one.trial.seed] = 1 - accuracy
+    for job in stored.trials:
+        accuracy = job.timeline.accuracy("test")
+        if job.outcome.status == "ok" and accuracy is not None:
+            errors.setdefault(UNIT_GAIN.level(job.trial), {})[job.trial.cell.title, job.trial.seed] = 1 - accuracy
     theirs, own = errors.get("unit_gain=False", {}), errors.get("unit_gain=True", {})
     estimate = mean_difference([own[where] - theirs[where] for where in own if where in theirs], family=1)
     if estimate is None:

@@ -93,9 +93,9 @@ def _table(size: int, device: Device, title: str, places: Mapping[StudySubject, 
 def _epochs(places: Mapping[StudySubject, Sequence[StoredTrial]]) -> StudyTable:
     """The values of the paper's figures 2 to 4."""
     seconds = {subject: _epoch_seconds(trials) for subject, trials in sorted(places.items())}
-    found = estimates([{subject: 1.0} for subject in seconds], seconds)
+    results = estimates([{subject: 1.0} for subject in seconds], seconds)
     rows = [
-        _epoch_row(subject, list(seconds[subject].values()), one) for subject, one in zip(seconds, found, strict=True)
+        _epoch_row(subject, list(seconds[subject].values()), one) for subject, one in zip(seconds, results, strict=True)
     ]
     headings = {"cell": "cell", "subject": "subject", "runs": "runs", "epoch_s": "epoch s", "epoch_low_s": "from"}
     headings |= {"epoch_high_s": "to", "training_s": "25 epochs, s", "epoch_paper_s": "the paper's epoch s"}
@@ -108,7 +108,7 @@ def _epochs(places: Mapping[StudySubject, Sequence[StoredTrial]]) -> StudyTable:
 
 def _epoch_seconds(trials: Sequence[StoredTrial]) -> dict[Turn, float]:
     """Of an epoch of the study, by turn."""
-    return {one.trial.turn: known.total / paper().epochs for one in trials if (known := study_seconds(one)) is not None}
+    return {job.trial.turn: known.total / paper().epochs for job in trials if (known := study_seconds(job)) is not None}
 
 
 def _epoch_row(subject: StudySubject, seconds: Sequence[float], estimate: Estimate | None) -> StudyRow:
@@ -125,10 +125,10 @@ def _epoch_row(subject: StudySubject, seconds: Sequence[float], estimate: Estima
 
 def _numbers(place: Place, trials: Sequence[StoredTrial]) -> StudyRow:
     key = re.sub(r"\W", "", place.network.lower())
-    found = [seconds for one in trials if (seconds := study_seconds(one)) is not None]
+    known = [seconds for one in trials if (seconds := study_seconds(one)) is not None]
     theirs = _theirs(place)
-    total = float(np.median([seconds.total for seconds in found])) if found else None
-    mark = "~" if any(seconds.is_extrapolated for seconds in found) else ""
+    total = float(np.median([seconds.total for seconds in known])) if known else None
+    mark = "~" if any(seconds.is_extrapolated for seconds in known) else ""
     return {
         f"{key}_time": None if total is None else f"{mark}{total:,.0f}",
         f"{key}_s": total,
@@ -142,7 +142,7 @@ def _numbers(place: Place, trials: Sequence[StoredTrial]) -> StudyRow:
 
 def _accuracy(trials: Sequence[StoredTrial], split: str) -> float | None:
     """Of trials of as many epochs as the study trained."""
-    whole = [one.timeline.accuracy(split) for one in trials if one.trial.training.epochs == paper().epochs]
+    whole = [job.timeline.accuracy(split) for job in trials if job.trial.training.epochs == paper().epochs]
     known = [value for value in whole if value is not None]
     return float(np.median(known)) if known else None
 

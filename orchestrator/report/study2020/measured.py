@@ -60,7 +60,7 @@ class Measured:
     def estimates(self, contrasts: Sequence[Mapping[Place, float]]) -> list[Estimate | None]:
         """Contrasts of the logs of seconds, judged together; None where a place was not measured."""
         if self.is_exact:
-            single = {place: next(iter(of.values())) for place, of in self.seconds.items()}
+            single = {place: next(iter(values.values())) for place, values in self.seconds.items()}
             return [exact(contrast, single) for contrast in contrasts]
         return estimates(contrasts, self.seconds)
 
@@ -112,13 +112,13 @@ def _training(epochs: int) -> Training:
     return Training(batch_size=paper().batch_size, epochs=epochs)
 
 
-def study_seconds(one: StoredTrial) -> StudySeconds | None:
+def study_seconds(job: StoredTrial) -> StudySeconds | None:
     """Seconds of the study's 25 epochs; None if the trial has no step after its warm-up.
 
     From a trial of other epochs or fewer pictures: the mean step after the warm-up and the mean input, times the steps
     of the study.
     """
-    timeline, steps = one.timeline, paper().steps_per_epoch
+    timeline, steps = job.timeline, paper().steps_per_epoch
     epochs = timeline.epochs
     if len(epochs) == paper().epochs and all(epoch.loss.size == steps for epoch in epochs):
         return StudySeconds(sum(epoch.epoch_seconds for epoch in epochs), False)
@@ -128,14 +128,14 @@ def study_seconds(one: StoredTrial) -> StudySeconds | None:
     return StudySeconds(step * steps * paper().epochs, True)
 
 
-def paper_place(one: PaperCell) -> Place:
+def paper_place(cell: PaperCell) -> Place:
     """Where a cell of the paper stands."""
-    return Place(one.framework, NETWORKS[one.model], one.input_size, one.device)
+    return Place(cell.framework, NETWORKS[cell.model], cell.input_size, cell.device)
 
 
-def place_of(one: StoredTrial) -> Place:
+def place_of(job: StoredTrial) -> Place:
     """Where a trial stands in the study."""
-    return Place(one.trial.framework, one.trial.model.label, one.trial.input_size.height, one.trial.device)
+    return Place(job.trial.framework, job.trial.model.label, job.trial.input_size.height, job.trial.device)
 
 
 def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTrial]]:
@@ -144,21 +144,21 @@ def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTria
     Those of a subject that other processes disturbed in a cell are left out.
     """
     found: dict[StudySubject, list[StoredTrial]] = {}
-    for one in stored.trials:
-        place = place_of(one)
+    for job in stored.trials:
+        place = place_of(job)
         is_of_study = place.framework in FRAMEWORKS and place.network in NETWORKS.values()
         if (
             is_of_study
-            and one.outcome.status == "ok"
-            and not one.record.is_unverified
-            and is_equal_training(one.trial, stored.facts.is_scout)
+            and job.outcome.status == "ok"
+            and not job.record.is_unverified
+            and is_equal_training(job.trial, stored.facts.is_scout)
         ):
-            found.setdefault((place, one.trial.variant), []).append(one)
+            found.setdefault((place, job.trial.variant), []).append(job)
     return {subject: trials for subject, trials in found.items() if not _is_disturbed(trials)}
 
 
 def _is_disturbed(trials: Sequence[StoredTrial]) -> bool:
-    return quietness(pooled_foreign_percent((one.samples, one.timeline) for one in trials)) == "disturbed"
+    return quietness(pooled_foreign_percent((job.samples, job.timeline) for job in trials)) == "disturbed"
 
 
 def measured_run(stored: StoredRun) -> Measured:
@@ -167,16 +167,16 @@ def measured_run(stored: StoredRun) -> Measured:
     A framework that ran several variants in a cell is left out there: the study has one number of each.
     """
     found = trials_of_the_study(stored)
-    several = {place for place, of in Counter(place for place, _ in found).items() if of > 1}
+    several = {place for place, count in Counter(place for place, _ in found).items() if count > 1}
     seconds: dict[Place, dict[Turn, float]] = {}
     accuracies: dict[Place, dict[Turn, float]] = {}
     for (place, _), trials in found.items():
-        for one in trials if place not in several else ():
-            turn = one.trial.turn
-            total, accuracy = study_seconds(one), one.timeline.accuracy("test")
+        for job in trials if place not in several else ():
+            turn = job.trial.turn
+            total, accuracy = study_seconds(job), job.timeline.accuracy("test")
             if total is not None:
                 seconds.setdefault(place, {})[turn] = total.total / paper().epochs
-            if accuracy is not None and one.trial.training.epochs == paper().epochs:
+            if accuracy is not None and job.trial.training.epochs == paper().epochs:
                 accuracies.setdefault(place, {})[turn] = accuracy
     return Measured(seconds, accuracies)
 
@@ -185,7 +185,7 @@ def measured_paper() -> Measured:
     """The paper's numbers, with its errata applied."""
     places = {paper_place(one): one for one in paper().results}
     return Measured(
-        {place: {(0, 0): one.total_seconds / paper().epochs} for place, one in places.items()},
-        {place: {(0, 0): one.accuracy_percent / 100} for place, one in places.items()},
+        {place: {(0, 0): cell.total_seconds / paper().epochs} for place, cell in places.items()},
+        {place: {(0, 0): cell.accuracy_percent / 100} for place, cell in places.items()},
         is_exact=True,
     )

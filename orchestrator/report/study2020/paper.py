@@ -69,7 +69,7 @@ class Paper(Frozen):
         name = f"{model.name}{model.depth or ''}"
         asked = (framework, name, input_size.side, device)
         return next(
-            (one for one in self.results if asked == (one.framework, one.model, one.input_size, one.device)), None
+            (cell for cell in self.results if asked == (cell.framework, cell.model, cell.input_size, cell.device)), None
         )
 
     def images_per_second(self, cell: PaperCell) -> float:
@@ -83,7 +83,7 @@ class Paper(Frozen):
 
     def tuning_of(self, pair: SubjectPair) -> Tuning | None:
         """The row of its tuning table that changes what this pair changes."""
-        return next((one for one in self.tuning if pair in one.pairs), None)
+        return next((tuning for tuning in self.tuning if pair in tuning.pairs), None)
 
     @property
     def caution(self) -> str:

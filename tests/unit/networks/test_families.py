@@ -54,6 +54,6 @@ def test_a_model_that_cannot_be_says_why(name, size, params, sentence):
         families.build(name, InputSize.square(size), 43, **params)
 
 
-def test_the_residual_network_of_the_workers_tests_is_the_familys():
+def test_the_network_of_the_workers_tests_is_the_familys():
     assert residual((1, 16, 24), 7).ops == net_of("resnet8", [1, 16, 24], 7).ops
     assert residual((3, 32, 32), 43, blocks=3).ops == net_of("resnet20", 32).ops

@@ -46,7 +46,7 @@ def test_a_name_of_no_size_is_refused(text):
         InputSize.named(text)
 
 
-def test_a_trial_writes_its_size_as_before_where_it_says_nothing_new():
+def test_a_trial_writes_a_square_size_as_before():
     assert json.loads(fake.trial().model_dump_json())["input_size"] == 32
     grey = fake.trial(input_size=[1, 28, 28])
     assert json.loads(grey.model_dump_json())["input_size"] == [1, 28, 28]

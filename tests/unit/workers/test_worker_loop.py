@@ -327,7 +327,7 @@ class Falling(object):
 
 
 @pytest.mark.parametrize("sync", ["step", "block"])
-def test_the_adapter_is_told_each_rate_that_is_new_before_its_step(sync):
+def test_the_adapter_is_told_each_new_rate_before_its_step(sync):
     world = World()
     world.set_rate = lambda rate: world.calls.append(rate)
     world.train(rule=Falling(), epochs=2, sync=sync)

@@ -133,7 +133,7 @@ def test_what_is_no_op_is_refused_in_a_sentence(data):
         Net.of([data])
 
 
-def test_windows_dilations_and_groups_have_their_shapes_and_costs():
+def test_windows_and_groups_have_their_shapes_and_costs():
     net = every_window()
     assert net.shapes["conv1"] == (8, (17 + 1 - 5) // 2 + 1, 13 + 5 - 5 + 1)
     assert net.shapes["maxpool1"] == (8, 7 + 3 - 3 + 1, (14 + 1 - 2) // 2 + 1)
@@ -142,7 +142,7 @@ def test_windows_dilations_and_groups_have_their_shapes_and_costs():
     assert net.multiply_adds == 2 * 15 * 8 * 7 * 14 + 9 * 8 * 8 * 7 + 128 * 5
 
 
-def test_a_window_at_the_border_holds_fewer_values_than_it_is_wide():
+def test_a_window_at_the_border_holds_fewer_values():
     net = NetBuilder((1, 3, 4))
     pool = net.avgpool(net.input, (2, 3), (1, 1), (1, 0, 1, 1))
     op = {op.name: op for op in net.net().ops}[pool]

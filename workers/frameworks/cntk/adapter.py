@@ -126,9 +126,9 @@ class Adapter(object):
 def _default_device(kind):
     """The device of that kind, made CNTK's default; otherwise CNTK would choose one itself."""
     wanted = cntk.device.DeviceKind.GPU if kind == "gpu" else cntk.device.DeviceKind.CPU
-    found = [device for device in cntk.device.all_devices() if device.type() == wanted]
-    if not found:
+    devices = [device for device in cntk.device.all_devices() if device.type() == wanted]
+    if not devices:
         raise Unsupported("device", "CNTK sees no GPU, or is its CPU build")
-    if not cntk.device.try_set_default_device(found[0]):
-        raise Unsupported("device", f"CNTK does not take {found[0]} as its default")
-    return found[0]
+    if not cntk.device.try_set_default_device(devices[0]):
+        raise Unsupported("device", f"CNTK does not take {devices[0]} as its default")
+    return devices[0]

@@ -92,7 +92,7 @@ def _read(folder, threads, is_full):
 def _logits(network, picture):
     extractor = network.create_extractor()
     extractor.input(model.INPUT, picture)
-    status, found = extractor.extract(model.OUTPUT)
+    status, logits = extractor.extract(model.OUTPUT)
     if status:
         raise RuntimeError(f"ncnn ended with status {status}")
-    return numpy.array(found)
+    return numpy.array(logits)
