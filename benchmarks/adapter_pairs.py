@@ -48,7 +48,8 @@ def pictures(size: int, home: Home):
     """GTSRB if it is registered, else drawn signs."""
     for dataset in (Dataset(), Dataset(name="synthetic")):
         try:
-            prepared = data.prepare(dataset, [size], home, lambda done, total: None)[size]
+            sizes = [InputSize.square(size)]
+            (prepared,) = data.prepare(dataset, sizes, home, lambda done, total: None).values()
         except DataError:
             continue
         return dataset, prepared, data.split(prepared, dataset)

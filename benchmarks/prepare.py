@@ -28,6 +28,7 @@ import numpy as np
 
 from orchestrator import data
 from orchestrator.home import Home
+from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
 
 SIZES = (32, 48, 64)
@@ -80,10 +81,10 @@ def ours(folder: Path) -> dict[str, float]:
         begun = time.perf_counter()
         data.register(folder, home)
         registered = time.perf_counter()
-        data.prepare(dataset, SIZES, home, lambda done, total: None)
+        data.prepare(dataset, [InputSize.square(side) for side in SIZES], home, lambda done, total: None)
         prepared = time.perf_counter()
         data.register(folder, home)
-        data.prepare(dataset, SIZES, home, lambda done, total: None)
+        data.prepare(dataset, [InputSize.square(side) for side in SIZES], home, lambda done, total: None)
         found = time.perf_counter()
     return {
         "register_seconds": registered - begun,
