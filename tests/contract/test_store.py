@@ -279,8 +279,9 @@ def test_the_latest_check_may_have_failed(store):
         {"steps": "first"},
         {"threads": 4},
         {"processor": "another"},
+        {"network_sha256": "0" * 64},
     ],
-    ids=["environment", "worker", "model", "size", "batch", "first step", "threads", "processor"],
+    ids=["environment", "worker", "model", "size", "batch", "first step", "threads", "processor", "ops"],
 )
 def test_a_check_of_anything_else_does_not_count(store, change):
     fake.add_all(store, fake.run_facts(), [(fake.check_record(**change), fake.ENDED, fake.OK, fake.checking())])

@@ -77,6 +77,15 @@ def test_a_trial_with_damaged_events_is_run_again(done, catalogue, damaged):
     assert [trial.outcome.status for trial in again.report.stored.trials] == ["ok", "ok"]
 
 
+def test_a_trial_of_other_ops_is_run_again(done, catalogue):
+    world, folder = done
+    path = next(folder.glob("0001-*")) / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "network_sha256": "0" * 64}))
+    _, said = run(world, catalogue, resume=folder.name)
+    assert said.count("already done") == 1
+
+
 def test_a_row_without_a_folder_is_run_again(done, catalogue):
     world, folder = done
     shutil.rmtree(next(folder.glob("0001-*")))

@@ -39,6 +39,7 @@ def test_three_sessions_of_each_are_judged_by_their_scatter():
         ({"host": "there"}, "ran on different machines"),
         ({"seed": 1}, "they answer no common question"),
         ({"record": {"worker_sha256": "v" * 64}}, "differ in the worker's code"),
+        ({"record": {"network_sha256": "n" * 64}}, "differ in the ops of a network"),
         ({"record": {"data": fake.data_facts(sha256="e" * 64)}}, "differ in their pictures"),
         ({"record": {"environment": fake.environment("mxnet", "1.5", engine="virtualenv")}}, "differ in their engine"),
         (
@@ -52,7 +53,7 @@ def test_three_sessions_of_each_are_judged_by_their_scatter():
             "differ in their card",
         ),
     ],
-    ids=["machine", "question", "worker", "pictures", "engine", "card"],
+    ids=["machine", "question", "worker", "ops", "pictures", "engine", "card"],
 )
 def test_runs_under_other_conditions_are_refused(other, said):
     with pytest.raises(SpecError, match=said):
