@@ -326,11 +326,11 @@ def reference(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_wrong_adapter_is_caught_and_no_right_one(start, catalogue, reference, framework, tmp_path):
-    """On a small network, in minutes; `python -m benchmarks.mutants` does it on the study's (docs/parity.md)."""
+    """On a network as small as shows all of them; `python -m benchmarks.mutants` takes the study's (docs/parity.md)."""
     row, script = catalogue.resolve(framework, "cpu"), HERE / "adapter_mutants.py"
     networks = tmp_path / "networks.json"
-    networks.write_text(json.dumps([network_of("resnet8", size).model_dump(mode="json") for size in (16, 32)]))
-    arguments = framework, networks, reference("resnet8", 16), json.dumps(row.options)
+    networks.write_text(json.dumps([network_of("resnet8", size).model_dump(mode="json") for size in (12, 20)]))
+    arguments = framework, networks, reference("resnet8", 12), json.dumps(row.options)
     found = last_object(start(row, script, *arguments))
     assert {name: figures for name, figures in found["harmless"].items() if figures} == {}
     assert [name for name, figures in found["harmful"].items() if not figures] == []
