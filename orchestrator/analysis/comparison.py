@@ -74,7 +74,7 @@ def look(stored: StoredRun, cell: Cell, floors: NoiseFloors, cells: int) -> Rati
     Raises SpecError if one of its trials cannot be compared.
     """
     assert stored.facts.compared is not None
-    trials = [job for job in stored.trials if job.trial.cell == cell]
+    trials = [job for job in stored.trials if job.trial.cell.in_float32 == cell.in_float32]
     ((key, pairs),) = cell_pairs(trials, *stored.facts.compared).items()
     known = floors.scatters({(key.framework, key.cell.device)})
     (ratio,) = judge([[pairs]], known, family=cells, is_sequential=True)
@@ -125,12 +125,20 @@ def _mean(cells: Mapping[CellKey, Pairs]) -> _Row:
 
 
 def _by_cell(stored: StoredRun, pair: SubjectPair) -> dict[str, list[StoredTrial]]:
-    """The trials of both subjects, by cell and device; 'all' without any if neither has one."""
-    cells: dict[str, list[StoredTrial]] = {}
+    """The trials of both subjects, by the baseline's cell and device; 'all' without any if neither has one.
+
+    The two were named, so they may compute in two number formats, which are two cells everywhere else.
+    """
+    cells: dict[Cell, list[StoredTrial]] = {}
     for job in stored.trials:
         if job.trial.subject in pair:
-            cells.setdefault(job.trial.cell.title, []).append(job)
-    return cells or {"all": []}
+            cells.setdefault(job.trial.cell.in_float32, []).append(job)
+    return {_title(trials, pair[0]): trials for trials in cells.values()} or {"all": []}
+
+
+def _title(trials: Sequence[StoredTrial], baseline: str) -> str:
+    """Of the baseline's cell; of the candidate's if that alone ran."""
+    return next((job for job in trials if job.trial.subject == baseline), trials[0]).trial.cell.title
 
 
 def _side_by_side(stored: StoredRun, trials: Sequence[StoredTrial], pair: SubjectPair) -> dict[CellKey, Pairs]:

@@ -152,7 +152,7 @@ def _looks(session: Session, run: RunFacts, plan: Plan) -> Looks | None:
     if run.compared is None:
         return None
     floors = noise_floors(session.store.comparisons_before(run))
-    cells = {trial.cell for trial in plan.trials}
+    cells = {trial.cell.in_float32 for trial in plan.trials}
     framework = plan.trials[0].framework
     for device in sorted({cell.device for cell in cells}):
         session.console.say(floors.power_words((framework, device), _pairs_planned(plan, run)))

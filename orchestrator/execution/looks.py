@@ -38,7 +38,7 @@ class ComparisonLooks:
 
     def wants(self, trial: Trial) -> bool:
         """Whether `trial` is to be run: its pair has begun, or its cell is not known well enough yet."""
-        cell, pair = trial.cell, self._pair_of(trial)
+        cell, pair = trial.cell.in_float32, self._pair_of(trial)
         if cell in self._ended:
             return False
         if self._pairs.get(cell) != pair:

@@ -48,6 +48,25 @@ def test_variants_of_one_run_are_paired_by_question():
     assert np.exp(pairs.logs) == pytest.approx([2.0, 4.0])
 
 
+def in_two_formats():
+    full = [timed("1.5", 0.1, repeat=repeat) for repeat in range(6)]
+    return run(*full, *(timed("1.5-int8", 0.05, repeat=repeat, precision="int8") for repeat in range(6)))
+
+
+def test_a_pair_that_is_named_may_be_of_two_number_formats():
+    pair = ("mxnet:1.5", "mxnet:1.5-int8")
+    (row,) = comparison.family(in_two_formats(), [pair], NO_FLOORS)
+    assert (row["cell"], row["pairs"]) == ("ResNet-20@32 cpu", 6)
+    assert row["ratio"] == pytest.approx(2.0)
+
+
+def test_a_look_at_a_pair_of_two_formats_sees_both():
+    stored = in_two_formats()
+    facts = stored.facts.model_copy(update={"compared": ("mxnet:1.5", "mxnet:1.5-int8")})
+    ratio = comparison.look(StoredRun(facts, stored.trials, ()), stored.trials[-1].trial.cell, NO_FLOORS, 1)
+    assert ratio.pairs == 6
+
+
 def test_only_steps_after_the_warm_up_count():
     assert timed_run(timed(warmup=20)).seconds == 0.1
     slow_start = [0.9] * 20 + [0.1] * 10
