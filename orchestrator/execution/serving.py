@@ -45,7 +45,7 @@ class Served:
         self._pipes, self._classes, self.describe = pipes, classes, describe
 
     def ask(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        """(logits (n, classes), seconds of placing and inferring) of uint8 pictures (n, 3, s, s), n > 0.
+        """(logits (n, classes), seconds of placing and inferring) of uint8 pictures (n, channels, height, width).
 
         Raises EngineError if the worker ends before it has answered, or takes over a minute.
         """
