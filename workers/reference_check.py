@@ -44,7 +44,7 @@ def forward(net, weights, x, training):
         if op.kind == "input":
             value = x
         elif op.kind == "conv":
-            value = _conv(inputs[0], own, **op.params)
+            value = _conv(inputs[0], own, op.params)
         elif op.kind == "batchnorm":
             value, moments[op.name] = _batchnorm(inputs[0], own, op.params["epsilon"], training)
         elif op.kind == "relu":
@@ -71,8 +71,10 @@ def loss(net, weights, x, y):
     return numpy.mean([-numpy.log(numpy.exp(z[k]) / numpy.exp(z).sum()) for z, k in zip(logits - logits.max(), y)])
 
 
-def _conv(x, own, channels, kernel, stride, padding, dilation, groups, bias):
-    top, bottom, left, right = padding
+def _conv(x, own, params):
+    top, bottom, left, right = params["padding"]
+    kernel, stride, dilation = params["kernel"], params["stride"], params["dilation"]
+    channels, groups = params["channels"], params["groups"]
     count, sources, height, width = x.shape
     padded = numpy.zeros((count, sources, height + top + bottom, width + left + right))
     padded[:, :, top : top + height, left : left + width] = x
@@ -89,7 +91,7 @@ def _conv(x, own, channels, kernel, stride, padding, dilation, groups, bias):
                 y, z = i * dilation[0], j * dilation[1]
                 seen = padded[:, read, y : y + rows * stride[0] : stride[0], z : z + columns * stride[1] : stride[1]]
                 out[..., made] += numpy.tensordot(seen, own["weight"][made, :, i, j], ((1,), (1,)))
-    return out.transpose(0, 3, 1, 2) + (own["bias"].reshape(1, -1, 1, 1) if bias else 0)
+    return out.transpose(0, 3, 1, 2) + (own["bias"].reshape(1, -1, 1, 1) if params["bias"] else 0)
 
 
 def _batchnorm(x, own, epsilon, training):
