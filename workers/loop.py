@@ -12,8 +12,8 @@ clock, as in an ordinary script, so the first batch of an epoch includes the sta
 drain  after the epoch, how much longer reading its losses takes than reading them again: what a device still had to do
        when the clock stopped
 Nothing else happens inside a step: losses stay handles until the end of the epoch, the garbage collector is off, and
-progress is reported between two steps, at most once a second. Copies for audits are taken between two steps, and their
-time is taken off that of the epoch.
+progress is reported between two steps, at most once a second. Copies for audits are taken and a new rate is set between
+two steps, and their time is taken off that of the block and of the epoch.
 """
 
 import gc
@@ -76,7 +76,7 @@ def train(adapter, training, validation, asked, emit, clock):
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
     audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock)
-    rate = Rate(adapter, asked.rule)
+    rate = Rate(adapter, asked.rule, clock)
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
         gc.freeze()  # novermin
@@ -255,16 +255,19 @@ class NativeFeed(object):
 class Rate(object):
     """Tells the adapter the rate of a step where it is another than that of the step before."""
 
-    def __init__(self, adapter, rule):
-        self._adapter, self._rate_at = adapter, rule.rate_at
+    def __init__(self, adapter, rule, clock):
+        self._adapter, self._rate_at, self._clock = adapter, rule.rate_at, clock
         self._current = rule.rate_at(0, 0)
 
     def set(self, epoch, step):
-        """`step` comes next."""
+        """`step` comes next; gives the seconds that it took to tell the adapter, which are nobody's step."""
         rate = self._rate_at(epoch, step)
-        if rate != self._current:
-            self._adapter.set_rate(rate)
-            self._current = rate
+        if rate == self._current:
+            return 0.0
+        began = self._clock()
+        self._adapter.set_rate(rate)
+        self._current = rate
+        return self._clock() - began
 
 
 class Watch(object):
@@ -277,8 +280,10 @@ class Watch(object):
         self.paused_seconds = 0.0
 
     def begin(self, step):
-        """`step` comes next; the device may be busy with those before it."""
-        self._rate.set(self._epoch, step)
+        """`step` comes next, and the device may be busy with those before it; gives the seconds that count nowhere."""
+        seconds = self._rate.set(self._epoch, step)
+        self.paused_seconds += seconds
+        return seconds
 
     def pause(self, step):
         """Copy the weights if `step` is due. The device is idle."""
@@ -310,7 +315,7 @@ def _run_blocks(adapter, feed, laps, watch, clock):
     watch.pause(0)
     block_start, block_steps = clock(), 0
     for step in range(feed.steps):
-        watch.begin(step)
+        block_start += watch.begin(step)
         start = clock()
         cut = feed.cut(step)
         ready = clock()

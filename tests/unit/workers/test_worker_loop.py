@@ -336,15 +336,26 @@ def test_the_adapter_is_told_each_new_rate_before_its_step(sync):
     assert told == first + second  # the second epoch begins at the rate that the first ended with
 
 
-def test_a_rate_is_set_outside_the_clock_of_a_step():
+def with_slow_rate():
     world = World()
 
     def set_rate(rate):
         world.now += 5.0
 
     world.set_rate = set_rate
-    epoch = world.train(rule=Falling())
-    assert epoch["step_seconds"] == pytest.approx([PLACE + STEP + SYNC] * 4)
+    return world
+
+
+def test_a_rate_is_set_outside_of_every_clock():
+    plain, slow = World().train(), with_slow_rate().train(rule=Falling())
+    assert slow["step_seconds"] == pytest.approx([PLACE + STEP + SYNC] * 4)
+    assert slow["epoch_seconds"] == pytest.approx(plain["epoch_seconds"])
+
+
+def test_a_rate_is_set_outside_of_a_block():
+    plain, slow = World().train(sync="block"), with_slow_rate().train(rule=Falling(), sync="block")
+    assert slow["block_seconds"] == pytest.approx(plain["block_seconds"])
+    assert slow["epoch_seconds"] == pytest.approx(plain["epoch_seconds"])
 
 
 def test_a_constant_rate_is_never_told():
