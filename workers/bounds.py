@@ -5,6 +5,8 @@ A number format without an entry promises no closeness: what it is off by is tol
 
 import types
 
+import numpy
+
 FLOAT32, BFLOAT16, FLOAT16, INT8, CHOSEN = "float32", "bfloat16", "float16", "int8", "chosen"
 
 PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16, INT8, CHOSEN)
@@ -62,3 +64,13 @@ KEPT = 0.99
 def bounds(proof, precision=FLOAT32):
     """figure -> bound, of a proof in that number format; empty if it promises none."""
     return types.MappingProxyType(_BOUNDS.get(precision, {}).get(proof, {}))
+
+
+def is_within(figures, allowed):
+    """Whether every figure keeps its bound. What is no number keeps none, and without bounds nothing passes."""
+    return bool(allowed) and all(figures[name] <= bound for name, bound in allowed.items())
+
+
+def worst(figures):
+    """The largest; one that is not a number is worse than all, where Python's max may pass over it."""
+    return float(numpy.max(list(figures)))

@@ -6,6 +6,7 @@ loss. None of it is shared with workers/frameworks/numpy_ref; the rule of an upd
 
 import numpy
 
+from workers.bounds import worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.optimisers import rule_of
@@ -30,7 +31,7 @@ def compare(net, weights, x, y):
         "reference_logits": _difference(seen_logits, logits),
         "reference_loss": _difference(seen_loss, loss(net, weights, x, y)),
         "reference_gradients": _slope_error(net, weights, x, y, gradients),
-        "reference_averages": max([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
+        "reference_averages": worst([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
         "reference_weights": _three_updates(net, weights, x, y),
     }
 
@@ -129,14 +130,14 @@ def _slope_error(net, weights, x, y, gradients):
     Relative to the length of the gradient, or to 1e-3 of the longest, since some gradients are zero up to rounding.
     """
     lengths = {name: numpy.linalg.norm(gradient) for name, gradient in gradients.items()}
-    rng, step, worst = numpy.random.RandomState(0), 1e-6, 0.0
+    rng, step, errors = numpy.random.RandomState(0), 1e-6, [0.0]
     for name, gradient in sorted(gradients.items()):
         noise = rng.standard_normal(gradient.shape)
         direction = gradient / lengths[name] + noise / numpy.linalg.norm(noise)
         ends = [loss(net, dict(weights, **{name: weights[name] + move * direction}), x, y) for move in (step, -step)]
         error = abs((ends[0] - ends[1]) / (2 * step) - (gradient * direction).sum())
-        worst = max(worst, error / max(lengths[name], 1e-3 * max(lengths.values())))
-    return float(worst)
+        errors.append(error / max(lengths[name], 1e-3 * max(lengths.values())))
+    return worst(errors)
 
 
 def _averages(net, weights, x):
@@ -162,7 +163,7 @@ def _three_updates(net, weights, x, y):
             rate = rule.rate_at(0, step)
             state[name], by_hand[name] = rule.update(state[name], by_hand[name], gradients[name], rate)
     after = oracle.weights()
-    return max(_difference(after[name], by_hand[name]) for name in state)
+    return worst(_difference(after[name], by_hand[name]) for name in state)
 
 
 def _oracle(net, weights):

@@ -8,7 +8,7 @@ import numpy
 from workers import native, protocol
 from workers.audits import COPIES, FILE
 from workers.batches import open_batches
-from workers.bounds import bounds
+from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.optimisers import is_audited, rule_of
@@ -42,10 +42,9 @@ def work(job):
             cut = batches.cut(batches.shuffled(job.seed, epoch)[step])
             audited = Audited(epoch, step, copies, cut, job.payload["losses"][epoch][step])
             seen = compare(job.net, training, audited)
-            figures = {name: max(figures[name], value) for name, value in seen.items()}
+            figures = {name: worst([figures[name], value]) for name, value in seen.items()}
             job.emit("progress", epoch=0, step=at, steps=len(kept))
-    passed = all(figures[name] <= bound for name, bound in allowed.items())
-    job.emit("check", figures=figures, bounds=dict(allowed), passed=passed)
+    job.emit("check", figures=figures, bounds=dict(allowed), passed=is_within(figures, allowed))
     job.emit("done", weights_sha256=None, total_seconds=clock())
 
 

@@ -3,7 +3,7 @@
 import numpy
 
 from workers.batches import TO_UNIT
-from workers.bounds import bounds
+from workers.bounds import bounds, is_within
 from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.jobs.infer import off as difference
@@ -28,8 +28,9 @@ def work(job):
     x *= TO_UNIT
     off = difference(logits(x), Oracle(job.net, weights, "cpu", inference_settings(PICTURES), {}).exact_logits(x))
     allowed = bounds("export")
-    job.emit("check", figures={"logits": off}, bounds=dict(allowed), passed=off <= allowed["logits"])
-    if not off <= allowed["logits"]:
+    is_equal = is_within({"logits": off}, allowed)
+    job.emit("check", figures={"logits": off}, bounds=dict(allowed), passed=is_equal)
+    if not is_equal:
         raise NotEqual(
             f"the files that were written give logits that are off by {off:.2g} (bound {allowed['logits']:g})."
         )

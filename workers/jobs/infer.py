@@ -11,7 +11,7 @@ import numpy
 
 from workers import protocol, scenarios
 from workers.batches import draw_training, open_test
-from workers.bounds import FLOAT32, INT8, KEPT, bounds
+from workers.bounds import FLOAT32, INT8, KEPT, bounds, is_within
 from workers.frameworks import inference_settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.loop import tally
@@ -78,9 +78,9 @@ def require_equal(job, figures, precision):
     Only what promises float32 can pass. Raises NotEqual if it promises that and is beyond the bound.
     """
     allowed = bounds("inference")
-    is_within = all(figures[name] <= bound for name, bound in allowed.items())
-    job.emit("check", figures=figures, bounds=dict(allowed), passed=is_within and precision == FLOAT32)
-    if not is_within and precision == FLOAT32:
+    is_equal = is_within(figures, allowed)
+    job.emit("check", figures=figures, bounds=dict(allowed), passed=is_equal and precision == FLOAT32)
+    if not is_equal and precision == FLOAT32:
         seen, bound = figures["logits"], allowed["logits"]
         raise NotEqual(f"it computes in float32, and its logits are off by {seen:.2g} (bound {bound:g}).")
 

@@ -19,7 +19,7 @@ import numpy
 
 from workers import loop, native, protocol, reference_check
 from workers.batches import Batches
-from workers.bounds import bounds
+from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.optimisers import rule_of
@@ -282,7 +282,7 @@ def compare(net, training, seen, wanted):
     figures = {}
     for regime, trace in seen.items():
         own = _compare_trace(net, training, regime, trace, wanted[regime])
-        figures.update(own, logits=max(own["logits"], figures.get("logits", 0.0)))
+        figures.update(own, logits=worst([own["logits"], figures.get("logits", 0.0)]))
     return figures
 
 
@@ -292,7 +292,7 @@ def _compare_trace(net, training, regime, seen, wanted):
     averages = [weight.name for weight in net.weights if not weight.is_trainable]
     figures = {"logits": _of_largest(seen.start_logits, wanted.start_logits)}
     if regime == "first":
-        figures.update(update_step_1=max(_off([name], seen, wanted, start) for name in start))
+        figures.update(update_step_1=worst(_off([name], seen, wanted, start) for name in start))
     elif regime == "study":
         figures.update(study_loss_step_5=_losses(seen, wanted, 5))
     elif regime == "long":
@@ -394,6 +394,6 @@ def work(job):
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
         figures.update(reference_check.compare(net, net.start(SEED, training.initialiser), x, y))
         allowed.update(bounds("reference"))
-    passed = all(figures[name] <= bound for name, bound in allowed.items())
+    passed = is_within(figures, allowed)
     job.emit("check", figures=figures, bounds=allowed, passed=passed, seconds=phases.seconds)
     job.emit("done", weights_sha256=weights_sha256(seen["first"].weights), total_seconds=clock())

@@ -8,7 +8,7 @@ import pytest
 from tests.small_networks import residual
 from workers import audits, loop
 from workers.batches import Batches
-from workers.bounds import bounds
+from workers.bounds import bounds, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import audit
@@ -170,7 +170,7 @@ def figures_of(adapter_class, folder):
     for (epoch, step), copies in audit.load(str(folder / audits.FILE), NET).items():
         batch = batches.cut(batches.shuffled(0, epoch)[step])
         seen = audit.compare(NET, TRAINING, audit.Audited(epoch, step, copies, batch, losses[epoch][step]))
-        largest = {name: max(largest[name], value) for name, value in seen.items()}
+        largest = {name: worst([largest[name], value]) for name, value in seen.items()}
     return largest
 
 
@@ -212,3 +212,16 @@ def test_copies_of_another_network_are_refused(tmp_path):
     numpy.savez(str(tmp_path / audits.FILE), **{"0/1/front/a": numpy.zeros(1)})
     with pytest.raises(audit.BadJob, match="does not hold the audited steps of this network"):
         audit.load(str(tmp_path / audits.FILE), NET)
+
+
+class Lost(Adapter):
+    """One that loses a running average, which no loss shows."""
+
+    def weights(self):
+        weights = Adapter.weights(self)
+        name = next(weight.name for weight in NET.weights if not weight.is_trainable)
+        return dict(weights, **{name: numpy.full_like(weights[name], numpy.nan)})
+
+
+def test_an_average_that_is_no_number_fails_its_audit(tmp_path):
+    assert numpy.isnan(figures_of(Lost, tmp_path)["averages"])

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from workers.bounds import FLOAT32, INT8, bounds
+from workers.bounds import FLOAT32, INT8, bounds, is_within, worst
 from workers.optimisers import RULES, is_audited, rule_of
 from workers.protocol import Training
 
@@ -62,3 +62,19 @@ def test_only_float32_promises_a_bound():
     assert not bounds("inference", INT8)
     with pytest.raises(TypeError):
         bounds("inference")["logits"] = 1.0
+
+
+def test_a_figure_that_is_no_number_is_beyond_every_bound():
+    assert is_within({"a": 0.1}, {"a": 0.2})
+    assert not is_within({"a": 0.3}, {"a": 0.2})
+    assert not is_within({"a": float("nan")}, {"a": 0.2})
+
+
+def test_what_has_no_bound_passes_nothing():
+    assert not is_within({}, bounds("audit", INT8))
+
+
+@pytest.mark.parametrize("values", [[0.1, float("nan"), 0.2], [float("nan"), 0.1], [0.1, float("nan")]])
+def test_the_worst_of_figures_is_the_one_that_is_no_number(values):
+    assert numpy.isnan(worst(values))
+    assert worst([0.1, 0.3, 0.2]) == 0.3

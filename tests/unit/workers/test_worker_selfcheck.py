@@ -204,3 +204,11 @@ def test_a_reference_of_another_network_is_refused(tmp_path):
     deeper.dense(deeper.flatten(deeper.conv(deeper.conv(deeper.conv(deeper.input, 2, 3), 2, 3), 2, 3)), CLASSES)
     with pytest.raises(BadJob, match="does not hold the oracle's traces of this network"):
         selfcheck.load_reference(path, deeper.net())
+
+
+def test_one_array_that_is_no_number_fails_the_first_step():
+    traces = oracle()
+    last = [weight.name for weight in NET.weights][-1]
+    broken = dict(traces["first"].weights, **{last: numpy.full_like(traces["first"].weights[last], numpy.nan)})
+    figures = selfcheck.compare(NET, TRAINING, {"first": traces["first"]._replace(weights=broken)}, traces)
+    assert not figures["update_step_1"] <= bounds("selfcheck")["update_step_1"]
