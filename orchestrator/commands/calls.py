@@ -48,7 +48,10 @@ def options_of(call: Call) -> RunOptions:
 
 
 def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
-    """Of `sweep`. Raises SpecError for flags that change the spec of a run that is resumed."""
+    """The request of `sweep`, and the rows that it may use.
+
+    Raises SpecError for flags that change the spec of a run that is resumed.
+    """
     resumed = flags.resumed(call.resume)
     if resumed and any(vars(call)[name] for name in _CHANGING):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
@@ -76,7 +79,7 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
 
 
 def comparison_of(call: Call, subjects: SubjectPair) -> tuple[CompareRequest, Catalogue]:
-    """Of `compare`, and of `gate`, whose allowance is a margin."""
+    """The request of `compare`, or of `gate`, whose --allow is a margin; and the rows that it may use."""
     catalogue, own = catalogue_of(call, call.device)
     given = vars(call)
     if "allow" in given:
@@ -96,7 +99,7 @@ def comparison_of(call: Call, subjects: SubjectPair) -> tuple[CompareRequest, Ca
 
 
 def tuning_of(call: Call) -> tuple[TuneRequest, Catalogue]:
-    """Of `tune`."""
+    """The request of `tune`, and the rows that it may use."""
     catalogue, _ = catalogue_of(call, call.device)
     request = TuneRequest(
         spec_path=flags.spec(call.spec, "tune.json"),
@@ -110,14 +113,14 @@ def tuning_of(call: Call) -> tuple[TuneRequest, Catalogue]:
 
 
 def export_of(call: Call) -> tuple[ExportRequest, Catalogue]:
-    """Of `export`."""
+    """The request of `export`, and the rows that it may use."""
     catalogue, _ = catalogue_of(call)
     files = {name: expanded(file) for name in ("onnx", "litert", "ncnn") if (file := vars(call)[name])}
     return ExportRequest(call.run, call.cell, files, options_of(call), call.subject), catalogue
 
 
 def watching_of(call: Call) -> tuple[WatchRequest, Catalogue]:
-    """Of `watch`."""
+    """The request of `watch`, and the rows that it may use."""
     catalogue, _ = catalogue_of(call)
     framework, _, variant = call.subject.partition(":")
     wanted = Wanted(
