@@ -78,11 +78,9 @@ def replacing(path: Path) -> Iterator[FileIO]:
 
     It is locked meanwhile: one that is not is of a process that was killed (orchestrator/scratch.py).
     """
-    draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{DRAFT}")
-    with create(draft) as file:
+    draft, open_draft = _locked_draft(path)
+    with open_draft as file:
         try:
-            with suppress(OSError):  # its file system keeps no locks
-                take_lock(file.fileno(), draft)
             yield file
             file.flush()
             if path.is_dir() and not path.is_symlink():
@@ -91,6 +89,18 @@ def replacing(path: Path) -> Iterator[FileIO]:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+
+
+def _locked_draft(path: Path) -> tuple[Path, FileIO]:
+    while True:
+        draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{DRAFT}")
+        file = create(draft)
+        # Until it is locked, another process may take it for an abandoned one and remove it.
+        with suppress(OSError):  # its file system keeps no locks, so nobody takes it for abandoned
+            take_lock(file.fileno(), draft, waits=True)
+        if draft.exists():
+            return draft, file
+        file.close()
 
 
 def copy(source: Path, target: Path, limit_bytes: int) -> None:

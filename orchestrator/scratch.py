@@ -92,6 +92,26 @@ def left_drafts(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{DRAFT}") if _is_left(path)]
 
 
+def remove_left(path: Path) -> bool:
+    """Remove what was listed as left; False if its owner lives: it may have been listed before it was locked.
+
+    It stays locked until it is gone, so that nobody takes it for a new one of its own meanwhile.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # gone, closed to us, or a link, none of which anybody locks
+        files.remove(path)
+        return True
+    try:
+        with contextlib.suppress(OSError):  # its file system keeps no locks
+            if not files.take_lock(descriptor, path):
+                return False
+        files.remove(path)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _is_own(path: Path) -> bool:
     with contextlib.suppress(OSError):
         return path.lstat().st_uid == os.geteuid()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator import files, scratch
+from orchestrator import scratch
 from orchestrator.commands.records import REMOVED
 from orchestrator.console.progress import Console
 from orchestrator.engines import open_builder, unfinished_virtualenvs
@@ -54,8 +54,8 @@ def reap(home: Home, reports: Path, console: Console) -> int:
             console.say(f"ended process {worker.pid}, a worker on the job {worker.folder}")
         paths = leftovers(home, reports)
         _forget_removed(home)
-        for path in paths:
-            files.remove(path)
+        removed = [path for path in paths if scratch.remove_left(path)]
+        for path in removed:
             console.say(f"removed {path}")
         try:
             builder = open_builder()
@@ -65,7 +65,7 @@ def reap(home: Home, reports: Path, console: Console) -> int:
         else:
             containers = builder.sweep()
             builder.close()
-    console.say(f"{len(workers)} workers and {containers} containers ended, {len(paths)} files and folders removed")
+    console.say(f"{len(workers)} workers and {containers} containers ended, {len(removed)} files and folders removed")
     return 0
 
 

@@ -4,8 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator import files
-from orchestrator.scratch import left_in, scratch_folder
+from orchestrator.scratch import left_in, remove_left, scratch_folder
 
 
 @contextlib.contextmanager
@@ -22,7 +21,7 @@ def draft_folder(parent: Path) -> Iterator[Path]:
 def sweep(parent: Path) -> None:
     """Remove the drafts whose processes have ended."""
     for left in left_in(parent):
-        files.remove(left)
+        remove_left(left)
 
 
 def publish(draft: Path, final: Path) -> bool:

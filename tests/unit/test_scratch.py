@@ -43,8 +43,7 @@ def test_what_a_killed_process_left_is_found(home, tmp_path):
     ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path, home.root], cwd=REPOSITORY, check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     found = left(home, tmp_path)
-    for path in found:
-        files.remove(path)
+    assert all(scratch.remove_left(path) for path in found)
     assert len(found) == 5
     everything = [path for path in tmp_path.rglob("*") if path.is_symlink() or not path.is_dir()]
     assert (everything, list((tmp_path / "tmp").iterdir()), left(home, tmp_path)) == ([], [], [])
@@ -83,6 +82,54 @@ def test_a_folder_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeyp
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with scratch.scratch_folder(tmp_path) as folder:
         assert folder == made[1]
+
+
+def test_a_folder_locked_after_it_was_listed_is_not_removed(tmp_path, monkeypatch):
+    listed, plain = [], Path.mkdir
+
+    def mkdir(path, *arguments, **options):
+        plain(path, *arguments, **options)
+        if path.name.startswith(scratch.INSIDE):
+            listed.extend(scratch.left_in(tmp_path))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with scratch.scratch_folder(tmp_path) as folder:
+        assert listed == [folder]
+        assert not scratch.remove_left(folder)
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_a_draft_locked_after_it_was_listed_is_not_removed(tmp_path, monkeypatch):
+    listed, plain = [], files.create
+
+    def create(path):
+        file = plain(path)
+        listed.extend(scratch.left_drafts(tmp_path))
+        return file
+
+    monkeypatch.setattr(files, "create", create)
+    with files.replacing(tmp_path / "out.json") as file:
+        assert len(listed) == 1
+        assert not scratch.remove_left(listed[0])
+        file.write(b"{}")
+    assert (tmp_path / "out.json").read_bytes() == b"{}"
+
+
+def test_a_draft_swept_away_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    made, plain = [], files.create
+
+    def create(path):
+        file = plain(path)
+        made.append(path)
+        if len(made) == 1:
+            assert scratch.remove_left(path)
+        return file
+
+    monkeypatch.setattr(files, "create", create)
+    with files.replacing(tmp_path / "out.json") as file:
+        file.write(b"{}")
+    assert ((tmp_path / "out.json").read_bytes(), len(made)) == (b"{}", 2)
 
 
 def test_where_no_locks_are_kept_nothing_is_taken_for_left(home, monkeypatch):
