@@ -3,17 +3,13 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
-PACKAGES := frameworks or index
-
 .PHONY: demo test check docs coverage faults fuzz clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
-test: check ## everything that CI asks; two tests at a time, but for those that share one Docker engine
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not (docker or $(PACKAGES))'
-	$(BIN)/pytest -n 2 --dist loadscope -m '$(PACKAGES)'
-	$(BIN)/pytest -m 'docker and not ($(PACKAGES))'
+test: check ## everything that CI asks, in one process more than there are processors
+	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet

@@ -76,23 +76,37 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
-def pytest_xdist_make_scheduler(config, log):
-    """With --dist=loadscope all tests of a framework run in one process, which makes and asks its environments once.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Say which tests stay together in one process with --dist=loadgroup, and begin with what takes longest.
 
-    Those of no framework stay together by file.
+    Those that share one Docker engine run one after the other; those of a framework make and ask its environments once;
+    all others stay together by file, for its fixtures.
     """
-    if config.getvalue("dist") != "loadscope":
-        return None
-    from xdist.scheduler import LoadScopeScheduling
-
     frameworks = catalogue_with().frameworks
 
-    class ByFramework(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            parameters = nodeid.partition("[")[2]
-            return next((name for name in frameworks if name in parameters), nodeid.partition("::")[0])
+    def group_of(item) -> str:
+        if item.get_closest_marker("docker"):
+            return "docker"
+        if item.get_closest_marker("frameworks") or item.get_closest_marker("index"):
+            parameters = item.nodeid.partition("[")[2]
+            return next((name for name in frameworks if name in parameters), item.path.stem)
+        return item.path.relative_to(REPOSITORY).as_posix()
 
-    return ByFramework(config, log)
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    longest = ("docker", *frameworks, "tests/integration", "tests/faults", "tests/contract")
+
+    def begins(item) -> int:
+        return next((rank for rank, start in enumerate(longest) if groups[item].startswith(start)), len(longest))
+
+    items.sort(key=lambda item: (begins(item), groups[item]))
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One more process than processors, as those of Docker mostly wait; each takes half a minute to collect."""
+    return min(len(os.sched_getaffinity(0)) + 1, 8)
 
 
 @pytest.fixture(scope="session")

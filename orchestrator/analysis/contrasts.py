@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from scipy.stats import t as student
+import scipy
 
 from orchestrator.analysis.ratios import FIRST_LOOK
 from orchestrator.analysis.scatter import Scatter, moderated, prior_of
@@ -90,5 +90,5 @@ def _sample(contrast: Mapping[Key, float], seconds: Mapping[Key, Mapping[Turn, f
 
 
 def _interval(value: float, error: float, freedom: float, family: int) -> Estimate:
-    half = float(student.isf(level_of_each(family) / 2, freedom)) * error
+    half = float(scipy.stats.t.isf(level_of_each(family) / 2, freedom)) * error
     return Estimate(value, value - half, value + half)

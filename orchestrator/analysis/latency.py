@@ -1,8 +1,8 @@
 """Percentiles of latencies, and what a limited number of queries proves about them."""
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import binom
 
 CONFIDENCE = 0.99
 """Of MLPerf Inference."""
@@ -30,7 +30,7 @@ def allowed_late(queries: int, share: float, confidence: float = CONFIDENCE) -> 
     """The most late queries of so many that still prove that `share` of all are in time; -1 if none do."""
     if not queries:
         return -1
-    late = int(binom.ppf(1 - confidence, queries, 1 - share))
-    while late >= 0 and binom.cdf(late, queries, 1 - share) > 1 - confidence:
+    late = int(scipy.stats.binom.ppf(1 - confidence, queries, 1 - share))
+    while late >= 0 and scipy.stats.binom.cdf(late, queries, 1 - share) > 1 - confidence:
         late -= 1
     return late

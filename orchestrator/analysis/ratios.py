@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+import scipy
 
 from orchestrator.analysis.scatter import Prior, Scatter, moderated, prior_of
 from orchestrator.analysis.stats import ENOUGH_REPEATS, SIGNIFICANT, Array, level_of_each, p_of_family
@@ -94,7 +94,7 @@ class Ratio:
             return None
         added = np.arange(1, _FAR + 1)
         shrunk = self.error * np.sqrt(self.pairs / (self.pairs + added))
-        half = student.isf(self.level / 2, self.freedom + added) * shrunk
+        half = scipy.stats.t.isf(self.level / 2, self.freedom + added) * shrunk
         estimate = abs(np.log(self.effect))
         is_enough = (half < max(estimate, np.log(SAME) - estimate)) & (self.pairs + added >= self.fewest)
         return int(added[is_enough.argmax()]) if is_enough.any() else None
@@ -240,9 +240,9 @@ def _ratio(cells: Sequence[_Fit], prior: Prior | None, design: _Design) -> Ratio
     freedom = used[0].freedom
     if len(cells) > 1 and squared_error:
         freedom = float(squares.sum() ** 2 / np.sum(squares**2 / [scatter.freedom for scatter in used]))
-    half = float(student.isf(design.level / 2, freedom)) * np.sqrt(squared_error)
+    half = float(scipy.stats.t.isf(design.level / 2, freedom)) * np.sqrt(squared_error)
     if squared_error:
-        p = float(2 * student.sf(abs(estimate) / np.sqrt(squared_error), freedom))
+        p = float(2 * scipy.stats.t.sf(abs(estimate) / np.sqrt(squared_error), freedom))
     else:
         p = 1.0 if estimate == 0 else 0.0
     low, high = float(np.exp(estimate - half)), float(np.exp(estimate + half))

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from scipy.special import digamma, polygamma
-from scipy.stats import t as student
 
 from orchestrator.analysis.stats import SIGNIFICANT
 
@@ -65,13 +65,13 @@ def pooled(scatters: Iterable[Scatter]) -> Scatter | None:
 
 def noise_factor(scatter: Scatter, pairs: int) -> float:
     """The factor that noise alone exceeds in 5 % of comparisons of so many pairs."""
-    return float(np.exp(student.isf(SIGNIFICANT / 2, scatter.freedom) * np.sqrt(scatter.variance / pairs)))
+    return float(np.exp(scipy.stats.t.isf(SIGNIFICANT / 2, scatter.freedom) * np.sqrt(scatter.variance / pairs)))
 
 
 def findable_factor(scatter: Scatter, pairs: int) -> float:
     """The factor that a single comparison of so many pairs finds in 80 % of cases."""
     freedom = max(pairs - 2, 1)
-    reach = student.isf(SIGNIFICANT / 2, freedom) + student.isf(0.2, freedom)
+    reach = scipy.stats.t.isf(SIGNIFICANT / 2, freedom) + scipy.stats.t.isf(0.2, freedom)
     return float(np.exp(reach * np.sqrt(scatter.variance / pairs)))
 
 

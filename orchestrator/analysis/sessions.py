@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ttest_ind
+import scipy
 
 from orchestrator.analysis.comparison import words
 from orchestrator.analysis.ratios import Ratio
@@ -57,7 +57,7 @@ def _row(cell: CellKey, ours: Sequence[float], theirs: Sequence[float], family: 
             f"Compare the builds in one run, or name {ENOUGH_SESSIONS} sessions or more of each, with commas"
         )
         return row | {"verdict": "unclear", "words": text, "low": None, "high": None, "p": None}
-    test = ttest_ind(theirs, ours, equal_var=False)
+    test = scipy.stats.ttest_ind(theirs, ours, equal_var=False)
     interval = test.confidence_interval(1 - level_of_each(family))
     low, high, p = float(np.exp(interval.low)), float(np.exp(interval.high)), float(test.pvalue)
     ratio = Ratio(float(np.exp(difference)), low, high, sessions, p_of_family(p, family), p, family, ENOUGH_SESSIONS)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2_contingency, ttest_1samp
 
 Array = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ def t_test(differences: ArrayLike) -> float:
         return 1.0
     if np.ptp(numbers) <= ROUNDING * np.abs(numbers).max():
         return 0.0 if numbers[0] else 1.0
-    return float(ttest_1samp(numbers, 0).pvalue)
+    return float(scipy.stats.ttest_1samp(numbers, 0).pvalue)
 
 
 def same_share(counts: Sequence[int], totals: Sequence[int]) -> float:
@@ -128,7 +128,7 @@ def same_share(counts: Sequence[int], totals: Sequence[int]) -> float:
     """
     table = np.array([counts, np.subtract(totals, counts)])
     table = table[table.sum(axis=1) > 0]
-    return float(chi2_contingency(table, correction=False).pvalue) if len(table) == 2 else 1.0
+    return float(scipy.stats.chi2_contingency(table, correction=False).pvalue) if len(table) == 2 else 1.0
 
 
 def _numbers(values: ArrayLike) -> Array:

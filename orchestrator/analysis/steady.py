@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau
 
 from orchestrator.analysis.stats import median, medians
 
@@ -77,7 +77,7 @@ def trend(steps: ArrayLike) -> Trend | None:
     change = _slope(blocks) * (BLOCKS - 1) / median(blocks)
     if abs(change) <= CHANGE:
         return Trend(change, None)
-    p = kendalltau(np.arange(BLOCKS), blocks).pvalue
+    p = scipy.stats.kendalltau(np.arange(BLOCKS), blocks).pvalue
     return Trend(change, 1.0 if np.isnan(p) else float(p))
 
 

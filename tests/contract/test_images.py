@@ -57,7 +57,7 @@ def checked(tmp_path_factory):
                 pytest.skip(str(error))
             folder = tmp_path_factory.mktemp("job")
             asked = {"framework": row.framework, "variant": row.variant, "device": "cpu", "threads": 2}
-            request = CheckRequest(model=Model(name="resnet", depth=8), input_size=32, **asked)
+            request = CheckRequest(model=Model(name="resnet", depth=8), input_size=16, **asked)
             JobFolder(folder).write(JOB, check_job(request, environment))
             launch = Launch(
                 environment=environment,

@@ -50,5 +50,5 @@ def fresh(tmp_path, catalogue, environment):
 def long_world(world):
     """Its spec takes a while; and the environment of a command that finds that world."""
     home, spec, reports = world
-    spec.write_text(json.dumps({**SPEC, "training": {"epochs": 15, "batch_size": 16}}))
+    spec.write_text(json.dumps({**SPEC, "training": {"epochs": 40, "batch_size": 16}}))
     return home, spec, {**os.environ, "WAYMARK_HOME": str(home.root), "WAYMARK_REPORTS": str(reports)}

@@ -151,7 +151,7 @@ ADDITIONS = {
 }
 
 SPEC = {
-    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8}]},
+    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8, "input_sizes": [8]}]},
     "training": {"epochs": 1, "batch_size": 16},
     "measure": {"warmup_steps": 0, "warmup_seconds": 0.0},
 }

@@ -54,14 +54,14 @@ def python(environment, catalogue):
 
 @pytest.fixture(scope="module", params=["cpu", ON_CARD])
 def swept(request, python, tmp_path_factory, catalogue):
-    """(device, result) of a sweep: ResNet-20@32 on a card; ResNet-8 on the CPU, where a test need not take minutes.
+    """(device, result) of a sweep: ResNet-20@32 on a card; ResNet-8@16 on the CPU, where a test need not take minutes.
 
     An epoch takes a card 0.1 s, and samples are a second apart, so there it trains for many.
     """
     folder = tmp_path_factory.mktemp("installed")
     spec = folder / "spec.json"
     on_card = request.param == "gpu"
-    model = {"name": "resnet", "depth": 20 if on_card else 8}
+    model = {"name": "resnet", "depth": 20 if on_card else 8, "input_sizes": [32 if on_card else 16]}
     axes = {**SPEC["axes"], "models": [model], "devices": [request.param]}
     spec.write_text(json.dumps({**SPEC, "axes": axes, "training": {"epochs": 60 if on_card else 3}}))
     asked = sweep.SweepRequest(spec_path=spec, options=RunOptions(engine=f"host:{python(request.param)}"))

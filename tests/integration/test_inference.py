@@ -42,7 +42,7 @@ def test_a_network_is_run_with_the_weights_on_record(asking, catalogue, swept):
     result, said = run(asking, catalogue)
     trained = swept[1].report.stored
     assert (outcomes(result), result.exit_code) == (["ok", "ok"], 0)
-    assert f"weights of ResNet-8@32: numpy_ref:1.0 in run {trained.facts.run_id}" in said
+    assert f"weights of ResNet-8@8: numpy_ref:1.0 in run {trained.facts.run_id}" in said
     assert {trial.trial.inference.weights_sha256 for trial in result.report.stored.trials} <= {
         trial.timeline.done.weights_sha256 for trial in trained.trials
     }
@@ -52,7 +52,7 @@ def test_a_network_is_run_with_the_weights_on_record(asking, catalogue, swept):
 
 def test_no_selfcheck_of_a_training_is_needed_to_run(asking, catalogue):
     result, said = run(asking, catalogue)
-    assert " selfcheck ResNet-8@32" not in said
+    assert " selfcheck ResNet-8@8" not in said
     assert result.report.stored.checks == ()
     assert {row.check for row in result.report.rows} == {"passed"}
 
@@ -70,7 +70,7 @@ def test_weights_that_no_run_has_left_are_trained_first(asking, catalogue):
     shutil.rmtree(home.runs)
     home.runs.mkdir()
     result, said = run(asking, catalogue)
-    assert "no run on record has trained ResNet-8@32 so; that is done first" in said
+    assert "no run on record has trained ResNet-8@8 so; that is done first" in said
     assert outcomes(result) == ["ok", "ok"]
     assert {folder.name.partition("-")[2].partition("-")[2] for folder in home.runs.iterdir()} == {
         "asked",
@@ -106,7 +106,7 @@ def test_a_named_run_that_left_none_is_refused(asking, catalogue):
     home, spec, _ = asking
     (first,) = [folder.name for folder in home.runs.iterdir()]
     spec.write_text(spec.read_text().replace('"depth": 8', '"depth": 14'))
-    with pytest.raises(SpecError, match=f"run {first} has left no weights of ResNet-14@32"):
+    with pytest.raises(SpecError, match=f"run {first} has left no weights of ResNet-14@8"):
         run(asking, catalogue, weights=first)
 
 
@@ -120,7 +120,7 @@ def test_a_resumed_inference_keeps_its_weights(asking, catalogue):
 def test_a_framework_without_files_of_its_own_exports_nothing(world, catalogue, monkeypatch, tmp_path):
     monkeypatch.setitem(export_model.FORMATS, "onnx", export_model.Format("numpy_ref", {"model.onnx": ".onnx"}))
     request = export_model.ExportRequest(
-        "", "ResNet-8@32", {"onnx": tmp_path / "net.onnx"}, RunOptions(engine="virtualenv")
+        "", "ResNet-8@8", {"onnx": tmp_path / "net.onnx"}, RunOptions(engine="virtualenv")
     )
     with pytest.raises(EngineError, match="unsupported: export: numpy_ref has no files of its own to write"):
         export_model.export(request, catalogue, world[0], Console())

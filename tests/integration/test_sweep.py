@@ -46,7 +46,7 @@ def test_a_sweep_ends_with_ok_rows_a_report_and_exit_code_0(swept):
 def test_an_environment_is_checked_before_it_is_timed(swept):
     _, result, said = swept
     assert [check.passed for check in result.report.stored.checks] == [True]
-    assert said.index("selfcheck ResNet-8@32: passed") < said.index("[1/2]")
+    assert said.index("selfcheck ResNet-8@8: passed") < said.index("[1/2]")
 
 
 def test_a_trial_leaves_what_the_machine_did_meanwhile(swept):
@@ -135,7 +135,7 @@ def test_an_unsupported_selfcheck_is_not_timed_even_unverified(fresh, catalogue,
     result, said = run(fresh, catalogue, allow_unverified=True)
     outcomes = [(trial.outcome.status, trial.outcome.reason) for trial in result.report.stored.trials]
     assert outcomes == [("unsupported", "dropout: it is not lowered")] * 2
-    assert "[1/2] numpy_ref:1.0 ResNet-8@32 cpu seed" in said
+    assert "[1/2] numpy_ref:1.0 ResNet-8@8 cpu seed" in said
     assert result.exit_code == 0
 
 
@@ -171,7 +171,7 @@ def test_a_build_without_code_for_the_card_is_a_skip(fresh, catalogue, monkeypat
     fresh[1].write_text(json.dumps({**SPEC, "axes": {**axes, "variants": {"tiny": rows[0].variant}}}))
     result, _ = run(fresh, known)
     reasons = {skip.label: skip.reason for skip in result.report.stored.facts.skips}
-    assert reasons["tiny:1.0 ResNet-8@32 gpu"] == (
+    assert reasons["tiny:1.0 ResNet-8@8 gpu"] == (
         "unsupported: built without code for this card: "
         "RuntimeError: CUDA error: no kernel image is available for execution on the device"
     )
@@ -231,7 +231,7 @@ def test_an_environment_that_fails_costs_its_own_cells_only(world, catalogue, mo
 
 
 def stopped_by_ctrl_c(verb, environment):
-    """Exit code and words of a verb that is stopped two seconds after its first trial began."""
+    """Exit code and words of a verb that is stopped a second after its first trial began."""
     # Whoever runs the tests in the background of a script has Ctrl-C ignored in all that it starts.
     pipes = {
         "stderr": subprocess.PIPE,
@@ -240,7 +240,7 @@ def stopped_by_ctrl_c(verb, environment):
     }
     with subprocess.Popen([*INVOKE, *verb], cwd=REPOSITORY, env=environment, **pipes) as process:
         next(line for line in process.stderr if line.startswith("[1/"))
-        time.sleep(2.0)
+        time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     return process.returncode, said
@@ -276,8 +276,8 @@ def test_a_study_reads_each_data_set_and_grades_its_runs(world, catalogue):
     assert len({trial.data.sha256 for trial in result.report.stored.trials}) == 2
     ((section,),) = [result.report.sections]
     assert [(row["cell"], row["runs"], row["grade"]) for row in section.tables[0].rows] == [
-        ("ResNet-8@32 cpu", 2, "bit-exact"),
-        ("ResNet-8@32 without CLAHE cpu", 2, "bit-exact"),
+        ("ResNet-8@8 cpu", 2, "bit-exact"),
+        ("ResNet-8@8 without CLAHE cpu", 2, "bit-exact"),
     ]
     assert len(set(weights(result))) == 2
 
@@ -307,7 +307,7 @@ def test_a_build_against_itself_is_a_control_on_record(world, catalogue):
     request = replace(request, changes={**request.changes, "axes.seeds": [0], "measure.warmup_steps": 0})
     result = sweep.sweep(request, catalogue, home, reports, Console(Terminal(file=io.StringIO())))
     (row,) = compare.verdicts_of(home, result.report.stored)
-    assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@32 cpu", 2)
+    assert (row["cell"], row["pairs"]) == ("numpy_ref ResNet-8@8 cpu", 2)
     assert row["words"].endswith("no verdict from fewer than 6 pairs")
     assert row["noise_floor"] is None  # no earlier comparison tells one
     run_id = result.report.stored.facts.run_id
@@ -325,5 +325,5 @@ def test_a_gate_stops_when_it_knows_and_leaves_what_ci_reads(world, catalogue, t
     result = gate.gate(asked, tmp_path / "gate", catalogue, home, reports, Console(Terminal(file=said, width=200)))
     assert result.exit_code == 0
     assert 3 <= result.rows[0].pairs < 30
-    assert "ResNet-8@32 cpu after 3 pairs: " in said.getvalue()
+    assert "ResNet-8@8 cpu after 3 pairs: " in said.getvalue()
     assert {path.name for path in (tmp_path / "gate").iterdir()} >= {"junit.xml", "summary.md"}
