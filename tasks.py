@@ -236,8 +236,8 @@ def limit_(call: Call) -> None:
     from orchestrator.commands import calls, limit
 
     (catalogue, _), spec = calls.catalogue_of(call), flags.spec(call.spec, "paper.json")
-    found = limit.measure(spec, catalogue, call.home, calls.options_of(call), call.console)
-    show(f"The limit of this machine, {found.threads} threads", limit.limit_rows(found), call.json)
+    measured = limit.measure(spec, catalogue, call.home, calls.options_of(call), call.console)
+    show(f"The limit of this machine, {measured.threads} threads", limit.limit_rows(measured), call.json)
 
 
 @verb(
@@ -412,8 +412,8 @@ def export_env_(call: Call) -> None:
     from orchestrator.commands import export, images
 
     framework, variant = flags.subject(call.row)
-    found = images.catalogue_with().resolve(framework, flags.device(call.device), variant)
-    export.export_env(found, expanded(call.to), call.console)
+    row = images.catalogue_with().resolve(framework, flags.device(call.device), variant)
+    export.export_env(row, expanded(call.to), call.console)
 
 
 @verb("doctor", *JSON)

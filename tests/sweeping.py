@@ -11,7 +11,11 @@ from orchestrator.execution.session import RunOptions
 
 SPEC = {
     "name": "tiny",
-    "axes": {"frameworks": ["numpy_ref"], "models": [{"name": "resnet", "depth": 8, "input_sizes": [8]}], "seeds": [0, 1]},
+    "axes": {
+        "frameworks": ["numpy_ref"],
+        "models": [{"name": "resnet", "depth": 8, "input_sizes": [8]}],
+        "seeds": [0, 1],
+    },
     "dataset": {
         "name": "synthetic",
         "split": "by-track",

@@ -59,7 +59,7 @@ def family(stored: StoredRun, pairs: Sequence[SubjectPair], floors: NoiseFloors)
     means = [(pair, _mean(cells)) for pair, cells in pairs_of.items() if len(cells) > 1]
     for members in (timed, means):
         judged = _judged([row for _, row in members], floors)
-        rows |= {(pair, one.cell): row for (pair, one), row in zip(members, judged, strict=True)}
+        rows |= {(pair, member.cell): row for (pair, member), row in zip(members, judged, strict=True)}
     return [
         {"baseline": pair[0], "candidate": pair[1], **row}
         for pair in pairs
@@ -114,10 +114,10 @@ def words(ratio: Ratio) -> str:
 
 def _judged(members: Sequence[_Row], floors: NoiseFloors, is_sequential: bool = False) -> list[dict[str, object]]:
     """A row for each; together they are one family of tests."""
-    keys = [key for one in members for key in one.keys]
+    keys = [key for member in members for key in member.keys]
     known = floors.scatters({(key.framework, key.cell.device) for key in keys})
-    ratios = judge([one.cells for one in members], known, is_sequential=is_sequential)
-    return [_row(one, ratio, floors) for one, ratio in zip(members, ratios, strict=True)]
+    ratios = judge([member.cells for member in members], known, is_sequential=is_sequential)
+    return [_row(member, ratio, floors) for member, ratio in zip(members, ratios, strict=True)]
 
 
 def _mean(cells: Mapping[CellKey, Pairs]) -> _Row:

@@ -37,11 +37,11 @@ class NoiseFloors:
 
     def scatters(self, where: Collection[Where]) -> list[Scatter]:
         """Those of the frameworks and devices named."""
-        return [scatter for one in where if one in self.known for scatter in self.known[one].scatters]
+        return [scatter for place in where if place in self.known for scatter in self.known[place].scatters]
 
     def factor(self, where: Collection[Where], pairs: int) -> float | None:
         """The factor that noise alone exceeds in 5 % of comparisons of so many pairs; None if it is not known."""
-        known = [noise_factor(self.known[one].pooled, pairs) for one in where if one in self.known]
+        known = [noise_factor(self.known[place].pooled, pairs) for place in where if place in self.known]
         return max(known, default=None)
 
     def words(self, trials: Iterable[StoredTrial]) -> str:
@@ -75,7 +75,7 @@ def noise_floors(comparisons: Iterable[StoredRun]) -> NoiseFloors:
     Controls (a build with itself) and comparisons of two builds both count: a difference between builds does not move
     the scatter of their pairs.
     """
-    found: dict[Where, dict[str, list[Scatter]]] = {}
+    by_place: dict[Where, dict[str, list[Scatter]]] = {}
     for run in comparisons:
         assert run.facts.compared is not None
         try:
@@ -83,9 +83,9 @@ def noise_floors(comparisons: Iterable[StoredRun]) -> NoiseFloors:
         except SpecError:  # it was stopped, or failed
             continue
         for key, pairs in cells.items():
-            of_run = found.setdefault((key.framework, key.cell.device), {}).setdefault(run.facts.run_id, [])
+            of_run = by_place.setdefault((key.framework, key.cell.device), {}).setdefault(run.facts.run_id, [])
             of_run += scatters(pairs)
-    return NoiseFloors({where: _noise_of(of_runs) for where, of_runs in found.items() if any(of_runs.values())})
+    return NoiseFloors({where: _noise_of(of_runs) for where, of_runs in by_place.items() if any(of_runs.values())})
 
 
 def _noise_of(of_runs: Mapping[str, Sequence[Scatter]]) -> Noise:

@@ -33,9 +33,9 @@ def rows(baseline: Sequence[StoredRun], candidate: Sequence[StoredRun]) -> list[
         raise SpecError(
             "they answer no common question: networks, sizes, data, training, measure and threads all count."
         )
-    for run, of in zip(runs[1:], asked[1:], strict=True):
+    for run, trials in zip(runs[1:], asked[1:], strict=True):
         for what, condition in _CONDITIONS.items():
-            if any(condition(one) != condition(asked[0][key][0]) for key in common for one in of[key]):
+            if any(condition(trial) != condition(asked[0][key][0]) for key in common for trial in trials[key]):
                 raise SpecError(_differ(runs[0], run, f"differ in {what}"))
     cells: dict[CellKey, list[_Question]] = {}
     for question in common:
@@ -85,7 +85,7 @@ def _questions(run: StoredRun) -> dict[_Question, list[StoredTrial]]:
 
 
 def _log_seconds(trials: Sequence[StoredTrial]) -> float:
-    return float(np.log(np.median([timed_run(one).seconds for one in trials])))
+    return float(np.log(np.median([timed_run(trial).seconds for trial in trials])))
 
 
 _CONDITIONS: dict[str, Callable[[StoredTrial], object]] = {

@@ -103,8 +103,8 @@ def _read_truth(path: Path) -> dict[int, list[DrawnSign]]:
     signs = {}
     try:
         for line in files.read_bytes(path).decode("utf-8").splitlines():
-            one = json.loads(line)
-            signs[int(one["frame"])] = [_sign(sign) for sign in one["signs"]]
+            truth = json.loads(line)
+            signs[int(truth["frame"])] = [_sign(sign) for sign in truth["signs"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} does not hold the signs of a drawn video ({type(error).__name__}); `invoke data --video` writes "

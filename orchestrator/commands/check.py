@@ -103,16 +103,16 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
         run = session.begin(session.make(request.rows), RunPlan("check", threads, spec.limits, facts))
         checks = SelfcheckRunner(run.facts.run_id, run.context, 0, console)
         made = run.environments.made
-        for one in wanted:
-            environment = made.get(one.key)
-            if environment and (again or not checks.has_passed(one, environment)):
-                checks.check(one, environment)
+        for wanted_check in wanted:
+            environment = made.get(wanted_check.key)
+            if environment and (again or not checks.has_passed(wanted_check, environment)):
+                checks.check(wanted_check, environment)
         session.end(run)
-        found = [_newest(session, one, made.get(one.key), run.context) for one in wanted]
+        newest = [_newest(session, request, made.get(request.key), run.context) for request in wanted]
     failed = run.environments.failed
-    reasons = [failed[one.key].reason if one.key in failed else "" for one in wanted]
-    table = [report.check_row(*row) for row in zip(wanted, found, reasons, strict=True)]
-    return ParityResult(table, all(one is not None and one.passed for one in found))
+    reasons = [failed[request.key].reason if request.key in failed else "" for request in wanted]
+    table = [report.check_row(*row) for row in zip(wanted, newest, reasons, strict=True)]
+    return ParityResult(table, all(check is not None and check.passed for check in newest))
 
 
 def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int, home: Home) -> Iterator[CheckRequest]:

@@ -81,13 +81,13 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
     classes = datasets.classes(weights.dataset, home)
     network = Network.of(weights.model, weights.input_size, classes)
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
-    found: list[dict[str, object]] = []
+    exports: list[dict[str, object]] = []
     yield_processors()  # a run that is going on keeps its speed
     with open_session(request.options, home, console, is_timed=False) as session:
         session.claim(list(rows.values()), Limits())
         for name, files in targets.items():
             off = session.export(rows[name], network, weights, files)
-            found.append(
+            exports.append(
                 {
                     "format": name,
                     "files": ", ".join(map(str, files.values())),
@@ -96,4 +96,4 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
                     "trained by": weights.subject,
                 }
             )
-    return found
+    return exports

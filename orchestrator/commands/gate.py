@@ -90,7 +90,7 @@ def _too_short(request: CompareRequest, catalogue: Catalogue, home: Home) -> str
     fewest = sweep_of(replace(request, pairs=ENOUGH_REPEATS), catalogue)
     rows = [row for row in outline(fewest, catalogue, home)[1] if row["plan"] in ("run", "check")]
     minutes = [row["minutes"] for row in rows]
-    needed = 60 * sum(one for one in minutes if isinstance(one, float))
+    needed = 60 * sum(cell_minutes for cell_minutes in minutes if isinstance(cell_minutes, float))
     if budget is None or None in minutes or needed <= budget:
         return ""
     return (

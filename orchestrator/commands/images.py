@@ -120,7 +120,7 @@ def listing(catalogue: Catalogue, home: Home) -> list[dict[str, Any]]:
     return outlook(catalogue.rows(), home)
 
 
-def image_rows(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
+def image_rows(known: Sequence[Image], unbuilt: str = "not built") -> list[dict[str, Any]]:
     """For printing: one record per row: its image's state, size and age, and whether it was ever made here.
 
     unbuilt: state of a row without an image.
@@ -137,7 +137,7 @@ def image_rows(found: Sequence[Image], unbuilt: str = "not built") -> list[dict[
             "cuda": f"{image.row.cuda.version}: {image.row.cuda.source}" if image.row.cuda else None,
             "why": image.row.why,
         }
-        for image in found
+        for image in known
     ]
 
 

@@ -27,7 +27,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     to_run = [trial for trial in plan.trials if _asked_key(trial) not in done]
     expected = dict(zip(map(_asked_key, to_run), forecast(to_run, home), strict=True))
     checks = forecast_checks(to_run, home, host.cpu_model)
-    rows = [_row(one.request.label, "check", minutes=one.seconds / 60, reason=one.basis) for one in checks]
+    rows = [_row(check.request.label, "check", minutes=check.seconds / 60, reason=check.basis) for check in checks]
     for trial in plan.trials:
         key = _asked_key(trial)
         seconds, what = expected.get(key), "run" if key in expected else "done"
@@ -38,7 +38,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
         _row(label, "absent", reason=reason)
         for label, reason in _without_base(asked.options.engine, plan, to_run, home)
     ]
-    made = sum(one.seconds for one in checks)
+    made = sum(check.seconds for check in checks)
     already = f" ({len(plan.trials) - len(to_run)} of them done)" if done else ""
     title = (
         f"{asked.spec.name}: {len(plan.trials)} trials{already}, {len(plan.skips)} cells skipped; "

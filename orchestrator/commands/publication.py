@@ -381,8 +381,8 @@ def _tables(report: Path) -> list[str]:
     return sorted(path.name for path in report.glob("*.csv"))
 
 
-def _is_same(one: Path, other: Path, name: str) -> bool:
-    return (other / name).is_file() and (one / name).read_bytes() == (other / name).read_bytes()
+def _is_same(mine: Path, other: Path, name: str) -> bool:
+    return (other / name).is_file() and (mine / name).read_bytes() == (other / name).read_bytes()
 
 
 def _pack(folder: Path, archive: Path) -> None:
@@ -397,8 +397,8 @@ def _pack(folder: Path, archive: Path) -> None:
 def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
     """The names of the files of a folder or archive, and what reads one of them."""
     if path.is_dir():
-        paths = sorted(one for one in path.rglob("*") if not one.is_dir() or one.is_symlink())
-        names = [one.relative_to(path).as_posix() for one in paths]
+        paths = sorted(entry for entry in path.rglob("*") if not entry.is_dir() or entry.is_symlink())
+        names = [entry.relative_to(path).as_posix() for entry in paths]
         yield [name for name in names if not is_debris(name)], lambda name: _read_plain(path / name)
     elif path.is_file():
         archive = ZipFiles(path, _FILE_BYTES)

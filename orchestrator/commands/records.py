@@ -94,12 +94,12 @@ def trial_rows(text: str, home: Home) -> tuple[str, list[dict[str, Any]]]:
         newest = store.latest_sweep()
         run_id = named or (newest.run_id if newest else "")
         stored = store.run(run_id)
-    rows = {str(one["ordinal"]): one for one in trial_details(stored)}
+    rows = {str(row["ordinal"]): row for row in trial_details(stored)}
     if number not in rows:
         known = ", ".join(list(rows)[:20]) or "none"
         raise StoreError(f"run {run_id} has no trial '{number}'. Its trials are: {known}.")
-    one = rows[number]
-    facts = {**{name: value for name, value in one.items() if name not in ("numbers", "bounds")}, **one["numbers"]}
+    row = rows[number]
+    facts = {**{name: value for name, value in row.items() if name not in ("numbers", "bounds")}, **row["numbers"]}
     return f"Trial {number} of {run_id}", [{"fact": name, "value": value} for name, value in facts.items()]
 
 

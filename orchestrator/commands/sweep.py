@@ -193,7 +193,7 @@ def _best(spec: ExperimentSpec, rows_here: Catalogue) -> dict[str, dict[Device, 
 
 def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSize, Dataset], TrialData]:
     """The data of the trials, prepared and verified, by input size and data set."""
-    found: dict[tuple[InputSize, Dataset], TrialData] = {}
+    trial_data: dict[tuple[InputSize, Dataset], TrialData] = {}
     for dataset in dict.fromkeys(trial.dataset for trial in plan.trials):
         sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
         with console.counting("preparing pictures") as progress:
@@ -201,14 +201,14 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
         for size, entry in prepared.items():
             data.verify(entry)
             split = data.split(entry, dataset)
-            found[size, dataset] = TrialData(entry.path, split, data.facts(entry, split))
-        one = found[sizes[0], dataset].facts
+            trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split))
+        facts = trial_data[sizes[0], dataset].facts
         console.say(
-            f"pictures: {dataset.name} ({one.recognised}){'' if dataset.clahe else ' without CLAHE'}, "
-            f"{one.train_pictures:,} to train, {one.valid_pictures:,} to validate, {one.test_pictures:,} to test; "
-            f"{one.split_note}"
+            f"pictures: {dataset.name} ({facts.recognised}){'' if dataset.clahe else ' without CLAHE'}, "
+            f"{facts.train_pictures:,} to train, {facts.valid_pictures:,} to validate, "
+            f"{facts.test_pictures:,} to test; {facts.split_note}"
         )
-    return found
+    return trial_data
 
 
 def _skipped(plan: Plan, environments: Environments) -> Sequence[Skip]:

@@ -136,13 +136,13 @@ def own_subjects(given: SubjectPair, own: Sequence[ImageRow]) -> SubjectPair:
 
 def images(given: Sequence[str] | None) -> dict[str, str]:
     """'mxnet=registry/name@sha256:...' -> {'mxnet': 'registry/name@sha256:...'}."""
-    found = {}
+    values = {}
     for text in given or ():
         framework, sign, name = text.partition("=")
         if not (framework and sign and name):
             raise SpecError(f"--image is '{text}'; write framework=image, for example mxnet=my/mxnet:tuned.")
-        found[framework] = name
-    return found
+        values[framework] = name
+    return values
 
 
 def compared(baseline: str, candidate: str) -> tuple[str, list[str]]:

@@ -73,7 +73,7 @@ class ZipFiles:
         self.path = path
         members = _checked_directory(path, file_bytes)
         named = {plain(member.filename): member for member in members}
-        self._members = {name: one for name, one in named.items() if not (name.endswith("/") or is_debris(name))}
+        self._members = {name: member for name, member in named.items() if not (name.endswith("/") or is_debris(name))}
         self.names = tuple(self._members)
         self._file = os.open(path, os.O_RDONLY)
 

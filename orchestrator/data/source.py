@@ -115,9 +115,9 @@ def opened(source: Source) -> Iterator[PictureSets]:
     with contextlib.ExitStack() as stack:
 
         def members(zip_name: str) -> Files:
-            found = FolderFiles(path, names) if kind == "folder" else ZipFiles(path / zip_name)
-            stack.callback(found.close)
-            return found
+            files = FolderFiles(path, names) if kind == "folder" else ZipFiles(path / zip_name)
+            stack.callback(files.close)
+            return files
 
         training = members(TRAINING_ZIP)
         train = pictures_to_train(training)
@@ -162,7 +162,7 @@ def _located(path: Path) -> tuple[Literal["archives", "folder"], tuple[str, ...]
 def _other_layout(path: Path, names: Sequence[str]) -> str:
     """What a folder holds in place of GTSRB, and what to do, going on after its name."""
     wanted = f"the three official archives ({', '.join(ZIPS)}), or what is in them (GTSRB/Final_Training/Images/...)"
-    below = sorted(one.parent for one in path.rglob(TRAINING_ZIP))
+    below = sorted(archive.parent for archive in path.rglob(TRAINING_ZIP))
     if below:
         return f"holds the archives further down; give {below[0]}."
     if any(name.rpartition("/")[2] == "Train.csv" for name in names):

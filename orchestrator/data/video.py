@@ -172,17 +172,17 @@ def without_overlaps(boxes: Sequence[Box]) -> list[Box]:
     return kept
 
 
-def shared(one: Box, other: Box) -> int:
+def shared(box: Box, other: Box) -> int:
     """Pixels that two boxes share."""
-    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    across = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
+    down = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
     return max(0, across) * max(0, down)
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(box: Box, other: Box) -> float:
     """Shared pixels as a share of all pixels of both."""
-    both = shared(one, other)
-    return both / (one[2] * one[3] + other[2] * other[3] - both)
+    both = shared(box, other)
+    return both / (box[2] * box[3] + other[2] * other[3] - both)
 
 
 def cropped(bgr: Pixels, box: Box) -> Pixels:

@@ -234,7 +234,11 @@ class Daemon:
         """Remove those of our containers whose owner `is_left` takes; returns how many."""
         with self._asking("for old containers"):
             containers = self._client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
-        left = [one for one in containers if is_left(one.labels.get(OWNER, "")) and not self._is_inherited(one)]
+        left = [
+            container
+            for container in containers
+            if is_left(container.labels.get(OWNER, "")) and not self._is_inherited(container)
+        ]
         for container in left:
             with suppress(*_GONE):
                 container.remove(force=True, v=True)

@@ -205,9 +205,11 @@ class VirtualenvEngine:
 def lacking_pins(row: ImageRow, folder: Path) -> str:
     """The first pin of `row` that is not installed in the virtualenv, 'numpy==2.4.6'; '' if all are."""
     sites = [str(path) for path in folder.glob("lib*/python*/site-packages")]
-    found = {(canonicalize_name(package.name or ""), package.version) for package in distributions(path=sites)}
+    installed = {(canonicalize_name(package.name or ""), package.version) for package in distributions(path=sites)}
     pins = _PIN.findall(row.requirements_path.read_text(encoding="utf-8"))
-    return next((f"{name}=={version}" for name, version in pins if (canonicalize_name(name), version) not in found), "")
+    return next(
+        (f"{name}=={version}" for name, version in pins if (canonicalize_name(name), version) not in installed), ""
+    )
 
 
 def _must_end_well(row: ImageRow, what: str, ended: process.Ended, log: Path) -> None:

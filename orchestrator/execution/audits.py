@@ -31,7 +31,7 @@ class Auditor:
         """Repeat the steps of every trial that ended ok and was not audited yet; True if the user stopped it."""
         context = self.run.context
         stored = context.store.run(self.run.facts.run_id)
-        waiting = [one for one in stored.trials if self._is_waiting(one)]
+        waiting = [trial for trial in stored.trials if self._is_waiting(trial)]
         if not waiting:
             return False
         last_number = max(RunFolder(context.run_dir).jobs()[0])
@@ -54,14 +54,14 @@ class Auditor:
     def _folder(self, record: Record) -> JobFolder:
         return JobFolder(self.run.context.run_dir / record.folder_name)
 
-    def _audit(self, title: str, one: StoredTrial, environment: Environment, number: int) -> None:
-        trial, folder = one.trial, self._folder(one.record)
+    def _audit(self, title: str, stored: StoredTrial, environment: Environment, number: int) -> None:
+        trial, folder = stored.trial, self._folder(stored.record)
         data = self.data[trial.input_size, trial.dataset]
         request = AuditRequest(
-            ordinal=one.record.ordinal, trial=trial, events_sha256=one.exit.events_sha256 if one.exit else None
+            ordinal=stored.record.ordinal, trial=trial, events_sha256=stored.exit.events_sha256 if stored.exit else None
         )
         audit = Record(
-            run_id=one.record.run_id,
+            run_id=stored.record.run_id,
             ordinal=number,
             id=f"audit-{number}",
             worker_sha256=self.run.context.source.sha256,
@@ -70,7 +70,7 @@ class Auditor:
             data=data.facts,
             audit=request,
         )
-        losses = [epoch.known_losses for epoch in one.timeline.epochs]
+        losses = [epoch.known_losses for epoch in stored.timeline.epochs]
         network = Network.of(trial.model, trial.input_size, data.facts.classes)
         job = audit_job(request, environment, network, losses)
         with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
@@ -81,7 +81,7 @@ class Auditor:
             return
         files.remove(folder.path / AUDITS)
         if not check.passed:
-            store_outcome(self.run.context, folder, one.record, _unverified(check))
+            store_outcome(self.run.context, folder, stored.record, _unverified(check))
         self.console.say(f"{title}: {'as the oracle computes' if check.passed else _off(check)}")
 
 

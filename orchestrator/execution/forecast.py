@@ -89,7 +89,7 @@ def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list
     traced = {_traces(check.request) for check in known if check.record.worker_sha256 == source}
     forecasts = []
     for request in wanted:
-        if any(_is_passed(one, request, source, processor) for one in known):
+        if any(_is_passed(check, request, source, processor) for check in known):
             forecasts.append(CheckForecast(request, 0.0, "passed before"))
             continue
         seconds, is_guess = _seconds(request, known, is_traced=_traces(request) in traced)

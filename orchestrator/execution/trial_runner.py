@@ -88,7 +88,7 @@ class TrialRunner:
             return checks.verify(check, made[check.key])
 
         # Where one has failed, those behind it are not needed.
-        return {one: next(filter(None, map(outcome_of, needed)), None) for one, needed in wanted.items()}
+        return {trial: next(filter(None, map(outcome_of, needed)), None) for trial, needed in wanted.items()}
 
     def _trial(self, title: str, trial: Trial, record: Record, failed_check: Outcome | None) -> Outcome:
         context = self.run.context

@@ -71,9 +71,9 @@ def _trials(home: Home, run_id: str) -> Iterator[Sequence[StoredTrial]]:
             yield store.run(run_id).trials
             return
         newest = [run.run_id for run in store.runs() if run.kind == "sweep" and not run.is_scout]
-        for one in newest[:NEWEST_RUNS]:
+        for run in newest[:NEWEST_RUNS]:
             with suppress(StoreError):  # it is damaged
-                yield store.run(one).trials
+                yield store.run(run).trials
 
 
 def trainers(weights: TrainedWeights, home: Home) -> list[TrainedWeights]:
@@ -81,8 +81,8 @@ def trainers(weights: TrainedWeights, home: Home) -> list[TrainedWeights]:
     made_by: dict[str, TrainedWeights] = {}
     wanted = Wanted(weights.model, weights.input_size, weights.dataset, None)
     for trials in _trials(home, weights.run_id):
-        for one in trials:
-            made = _of(wanted, [one], home)
+        for trial in trials:
+            made = _of(wanted, [trial], home)
             if made:
                 made_by.setdefault(made.subject, made)
     return list(made_by.values())
@@ -132,9 +132,9 @@ def path_of(weights: TrainedWeights, home: Home) -> Path:
 
 def hashes(weights: Iterable[TrainedWeights]) -> Weights:
     """What a plan needs to know of them."""
-    return {(one.model, one.input_size, one.dataset): one.sha256 for one in weights}
+    return {(network.model, network.input_size, network.dataset): network.sha256 for network in weights}
 
 
 def paths(weights: Iterable[TrainedWeights], home: Home) -> Mapping[str, Path]:
     """Hash -> file."""
-    return {one.sha256: path_of(one, home) for one in weights}
+    return {network.sha256: path_of(network, home) for network in weights}

@@ -54,20 +54,22 @@ def read_cards(visible: str | None = None) -> tuple[tuple[Card, ...], str]:
 
     visible: $CUDA_VISIBLE_DEVICES, by which a scheduler says which cards are its job's; None if it is not set.
     """
-    found: list[Card | str] = []
+    answers: list[Card | str] = []
     try:
         with _nvml():
             driver = _text(pynvml.nvmlSystemGetDriverVersion)
-            found = [_card_or_reason(index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
+            answers = [_card_or_reason(index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return (), f"no NVIDIA driver: {_SKIPPED}"
     except _FAULTS as error:
         return (), f"the NVIDIA driver does not answer ({error}): {_SKIPPED}"
-    cards = tuple(one for one in found if isinstance(one, Card))
-    silent = [one for one in found if isinstance(one, str)]
+    cards = tuple(answer for answer in answers if isinstance(answer, Card))
+    silent = [answer for answer in answers if isinstance(answer, str)]
     if not cards:
         return (), f"the NVIDIA driver {f'does not answer ({silent[0]})' if silent else 'sees no card'}: {_SKIPPED}"
-    lost = [f"GPU {index} does not answer ({one})" for index, one in enumerate(found) if isinstance(one, str)]
+    lost = [
+        f"GPU {index} does not answer ({answer})" for index, answer in enumerate(answers) if isinstance(answer, str)
+    ]
     if visible is None:
         return cards, "; ".join(lost)
     chosen = _chosen(cards, visible)
@@ -86,7 +88,9 @@ def _chosen(cards: Sequence[Card], visible: str) -> tuple[Card, ...]:
     chosen: list[Card] = []
     for name in visible.split(","):
         text = name.strip()
-        card = next((one for one in cards if text == str(one.index) or _is_uuid(text, one)), None)
+        card = next(
+            (candidate for candidate in cards if text == str(candidate.index) or _is_uuid(text, candidate)), None
+        )
         if card is None or card in chosen:
             break
         chosen.append(card)

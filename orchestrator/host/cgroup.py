@@ -44,7 +44,7 @@ def cgroup_seconds(pid: int) -> ReadSeconds:
 
 def memory() -> Memory | None:
     """What the groups around this process leave to it; None if none limits it."""
-    limits = [one for folder in _around("memory") if (one := _memory(folder))]
+    limits = [limit for folder in _around("memory") if (limit := _memory(folder))]
     return Memory(*map(min, zip(*limits, strict=True))) if limits else None
 
 

@@ -83,7 +83,9 @@ def base_images(row: "ImageRow", args: Mapping[str, str]) -> tuple[str, ...]:
     values = {**dict(_ARG.findall(text)), **args}
     stages = {name for _, name in _FROM.findall(text)} | {"scratch"}  # which is no image
     named = [base for base, _ in _FROM.findall(text) if base not in stages]
-    return tuple(dict.fromkeys(re.sub(r"\$\{(\w+)\}", lambda match: values.get(match[1], ""), one) for one in named))
+    return tuple(
+        dict.fromkeys(re.sub(r"\$\{(\w+)\}", lambda match: values.get(match[1], ""), value) for value in named)
+    )
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

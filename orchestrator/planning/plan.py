@@ -156,7 +156,7 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
         asked = (_variant(catalogue, framework, device, variant) for variant in axes.variants_of(framework))
         for variant, (entry, size) in product(dict.fromkeys(asked), axes.networks):
             for dataset, measure in product(datasets_of(spec), _measures(spec)):
-                one = Trial(
+                trial = Trial(
                     kind=spec.kind,
                     framework=framework,
                     variant=variant,
@@ -172,11 +172,11 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     precision=_precision(catalogue, framework, device, variant),
                 )
                 if spec.kind != "infer":
-                    yield one
+                    yield trial
                     continue
                 sha256 = weights.get((entry.model, size, dataset), UNTRAINED)
                 for inference in _asked(spec.inference or InferenceAxes(), sha256):
-                    yield one.model_copy(update={"inference": inference})
+                    yield trial.model_copy(update={"inference": inference})
 
 
 def _asked(axes: InferenceAxes, weights_sha256: str) -> Iterator[Inference]:

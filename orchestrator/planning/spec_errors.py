@@ -12,8 +12,8 @@ def sentence(error: ValidationError, raw: object, model: type[BaseModel]) -> str
     """The first of pydantic's errors as one sentence. raw: the JSON that is not a valid `model`."""
     schema, errors = model.model_json_schema(), error.errors(include_url=False)
     # Of a union's alternatives, the one that fits the JSON best is the one that was meant.
-    deepest = max(errors, key=lambda one: len(_steps(one["loc"], raw)))
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), deepest)
+    deepest = max(errors, key=lambda error: len(_steps(error["loc"], raw)))
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), deepest)
     where = _path(first["loc"], raw, is_absent=first["type"] == "missing")
     kind, context, seen = first["type"], first.get("ctx", {}), shown(first["input"])
     if kind == "missing":

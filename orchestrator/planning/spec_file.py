@@ -60,9 +60,9 @@ def _replace(raw: dict[str, Any], dotted: str, value: object) -> None:
         raw[parent] = value
         return
     child = raw.setdefault(parent.removesuffix("[]"), {})
-    for one in child if isinstance(child, list) and parent.endswith("[]") else [child]:
-        if isinstance(one, dict):  # validation will report anything else
-            _replace(one, rest, value)
+    for item in child if isinstance(child, list) and parent.endswith("[]") else [child]:
+        if isinstance(item, dict):  # validation will report anything else
+            _replace(item, rest, value)
 
 
 def _keep_frameworks(raw: dict[str, Any], frameworks: Collection[str]) -> None:

@@ -64,11 +64,11 @@ def read_tuned(path: Path) -> tuple[Tuned, ...]:
     return read_kept(path, "tuned", Tuned)
 
 
-def keep_tuned(path: Path, found: Tuned) -> None:
+def keep_tuned(path: Path, tuned: Tuned) -> None:
     """Write `found` in the place of what was known of its framework and device on its machine."""
-    where = (found.machine, found.framework, found.device)
+    where = (tuned.machine, tuned.framework, tuned.device)
     others = [tuning for tuning in read_tuned(path) if (tuning.machine, tuning.framework, tuning.device) != where]
-    write_kept(path, "tuned", [*others, found])
+    write_kept(path, "tuned", [*others, tuned])
 
 
 def best_here(tuned: Iterable[Tuned], machine: Collection[str]) -> dict[str, dict[Device, str]]:

@@ -91,10 +91,10 @@ def _makers(kind: type[Any], names: tuple[str, ...]) -> Callable[[Iterable[Any]]
     setters = [getattr(kind, name).__set__ for name in names]
 
     def made(values: Iterable[Any]) -> Any:
-        one = object.__new__(kind)
+        record = object.__new__(kind)
         for setter, value in zip(setters, values):  # noqa: B905 - twice as fast, and both are of one length
-            setter(one, value)
-        return one
+            setter(record, value)
+        return record
 
     return made
 

@@ -469,7 +469,7 @@ def _with_events(
     }
     keys = [(job.record.run_id, job.record.ordinal) for job in stored]
     known = [timelines.get(key, Timeline()) for key in keys]
-    return [dataclasses.replace(one, timeline=timeline) for one, timeline in zip(stored, known, strict=True)]
+    return [dataclasses.replace(trial, timeline=timeline) for trial, timeline in zip(stored, known, strict=True)]
 
 
 def _stored(row: Any, timeline: Timeline, known: dict[str, Environment]) -> StoredTrial | StoredCheck | StoredAudit:

@@ -100,7 +100,7 @@ def _fastest(
     if len(ranking) > SENTENCES:
         return _leads(ranking)
     if ranking:
-        return [f"{_order(cell, of)}." for cell, of in ranking.items()]
+        return [f"{_order(cell, rows)}." for cell, rows in ranking.items()]
     studied = [verdict for section in sections if section.anchor == stored.facts.study for verdict in section.verdicts]
     return _first(studied) if studied else _times_alone(rows)
 
@@ -127,13 +127,13 @@ def _times_alone(rows: Sequence[SummaryRow]) -> list[str]:
         is_equal = row.cell.scenario is None or row.check == "passed"
         if row.medians.step_ms is not None and row.key.framework != ORACLE and is_equal and row.load == "quiet":
             cells.setdefault(row.cell, []).append(row)
-    several = {cell: sorted(of, key=lambda row: row.medians.step_ms or 0.0) for cell, of in cells.items()}
+    several = {cell: sorted(rows, key=lambda row: row.medians.step_ms or 0.0) for cell, rows in cells.items()}
     said = [
         f"{cell.label} on the {cell.device.upper()}: a {'query' if cell.scenario else 'step'} takes "
-        f"{figures3(of[0].medians.step_ms)} ms "
-        f"({of[0].subject}) to {figures3(of[-1].medians.step_ms)} ms ({of[-1].subject})."
-        for cell, of in several.items()
-        if len(of) > 1
+        f"{figures3(rows[0].medians.step_ms)} ms "
+        f"({rows[0].subject}) to {figures3(rows[-1].medians.step_ms)} ms ({rows[-1].subject})."
+        for cell, rows in several.items()
+        if len(rows) > 1
     ]
     if not said:
         is_timed = any(row.medians.step_ms is not None and row.key.framework != ORACLE for row in rows)

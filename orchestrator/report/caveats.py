@@ -91,7 +91,7 @@ def _of_seeds(stored: StoredRun) -> Iterator[str]:
     for job in _ok(stored):
         if job.timeline.epochs and job.timeline.accuracy("test") is not None:
             seeds.setdefault((job.trial.cell, job.trial.subject), set()).add(job.trial.seed)
-    single = sum(len(of) == 1 for of in seeds.values())
+    single = sum(len(numbers) == 1 for numbers in seeds.values())
     if single:
         yield (
             f"{_many(single, 'accuracy', 'accuracies')} of {len(seeds)} rest on one seed; another one may give points "
@@ -118,11 +118,11 @@ def _of_learning(stored: StoredRun) -> Iterator[str]:
     for trial in (job for job in _ok(stored) if job.timeline.epochs):
         cells.setdefault(trial.trial.cell, []).append(trial)
     for cell, trials in cells.items():
-        for one in unlike(trials):
+        for outlier in unlike(trials):
             yield (
-                f"{cell.title}: {one.subject} learns {one.word} than the others: its mean training loss is "
-                f"{one.loss:.3g}, theirs {one.others:.3g} (p = {one.p:.2g}, {one.seeds} seeds); it may not compute the "
-                "same."
+                f"{cell.title}: {outlier.subject} learns {outlier.word} than the others: its mean training loss is "
+                f"{outlier.loss:.3g}, theirs {outlier.others:.3g} (p = {outlier.p:.2g}, "
+                f"{outlier.seeds} seeds); it may not compute the same."
             )
 
 
@@ -186,9 +186,9 @@ def _of_threads(stored: StoredRun) -> Iterator[str]:
         threads = next((built.describe[name] for name in _THREADS if built.describe.get(name)), None) if built else None
         if threads is not None and job.trial.framework != ORACLE:
             cells.setdefault(job.trial.cell, {})[job.trial.subject] = str(threads)
-    for cell, found in cells.items():
-        if len(set(found.values())) > 1:
-            said = ", ".join(f"{subject} {threads}" for subject, threads in sorted(found.items()))
+    for cell, sizes in cells.items():
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{subject} {threads}" for subject, threads in sorted(sizes.items()))
             yield f"{cell.title}: the builds compared have different numbers of threads in force: {said}."
 
 
@@ -209,14 +209,14 @@ def _of_cards(stored: StoredRun, rows: Sequence[SummaryRow]) -> Iterator[str]:
 
 
 def _of_pictures(stored: StoredRun) -> Iterator[str]:
-    seen = dict.fromkeys((one.trial.dataset.name, one.data.recognised) for one in stored.trials if one.data)
+    seen = dict.fromkeys((trial.trial.dataset.name, trial.data.recognised) for trial in stored.trials if trial.data)
     for name, recognised in seen:
         if recognised in PICTURES:
             yield f"The pictures are {PICTURES[recognised].format(title=datasets.title(name))}."
     unread = sum(job.timeline.unread for job in (*stored.trials, *stored.checks))
     if unread:
         yield f"{_many(unread, 'event')} could not be read, so data is missing."
-    codes = {one.record.worker_sha256 for one in stored.trials}
+    codes = {trial.record.worker_sha256 for trial in stored.trials}
     if len(codes) > 1:
         yield f"The trials ran with {len(codes)} versions of waymark's worker code: it was resumed after an upgrade."
 

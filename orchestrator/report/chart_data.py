@@ -43,9 +43,9 @@ def accuracy_lines(trials: Sequence[StoredTrial]) -> tuple[list[Point], str]:
     """The validation accuracies of each trial, or the medians of each subject's where a panel would have many lines."""
     panel = panels(trials)
     groups: dict[tuple[str, str], list[StoredTrial]] = {}
-    for one in trials:
-        where = panel(one)
-        groups.setdefault((where["cell"], where["subject"]), []).append(one)
+    for trial in trials:
+        where = panel(trial)
+        groups.setdefault((where["cell"], where["subject"]), []).append(trial)
     is_few = max(map(len, groups.values()), default=0) <= MOST_LINES
     points: list[Point] = []
     for (cell, subject), members in groups.items():

@@ -92,7 +92,7 @@ def summary(result: GateResult) -> str:
 
 def bencher(result: GateResult) -> str:
     """Bencher Metric Format: the candidate's step in nanoseconds, and how many times as fast it is as its baseline."""
-    found = {}
+    cases = {}
     for row in result.rows:
         measures = {}
         if row.step_ms is not None:
@@ -101,8 +101,8 @@ def bencher(result: GateResult) -> str:
         if row.ratio is not None and row.low is not None and row.high is not None:
             measures["speed-ratio"] = {"value": row.ratio, "lower_value": row.low, "upper_value": row.high}
         if measures:
-            found[row.cell] = measures
-    return json.dumps(found, indent=1) + "\n"
+            cases[row.cell] = measures
+    return json.dumps(cases, indent=1) + "\n"
 
 
 def action_benchmark(result: GateResult) -> str:

@@ -107,7 +107,7 @@ def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
     }
     histories = {group: _history(members) for group, members in groups.items()}
     newest = entries[-1].stored.facts.host
-    told = {group: of for group, of in histories.items() if of}
+    told = {group: rows for group, rows in histories.items() if rows}
     notes = unquiet([row for entry in entries for row in tables.summary_rows(entry.stored)])
     return _Machine(name, newest, len(entries), notes, [_limits(entry) for entry in entries], groups, told)
 
@@ -163,11 +163,11 @@ def _reading_order(row: FlatRow) -> tuple[Any, float]:
 
 def _history(rows: Sequence[FlatRow]) -> list[dict[str, Any]]:
     """The subjects that several runs timed undisturbed, in the order of these; times: of the first one's step."""
-    found = []
+    compared = []
     sound = [row for row in rows if row["step_ms"] is not None and row["load"] != "disturbed"]
     timed = sorted(sound, key=lambda row: natural(row["subject"]))
     for _, history in groupby(timed, key=lambda row: row["subject"]):
         series = sorted(history, key=lambda row: row["started_unix"])
         if len(series) > 1:
-            found += [{**row, "times": row["step_ms"] / series[0]["step_ms"]} for row in series]
-    return found
+            compared += [{**row, "times": row["step_ms"] / series[0]["step_ms"]} for row in series]
+    return compared

@@ -193,8 +193,8 @@ def _pictured(drawings: Sequence[Drawing]) -> list[Figure]:
     asked = json.dumps([drawing.chart for drawing in drawings]).encode()
     made = json.loads(_by_child(_PICTURED, asked))
     return [
-        Figure(one.name, one.title, one.alt, one.chart, svg, base64.b64decode(png))
-        for one, (svg, png) in zip(drawings, made, strict=True)
+        Figure(drawing.name, drawing.title, drawing.alt, drawing.chart, svg, base64.b64decode(png))
+        for drawing, (svg, png) in zip(drawings, made, strict=True)
     ]
 
 
@@ -392,7 +392,7 @@ def _drift(alt: Any, trials: list[StoredTrial]) -> list[Drawing]:
     rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
     ordered = sorted((job for job in trials if job.timeline.steady_steps.size), key=launched)
     placed = few(list(enumerate(ordered, start=1)))
-    trials = [one for _, one in placed]
+    trials = [trial for _, trial in placed]
     panel = panels(trials)
     for place, job in placed:
         key = panel(job)["cell"], job.trial.subject

@@ -129,8 +129,8 @@ def _write_tables(
 def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, Any], home: Home | None) -> str:
     """The text of the page. context: what is said in words, and the figures."""
     groups = tables.groups(stored)
-    at = {id(one): number for number, one in enumerate(stored.trials)}
-    members = [[at[id(one)] for one in group.trials] for group in groups]
+    at = {id(trial): number for number, trial in enumerate(stored.trials)}
+    members = [[at[id(trial)] for trial in group.trials] for group in groups]
     flat = [{**row.flat(), "at": number, "members": members[number]} for number, row in enumerate(rows)]
     figures: Sequence[Figure] = context["figures"]
     blocks = {
@@ -173,7 +173,7 @@ def _page(stored: StoredRun, rows: Sequence[SummaryRow], context: Mapping[str, A
 def _trial_block(stored: StoredRun) -> dict[str, Any]:
     """The details of all trials, with the names of their numbers once for all."""
     names = TrialNumbers._fields
-    trials = [{**one, "numbers": [one["numbers"].get(name) for name in names]} for one in details(stored)]
+    trials = [{**trial, "numbers": [trial["numbers"].get(name) for name in names]} for trial in details(stored)]
     return {"names": names, "trials": trials}
 
 

@@ -39,8 +39,8 @@ def log_runs(stored: StoredRun, uri: str) -> int:
         if client.get_experiment_by_name(name) is not None:
             raise StoreError(f"{uri} has an experiment {name} already; remove it there, or name another place.")
         experiment = client.create_experiment(name, tags={"waymark": stored.facts.waymark_version})
-        for one in stored.trials:
-            _log_trial(client, experiment, one)
+        for trial in stored.trials:
+            _log_trial(client, experiment, trial)
     except MlflowException as error:
         raise StoreError(f"MLflow cannot write to {uri} ({first_line(error)}).") from None
     return len(stored.trials)

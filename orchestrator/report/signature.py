@@ -62,7 +62,7 @@ def verify(envelope: bytes, sums: bytes, key: Path, where: str) -> None:
         said = Envelope.from_dict(json.loads(envelope))
         said.verify([public], threshold=1)
         statement = json.loads(said.payload)
-        subjects = [(one["name"], one["digest"]["sha256"]) for one in statement["subject"]]
+        subjects = [(subject["name"], subject["digest"]["sha256"]) for subject in statement["subject"]]
         kinds = (said.payload_type, statement["_type"], statement["predicateType"])
     except (Error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{where}: {SIGNATURE} is not signed with {key}: do not trust it as theirs.") from None

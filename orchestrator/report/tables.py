@@ -167,12 +167,12 @@ class SummaryRow:
 
 def groups(stored: StoredRun) -> list[Group]:
     """Every cell of the run, also skipped ones, by device, cell and subject; the order is no ranking."""
-    found: dict[tuple[Cell, EnvironmentKey], list[StoredTrial]] = {}
+    members: dict[tuple[Cell, EnvironmentKey], list[StoredTrial]] = {}
     for job in stored.trials:
-        found.setdefault((job.trial.cell, job.trial.environment_key), []).append(job)
-    made = [Group(*where, trials=tuple(trials)) for where, trials in found.items()]
+        members.setdefault((job.trial.cell, job.trial.environment_key), []).append(job)
+    made = [Group(*where, trials=tuple(trials)) for where, trials in members.items()]
     skips = {(skip.cell, skip.key): skip for skip in stored.facts.skips}
-    made += [Group(*where, skip=skip) for where, skip in skips.items() if where not in found]
+    made += [Group(*where, skip=skip) for where, skip in skips.items() if where not in members]
     return sorted(made, key=_reading_order)
 
 
@@ -299,13 +299,13 @@ def trial_rows(stored: StoredRun) -> list[FlatRow]:
 def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
     """One row per figure of each check; a check that gave no figure has one row that says how it ended."""
     rows: list[FlatRow] = []
-    for one in checks:
-        asked, check = one.request, one.timeline.check
-        head: FlatRow = {"run_id": one.record.run_id, "framework": asked.framework, "variant": asked.variant}
+    for stored in checks:
+        asked, check = stored.request, stored.timeline.check
+        head: FlatRow = {"run_id": stored.record.run_id, "framework": asked.framework, "variant": asked.variant}
         head |= {"model": asked.model.label, "input_size": asked.input_size.word, "device": asked.device}
         head |= {"batch_size": asked.batch_size, "steps": asked.steps}
-        head |= {"environment": one.environment.identity, "check": "passed" if one.passed else "failed"}
-        head |= {"status": one.outcome.status, "reason": one.outcome.reason}
+        head |= {"environment": stored.environment.identity, "check": "passed" if stored.passed else "failed"}
+        head |= {"status": stored.outcome.status, "reason": stored.outcome.reason}
         figures = check.figures if check else {}
         for name, value in figures.items() or [("", None)]:
             bound = check.bounds.get(name) if check else None
@@ -340,17 +340,17 @@ def _share_of_bound(figure: NearFigure) -> float:
     return figure.value / figure.bound if figure.bound else (math.inf if figure.value else 0.0)
 
 
-def check_row(request: CheckRequest, found: StoredCheck | None, reason: str) -> FlatRow:
+def check_row(request: CheckRequest, stored: StoredCheck | None, reason: str) -> FlatRow:
     """One line of the parity table: what was checked, how it ended, and every figure.
 
     found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
     row |= {"cell": label_at(request.model, request.input_size), "steps": request.steps}
-    if found is None:
+    if stored is None:
         return row | {"check": "missing", "reason": reason}
-    row |= {"check": "passed" if found.passed else "FAILED", "reason": found.outcome.reason}
-    check = found.timeline.check
+    row |= {"check": "passed" if stored.passed else "FAILED", "reason": stored.outcome.reason}
+    check = stored.timeline.check
     return row | {**check.figures, "bounds": check.bounds} if check else row
 
 
@@ -381,11 +381,11 @@ _numbers: WeakKeyDictionary[StoredTrial, TrialNumbers] = WeakKeyDictionary()
 """A report asks for the numbers of each trial four times, and may have ten thousand trials."""
 
 
-def trial_numbers(one: StoredTrial) -> TrialNumbers:
+def trial_numbers(trial: StoredTrial) -> TrialNumbers:
     """The measurements of one trial."""
-    if one not in _numbers:
-        _numbers[one] = _trial_numbers(one)
-    return _numbers[one]
+    if trial not in _numbers:
+        _numbers[trial] = _trial_numbers(trial)
+    return _numbers[trial]
 
 
 def _trial_numbers(job: StoredTrial) -> TrialNumbers:
@@ -444,4 +444,4 @@ def _middle(values: Any) -> float | None:
 def figure_names(stored: StoredRun) -> list[str]:
     """The names of all figures of the run's checks."""
     said = [check.timeline.check for check in stored.checks]
-    return list(dict.fromkeys(name for one in said if one is not None for name in one.figures))
+    return list(dict.fromkeys(name for check in said if check is not None for name in check.figures))

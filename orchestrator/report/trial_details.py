@@ -94,8 +94,8 @@ def thinned_steps(seconds: Array, points: int) -> Array:
 
 def _means(losses: Sequence[Array]) -> Array:
     """The mean of each epoch; NaN where a loss is not finite, or none is known."""
-    sizes = np.array([of.size for of in losses])
-    sums = np.array([np.add.reduce(of) for of in losses])
+    sizes = np.array([epoch.size for epoch in losses])
+    sums = np.array([np.add.reduce(epoch) for epoch in losses])
     means: Array = np.divide(sums, sizes, out=np.full(len(losses), np.nan), where=sizes > 0)
     return means
 

@@ -45,13 +45,13 @@ def _row(subject: str, cell: str, seed: int, trials: Sequence[StoredTrial]) -> S
     row: StudyRow = {"subject": subject, "cell": cell, "seed": seed, "runs": len(sound)}
     row |= {"accuracy_test_low": min(tests, default=None), "accuracy_test_high": max(tests, default=None)}
     try:
-        found = grade([job.timeline for job in sound])
+        graded = grade([job.timeline for job in sound])
     except ValueError as error:
         reason = note_of(trials) or str(error)
         return row | {"grade": None, "step": None, "layer": None, "note": reason, "words": f"no grade: {reason}"}
-    layer = found.layer
-    row |= {"grade": found.level, "note": note_of(trials), "words": _words(found)}
-    row["step"] = found.step and f"epoch {found.step[0] + 1}, step {found.step[1] + 1}"
+    layer = graded.layer
+    row |= {"grade": graded.level, "note": note_of(trials), "words": _words(graded)}
+    row["step"] = graded.step and f"epoch {graded.step[0] + 1}, step {graded.step[1] + 1}"
     row["layer"] = layer and f"epoch {layer.epoch + 1}, {layer.name} ({layer.apart} of {layer.count} arrays)"
     return row
 

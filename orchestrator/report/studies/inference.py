@@ -35,7 +35,7 @@ def inference_section(stored: StoredRun) -> Section | None:
     headings = {"cell": "cell", "subject": "subject", "p50_ms": "p50 ms", "p90_ms": "p90 ms", "p99_ms": "p99 ms"}
     headings |= {"proven_p90_ms": "proven p90", "proven_p99_ms": "proven p99", "images_per_second": "images/s"}
     headings |= {"queries_per_second": "queries/s in time", "queries": "queries", "note": "note"}
-    weights = "; ".join(f"{one.network}: {one.subject} of run {one.run_id}" for one in stored.facts.weights)
+    weights = "; ".join(f"{source.network}: {source.subject} of run {source.run_id}" for source in stored.facts.weights)
     return Section(
         anchor="inference",
         title="Inference",
@@ -122,13 +122,13 @@ def _pareto(rows: Iterable[StudyRow]) -> list[StudyRow]:
     """The rows of single-stream that have a latency, the fastest first; `front`: nothing beats it in both."""
     timed = [row for row in rows if row["scenario"] == "single-stream" and row.get("p50_ms") is not None]
     ordered = sorted(timed, key=lambda row: (row["p50_ms"], -row["accuracy_test"]))
-    found, best = [], dict[str, float]()
+    ranked, best = [], dict[str, float]()
     for row in ordered:
         is_front = row["accuracy_test"] > best.get(row["device"], -1.0)
         best[row["device"]] = max(best.get(row["device"], -1.0), row["accuracy_test"])
         names = ("device", "network", "subject", "precision", "p50_ms", "p99_ms", "accuracy_test")
-        found.append({**{name: row[name] for name in names}, "front": "on it" if is_front else ""})
-    return found
+        ranked.append({**{name: row[name] for name in names}, "front": "on it" if is_front else ""})
+    return ranked
 
 
 def _front_table(front: Sequence[StudyRow]) -> list[StudyTable]:
@@ -218,12 +218,12 @@ def _named(pictures: Mapping[int, str]) -> str:
 
 def _lower(rows: Iterable[StudyRow]) -> list[str]:
     """What leaves float32: a sentence for each subject and network."""
-    found: dict[tuple[str, str], StudyRow] = {}
+    first_rows: dict[tuple[str, str], StudyRow] = {}
     for row in rows:
         if row.get("precision", FLOAT32) != FLOAT32:
-            found.setdefault((row["subject"], row["cell"].split()[0]), row)
+            first_rows.setdefault((row["subject"], row["cell"].split()[0]), row)
     said = []
-    for (subject, network), row in found.items():
+    for (subject, network), row in first_rows.items():
         text = f"{network}: {subject} computes in {row['precision']}, and its logits are off by {row['logits_off']}; "
         text += "it is no equal of float32 and stands in no order with it."
         said.append(f"{text} {_kept(row)}".rstrip())

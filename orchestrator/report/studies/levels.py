@@ -136,10 +136,10 @@ def _sentence(row: StudyRow, study: LevelStudy) -> str:
 
 def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow:
     sound = ok(trials)
-    tests = stats.repeats([error for one in sound if (error := _error(one, "test")) is not None])
+    tests = stats.repeats([error for trial in sound if (error := _error(trial, "test")) is not None])
     steps = [float(np.median(job.timeline.steady_steps)) for job in sound if job.timeline.steady_steps.size]
     epochs = [float(np.median(job.timeline.steady_epochs)) for job in sound if job.timeline.steady_epochs.size]
-    valid = [error for one in sound if (error := _error(one, "valid")) is not None]
+    valid = [error for trial in sound if (error := _error(trial, "valid")) is not None]
     asked = trials[0].trial
     theirs = paper().cell(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
     row: StudyRow = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
@@ -186,7 +186,7 @@ def _time_words(
     by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]], floors: NoiseFloors
 ) -> dict[tuple[GroupKey, str], str]:
     """How many times as long a step takes, for each place and level, as in the first level."""
-    found: dict[tuple[GroupKey, str], Pairs] = {}
+    pairs: dict[tuple[GroupKey, str], Pairs] = {}
     for place, members in by_level.items():
         first, *others = members
         base = _by_turn(members[first])
@@ -194,13 +194,13 @@ def _time_words(
             ours = _by_turn(members[level])
             common = [turn for turn in ours if turn in base]
             if common:
-                found[place, level] = paired(
+                pairs[place, level] = paired(
                     [timed_run(base[turn]) for turn in common], [timed_run(ours[turn]) for turn in common]
                 )
-    asked = [by_level[place][level][0].trial for place, level in found]
+    asked = [by_level[place][level][0].trial for place, level in pairs]
     known = floors.scatters({(trial.framework, trial.device) for trial in asked})
-    ratios = judge([[pairs] for pairs in found.values()], known)
-    return {where: longer(ratio) for where, ratio in zip(found, ratios, strict=True)}
+    ratios = judge([[of_place] for of_place in pairs.values()], known)
+    return {where: longer(ratio) for where, ratio in zip(pairs, ratios, strict=True)}
 
 
 def _by_seed(trials: Sequence[StoredTrial]) -> dict[int, float]:

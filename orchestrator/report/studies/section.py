@@ -79,8 +79,8 @@ def cell_text(key: str, value: Any) -> str:
 def grouped(trials: Iterable[StoredTrial], key: Callable[[StoredTrial], Key]) -> dict[Key, list[StoredTrial]]:
     """Trials by what they have in common, in order of first appearance."""
     groups: dict[Key, list[StoredTrial]] = {}
-    for one in trials:
-        groups.setdefault(key(one), []).append(one)
+    for trial in trials:
+        groups.setdefault(key(trial), []).append(trial)
     return groups
 
 

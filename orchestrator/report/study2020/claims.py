@@ -170,17 +170,17 @@ CLAIMS = (
         "cpu-depth-of-resnets",
         "CPU: CNTK, PyTorch and TensorFlow lose ground from ResNet-20 to ResNet-32, in proportion.",
         "cpu",
-        tuple(one for size in SIZES for one in _growth(("ResNet-20", size), ("ResNet-32", size), "cpu")),
+        tuple(growth for size in SIZES for growth in _growth(("ResNet-20", size), ("ResNet-32", size), "cpu")),
     ),
     Claim(
         "cpu-size",
         "CPU: CNTK, PyTorch and TensorFlow lose ground as the input grows, in proportion.",
         "cpu",
         tuple(
-            one
+            growth
             for network in RESNETS
             for small, large in ((32, 48), (48, 64))
-            for one in _growth((network, small), (network, large), "cpu")
+            for growth in _growth((network, small), (network, large), "cpu")
         ),
     ),
     Claim(
@@ -264,12 +264,12 @@ CLAIMS = (
 def weighed(claims: Sequence[Claim], measured: Measured) -> dict[str, list[Evidence]]:
     """The evidence for each claim, by its name; all comparisons of times are one family, all of accuracies another."""
     named = [(claim.name, comparison) for claim in claims for comparison in claim.comparisons]
-    contrasts = [one.contrast for _, one in named if one.contrast is not None]
+    contrasts = [claim.contrast for _, claim in named if claim.contrast is not None]
     times = iter(measured.estimates(contrasts))
-    accuracies = iter(measured.differences([one.blocks for _, one in named if one.contrast is None]))
+    accuracies = iter(measured.differences([claim.blocks for _, claim in named if claim.contrast is None]))
     evidence: dict[str, list[Evidence]] = {}
-    for name, one in named:
-        evidence.setdefault(name, []).append(Evidence(one, next(accuracies if one.contrast is None else times)))
+    for name, claim in named:
+        evidence.setdefault(name, []).append(Evidence(claim, next(accuracies if claim.contrast is None else times)))
     return evidence
 
 

@@ -95,7 +95,8 @@ def _epochs(places: Mapping[StudySubject, Sequence[StoredTrial]]) -> StudyTable:
     seconds = {subject: _epoch_seconds(trials) for subject, trials in sorted(places.items())}
     results = estimates([{subject: 1.0} for subject in seconds], seconds)
     rows = [
-        _epoch_row(subject, list(seconds[subject].values()), one) for subject, one in zip(seconds, results, strict=True)
+        _epoch_row(subject, list(seconds[subject].values()), result)
+        for subject, result in zip(seconds, results, strict=True)
     ]
     headings = {"cell": "cell", "subject": "subject", "runs": "runs", "epoch_s": "epoch s", "epoch_low_s": "from"}
     headings |= {"epoch_high_s": "to", "training_s": "25 epochs, s", "epoch_paper_s": "the paper's epoch s"}
@@ -125,7 +126,7 @@ def _epoch_row(subject: StudySubject, seconds: Sequence[float], estimate: Estima
 
 def _numbers(place: Place, trials: Sequence[StoredTrial]) -> StudyRow:
     key = re.sub(r"\W", "", place.network.lower())
-    known = [seconds for one in trials if (seconds := study_seconds(one)) is not None]
+    known = [seconds for trial in trials if (seconds := study_seconds(trial)) is not None]
     theirs = _theirs(place)
     total = float(np.median([seconds.total for seconds in known])) if known else None
     mark = "~" if any(seconds.is_extrapolated for seconds in known) else ""
@@ -148,4 +149,4 @@ def _accuracy(trials: Sequence[StoredTrial], split: str) -> float | None:
 
 
 def _theirs(place: Place) -> PaperCell | None:
-    return next((one for one in paper().results if paper_place(one) == place), None)
+    return next((result for result in paper().results if paper_place(result) == place), None)

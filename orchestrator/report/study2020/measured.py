@@ -143,7 +143,7 @@ def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTria
 
     Those of a subject that other processes disturbed in a cell are left out.
     """
-    found: dict[StudySubject, list[StoredTrial]] = {}
+    members: dict[StudySubject, list[StoredTrial]] = {}
     for job in stored.trials:
         place = place_of(job)
         is_of_study = place.framework in FRAMEWORKS and place.network in NETWORKS.values()
@@ -153,8 +153,8 @@ def trials_of_the_study(stored: StoredRun) -> dict[StudySubject, list[StoredTria
             and not job.record.is_unverified
             and is_equal_training(job.trial, stored.facts.is_scout)
         ):
-            found.setdefault((place, job.trial.variant), []).append(job)
-    return {subject: trials for subject, trials in found.items() if not _is_disturbed(trials)}
+            members.setdefault((place, job.trial.variant), []).append(job)
+    return {subject: trials for subject, trials in members.items() if not _is_disturbed(trials)}
 
 
 def _is_disturbed(trials: Sequence[StoredTrial]) -> bool:
@@ -166,11 +166,11 @@ def measured_run(stored: StoredRun) -> Measured:
 
     A framework that ran several variants in a cell is left out there: the study has one number of each.
     """
-    found = trials_of_the_study(stored)
-    several = {place for place, count in Counter(place for place, _ in found).items() if count > 1}
+    members = trials_of_the_study(stored)
+    several = {place for place, count in Counter(place for place, _ in members).items() if count > 1}
     seconds: dict[Place, dict[Turn, float]] = {}
     accuracies: dict[Place, dict[Turn, float]] = {}
-    for (place, _), trials in found.items():
+    for (place, _), trials in members.items():
         for job in trials if place not in several else ():
             turn = job.trial.turn
             total, accuracy = study_seconds(job), job.timeline.accuracy("test")
@@ -183,7 +183,7 @@ def measured_run(stored: StoredRun) -> Measured:
 
 def measured_paper() -> Measured:
     """The paper's numbers, with its errata applied."""
-    places = {paper_place(one): one for one in paper().results}
+    places = {paper_place(result): result for result in paper().results}
     return Measured(
         {place: {(0, 0): cell.total_seconds / paper().epochs} for place, cell in places.items()},
         {place: {(0, 0): cell.accuracy_percent / 100} for place, cell in places.items()},
