@@ -76,32 +76,38 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Say which tests stay together in one process with --dist=loadgroup, and begin with what takes longest.
+def pytest_itemcollected(item):
+    """Say which tests stay together in one process with --dist=loadgroup.
 
     Those that share one Docker engine run one after the other; those of a framework make and ask its environments once;
     all others stay together by file, for its fixtures.
     """
-    frameworks = catalogue_with().frameworks
+    item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
-    def group_of(item) -> str:
-        if item.get_closest_marker("docker"):
-            return "docker"
-        if item.get_closest_marker("frameworks") or item.get_closest_marker("index"):
-            parameters = item.nodeid.partition("[")[2]
-            return next((name for name in frameworks if name in parameters), item.path.stem)
-        return item.path.relative_to(REPOSITORY).as_posix()
 
-    groups = {item: group_of(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    longest = ("docker", *frameworks, "tests/integration", "tests/faults", "tests/contract")
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    longest = ("docker", *_frameworks(), "tests/integration", "tests/faults", "tests/contract")
 
-    def begins(item) -> int:
-        return next((rank for rank, start in enumerate(longest) if groups[item].startswith(start)), len(longest))
+    def rank(group: str) -> int:
+        return next((at for at, start in enumerate(longest) if group.startswith(start)), len(longest))
 
-    items.sort(key=lambda item: (begins(item), groups[item]))
+    groups = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
+    items.sort(key=lambda item: (rank(groups[item]), groups[item]))
+
+
+def _group_of(item) -> str:
+    if item.get_closest_marker("docker"):
+        return "docker"
+    if item.get_closest_marker("frameworks") or item.get_closest_marker("index"):
+        parameters = item.nodeid.partition("[")[2]
+        return next((name for name in _frameworks() if name in parameters), item.path.stem)
+    return item.path.relative_to(REPOSITORY).as_posix()
+
+
+@functools.cache
+def _frameworks() -> tuple[str, ...]:
+    return tuple(catalogue_with().frameworks)
 
 
 def pytest_xdist_auto_num_workers(config):
