@@ -9,7 +9,7 @@ demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
 
 test: check ## everything that CI asks, in one process more than there are processors
-	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder
 
 docs: .venv/tools ## the documentation as a site, in site/; a dead link fails it
 	$(BIN)/mkdocs build --strict --quiet

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import tempfile
 
 # Before numpy is imported anywhere: its threads only wait for each other on the small arrays of a test.
@@ -76,13 +77,22 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", taken, ids=lambda row: row.slug, scope="module")
 
 
-def pytest_itemcollected(item):
-    """Say which tests stay together in one process with --dist=loadgroup.
+_ON_DOCKER = re.compile(r"docker|^tests/contract/test_images\.py|containers")
+
+
+def _group_of(nodeid: str) -> str:
+    """Which tests stay together in one process with --dist=loadscope.
 
     Those that share one Docker engine run one after the other; those of a framework make and ask its environments once;
     all others stay together by file, for its fixtures.
     """
-    item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+    path, _, name = nodeid.partition("::")
+    if _ON_DOCKER.search(nodeid):
+        return "docker"
+    if path.startswith(("tests/contract", "tests/integration")):
+        parameters = name.partition("[")[2]
+        return next((framework for framework in _frameworks() if framework in parameters), path)
+    return path
 
 
 def pytest_collection_modifyitems(items):
@@ -92,17 +102,27 @@ def pytest_collection_modifyitems(items):
     def rank(group: str) -> int:
         return next((at for at, start in enumerate(longest) if group.startswith(start)), len(longest))
 
-    groups = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
+    groups = {item: _group_of(item.nodeid) for item in items}
+    for item, group in groups.items():
+        if item.get_closest_marker("docker") and group != "docker":
+            raise pytest.UsageError(f"{item.nodeid} is marked `docker`; its id must say so, for --dist=loadscope.")
     items.sort(key=lambda item: (rank(groups[item]), groups[item]))
 
 
-def _group_of(item) -> str:
-    if item.get_closest_marker("docker"):
-        return "docker"
-    if item.get_closest_marker("frameworks") or item.get_closest_marker("index"):
-        parameters = item.nodeid.partition("[")[2]
-        return next((name for name in _frameworks() if name in parameters), item.path.stem)
-    return item.path.relative_to(REPOSITORY).as_posix()
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist=loadscope tests are handed out by the groups above, in the order of their collection.
+
+    xdist's own way, its mark `xdist_group`, does nothing under pytest 9.
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 @functools.cache
