@@ -35,11 +35,11 @@ check: .venv/tools
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(INSTALL) '.[docker,report,publish]'
+	$(INSTALL) '.[docker,report,publish,onnx]'
 	@touch $@
 
 .venv/tools: .venv/installed ## what tests and checks need besides
-	$(INSTALL) '.[docker,report,publish,parquet,mlflow,postgres,docs,dev]'
+	$(INSTALL) '.[docker,report,publish,onnx,parquet,mlflow,postgres,docs,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)

@@ -61,6 +61,23 @@ def data_(call: Call) -> None:
 
 
 @verb(
+    "import",
+    word("file", "an ONNX file"),
+    Flag("as", "the name of the network (default: that of the file)"),
+    Flag("size", "input size where the file leaves it open, or another one: 32, or 1x28x28"),
+    Flag("to", "folder for NAME.json", "."),
+    *JSON,
+)
+def import_(call: Call) -> None:
+    """Write a network of your own, an ONNX file, as the ops that a spec may name; say which framework lacks what."""
+    from orchestrator.commands import import_network
+
+    name, size = flags.network_name(call.as_), flags.size(call.size)
+    request = import_network.ImportRequest(expanded(call.file), name, size, expanded(call.to))
+    show(*import_network.import_network(request, call.console), call.json)
+
+
+@verb(
     "build-images",
     *CHOICE,
     Flag("adopt", "take images that say that they are of these recipes, for example after `docker load`", False),

@@ -4,6 +4,8 @@ Values are sums over kernel places and loops over windows, with no matrix of col
 loss. None of it is shared with workers/frameworks/numpy_ref; the rule of an update is, and the unit tests hold it.
 """
 
+import math
+
 import numpy
 
 from workers.bounds import worst
@@ -48,22 +50,61 @@ def forward(net, weights, x, training):
             value = _conv(inputs[0], own, op.params)
         elif op.kind == "batchnorm":
             value, moments[op.name] = _batchnorm(inputs[0], own, op.params["epsilon"], training)
-        elif op.kind == "relu":
-            value = numpy.where(inputs[0] > 0, inputs[0], 0)
+        elif op.kind in _OF_EACH:
+            value = _OF_EACH[op.kind](inputs[0], own, **op.params)
         elif op.kind in ("maxpool", "avgpool"):
             value = _pool(inputs[0], {"maxpool": numpy.max, "avgpool": numpy.mean}[op.kind], **op.params)
         elif op.kind == "globalpool":
             value = numpy.einsum("nchw->nc", inputs[0]) / (inputs[0].shape[2] * inputs[0].shape[3])
+        elif op.kind == "globalmax":
+            value = numpy.array([[channel.max() for channel in picture] for picture in inputs[0]])
+        elif op.kind == "unflatten":
+            value = inputs[0].reshape(inputs[0].shape + (1, 1))
         elif op.kind == "flatten":
             value = numpy.array([picture.ravel() for picture in inputs[0]])
         elif op.kind == "dense":
             value = numpy.einsum("ni,oi->no", inputs[0], own["weight"]) + own.get("bias", 0)
-        elif op.kind == "add":
-            value = inputs[0] + inputs[1]
+        elif op.kind in ("add", "multiply"):
+            shape = numpy.broadcast(*inputs).shape
+            left, right = (numpy.broadcast_to(value, shape) for value in inputs)
+            value = left + right if op.kind == "add" else left * right
+        elif op.kind == "concat":
+            value = numpy.empty((len(x),) + net.shapes[op.name])
+            begin = 0
+            for part in inputs:
+                value[:, begin : begin + part.shape[1]] = part
+                begin += part.shape[1]
         else:
             raise ValueError(f"{op.name} ({op.kind}) is random or not defined here, so it cannot be checked.")
         values[op.name] = value
     return values[net.output], moments
+
+
+_normal_share = numpy.vectorize(lambda x: math.erfc(-x / 2**0.5) / 2, otypes=[float])
+
+
+def _gelu(x, own, is_exact):
+    if is_exact:
+        return x * _normal_share(x)
+    return x / (1 + numpy.exp(-2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+_OF_EACH = {
+    "relu": lambda x, own: numpy.where(x > 0, x, 0),
+    "clip": lambda x, own, low, high: numpy.where(x < low, low, numpy.where(x > high, high, x)),
+    "leakyrelu": lambda x, own, slope: numpy.maximum(x, 0) + slope * numpy.minimum(x, 0),
+    "prelu": lambda x, own: numpy.maximum(x, 0) + own["slope"].reshape(1, -1, 1, 1) * numpy.minimum(x, 0),
+    "elu": lambda x, own, alpha: numpy.maximum(x, 0) + alpha * (numpy.exp(numpy.minimum(x, 0)) - 1),
+    "sigmoid": lambda x, own: 1 / (1 + numpy.exp(-x)),
+    "hardsigmoid": lambda x, own, slope, offset: numpy.maximum(0, numpy.minimum(1, slope * x + offset)),
+    "hardswish": lambda x, own: x * numpy.minimum(6, numpy.maximum(0, x + 3)) / 6,
+    "silu": lambda x, own: x / (1 + numpy.exp(-x)),
+    "tanh": lambda x, own: 2 / (1 + numpy.exp(-2 * x)) - 1,
+    "gelu": _gelu,
+    "softplus": lambda x, own: numpy.log(1 + numpy.exp(x)),
+    "mish": lambda x, own: x * numpy.tanh(numpy.log(1 + numpy.exp(x))),
+}
+"""kind -> (x, its own weights, its params) -> the value of each."""
 
 
 def loss(net, weights, x, y):

@@ -87,6 +87,24 @@ def sizes(text: str) -> tuple[InputSize, ...]:
     return given
 
 
+def size(text: str) -> InputSize | None:
+    """One input size: '32' or '1x28x28'; None for ''."""
+    try:
+        return InputSize.named(text) if text else None
+    except ValueError as error:
+        raise SpecError(f"--size is '{shortened(text)}': {error}.") from None
+
+
+def network_name(text: str) -> str:
+    """The name of a network of one's own; '' for none."""
+    if text and not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text):
+        raise SpecError(
+            f"--as is '{shortened(text)}'; a name is of lower-case letters, digits and '_', begins with a letter and "
+            "has at most 40 characters."
+        )
+    return text
+
+
 def seeds(text: str) -> tuple[int, ...]:
     """Seeds of the first weights and the order of the pictures: '0,1' -> (0, 1); () for ''."""
     if not text:

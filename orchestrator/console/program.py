@@ -23,7 +23,7 @@ from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.home import REPOSITORY
 
 GROUPS = {
-    "Begin": ("doctor", "data", "build-images", "check"),
+    "Begin": ("doctor", "data", "import", "build-images", "check"),
     "Measure": ("sweep", "compare", "gate", "tune", "limit"),
     "Look": ("report", "runs", "show", "index"),
     "Use what was trained": ("export", "watch"),

@@ -10,7 +10,9 @@ from pydantic import Field, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.environment import Frozen, Name
-from orchestrator.networks import families
+from orchestrator.networks import families, own
+
+NetworkHash = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 _recorded_labels: ContextVar[Mapping[str, str]] = ContextVar("recorded_labels")
 
@@ -36,22 +38,24 @@ def _known_label(name: str) -> str:
 
 
 class Model(Frozen):
-    """A network of orchestrator/networks/families: its family and the arguments of the family's `build`.
+    """A network of orchestrator/networks/families, its family and the arguments of its `build`; or a user's own.
 
     depth:  layers, for families that have a depth.
     params: what else the family takes, by name.
+    network_sha256: of a user's own: the hash of its ops, as orchestrator/networks/own.py knows them; '' of a family's.
     """
 
     name: Name
     depth: Annotated[int, Field(ge=1, le=1202)] | None = None
     params: dict[Name, int] = {}
+    network_sha256: NetworkHash = ""
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(handler(self), "params", {})
+        return without_default(without_default(handler(self), "params", {}), "network_sha256", "")
 
     def __hash__(self) -> int:
-        return hash((self.name, self.depth, *sorted(self.params.items())))
+        return hash((self.name, self.depth, self.network_sha256, *sorted(self.params.items())))
 
     @property
     def label(self) -> str:
@@ -62,12 +66,12 @@ class Model(Frozen):
     @property
     def family(self) -> str:
         """'ResNet', 'IDSIA': the name without a depth."""
-        return _label(self.name)
+        return self.name if self.network_sha256 else _label(self.name)
 
     @property
     def is_known(self) -> bool:
-        """Whether this clone has the family; a run that somebody published may have one of its own."""
-        return self.name in families.names()
+        """Whether its ops can be made here: a run that somebody published may have a family that this clone has not."""
+        return own.is_known(self.network_sha256) if self.network_sha256 else self.name in families.names()
 
     @property
     def arguments(self) -> dict[str, int]:

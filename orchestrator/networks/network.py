@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from orchestrator.environment import Frozen, digest
-from orchestrator.networks import families
+from orchestrator.networks import families, own
 from orchestrator.networks.input_size import InputSize
 from orchestrator.networks.model import Model
 from workers.net import Net
@@ -40,4 +40,10 @@ class Network(Frozen):
 
 @lru_cache(maxsize=256)
 def _ops(model: Model, input_size: InputSize, classes: int) -> tuple[dict[str, Any], ...]:
-    return tuple(families.build(model.name, input_size, classes, **model.arguments).data)
+    if not model.network_sha256:
+        return tuple(families.build(model.name, input_size, classes, **model.arguments).data)
+    ops = own.at_size(model.network_sha256, input_size)
+    logits = Net.of(ops).classes
+    if logits < classes:
+        raise ValueError(f"network {model.name} has {logits} outputs, and the pictures are of {classes} classes.")
+    return ops

@@ -5,14 +5,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.data import datasets
 from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.networks import InputSize, Model, Network, families
+from orchestrator.networks.model import NetworkHash, without_default
+from orchestrator.networks.recorded import OwnNetworks
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
+from orchestrator.planning.spec_networks import with_networks
 from orchestrator.records.job import trial_kinds
 from orchestrator.trial import Dataset, League, LoaderWorkers, Measure, Scenario, Study, Training
 from workers import optimisers
@@ -31,18 +35,25 @@ class ModelAxis(Frozen):
     """One network of the sweep, with its own input sizes and epochs if they differ from the sweep's.
 
     depth:  layers, for families that have a depth. params: what else the family takes, by name.
+    network_sha256: of a user's own network: the hash of its ops in `networks`. A file says {"onnx": PATH} or
+            {"net": PATH} in its place, beside the spec; its input size is then that of the file, if none is given.
     """
 
     name: Name
     depth: Annotated[int, Field(ge=1, le=1202)] | None = None
     params: dict[Name, int] = {}
+    network_sha256: NetworkHash = ""
     input_sizes: Sizes | None = None
     epochs: Epochs | None = None
 
     @property
     def model(self) -> Model:
         """The network, without input sizes and epochs."""
-        return Model(name=self.name, depth=self.depth, params=self.params)
+        return Model(name=self.name, depth=self.depth, params=self.params, network_sha256=self.network_sha256)
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_default(handler(self), "network_sha256", "")
 
 
 class Axes(Frozen):
@@ -125,6 +136,7 @@ class ExperimentSpec(Frozen):
     inference: of the kind 'infer': what the networks are asked. dataset and training say how they were trained.
     threads: processors a trial may use and threads its framework starts; null takes every physical core.
     study: the name of a shipped study, whose question the report answers in a section of its own.
+    networks: ops of users' own networks, by their hash.
     league: whether the variants are those that come with the frameworks, or tuned ones; the report says so beside its
             numbers, because the two are not compared.
     pairs: [baseline, candidate], each 'framework:variant' of the axes: the report says by how much each candidate is
@@ -147,6 +159,11 @@ class ExperimentSpec(Frozen):
     study: Study | None = None
     league: League | None = None
     pairs: tuple[tuple[_SubjectName, _SubjectName], ...] = ()
+    networks: OwnNetworks = {}
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_default(handler(self), "networks", {})
 
 
 def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
@@ -158,7 +175,7 @@ def load_spec(path: Path, frameworks: Collection[str], changes: Mapping[str, Any
                 frameworks, and pairs of which a subject is missing, are dropped.
     Raises SpecError: one sentence with the file, the path into the JSON, what was seen and what is allowed.
     """
-    raw = changed(read_object(path), changes or {})
+    raw = with_networks(changed(read_object(path), changes or {}), path)
     try:
         spec = ExperimentSpec.model_validate_json(json.dumps(raw))
     except ValidationError as error:
@@ -188,6 +205,13 @@ def schema_text() -> str:
         for key in keys:
             schema["$defs"][part]["properties"][key]["enum"] = sorted(known[key])
     schema["properties"]["kind"]["enum"] = trial_kinds()
+    axis = schema["$defs"]["ModelAxis"]
+    axis["properties"] |= {
+        "onnx": {"type": "string", "description": "An ONNX file, beside the spec: a network of your own."},
+        "net": {"type": "string", "description": "A file that `invoke import` wrote: a network of your own."},
+    }
+    axis["anyOf"] = [{"required": [key]} for key in ("name", "onnx", "net")]
+    del axis["required"]
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -304,7 +328,7 @@ _ANY_CLASSES = 2
 
 def _model_fault(entry: ModelAxis, sizes: tuple[InputSize, ...]) -> str:
     known = families.names()
-    if entry.name not in known:
+    if not entry.network_sha256 and entry.name not in known:
         return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
     for size in sizes:
         try:

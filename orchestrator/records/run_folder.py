@@ -15,6 +15,7 @@ from orchestrator import files
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, RunId, Tag, Token, UnixSeconds
 from orchestrator.errors import StoreError
 from orchestrator.networks import InputSize, Model, families, label_at
+from orchestrator.networks.recorded import RecordedSpec
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES_BEFORE, AuditRequest, CheckRequest
@@ -204,7 +205,7 @@ class RunFacts(Frozen):
     waymark_version: Token
     argv: tuple[str, ...]
     engine: Annotated[str, Field(max_length=4096)]
-    spec: dict[str, Any]
+    spec: RecordedSpec
     host: RecordedHost
     skips: Annotated[tuple[Skip, ...], Field(max_length=20_000)] = ()
     compared: Annotated[SubjectPair | None, Field(validation_alias=AliasChoices("compared", "arms"))] = None

@@ -85,6 +85,52 @@ def windows():
     return found
 
 
+def further_ops():
+    """kind -> a small network with such an op; of joins also with a map of 1 x 1, and of both orders."""
+    nets = {}
+
+    def keep(name, add):
+        net = NetBuilder((4, 10, 9))
+        x = add(net, net.batchnorm(net.conv(net.input, 4, 3)))
+        net.dense(net.flatten(x), 5)
+        nets[name] = net.net()
+
+    def gate(net, x):
+        return net.op("sigmoid", net.conv(net.op("unflatten", net.globalpool(x)), 4, 1))
+
+    for kind, params in {
+        "clip": {"low": 0, "high": 6},
+        "leakyrelu": {"slope": 0.1},
+        "prelu": {},
+        "elu": {"alpha": 0.7},
+        "sigmoid": {},
+        "hardsigmoid": {"slope": 0.2, "offset": 0.5},
+        "hardswish": {},
+        "silu": {},
+        "tanh": {},
+        "softplus": {},
+        "mish": {},
+    }.items():
+        keep(kind, lambda net, x, kind=kind, params=params: net.op(kind, x, **params))
+    keep("exact gelu", lambda net, x: net.op("gelu", x, is_exact=True))
+    keep("gelu with tanh", lambda net, x: net.op("gelu", x, is_exact=False))
+    keep("clip below and above 0", lambda net, x: net.op("clip", x, low=-0.4, high=0.9))
+    keep("product", lambda net, x: net.op("multiply", x, net.conv(x, 4, 1)))
+    keep("square", lambda net, x: net.op("multiply", x, x))
+    keep("gate", lambda net, x: net.op("multiply", x, gate(net, x)))
+    keep("gate first", lambda net, x: net.op("multiply", gate(net, x), x))
+    keep("sum with 1 x 1", lambda net, x: net.add(gate(net, x), x))
+    keep("concat", lambda net, x: net.op("concat", x, net.conv(x, 3, 1), x))
+    keep("largest", lambda net, x: net.op("unflatten", net.op("globalmax", x)))
+    keep("vectors", lambda net, x: net.op("unflatten", _joined_vectors(net, x)))
+    return nets
+
+
+def _joined_vectors(net, x):
+    pooled, largest = net.globalpool(x), net.op("globalmax", x)
+    return net.op("silu", net.op("concat", net.op("multiply", pooled, largest), largest))
+
+
 def with_dropout():
     net = NetBuilder((3, 6, 6))
     net.dense(net.dropout(net.flatten(net.conv(net.input, 4, 3)), 0.5), 6)
@@ -129,10 +175,10 @@ def as_numpy(part):
     return part.asnumpy() if hasattr(part, "asnumpy") else np.asarray(part)
 
 
-def window_facts(adapter_class, options, precision=FLOAT32):
-    """name -> [logits off, worst update off] of a step of each of `windows`, or [the op, why it is refused]."""
+def step_facts(nets, adapter_class, options, precision=FLOAT32):
+    """name -> [logits off, worst update off] of a step of each network, or [the op, why it is refused]."""
     found = {}
-    for name, net in windows().items():
+    for name, net in nets.items():
         forget_compiled()
         start, (x, y) = net.start(5), batch_for(net, 8)
         oracle = Oracle(net, start, "cpu", SETTINGS, {})
@@ -254,7 +300,8 @@ def facts_of(framework, own_options):
     facts["losses_off"] = off(np.array(losses), np.array(wanted))
     after, oracle_after = adapter.weights(), oracle.weights()
     facts["worst_update_off"] = worst_update(after, oracle_after, start)
-    facts["windows"] = window_facts(adapter_class, options)
+    facts["windows"] = step_facts(windows(), adapter_class, options)
+    facts["further_ops"] = step_facts(further_ops(), adapter_class, options)
     facts["other_rate_off"] = rate_facts(adapter_class, options)
     after["dense1.weight"][:] = 0
     facts["weights_are_copies"] = bool(adapter.weights()["dense1.weight"].any())

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.contract.adapter_facts import SETTINGS, batch_for, downsampling, every_op, infer_facts, off, raised, windows
+from tests.contract.adapter_facts import (
+    SETTINGS,
+    batch_for,
+    downsampling,
+    every_op,
+    further_ops,
+    infer_facts,
+    off,
+    raised,
+    windows,
+)
 from workers.bounds import INT8
 from workers.frameworks import trains
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
@@ -20,7 +30,7 @@ from workers.protocol import BadJob, Unsupported
 
 def main(framework, options, precision, folder):
     adapter_class = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
-    facts = {"trains": trains(adapter_class), "windows": {}}
+    facts = {"trains": trains(adapter_class), "windows": {}, "further_ops": {}}
     settings = SETTINGS._replace(precision=precision)
 
     def seen(net):
@@ -30,11 +40,12 @@ def main(framework, options, precision, folder):
             adapter.calibrate(np.concatenate([batch_for(net, 8)[0]] * 4))
         return adapter, infer_facts(adapter, net, Oracle(net, start, "cpu", SETTINGS, {}))
 
-    for name, net in windows().items():
-        try:
-            facts["windows"][name] = seen(net)[1]["infer_off"]
-        except Unsupported as error:
-            facts["windows"][name] = [error.op, error.why]
+    for kind, nets in (("windows", windows()), ("further_ops", further_ops())):
+        for name, net in nets.items():
+            try:
+                facts[kind][name] = seen(net)[1]["infer_off"]
+            except Unsupported as error:
+                facts[kind][name] = [error.op, error.why]
     for name, net in (("every_op", every_op()), ("downsampling", downsampling())):
         adapter, facts[name] = seen(net)
     start = weights_of(net)

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
-from tests.contract.adapter_facts import CARD
+from tests.contract.adapter_facts import CARD, further_ops
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
 from tests.networks import network_of
@@ -37,6 +37,9 @@ REFUSED = {
     },
 }
 """The windows that a framework is known not to have; any other one must be lowered."""
+
+REFUSED_OPS = {"cntk": {"exact gelu"}, "neon": set(further_ops())}
+"""The same of the networks of `further_ops`."""
 
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
 
@@ -131,6 +134,17 @@ class TestAdapter:
         assert refused.keys() <= REFUSED.get(row.framework, set())
         lowered = {name: figures for name, figures in seen.items() if name not in refused}
         assert {name: one for name, one in lowered.items() if not (one[0] < 1e-5 and one[1] < 1e-2)} == {}
+
+    def test_each_further_op_is_the_oracles_or_refused(self, facts, row):
+        seen = facts(row)["further_ops"]
+        refused = {name: why for name, why in seen.items() if isinstance(why[0], str)}
+        assert len(seen) == len(further_ops())
+        assert all(len(why) > 20 for _, why in refused.values())
+        assert refused.keys() <= REFUSED_OPS.get(row.framework, set())
+        lowered = {name: figures for name, figures in seen.items() if name not in refused}
+        assert {
+            name: figures for name, figures in lowered.items() if not (figures[0] < 1e-5 and figures[1] < 1e-2)
+        } == {}
 
     def test_an_update_takes_the_rate_that_was_set(self, facts, row):
         seen = facts(row)["other_rate_off"]

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import AbsentError
 from orchestrator.home import REPOSITORY
+from tests.contract.adapter_facts import further_ops
 
 HERE = Path(__file__).parent
 pytestmark = [
@@ -61,6 +62,15 @@ def test_each_window_is_the_oracles_or_refused_with_a_reason(facts, row):
     assert len(seen) == 12
     assert all(len(why) > 20 for _, why in refused.values())
     assert refused.keys() <= REFUSED.get(row.subject, set())
+    assert {name: off for name, off in seen.items() if name not in refused and not off < bound} == {}
+
+
+def test_each_further_op_is_the_oracles_or_refused(facts, row):
+    seen, bound = facts(row)["further_ops"], BOUNDS[facts(row)["describe"]["precision"]]
+    refused = {name: why for name, why in seen.items() if isinstance(why, list)}
+    assert len(seen) == len(further_ops())
+    assert all(len(why) > 20 for _, why in refused.values())
+    assert refused.keys() <= ({"elu"} if row.framework == "litert" else set())  # LiteRT's has an alpha of 1
     assert {name: off for name, off in seen.items() if name not in refused and not off < bound} == {}
 
 

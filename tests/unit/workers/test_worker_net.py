@@ -7,7 +7,8 @@ import pytest
 
 from tests.contract.adapter_facts import every_window
 from tests.small_networks import residual
-from workers.net import Net, NetBuilder, Op, divisor, window_counts
+from workers.net import Net, NetBuilder
+from workers.ops import Op, divisor, window_counts
 
 
 def small(**conv):

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from tests.contract.adapter_facts import every_window
+from tests.contract.adapter_facts import every_window, further_ops
 from tests.small_networks import residual
 from workers import reference_check
 from workers.bounds import bounds
@@ -124,6 +124,14 @@ def test_the_witness_agrees_with_the_oracle(net):
     x = rng.standard_normal((3,) + net.shapes["input"])
     figures = reference_check.compare(net, net.start(2), x, rng.randint(0, net.classes, 3))
     assert {name: value for name, value in figures.items() if value > bounds("reference")[name]} == {}
+
+
+@pytest.mark.parametrize("name", sorted(further_ops()))
+def test_the_witness_agrees_on_each_further_op(name):
+    net, rng = further_ops()[name], numpy.random.RandomState(1)
+    x = 2 * rng.standard_normal((3,) + net.input)
+    figures = reference_check.compare(net, net.start(2), x, rng.randint(0, net.classes, 3))
+    assert {name: value for name, value in figures.items() if not value <= bounds("reference")[name]} == {}
 
 
 class WrongPoolGradient(Adapter):

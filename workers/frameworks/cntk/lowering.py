@@ -5,7 +5,7 @@ import math
 import cntk
 import numpy
 
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 # The number of pictures that the running averages start with; with 0, the first batch would replace them.
@@ -28,7 +28,7 @@ class Graph(object):
         values = {net.ops[0].name: self.pictures}
         for op in net.ops[1:]:
             if op.kind not in _LOWER:
-                raise Unsupported(op.kind, "the cntk adapter does not lower it")
+                raise Unsupported(op.kind, f"{op.name}: the cntk adapter does not lower it")
             values[op.name] = _LOWER[op.kind](self, op, *[values[name] for name in op.inputs])
         self.logits = values[net.output]
 
@@ -121,15 +121,46 @@ def _avgpool(graph, op, x):
     return x * cntk.constant((rows * columns / counts[None]).astype(numpy.float32))
 
 
+def _gelu(graph, op, x):
+    if op.params["is_exact"]:
+        raise Unsupported("gelu", f"{op.name}: CNTK has no error function; GELU's form with tanh it has")
+    return 0.5 * x * (1 + cntk.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def _prelu(graph, op, x):
+    return cntk.param_relu(cntk.reshape(graph.node(op, "slope"), (-1, 1, 1)), x)
+
+
+def _of_each(function):
+    """The lowering of an op that is a function of its values alone."""
+    return lambda graph, op, *values: function(*values)
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": lambda graph, op, x: cntk.clip(x, float(op.params["low"]), float(op.params["high"])),
+    "leakyrelu": lambda graph, op, x: cntk.leaky_relu(x, op.params["slope"]),
+    "prelu": _prelu,
+    "elu": lambda graph, op, x: cntk.elu(x, op.params["alpha"]),
+    "sigmoid": _of_each(cntk.sigmoid),
+    "hardsigmoid": lambda graph, op, x: cntk.clip(op.params["slope"] * x + op.params["offset"], 0.0, 1.0),
+    "hardswish": _of_each(lambda x: x * cntk.clip(x + 3, 0.0, 6.0) / 6),
+    "silu": _of_each(lambda x: x * cntk.sigmoid(x)),
+    "tanh": _of_each(cntk.tanh),
+    "gelu": _gelu,
+    "softplus": _of_each(cntk.softplus),
+    "mish": _of_each(lambda x: x * cntk.tanh(cntk.softplus(x))),
+    "globalmax": _of_each(lambda x: cntk.reshape(cntk.reduce_max(x, (1, 2)), (-1,))),
+    "unflatten": _of_each(lambda x: cntk.reshape(x, x.shape + (1, 1))),
+    "multiply": _of_each(cntk.element_times),
+    "concat": _of_each(lambda *values: cntk.splice(*values, axis=0)),
     "batchnorm": _batchnorm,
-    "relu": lambda graph, op, x: cntk.relu(x),
+    "relu": _of_each(cntk.relu),
     "maxpool": _maxpool,
     "avgpool": _avgpool,
-    "globalpool": lambda graph, op, x: cntk.reshape(cntk.reduce_mean(x, (1, 2)), (-1,)),
-    "flatten": lambda graph, op, x: cntk.reshape(x, (-1,)),
+    "globalpool": _of_each(lambda x: cntk.reshape(cntk.reduce_mean(x, (1, 2)), (-1,))),
+    "flatten": _of_each(lambda x: cntk.reshape(x, (-1,))),
     "dense": _dense,
     "dropout": lambda graph, op, x: cntk.dropout(x, op.params["rate"]),
-    "add": lambda graph, op, left, right: left + right,
+    "add": _of_each(cntk.plus),
 }

@@ -9,7 +9,7 @@ from jax import lax
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_options, own_precision
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 VERSION = jax.__version__
@@ -30,7 +30,7 @@ class Adapter(object):
         self._device = kinds["gpu"] if device == "gpu" else jax.devices("cpu")[0]
         for op in net.ops[1:]:
             if op.kind not in _LOWER:
-                raise Unsupported(op.kind, "the jax adapter does not lower it")
+                raise Unsupported(op.kind, f"{op.name}: the jax adapter does not lower it")
         own = {name: jax.device_put(value, self._device) for name, value in weights.items()}
 
         def logits(x):
@@ -102,8 +102,37 @@ def _dense(op, weight, x):
     return y if weight("bias") is None else y + weight("bias")
 
 
+def _prelu(op, weight, x):
+    return jnp.where(x > 0, x, weight("slope")[:, None, None] * x)
+
+
+def _hardsigmoid(op, weight, x):
+    return jnp.clip(op.params["slope"] * x + op.params["offset"], 0, 1)
+
+
+def _of_each(function):
+    """The lowering of an op that is a function of its values alone."""
+    return lambda op, weight, *values: function(*values)
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": lambda op, weight, x: jnp.clip(x, op.params["low"], op.params["high"]),
+    "leakyrelu": lambda op, weight, x: jax.nn.leaky_relu(x, op.params["slope"]),
+    "prelu": _prelu,
+    "elu": lambda op, weight, x: jax.nn.elu(x, op.params["alpha"]),
+    "sigmoid": _of_each(jax.nn.sigmoid),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _of_each(lambda x: x * jnp.clip(x + 3, 0, 6) / 6),
+    "silu": _of_each(jax.nn.silu),
+    "tanh": _of_each(jnp.tanh),
+    "gelu": lambda op, weight, x: jax.nn.gelu(x, approximate=not op.params["is_exact"]),
+    "softplus": _of_each(jax.nn.softplus),
+    "mish": _of_each(lambda x: x * jnp.tanh(jax.nn.softplus(x))),
+    "globalmax": _of_each(lambda x: x.max((2, 3))),
+    "unflatten": _of_each(lambda x: x[:, :, None, None]),
+    "multiply": _of_each(lambda left, right: left * right),
+    "concat": _of_each(lambda *values: jnp.concatenate(values, 1)),
     "batchnorm": _batchnorm,
     "relu": lambda op, weight, x: jnp.maximum(x, 0),
     "maxpool": lambda op, weight, x: lax.reduce_window(x, -jnp.inf, lax.max, *_window(op)),

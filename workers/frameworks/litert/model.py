@@ -9,7 +9,7 @@ import flatbuffers
 import numpy
 from ai_edge_litert import schema_py_generated as schema
 
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 INPUT, OUTPUT, SIGNATURE = "pictures", "logits", "serving_default"
@@ -60,7 +60,7 @@ class _Writer(object):
     def _lower(self, op):
         """The names of the ops that became one operator with `op`."""
         if op.kind not in _LOWER:
-            raise Unsupported(op.kind, "it is not written for LiteRT")
+            raise Unsupported(op.kind, f"{op.name}: it is not written for LiteRT")
         return _LOWER[op.kind](self, op, [self._values[name] for name in op.inputs])
 
     def weight(self, op, end):
@@ -282,9 +282,119 @@ def _add(writer, op, inputs):
     return [op.name, last.name]
 
 
-def _relu(writer, op, inputs):
-    writer.finish(op, _OP.RELU, inputs)
+def _multiply(writer, op, inputs):
+    writer.finish(op, _OP.MUL, inputs, (_OPTIONS.MulOptions, schema.MulOptionsT()))
     return [op.name]
+
+
+def _plain(code, kind=0, options=None, **fields):
+    """The lowering to one operator. kind, options: of its options, with these fields."""
+
+    def lower(writer, op, inputs):
+        made = options and options()
+        for name, value in fields.items():
+            setattr(made, name, value(op) if callable(value) else value)
+        writer.finish(op, code, inputs, (kind, made))
+        return [op.name]
+
+    return lower
+
+
+def _steps(*steps):
+    """The lowering to several operators, each of a value and a constant or of two values.
+
+    steps: (operator, kind of its options, class of its options, what it reads); 'x' is the input, a number or the name
+    of a param a constant, and [at] the value of an earlier step.
+    """
+
+    def lower(writer, op, inputs):
+        values = []
+        for at, (code, kind, options, reads) in enumerate(steps):
+            sources = []
+            for read in reads:
+                if isinstance(read, list):
+                    sources.append(values[read[0]])
+                elif read == "x":
+                    sources.append(inputs[0])
+                else:
+                    number = op.params[read] if isinstance(read, str) else read
+                    name = f"{op.name}.constant{at}"
+                    shape = (1,) * (len(writer.shape(op)) + 1)  # of that rank, as its quantiser wants it
+                    sources.append(writer.constant(name, numpy.full(shape, number, numpy.float32)))
+            chosen = (kind, options and options())
+            if at == len(steps) - 1:
+                writer.finish(op, code, sources, chosen)
+            else:
+                values.append(writer.value(f"{op.name}_{at}", writer.shape(op)))
+                writer.operator(code, sources, values[-1], chosen)
+        return [op.name]
+
+    return lower
+
+
+def _prelu(writer, op, inputs):
+    slope = writer.weight(op, "slope").reshape(1, 1, -1)
+    writer.finish(op, _OP.PRELU, inputs + [writer.constant(op.name + ".slope", slope)])
+    return [op.name]
+
+
+def _elu(writer, op, inputs):
+    if op.params["alpha"] != 1:
+        raise Unsupported("elu", f"{op.name}: LiteRT's has an alpha of 1, not {op.params['alpha']}")
+    return _plain(_OP.ELU)(writer, op, inputs)
+
+
+def _clip(writer, op, inputs):
+    is_relu6 = (op.params["low"], op.params["high"]) == (0, 6)
+    return (_plain(_OP.RELU6) if is_relu6 else _CLIP)(writer, op, inputs)
+
+
+def _unflatten(writer, op, inputs):
+    shape = numpy.array([writer.count, 1, 1, writer.net.shapes[op.name][0]], numpy.int32)
+    options = schema.ReshapeOptionsT()
+    options.newShape = shape.tolist()
+    writer.finish(
+        op, _OP.RESHAPE, [inputs[0], writer.constant(op.name + ".shape", shape)], (_OPTIONS.ReshapeOptions, options)
+    )
+    return [op.name]
+
+
+def _globalmax(writer, op, inputs):
+    axes = writer.constant(op.name + ".axes", numpy.array([1, 2], numpy.int32))
+    writer.finish(op, _OP.REDUCE_MAX, [inputs[0], axes], (_OPTIONS.ReducerOptions, schema.ReducerOptionsT()))
+    return [op.name]
+
+
+def _concat(writer, op, inputs):
+    options = schema.ConcatenationOptionsT()
+    options.axis = len(writer.net.shapes[op.name])  # the last: maps are (n, height, width, channels)
+    writer.finish(op, _OP.CONCATENATION, inputs, (_OPTIONS.ConcatenationOptions, options))
+    return [op.name]
+
+
+_BETWEEN = (_OPTIONS.MaximumMinimumOptions, schema.MaximumMinimumOptionsT)
+_SUM, _PRODUCT = (_OPTIONS.AddOptions, schema.AddOptionsT), (_OPTIONS.MulOptions, schema.MulOptionsT)
+_NONE = (0, None)
+
+_CLIP = _steps((_OP.MAXIMUM, *_BETWEEN, ["x", "low"]), (_OP.MINIMUM, *_BETWEEN, [[0], "high"]))
+_HARDSIGMOID = _steps(
+    (_OP.MUL, *_PRODUCT, ["x", "slope"]),
+    (_OP.ADD, *_SUM, [[0], "offset"]),
+    (_OP.MAXIMUM, *_BETWEEN, [[1], 0.0]),
+    (_OP.MINIMUM, *_BETWEEN, [[2], 1.0]),
+)
+_SILU = _steps((_OP.LOGISTIC, *_NONE, ["x"]), (_OP.MUL, *_PRODUCT, ["x", [0]]))
+# log(1 + exp(x)) as max(x, 0) - log(sigmoid(|x|)), which does not overflow.
+_TO_SOFTPLUS = (
+    (_OP.ABS, *_NONE, ["x"]),
+    (_OP.LOGISTIC, *_NONE, [[0]]),
+    (_OP.LOG, *_NONE, [[1]]),
+    (_OP.MUL, *_PRODUCT, [[2], -1.0]),
+    (_OP.MAXIMUM, *_BETWEEN, ["x", 0.0]),
+    (_OP.ADD, *_SUM, [[3], [4]]),
+)
+_SOFTPLUS = _steps(*_TO_SOFTPLUS)
+_MISH = _steps(*_TO_SOFTPLUS, (_OP.TANH, *_NONE, [[5]]), (_OP.MUL, *_PRODUCT, ["x", [6]]))
 
 
 def _dropout(writer, op, inputs):
@@ -295,7 +405,27 @@ def _dropout(writer, op, inputs):
 _LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
-    "relu": _relu,
+    "relu": _plain(_OP.RELU),
+    "clip": _clip,
+    "leakyrelu": _plain(
+        _OP.LEAKY_RELU, _OPTIONS.LeakyReluOptions, schema.LeakyReluOptionsT, alpha=lambda op: op.params["slope"]
+    ),
+    "prelu": _prelu,
+    "elu": _elu,
+    "sigmoid": _plain(_OP.LOGISTIC),
+    "hardsigmoid": _HARDSIGMOID,
+    "hardswish": _plain(_OP.HARD_SWISH),
+    "silu": _SILU,
+    "tanh": _plain(_OP.TANH),
+    "gelu": _plain(
+        _OP.GELU, _OPTIONS.GeluOptions, schema.GeluOptionsT, approximate=lambda op: not op.params["is_exact"]
+    ),
+    "softplus": _SOFTPLUS,
+    "mish": _MISH,
+    "globalmax": _globalmax,
+    "unflatten": _unflatten,
+    "multiply": _multiply,
+    "concat": _concat,
     "maxpool": _maxpool,
     "avgpool": _avgpool,
     "globalpool": _globalpool,

@@ -3,6 +3,7 @@
 MXNet is asynchronous even on a CPU: code that reads a value, or stops a clock, has to wait for it.
 """
 
+import math
 import os
 
 import mxnet
@@ -13,7 +14,7 @@ from mxnet.gluon import nn
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_optimiser, own_options, own_precision
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 VERSION = mxnet.__version__
@@ -156,7 +157,7 @@ class Network(gluon.HybridBlock):
         self._layers = {}
         for op in net.ops[1:]:
             if op.kind not in _LOWER:
-                raise Unsupported(op.kind, "the mxnet adapter does not lower it")
+                raise Unsupported(op.kind, f"{op.name}: the mxnet adapter does not lower it")
             layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
             self.register_child(layer, op.name)
             self._layers[op.name] = layer
@@ -205,12 +206,29 @@ class PaddedPool(gluon.HybridBlock):
         return F.broadcast_mul(x, shares) if self._has_shares else x
 
 
-class Add(gluon.HybridBlock):
-    """Sum of two values."""
+class Function(gluon.HybridBlock):
+    """A function of values. function: (operators, values...) -> value."""
 
-    def hybrid_forward(self, F, left, right):  # noqa: N803
+    def __init__(self, function):
+        super(Function, self).__init__()
+        self._function = function
+
+    def hybrid_forward(self, F, *values):  # noqa: N803
+        """What the function makes of them."""
+        return self._function(F, *values)
+
+
+class PRelu(gluon.HybridBlock):
+    """A slope for each channel; Gluon's own layer has one for all."""
+
+    def __init__(self, channels):
+        super(PRelu, self).__init__()
+        self.slope = self.params.get("slope", shape=(channels,))
+
+    def hybrid_forward(self, F, x, slope):  # noqa: N803
         """The same shape."""
-        return left + right
+        # The gradient of its own operator (LeakyReLU, act_type="prelu") is that of other numbers in 1.9.
+        return F.relu(x) - F.broadcast_mul(F.reshape(slope, shape=(1, -1, 1, 1)), F.relu(-x))
 
 
 class GlobalPool(nn.GlobalAvgPool2D):
@@ -255,8 +273,51 @@ def _batchnorm(op, shape):
     return nn.BatchNorm(epsilon=op.params["epsilon"], momentum=op.params["kept"], in_channels=shape[0])
 
 
+def _add(op, shape):
+    return Function(lambda ops, left, right: ops.broadcast_add(left, right))
+
+
+def _of_each(function):
+    """The lowering of an op that is a function of its values alone."""
+    return lambda op, shape: Function(function)
+
+
+def _clip(op, shape):
+    low, high = op.params["low"], op.params["high"]
+    return Function(lambda ops, x: ops.clip(x, a_min=low, a_max=high))
+
+
+def _hardsigmoid(op, shape):
+    slope, offset = op.params["slope"], op.params["offset"]
+    return Function(lambda ops, x: ops.clip(slope * x + offset, a_min=0, a_max=1))
+
+
+def _gelu(op, shape):
+    if op.params["is_exact"]:
+        # The gradient of its own operator (LeakyReLU, act_type="gelu") is wrong in 1.5, by a third of an update here.
+        return Function(lambda ops, x: 0.5 * x * (1 + ops.erf(x / math.sqrt(2))))
+    scale = math.sqrt(2 / math.pi)
+    return Function(lambda ops, x: 0.5 * x * (1 + ops.tanh(scale * (x + 0.044715 * x * x * x))))
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": _clip,
+    "leakyrelu": lambda op, shape: nn.LeakyReLU(op.params["slope"]),
+    "prelu": lambda op, shape: PRelu(shape[0]),
+    "elu": lambda op, shape: nn.ELU(op.params["alpha"]),
+    "sigmoid": lambda op, shape: nn.Activation("sigmoid"),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _of_each(lambda ops, x: x * ops.clip(x + 3, a_min=0, a_max=6) / 6),
+    "silu": lambda op, shape: nn.Swish(),
+    "tanh": lambda op, shape: nn.Activation("tanh"),
+    "gelu": _gelu,
+    "softplus": lambda op, shape: nn.Activation("softrelu"),
+    "mish": _of_each(lambda ops, x: x * ops.tanh(ops.Activation(x, act_type="softrelu"))),
+    "globalmax": _of_each(lambda ops, x: ops.max(x, axis=(2, 3))),
+    "unflatten": _of_each(lambda ops, x: ops.reshape(x, shape=(0, 0, 1, 1))),
+    "multiply": _of_each(lambda ops, left, right: ops.broadcast_mul(left, right)),
+    "concat": _of_each(lambda ops, *values: ops.concat(*values, dim=1)),
     "batchnorm": _batchnorm,
     "relu": lambda op, shape: nn.Activation("relu"),
     "maxpool": _maxpool,
@@ -265,5 +326,5 @@ _LOWER = {
     "flatten": lambda op, shape: nn.Flatten(),
     "dense": lambda op, shape: nn.Dense(op.params["features"], use_bias=op.params["bias"], in_units=shape[0]),
     "dropout": lambda op, shape: nn.Dropout(op.params["rate"]),
-    "add": lambda op, shape: Add(),
+    "add": _add,
 }

@@ -35,7 +35,7 @@ def build(net, weights):
     make(net.ops[0].name, INPUT)
     for op in net.ops[1:]:
         if op.kind not in _LOWER:
-            raise Unsupported(op.kind, "it is not written for ncnn")
+            raise Unsupported(op.kind, f"{op.name}: it is not written for ncnn")
         kind, params, arrays = _LOWER[op.kind](op, lambda end, op=op: weights.get(f"{op.name}.{end}"))
         inputs = [free[name].pop(0) for name in op.inputs]
         blob = OUTPUT if op.name == net.output else op.name
@@ -48,13 +48,13 @@ def build(net, weights):
     return text, b"".join(parts)
 
 
-def _plain(array):
+def _plain_bytes(array):
     return numpy.ascontiguousarray(array, dtype="<f4").tobytes()
 
 
 def _tagged(array):
     """An array after the tag that says float32."""
-    return (0).to_bytes(4, "little") + _plain(array)
+    return (0).to_bytes(4, "little") + _plain_bytes(array)
 
 
 def _conv(op, weight):
@@ -82,11 +82,11 @@ def _conv(op, weight):
 
 
 def _bias(op, weight):
-    return [_plain(weight("bias"))] if op.params["bias"] else []
+    return [_plain_bytes(weight("bias"))] if op.params["bias"] else []
 
 
 def _batchnorm(op, weight):
-    arrays = [_plain(weight(end)) for end in ("gamma", "mean", "var", "beta")]
+    arrays = [_plain_bytes(weight(end)) for end in ("gamma", "mean", "var", "beta")]
     return "BatchNorm", [(0, len(weight("gamma"))), (1, repr(float(op.params["epsilon"])))], arrays
 
 
@@ -107,15 +107,45 @@ def _dense(op, weight):
     return "InnerProduct", params, [_tagged(weight("weight"))] + _bias(op, weight)
 
 
+def _plain(kind, *params):
+    """The lowering to a layer of that kind with these params."""
+    return lambda op, weight: (kind, list(params), [])
+
+
+def _with(kind, *names):
+    """Likewise; its params 0, 1, ... have the values of the op's params of these names."""
+    return lambda op, weight: (kind, [(at, repr(float(op.params[name]))) for at, name in enumerate(names)], [])
+
+
+def _prelu(op, weight):
+    return "PReLU", [(0, weight("slope").size)], [_plain_bytes(weight("slope"))]
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": _with("Clip", "low", "high"),
+    "leakyrelu": _with("ReLU", "slope"),
+    "prelu": _prelu,
+    "elu": _with("ELU", "alpha"),
+    "sigmoid": _plain("Sigmoid"),
+    "hardsigmoid": _with("HardSigmoid", "slope", "offset"),
+    "hardswish": _plain("HardSwish", (0, repr(1 / 6.0)), (1, 0.5)),
+    "silu": _plain("Swish"),
+    "tanh": _plain("TanH"),
+    "gelu": lambda op, weight: ("GELU", [(0, int(not op.params["is_exact"]))], []),
+    "softplus": _plain("Softplus"),
+    "mish": _plain("Mish"),
+    "globalmax": _plain("Pooling", (0, 0), (4, 1)),
+    "unflatten": _plain("Reshape", (0, 1), (1, 1), (2, -1)),
+    "multiply": _plain("BinaryOp", (0, 2)),
+    "concat": _plain("Concat", (0, 0)),
     "batchnorm": _batchnorm,
-    "relu": lambda op, weight: ("ReLU", [], []),
+    "relu": _plain("ReLU"),
     "maxpool": _pool(0),
     "avgpool": _pool(1),
-    "globalpool": lambda op, weight: ("Pooling", [(0, 1), (4, 1)], []),
-    "flatten": lambda op, weight: ("Flatten", [], []),
+    "globalpool": _plain("Pooling", (0, 1), (4, 1)),
+    "flatten": _plain("Flatten"),
     "dense": _dense,
-    "dropout": lambda op, weight: ("Noop", [], []),
-    "add": lambda op, weight: ("BinaryOp", [(0, 0)], []),
+    "dropout": _plain("Noop"),
+    "add": _plain("BinaryOp", (0, 0)),
 }

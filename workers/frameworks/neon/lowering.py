@@ -129,7 +129,7 @@ class Lowering(object):
 
     def _layers(self, op):
         if op.kind not in _LOWER:
-            raise Unsupported(op.kind, "the neon adapter does not lower it")
+            raise Unsupported(op.kind, f"{op.name}: the neon adapter does not lower it")
         return _LOWER[op.kind](op)
 
     def _sum(self, op):

@@ -8,11 +8,12 @@ import numpy
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_optimiser, own_options, own_precision
-from workers.frameworks.numpy_ref.layers import LAYERS
+from workers.frameworks.numpy_ref import elementwise, layers
 from workers.optimisers import RULES
 from workers.protocol import Unsupported
 
 VERSION = numpy.__version__
+LAYERS = dict(layers.LAYERS, **elementwise.LAYERS)
 
 
 class Adapter(object):

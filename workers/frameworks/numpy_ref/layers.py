@@ -1,4 +1,4 @@
-"""The ops of workers/net.py in numpy, each with its gradient. Maps are (n, channels, height, width).
+"""The ops of workers/ops.py in numpy, each with its gradient. Maps are (n, channels, height, width).
 
 A layer: forward(x..., training) gives the value and keeps what backward needs; backward(gradient) may overwrite its
 argument, gives the gradients of its inputs, one each, and puts those of its weights into `gradients`. `weights` is
@@ -8,7 +8,7 @@ shared with the adapter, by name.
 import numpy
 from numpy.lib.stride_tricks import as_strided
 
-from workers.net import divisor
+from workers.ops import divisor
 
 # Columns of one chunk of pictures; small enough for a second-level cache.
 CHUNK_VALUES = 1 << 20
@@ -257,15 +257,77 @@ class Dropout(Layer):
 
 
 class Add(Layer):
-    """Sum of two values."""
+    """Sum of two values; a map of 1 x 1 counts for every pixel of the other."""
 
     def forward(self, left, right, training):
-        """The same shape."""
+        """The shape of the larger."""
+        self.shapes = left.shape, right.shape
         return left + right
 
     def backward(self, gradient):
         """The same for both, in arrays of their own."""
-        return gradient, gradient.copy()
+        left, right = self.shapes
+        return _summed(gradient, left), _summed(gradient, right).copy()
+
+
+class Multiply(Layer):
+    """Product of two values; a map of 1 x 1 counts for every pixel of the other."""
+
+    def forward(self, left, right, training):
+        """The shape of the larger."""
+        self.factors = left, right
+        return left * right
+
+    def backward(self, gradient):
+        """The gradient times the other factor."""
+        left, right = self.factors
+        return _summed(gradient * right, left.shape), _summed(gradient * left, right.shape)
+
+
+class Concat(Layer):
+    """Values one after the other, by channel."""
+
+    def forward(self, *values, training):
+        """(n, sum of the channels, ...)."""
+        self.ends = numpy.cumsum([value.shape[1] for value in values])[:-1]
+        return numpy.concatenate(values, 1)
+
+    def backward(self, gradient):
+        """To each its part, in an array of its own."""
+        return tuple(part.copy() for part in numpy.split(gradient, self.ends, 1))
+
+
+class GlobalMax(Layer):
+    """Largest over height and width; if several are equal, the first, by rows, gets the gradient."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c)."""
+        self.shape = x.shape
+        pixels = x.reshape(x.shape[:2] + (-1,))
+        self.winner = pixels.argmax(2)[:, :, None]
+        return pixels.max(2)
+
+    def backward(self, gradient):
+        """Gradient at the largest values."""
+        pixels = numpy.arange(self.shape[2] * self.shape[3])
+        return ((gradient[:, :, None] * (pixels == self.winner)).reshape(self.shape),)
+
+
+class Unflatten(Layer):
+    """A vector as a map of 1 x 1."""
+
+    def forward(self, x, training):
+        """(n, c) -> (n, c, 1, 1)."""
+        return x[:, :, None, None]
+
+    def backward(self, gradient):
+        """The vector again."""
+        return (gradient[:, :, 0, 0],)
+
+
+def _summed(gradient, shape):
+    """The gradient of a value of that shape, which may have counted for every pixel of a larger one."""
+    return gradient if gradient.shape == shape else gradient.sum((2, 3), keepdims=True)
 
 
 def _padded(x, sides, value):
@@ -309,4 +371,8 @@ LAYERS = {
     "dense": Dense,
     "dropout": Dropout,
     "add": Add,
+    "multiply": Multiply,
+    "concat": Concat,
+    "globalmax": GlobalMax,
+    "unflatten": Unflatten,
 }

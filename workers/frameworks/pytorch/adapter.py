@@ -3,17 +3,19 @@
 import copy
 import functools
 import itertools
+import math
 import os
 
 import torch
 import torch.backends.mkldnn  # 1.3 does not import it by itself
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_optimiser, own_options, own_precision
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 VERSION = str(torch.__version__)
@@ -34,6 +36,7 @@ _TORCH_NAMES = {
     "beta": "bias",
     "mean": "running_mean",
     "var": "running_var",
+    "slope": "weight",
 }
 
 OPTIMISERS = {
@@ -209,9 +212,9 @@ class Network(nn.Module):
         readers = [name for op in net.ops for name in op.inputs]
         for op in net.ops[1:]:
             if op.kind not in _LOWER:
-                raise Unsupported(op.kind, "the pytorch adapter does not lower it")
+                raise Unsupported(op.kind, f"{op.name}: the pytorch adapter does not lower it")
             layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
-            if op.kind in ("relu", "add"):
+            if op.kind == "relu" or (op.kind == "add" and net.shapes[op.inputs[0]] == net.shapes[op.name]):
                 layer.inplace = readers.count(op.inputs[0]) == 1 and kinds[op.inputs[0]] in _OVERWRITABLE
             self.layers[op.name] = layer
             self._plan.append((layer, op.inputs, op.name, net.last_uses[op.name]))
@@ -242,6 +245,18 @@ class Add(nn.Module):
     def forward(self, left, right):
         """The same shape."""
         return left.add_(right) if self.inplace else left + right
+
+
+class Function(nn.Module):
+    """A function of tensors that has no module, in torch or in an early release of it."""
+
+    def __init__(self, function):
+        super(Function, self).__init__()
+        self._function = function
+
+    def forward(self, *values):
+        """What the function makes of them."""
+        return self._function(*values)
 
 
 class GlobalPool(nn.Module):
@@ -313,8 +328,42 @@ def _batchnorm(op, shape):
     return nn.BatchNorm2d(shape[0], eps=op.params["epsilon"], momentum=1 - op.params["kept"])
 
 
+def _own(name, function):
+    """torch's own module of that name; in a release without it, its definition."""
+    return getattr(nn, name)() if hasattr(nn, name) else Function(function)
+
+
+def _hardsigmoid(op, shape):
+    slope, offset = op.params["slope"], op.params["offset"]
+    return Function(lambda x: torch.clamp(slope * x + offset, 0, 1))
+
+
+def _gelu(op, shape):
+    if op.params["is_exact"]:
+        return Function(functional.gelu)
+    if hasattr(nn, "SiLU") and "approximate" in (functional.gelu.__doc__ or ""):  # 1.12+
+        return nn.GELU(approximate="tanh")
+    return Function(lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": lambda op, shape: nn.Hardtanh(op.params["low"], op.params["high"]),
+    "leakyrelu": lambda op, shape: nn.LeakyReLU(op.params["slope"]),
+    "prelu": lambda op, shape: nn.PReLU(shape[0]),
+    "elu": lambda op, shape: nn.ELU(op.params["alpha"]),
+    "sigmoid": lambda op, shape: nn.Sigmoid(),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": lambda op, shape: _own("Hardswish", lambda x: x * functional.relu6(x + 3) / 6),
+    "silu": lambda op, shape: _own("SiLU", lambda x: x * torch.sigmoid(x)),
+    "tanh": lambda op, shape: nn.Tanh(),
+    "gelu": _gelu,
+    "softplus": lambda op, shape: nn.Softplus(),
+    "mish": lambda op, shape: _own("Mish", lambda x: x * torch.tanh(functional.softplus(x))),
+    "globalmax": lambda op, shape: Function(lambda x: x.flatten(2).max(2)[0]),
+    "unflatten": lambda op, shape: Function(lambda x: x[:, :, None, None]),
+    "multiply": lambda op, shape: Function(torch.mul),
+    "concat": lambda op, shape: Function(lambda *values: torch.cat(values, 1)),
     "batchnorm": _batchnorm,
     "relu": lambda op, shape: nn.ReLU(),
     "maxpool": _maxpool,

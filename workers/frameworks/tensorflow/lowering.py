@@ -3,7 +3,7 @@
 import numpy
 import tensorflow as tf
 
-from workers.net import divisor
+from workers.ops import divisor
 from workers.protocol import Unsupported
 
 
@@ -11,17 +11,18 @@ class Graph(object):
     """A Net as variables and a function of pictures.
 
     has_dilation: whether there is a gradient of a dilated convolution here; without it the kernel is spread with zeros.
+    turns: whether flatten turns a map into C,H,W order.
     variables: all of them, in the order of net.weights. trainable: those that have a gradient.
     """
 
     def __init__(self, net, weights, has_dilation):
         self._net = net
         self.has_dilation = has_dilation
-        self._layouts = _layouts(net)
+        self._layouts, self.turns = _layouts(net)
         self._variables = {}
         for op in net.ops[1:]:
             if op.kind not in _LOWER:
-                raise Unsupported(op.kind, "the tensorflow adapter does not lower it")
+                raise Unsupported(op.kind, f"{op.name}: the tensorflow adapter does not lower it")
         for weight in net.weights:
             value = self._layouts[weight.name].to_tensorflow(weights[weight.name])
             self._variables[weight.name] = tf.Variable(value, trainable=weight.is_trainable, dtype=tf.float32)
@@ -88,9 +89,12 @@ class _Matrix(object):
 
 
 def _layouts(net):
-    """Weight name -> how its layout differs. Raises Unsupported where an op depends on a flattened map's order."""
+    """(weight name -> how its layout differs, whether flatten turns a map into C,H,W order).
+
+    It does where something other than a dense layer would see the order: each step then has a transpose.
+    """
     layouts = {weight.name: _Plain() for weight in net.weights}
-    flattened = {}
+    flattened, turns = {}, False
     for op in net.ops[1:]:
         maps = {flattened[name] for name in op.inputs if name in flattened}
         if op.kind == "conv":
@@ -100,12 +104,12 @@ def _layouts(net):
         elif op.kind == "flatten":
             flattened[op.name] = net.shapes[op.inputs[0]]
         elif maps:
-            if len(maps) > 1 or not all(name in flattened for name in op.inputs):
-                raise Unsupported(op.kind, f"{op.name} joins flattened maps of different orders")
+            is_one = len(maps) == 1 and all(name in flattened for name in op.inputs)
+            turns = turns or not is_one or op.kind in ("concat", "unflatten")
             flattened[op.name] = maps.pop()
-    if net.output in flattened:
-        raise Unsupported("flatten", "its H,W,C order would reach the logits")
-    return layouts
+    if not turns and net.output not in flattened:
+        return layouts, False
+    return {name: _Matrix() if isinstance(layout, _Matrix) else layout for name, layout in layouts.items()}, True
 
 
 def _conv(graph, op, shape, training, x):
@@ -198,15 +202,60 @@ def _avgpool(graph, op, shape, training, x):
     return x if isinstance(counts, int) else x * (rows * columns / counts[None, :, :, None]).astype("float32")
 
 
+def _prelu(graph, op, shape, training, x):
+    return tf.nn.relu(x) - graph.variable(op, "slope") * tf.nn.relu(-x)
+
+
+def _clip(graph, op, shape, training, x):
+    low, high = op.params["low"], op.params["high"]
+    return tf.nn.relu6(x) if (low, high) == (0, 6) else tf.clip_by_value(x, low, high)
+
+
+def _elu(graph, op, shape, training, x):
+    alpha = op.params["alpha"]
+    return tf.nn.elu(x) if alpha == 1 else tf.nn.relu(x) + alpha * tf.math.expm1(tf.minimum(x, 0.0))
+
+
+def _hardsigmoid(graph, op, shape, training, x):
+    return tf.clip_by_value(op.params["slope"] * x + op.params["offset"], 0.0, 1.0)
+
+
+def _flatten(graph, op, shape, training, x):
+    if graph.turns:
+        x = tf.transpose(x, (0, 3, 1, 2))
+    return tf.reshape(x, (-1, shape[0] * shape[1] * shape[2]))
+
+
+def _of_each(function):
+    """The lowering of an op that is a function of its values alone."""
+    return lambda graph, op, shape, training, *values: function(*values)
+
+
 _LOWER = {
     "conv": _conv,
+    "clip": _clip,
+    "leakyrelu": lambda graph, op, shape, training, x: tf.nn.leaky_relu(x, op.params["slope"]),
+    "prelu": _prelu,
+    "elu": _elu,
+    "sigmoid": _of_each(tf.nn.sigmoid),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _of_each(lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6.0)),
+    "silu": _of_each(tf.nn.silu),
+    "tanh": _of_each(tf.nn.tanh),
+    "gelu": lambda graph, op, shape, training, x: tf.nn.gelu(x, approximate=not op.params["is_exact"]),
+    "softplus": _of_each(tf.nn.softplus),
+    "mish": _of_each(lambda x: x * tf.nn.tanh(tf.nn.softplus(x))),
+    "globalmax": _of_each(lambda x: tf.reduce_max(x, (1, 2))),
+    "unflatten": _of_each(lambda x: x[:, None, None, :]),
+    "multiply": _of_each(lambda left, right: left * right),
+    "concat": _of_each(lambda *values: tf.concat(values, -1)),
     "batchnorm": _batchnorm,
-    "relu": lambda graph, op, shape, training, x: tf.nn.relu(x),
+    "relu": _of_each(tf.nn.relu),
     "maxpool": _maxpool,
     "avgpool": _avgpool,
-    "globalpool": lambda graph, op, shape, training, x: tf.reduce_mean(x, (1, 2)),
-    "flatten": lambda graph, op, shape, training, x: tf.reshape(x, (-1, shape[0] * shape[1] * shape[2])),
+    "globalpool": _of_each(lambda x: tf.reduce_mean(x, (1, 2))),
+    "flatten": _flatten,
     "dense": _dense,
     "dropout": lambda graph, op, shape, training, x: tf.nn.dropout(x, op.params["rate"]) if training else x,
-    "add": lambda graph, op, shape, training, left, right: left + right,
+    "add": _of_each(lambda left, right: left + right),
 }

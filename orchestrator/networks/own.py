@@ -1,0 +1,83 @@
+"""Networks that users bring: a list of ops from a file, known by its hash from then on.
+
+A run keeps the ops in its spec, so that whoever reads the run has them.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.environment import digest
+from orchestrator.errors import shortened
+from orchestrator.files import SMALL_BYTES, UnsafeFileError, read_bytes
+from orchestrator.networks.input_size import InputSize
+from workers.net import Net
+
+Ops = tuple[dict[str, Any], ...]
+
+MOST_OPS = 20_000
+
+_known: dict[str, Ops] = {}
+
+
+def keep(ops: Sequence[Mapping[str, Any]]) -> str:
+    """Know these ops from now on; their hash. Raises ValueError, naming the op, for ops that are no network."""
+    if len(ops) > MOST_OPS:
+        raise ValueError(f"it has {len(ops):,} ops; at most {MOST_OPS:,} are read.")
+    net = Net.of(ops)
+    InputSize.of(list(net.input))
+    _ = net.classes
+    plain = json.loads(json.dumps(net.data))
+    sha256 = digest(tuple(plain))
+    _known[sha256] = tuple(plain)
+    return sha256
+
+
+def is_known(sha256: str) -> bool:
+    """Whether its ops have been read."""
+    return sha256 in _known
+
+
+def ops_of(sha256: str) -> Ops:
+    """The ops of that hash. Raises ValueError for one that no spec and no file has brought."""
+    if sha256 not in _known:
+        raise ValueError(f'its ops, {sha256[:12]}, are not in the spec under "networks"; name its file instead.')
+    return _known[sha256]
+
+
+def input_size(sha256: str) -> InputSize:
+    """The size of the pictures as the file has it."""
+    return InputSize.of(list(ops_of(sha256)[0]["shape"]))
+
+
+def at_size(sha256: str, size: InputSize) -> Ops:
+    """The same ops for pictures of another size. Raises ValueError, naming the op, where that cannot be."""
+    first, *rest = ops_of(sha256)
+    ops = ({**first, "shape": list(size)}, *rest)
+    Net.of(ops)
+    return ops
+
+
+def name_of(path: Path) -> str:
+    """A name for the network of a file, as a spec may have it: 'mobilenet_v2' of MobileNet-V2.onnx."""
+    plain = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")[:40].rstrip("_")
+    return plain if plain[:1].isalpha() else f"net_{plain}".rstrip("_")[:40]
+
+
+def read(path: Path) -> Ops:
+    """The ops of a JSON file {"label", "ops"} as `invoke import` writes it. Raises ValueError, a sentence."""
+    try:
+        data = json.loads(read_bytes(path, SMALL_BYTES))
+    except UnsafeFileError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}.") from None
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON; `invoke import` writes such files.") from None
+    ops = data.get("ops") if isinstance(data, dict) else None
+    if not isinstance(ops, list):
+        raise ValueError(f'it holds {shortened(str(data))}; a network is an object with "ops", a list.')
+    keep(ops)
+    return tuple(ops)

@@ -1,0 +1,224 @@
+"""Networks from ONNX files: what waymark writes is read as it was, idioms of exporters, and files that are refused."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from orchestrator.networks import InputSize, onnx_file
+from tests.contract.adapter_facts import further_ops, windows
+from tests.networks import net_of
+from workers import onnx_model
+from workers.frameworks import inference_settings
+from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.ops import KINDS
+
+RNG = np.random.RandomState(0)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(nodes, arrays, shape, output, opset) -> a file of these nodes, that read 'x' and make 'y'."""
+
+    def write(nodes, arrays=None, shape=("n", 3, 16, 16), opset=17, output="y"):
+        graph = helper.make_graph(
+            nodes,
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(np.asarray(array), name) for name, array in (arrays or {}).items()],
+        )
+        path = tmp_path / "net.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+        return path
+
+    return write
+
+
+def conv(source="x", output="c", name="stem", channels=3, features=5, **attributes):
+    """(node, arrays) of a 3 x 3 convolution."""
+    kernel = RNG.standard_normal((features, channels, 3, 3)).astype(np.float32)
+    return helper.make_node("Conv", [source, f"{name}.w"], [output], name=name, **attributes), {f"{name}.w": kernel}
+
+
+def to_logits(source):
+    """Nodes and arrays that make 'y' of a map of 5 channels."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", [source], ["pooled"], name="pool"),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["y"], name="head"),
+    ]
+    return nodes, {"w": RNG.standard_normal((5, 4)).astype(np.float32)}
+
+
+def network(middle, arrays=None):
+    """(nodes, arrays) of a convolution, the nodes `middle` from 'c' to 'm', and a dense layer."""
+    first, kernel = conv()
+    last, weights = to_logits("m")
+    return [first, *middle, *last], {**kernel, **weights, **(arrays or {})}
+
+
+def kinds(read):
+    return [op.kind for op in read.net.ops]
+
+
+@pytest.mark.parametrize(("name", "size", "count"), [("idsia", 48, 1510863), ("resnet20", 32, 274619)])
+def test_a_network_that_was_exported_is_read_as_it_was(tmp_path, name, size, count):
+    net = net_of(name, size)
+    weights = net.start(0)
+    onnx.save(onnx_model.build(net, weights), tmp_path / "net.onnx")
+    read = onnx_file.read(tmp_path / "net.onnx")
+    assert (read.net.data, read.net.weight_count, read.told) == (net.data, count, ())
+    assert {name: value.tobytes() for name, value in read.weights.items()} == {
+        name: value.tobytes() for name, value in weights.items()
+    }
+
+
+@pytest.mark.parametrize("name", sorted({**windows(), **further_ops()}))
+def test_each_op_that_is_written_computes_the_same_once_read(tmp_path, name):
+    net = {**windows(), **further_ops()}[name]
+    weights = net.start(1)
+    onnx.save(onnx_model.build(net, weights), tmp_path / "net.onnx")
+    read = onnx_file.read(tmp_path / "net.onnx")
+    x = RNG.standard_normal((2, *net.input))
+    wanted, seen = (
+        Oracle(of_net, of_weights, "cpu", inference_settings(1), {}).exact_logits(x)
+        for of_net, of_weights in ((net, weights), (read.net, read.weights))
+    )
+    assert np.allclose(seen, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_every_kind_of_op_is_written_and_read():
+    written = {op.kind for net in {**windows(), **further_ops()}.values() for op in net.ops}
+    assert set(KINDS) - written == {"relu", "dropout"} - written
+
+
+CHAINS = {
+    "silu": [("Sigmoid", ["c"], "s"), ("Mul", ["c", "s"], "m")],
+    "mish": [("Softplus", ["c"], "a"), ("Tanh", ["a"], "b"), ("Mul", ["b", "c"], "m")],
+    "hardswish": [("Add", ["c", "three"], "a"), ("Clip", ["a", "zero", "six"], "b"), ("Mul", ["c", "b"], "d"),
+                  ("Div", ["d", "six"], "m")],
+    "gelu": [("Div", ["c", "root"], "a"), ("Erf", ["a"], "b"), ("Add", ["b", "one"], "d"), ("Mul", ["c", "d"], "e"),
+             ("Mul", ["e", "half"], "m")],
+    "hardsigmoid": [("Add", ["c", "three"], "a"), ("Clip", ["a", "zero", "six"], "b"), ("Div", ["b", "six"], "m")],
+}  # fmt: skip
+NUMBERS = {"zero": 0.0, "half": 0.5, "one": 1.0, "three": 3.0, "six": 6.0, "root": 2**0.5}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_a_function_in_several_nodes_is_one_op(write, kind):
+    middle = [helper.make_node(op, inputs, [output]) for op, inputs, output in CHAINS[kind]]
+    nodes, arrays = network(middle, {name: np.float32(number) for name, number in NUMBERS.items()})
+    assert kinds(onnx_file.read(write(nodes, arrays))) == ["input", "conv", kind, "globalpool", "dense"]
+
+
+def test_a_gate_of_other_pixels_stays_a_product(write):
+    middle = [
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Sigmoid", ["p"], ["s"]),
+        helper.make_node("Mul", ["c", "s"], ["m"]),
+    ]
+    read = onnx_file.read(write(*network(middle)))
+    assert kinds(read) == ["input", "conv", "globalpool", "unflatten", "sigmoid", "multiply", "globalpool", "dense"]
+
+
+def test_flattening_by_shape_arithmetic_is_read(write):
+    first, kernel = conv()
+    nodes = [
+        first,
+        helper.make_node("Shape", ["c"], ["whole"]),
+        helper.make_node("Gather", ["whole", "at"], ["count"], axis=0),
+        helper.make_node("Unsqueeze", ["count", "axes"], ["row"]),
+        helper.make_node("Concat", ["row", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["c", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["product"], name="head"),
+        helper.make_node("Add", ["product", "b"], ["y"]),
+    ]
+    arrays = {"at": np.int64(0), "axes": np.array([0]), "rest": np.array([-1])}
+    arrays |= {"w": np.ones((5 * 14 * 14, 4), np.float32), "b": np.ones(4, np.float32)}
+    read = onnx_file.read(write(nodes, {**kernel, **arrays}))
+    assert kinds(read) == ["input", "conv", "flatten", "dense"]
+    assert read.net.ops[-1].params == {"features": 4, "bias": True}
+
+
+def test_a_softmax_at_the_end_is_taken_off_and_said(write):
+    nodes, arrays = network([helper.make_node("Relu", ["c"], ["m"])])
+    nodes.append(helper.make_node("Softmax", ["y"], ["p"], name="prob"))
+    read = onnx_file.read(write(nodes, arrays, output="p"))
+    assert kinds(read)[-1] == "dense"
+    assert read.told == ("'prob' (Softmax) at the end is taken off: networks are trained on logits.",)
+
+
+def test_a_map_of_one_pixel_at_the_end_is_the_logits(write):
+    first, kernel = conv()
+    nodes = [first, helper.make_node("GlobalAveragePool", ["c"], ["y"])]
+    read = onnx_file.read(write(nodes, kernel))
+    assert (kinds(read), read.net.classes) == (["input", "conv", "globalpool"], 5)
+
+
+@pytest.mark.parametrize(("pad", "padding"), [("SAME_UPPER", (0, 1, 0, 1)), ("SAME_LOWER", (1, 0, 1, 0))])
+def test_same_padding_is_written_out(write, pad, padding):
+    first, kernel = conv(auto_pad=pad, strides=[2, 2])
+    last, weights = to_logits("c")
+    read = onnx_file.read(write([first, *last], {**kernel, **weights}))
+    assert read.net.ops[1].params["padding"] == padding
+    assert read.net.shapes["stem"] == (5, 8, 8)
+
+
+def test_an_open_size_is_asked_for_and_given(write):
+    path = write(*network([helper.make_node("Relu", ["c"], ["m"])]), shape=("n", 3, "h", "w"))
+    with pytest.raises(ValueError, match="leaves its size open"):
+        onnx_file.read(path)
+    assert onnx_file.read(path, InputSize.square(24)).net.input == (3, 24, 24)
+
+
+REFUSED = {
+    "a loop": ([("If", ["c"], ["m"], {})], "node 'm' (If): it is not among the operators that are read."),
+    "another domain": ([("Relu", ["c"], ["m"], {"domain": "com.mine"})], "of the domain 'com.mine'"),
+    "a dangling input": ([("Add", ["c", "nowhere"], ["m"], {})], "it reads 'nowhere', which no earlier node makes"),
+    "a cycle": ([("Add", ["c", "q"], ["m"], {}), ("Relu", ["m"], ["q"], {})], "part of a cycle"),
+    "a constant map": ([("Mul", ["c", "map"], ["m"], {})], "its constant is not one number"),
+    "an unknown function": ([("Sqrt", ["c"], ["m"], {})], "a function of each value that is none of those"),
+    "a softmax inside": ([("Softmax", ["c"], ["m"], {"axis": 1})], "it is not at the end"),
+    "a name of control characters": ([("If", ["c"], ["m"], {"name": "a\x1b[31m<b>"})], "node 'a?[31m<b>' (If)"),
+    "a shape that does not fit": (
+        [("Conv", ["c", "four"], ["m"], {})],
+        "its kernel is of shape (5, 4, 1, 1) in 1 groups",
+    ),
+    "a value made twice": ([("Relu", ["c"], ["m"], {}), ("Relu", ["c"], ["m"], {})], "which an earlier node makes"),
+    "shared weights": (
+        [("Conv", ["c", "k"], ["a"], {"name": "one"}), ("Conv", ["a", "k"], ["m"], {"name": "two"})],
+        "node 'two' (Conv): it shares 'k' with node 'one'",
+    ),
+    "a huge constant": (
+        [("ConstantOfShape", ["huge"], ["h"], {}), ("Add", ["c", "h"], ["m"], {})],
+        "values, more than",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_network_is_a_sentence_with_the_node(write, case):
+    nodes, sentence = REFUSED[case]
+    middle = [helper.make_node(kind, inputs, outputs, **given) for kind, inputs, outputs, given in nodes]
+    arrays = {"map": np.ones((5, 5, 14, 14), np.float32), "k": np.ones((5, 5, 1, 1), np.float32)}
+    arrays["four"] = np.ones((5, 4, 1, 1), np.float32)
+    arrays["huge"] = np.array([2**20, 2**20])
+    with pytest.raises(ValueError, match=r"^node ") as refused:
+        onnx_file.read(write(*network(middle, arrays)))
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_no_model_is_said(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"not a model at all")
+    (tmp_path / "b.onnx").write_bytes(b"")
+    for name, sentence in (("a.onnx", "is no ONNX model"), ("b.onnx", "holds no graph"), ("c.onnx", "cannot be read")):
+        with pytest.raises(ValueError, match=sentence):
+            onnx_file.read(tmp_path / name)
+
+
+def test_an_unknown_opset_is_said(write):
+    path = write(*network([helper.make_node("Relu", ["c"], ["m"])]), opset=6)
+    with pytest.raises(ValueError, match="its opset is 6; opsets 7 to 25 are read"):
+        onnx_file.read(path)
