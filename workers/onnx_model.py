@@ -29,9 +29,10 @@ def build(net, weights, batch_size=None):
         if op.kind not in _LOWER:
             raise Unsupported(op.kind, f"{op.name}: it is not written as ONNX")
         values[op.name] = OUTPUT if op.name == net.output else op.name
-        made = _LOWER[op.kind](op, [values[name] for name in op.inputs], values[op.name])
+        made = _LOWER[op.kind](op, net.shapes[op.name], [values[name] for name in op.inputs], values[op.name])
         # What reads the file again finds the op under its own name; a pool over the whole map begins with its node.
-        made[0 if op.kind in ("globalpool", "globalmax") else -1].name = op.name
+        if not any(node.name for node in made):
+            made[0 if op.kind in ("globalpool", "globalmax") else -1].name = op.name
         nodes += made
     count = "n" if batch_size is None else batch_size
     shape, classes = net.shapes[net.ops[0].name], net.shapes[net.output]
@@ -40,18 +41,20 @@ def build(net, weights, batch_size=None):
         "waymark",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (count,) + shape)],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, (count,) + classes)],
-        [_initialiser(weight.name, weights[weight.name]) for weight in net.weights],
+        [_initialiser(net, weight.name, weights[weight.name]) for weight in net.weights],
     )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, producer_name="waymark", opset_imports=[opset], ir_version=IR_VERSION)
 
 
-def _initialiser(name, value):
-    value = value.reshape(-1, 1, 1) if name.endswith(".slope") else value  # PRelu's broadcasts from the right
+def _initialiser(net, name, value):
+    op, end = name.split(".")
+    if end in ("slope", "scale", "shift"):  # ONNX broadcasts from the right
+        value = value.reshape((-1,) + (1,) * (len(net.shapes[op]) - 1))
     return numpy_helper.from_array(numpy.ascontiguousarray(value), name)
 
 
-def _conv(op, inputs, output):
+def _conv(op, shape, inputs, output):
     top, bottom, left, right = op.params["padding"]
     names = [op.name + ".weight"] + ([op.name + ".bias"] if op.params["bias"] else [])
     return [
@@ -68,13 +71,13 @@ def _conv(op, inputs, output):
     ]
 
 
-def _batchnorm(op, inputs, output):
+def _batchnorm(op, shape, inputs, output):
     names = [f"{op.name}.{end}" for end in ("gamma", "beta", "mean", "var")]
     return [helper.make_node("BatchNormalization", inputs + names, [output], epsilon=op.params["epsilon"])]
 
 
 def _pool(kind):
-    def lower(op, inputs, output):
+    def lower(op, shape, inputs, output):
         top, bottom, left, right = op.params["padding"]
         shape = {"kernel_shape": op.params["kernel"], "strides": op.params["stride"]}
         if any(op.params["padding"]):
@@ -87,27 +90,27 @@ def _pool(kind):
 
 
 def _globalpool(kind):
-    def lower(op, inputs, output):
+    def lower(op, shape, inputs, output):
         map_ = op.name + "_map"
         return [helper.make_node(kind, inputs, [map_]), helper.make_node("Flatten", [map_], [output], axis=1)]
 
     return lower
 
 
-def _dense(op, inputs, output):
+def _dense(op, shape, inputs, output):
     names = [op.name + ".weight"] + ([op.name + ".bias"] if op.params["bias"] else [])
     return [helper.make_node("Gemm", inputs + names, [output], transB=1)]
 
 
 def _plain(kind, **attributes):
     """The lowering to one node of that kind with these attributes."""
-    return lambda op, inputs, output: [helper.make_node(kind, inputs, [output], **attributes)]
+    return lambda op, shape, inputs, output: [helper.make_node(kind, inputs, [output], **attributes)]
 
 
 def _with(kind, **names):
     """Likewise; each attribute has the value of the param of that name."""
 
-    def lower(op, inputs, output):
+    def lower(op, shape, inputs, output):
         values = {attribute: float(op.params[name]) for attribute, name in names.items()}
         return [helper.make_node(kind, inputs, [output], **values)]
 
@@ -118,21 +121,54 @@ def _constant(name, value):
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value, name))
 
 
-def _clip(op, inputs, output):
+def _clip(op, shape, inputs, output):
     ends = [f"{op.name}_{end}" for end in ("low", "high")]
     bounds = [_constant(name, numpy.float32(op.params[end])) for name, end in zip(ends, ("low", "high"))]
     return bounds + [helper.make_node("Clip", inputs + ends, [output])]
 
 
-def _prelu(op, inputs, output):
-    return [helper.make_node("PRelu", inputs + [op.name + ".slope"], [output])]
+def _by_weight(kind, end):
+    """The lowering to one node of that kind, of the value and a weight of the op."""
+    return lambda op, shape, inputs, output: [helper.make_node(kind, inputs + [f"{op.name}.{end}"], [output])]
+
+
+def _layernorm(op, shape, inputs, output):
+    """Over the last axis: the axes of a map are turned and turned back."""
+    names = [op.name + ".gamma", op.name + ".beta"]
+    if len(shape) == 1:
+        return [helper.make_node("LayerNormalization", inputs + names, [output], epsilon=op.params["epsilon"])]
+    turned, normal = op.name + "_turned", op.name + "_normal"
+    return [
+        helper.make_node("Transpose", inputs, [turned], perm=[0, 2, 3, 1]),
+        helper.make_node("LayerNormalization", [turned] + names, [normal], epsilon=op.params["epsilon"], name=op.name),
+        helper.make_node("Transpose", [normal], [output], perm=[0, 3, 1, 2]),
+    ]
+
+
+def _lrn(op, shape, inputs, output):
+    given = {"size": op.params["size"], "bias": float(op.params["bias_term"])}
+    given.update({name: float(op.params[name]) for name in ("alpha", "beta")})
+    return [helper.make_node("LRN", inputs, [output], **given)]
+
+
+def _shuffle(op, shape, inputs, output):
+    (channels, height, width), groups = shape, op.params["groups"]
+    names = [f"{op.name}_{end}" for end in ("split", "whole", "groups", "swapped")]
+    split = numpy.array([0, groups, channels // groups, height, width], numpy.int64)
+    return [
+        _constant(names[0], split),
+        _constant(names[1], numpy.array([0, channels, height, width], numpy.int64)),
+        helper.make_node("Reshape", inputs + names[:1], [names[2]]),
+        helper.make_node("Transpose", names[2:3], [names[3]], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Reshape", [names[3], names[1]], [output]),
+    ]
 
 
 def _steps(*steps):
     """The lowering to several nodes. steps: (kind, what it reads); 'x' is the input, a number a constant, and the
     place of an earlier step its value."""
 
-    def lower(op, inputs, output):
+    def lower(op, shape, inputs, output):
         nodes, values = [], []
         for at, (kind, reads) in enumerate(steps):
             names = []
@@ -168,11 +204,11 @@ _TANH_GELU = _steps(
 )
 
 
-def _gelu(op, inputs, output):
-    return (_EXACT_GELU if op.params["is_exact"] else _TANH_GELU)(op, inputs, output)
+def _gelu(op, shape, inputs, output):
+    return (_EXACT_GELU if op.params["is_exact"] else _TANH_GELU)(op, shape, inputs, output)
 
 
-def _unflatten(op, inputs, output):
+def _unflatten(op, shape, inputs, output):
     axes = op.name + "_axes"
     nodes = [_constant(axes, numpy.array([2, 3], numpy.int64))]
     return nodes + [helper.make_node("Unsqueeze", inputs + [axes], [output])]
@@ -182,7 +218,12 @@ _LOWER = {
     "conv": _conv,
     "clip": _clip,
     "leakyrelu": _with("LeakyRelu", alpha="slope"),
-    "prelu": _prelu,
+    "prelu": _by_weight("PRelu", "slope"),
+    "scale": _by_weight("Mul", "scale"),
+    "shift": _by_weight("Add", "shift"),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "elu": _with("Elu", alpha="alpha"),
     "sigmoid": _plain("Sigmoid"),
     "hardsigmoid": _with("HardSigmoid", alpha="slope", beta="offset"),

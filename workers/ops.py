@@ -30,6 +30,12 @@ flatten     1
 unflatten   1       a vector as a map of 1 x 1
 dense       1       features, bias
 dropout     1       rate (share set to zero in training; the rest is scaled by 1 / (1 - rate))
+scale       1       a factor for each channel or feature, as a weight
+shift       1       a summand for each channel or feature, as a weight
+layernorm   1       epsilon: over the channels of each pixel, or the features of a vector; gamma and beta as weights
+lrn         1       size (odd), alpha, beta, bias_term: x / (bias_term + alpha * mean of the squares) ** beta, of
+                    `size` channels around, of which those beyond the map are 0
+shuffle     1       groups: channels in groups, of which the first ones come first, then the second ones, ...
 add         2       of one shape, or one of them a map of 1 x 1, which counts for every pixel of the other
 multiply    2       likewise
 concat      2 to 64 maps of one height and width, one after the other by channel; or vectors
@@ -195,6 +201,29 @@ def _prelu(op, inputs):
     return shape, [Weight(op.name + ".slope", shape[:1], 0.25)], 0
 
 
+def _own(*ends):
+    """The rule of an op with a weight for each channel or feature. ends: (end of its name, first value)."""
+
+    def rule(op, inputs):
+        (shape,) = inputs
+        return shape, [Weight(f"{op.name}.{end}", shape[:1], first) for end, first in ends], 0
+
+    return rule
+
+
+def _lrn(op, inputs):
+    if op.params["size"] % 2 == 0:
+        raise ValueError(f"{op.name} (lrn): its size is {op.params['size']}; only an odd one is the same everywhere.")
+    return _map(op, inputs[0]), [], 0
+
+
+def _shuffle(op, inputs):
+    shape = _map(op, inputs[0])
+    if shape[0] % op.params["groups"]:
+        raise ValueError(f"{op.name} (shuffle): its {op.params['groups']} groups do not divide {shape[0]} channels.")
+    return shape, [], 0
+
+
 def _vector(op, shape):
     if len(shape) != 1:
         raise ValueError(f"{op.name} ({op.kind}) reads a map of {shape}; it takes a vector.")
@@ -239,6 +268,9 @@ PARAMS = {
     "high": (_is_finite, "a finite number"),
     "slope": (_is_finite, "a finite number"),
     "offset": (_is_finite, "a finite number"),
+    "size": (_is_count, "at least 1"),
+    "beta": (lambda value: _is_finite(value) and value > 0, "greater than 0, and finite"),
+    "bias_term": (lambda value: _is_finite(value) and value > 0, "greater than 0, and finite"),
     "alpha": (lambda value: _is_finite(value) and value > 0, "greater than 0, and finite"),
     "is_exact": (lambda value: isinstance(value, bool), "true or false"),
     "kept": (lambda value: _is_number(value) and 0 <= value < 1, "at least 0 and less than 1"),
@@ -288,6 +320,11 @@ KINDS = {
     "unflatten": Kind(_ONE, (), lambda op, inputs: (_vector(op, inputs[0]) + (1, 1), [], 0)),
     "dense": Kind(_ONE, ("features", "bias"), _dense),
     "dropout": Kind(_ONE, ("rate",), _same),
+    "scale": Kind(_ONE, (), _own(("scale", 1.0))),
+    "shift": Kind(_ONE, (), _own(("shift", 0.0))),
+    "layernorm": Kind(_ONE, ("epsilon",), _own(("gamma", 1.0), ("beta", 0.0))),
+    "lrn": Kind(_ONE, ("size", "alpha", "beta", "bias_term"), _lrn),
+    "shuffle": Kind(_ONE, ("groups",), _shuffle),
     "add": Kind(_TWO, (), _joined),
     "multiply": Kind(_TWO, (), _joined),
     "concat": Kind((2, MOST_JOINED), (), _concat),

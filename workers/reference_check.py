@@ -68,6 +68,10 @@ def forward(net, weights, x, training):
             shape = numpy.broadcast(*inputs).shape
             left, right = (numpy.broadcast_to(value, shape) for value in inputs)
             value = left + right if op.kind == "add" else left * right
+        elif op.kind == "shuffle":
+            groups, count = op.params["groups"], inputs[0].shape[1]
+            order = [group * (count // groups) + at for at in range(count // groups) for group in range(groups)]
+            value = inputs[0][:, order]
         elif op.kind == "concat":
             value = numpy.empty((len(x),) + net.shapes[op.name])
             begin = 0
@@ -89,7 +93,28 @@ def _gelu(x, own, is_exact):
     return x / (1 + numpy.exp(-2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
+def _layernorm(x, own, epsilon):
+    mean = numpy.einsum("nc...->n...", x) / x.shape[1]
+    variance = numpy.einsum("nc...,nc...->n...", x, x) / x.shape[1] - mean**2
+    channels = [
+        own["gamma"][c] * (x[:, c] - mean) / (variance + epsilon) ** 0.5 + own["beta"][c] for c in range(x.shape[1])
+    ]
+    return numpy.stack(channels, 1)
+
+
+def _lrn(x, own, size, alpha, beta, bias_term):
+    out = numpy.empty_like(x)
+    for channel in range(x.shape[1]):
+        around = x[:, max(0, channel - size // 2) : channel + size // 2 + 1]
+        out[:, channel] = x[:, channel] / (bias_term + alpha / size * (around**2).sum(1)) ** beta
+    return out
+
+
 _OF_EACH = {
+    "scale": lambda x, own: numpy.einsum("nc...,c->nc...", x, own["scale"]),
+    "shift": lambda x, own: numpy.moveaxis(numpy.moveaxis(x, 1, -1) + own["shift"], -1, 1),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
     "relu": lambda x, own: numpy.where(x > 0, x, 0),
     "clip": lambda x, own, low, high: numpy.where(x < low, low, numpy.where(x > high, high, x)),
     "leakyrelu": lambda x, own, slope: numpy.maximum(x, 0) + slope * numpy.minimum(x, 0),
@@ -104,7 +129,7 @@ _OF_EACH = {
     "softplus": lambda x, own: numpy.log(1 + numpy.exp(x)),
     "mish": lambda x, own: x * numpy.tanh(numpy.log(1 + numpy.exp(x))),
 }
-"""kind -> (x, its own weights, its params) -> the value of each."""
+"""kind -> (x, its own weights, its params) -> a value of the same shape."""
 
 
 def loss(net, weights, x, y):

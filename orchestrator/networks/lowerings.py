@@ -31,12 +31,16 @@ def _lowered() -> dict[str, frozenset[str]]:
 
 
 def _kinds_in(paths: list[Path]) -> frozenset[str]:
-    """The keys of their tables, and the kinds that they compare `op.kind` with."""
+    """The keys of their tables, and the kinds that they compare `op.kind` with; none where there is no table."""
     constants: list[ast.expr | None] = []
+    has_table = False
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-                constants += node.value.keys if ast.unparse(node.targets[0]) == _TABLE else ()
+                is_table = ast.unparse(node.targets[0]) == _TABLE
+                constants += node.value.keys if is_table else ()
+                has_table = has_table or is_table
             elif isinstance(node, ast.Compare) and ast.unparse(node.left) == "op.kind":
                 constants += node.comparators
-    return frozenset(str(part.value) for part in constants if isinstance(part, ast.Constant))
+    kinds = frozenset(str(part.value) for part in constants if isinstance(part, ast.Constant))
+    return kinds if has_table else frozenset()

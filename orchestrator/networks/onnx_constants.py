@@ -12,6 +12,12 @@ from onnx.reference import ReferenceEvaluator
 MOST_VALUES = 64 * 2**20
 """Of an array that a file's constants make."""
 
+MOST_STORED = 2**28
+"""Of an array that a file holds."""
+
+MOST_FILLED = 2**31
+"""Of one number in all places, which takes no memory."""
+
 FOLDED = frozenset(
     (
         "Add",
@@ -55,8 +61,8 @@ def tensor(proto: onnx.TensorProto) -> NDArray[np.generic]:
     """The array of an initialiser. Raises ValueError, without its name, for one that is damaged or elsewhere."""
     if any(side < 0 for side in proto.dims):
         raise ValueError("has a negative dimension")
-    if math.prod(proto.dims) > MOST_VALUES:
-        raise ValueError(f"promises {math.prod(proto.dims):,} values, more than {MOST_VALUES:,}")
+    if math.prod(proto.dims) > MOST_STORED:
+        raise ValueError(f"promises {math.prod(proto.dims):,} values, more than {MOST_STORED:,}")
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError("lies in another file; save the model with its data inside (onnx.save of a loaded model)")
     try:
@@ -70,6 +76,8 @@ def folded(node: onnx.NodeProto, inputs: Sequence[NDArray[np.generic] | None], o
 
     Raises ValueError, without the node's name, for one that cannot be computed or would be too large.
     """
+    if node.op_type == "ConstantOfShape" and len(inputs) == 1 and inputs[0] is not None:
+        return [_filled(node, inputs[0])]
     _refuse_large(node, inputs)
     kept = onnx.NodeProto()
     kept.CopyFrom(node)
@@ -91,13 +99,24 @@ def folded(node: onnx.NodeProto, inputs: Sequence[NDArray[np.generic] | None], o
     return [np.asarray(value) for value in outputs]
 
 
+def _filled(node: onnx.NodeProto, shape: NDArray[np.generic]) -> NDArray[np.generic]:
+    """One number in all places; it takes the memory of one."""
+    sides = [int(side) for side in shape.ravel()[:9]] if shape.dtype.kind in "iu" else [-1]
+    if len(sides) > 8 or min(sides, default=1) < 0 or math.prod(sides) > MOST_FILLED:
+        raise ValueError(f"makes an array of shape {sides}, of which none or too many values come")
+    given = [tensor(onnx.helper.get_attribute_value(part)) for part in node.attribute if part.name == "value"]
+    if given and given[0].size != 1:
+        raise ValueError("has a value that is not one number")
+    return np.broadcast_to(given[0].ravel()[0] if given else np.float32(0), sides)
+
+
 def _refuse_large(node: onnx.NodeProto, inputs: Sequence[NDArray[np.generic] | None]) -> None:
     """Before it is computed: a few numbers in a file may ask for more memory than there is."""
     sizes = [1 if value is None else value.size for value in inputs]
     known = [value for value in inputs if value is not None]
     made = sum(sizes)
     try:
-        if node.op_type in ("ConstantOfShape", "Expand") and known:
+        if node.op_type == "Expand" and known:
             made += math.prod(max(0, int(side)) for side in known[-1].ravel()[:64]) * max(1, sizes[0])
         elif node.op_type == "Tile" and known:
             made += sizes[0] * math.prod(max(0, int(times)) for times in known[-1].ravel()[:64])

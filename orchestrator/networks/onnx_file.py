@@ -5,6 +5,7 @@ off. Weights are drawn anew, by seed, so that of an initialiser only the shape c
 Source: the ONNX operator specification, opsets 7 to 25.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,14 +26,15 @@ MOST_NODES = 20_000
 
 @dataclass(frozen=True)
 class Imported:
-    """A network that a file held.
-
-    weights: those of the file: name -> float32 array. told: what was changed on the way, a sentence each.
-    """
+    """A network that a file held. told: what was changed on the way, a sentence each."""
 
     net: Net
-    weights: dict[str, Array]
     told: tuple[str, ...]
+    arrays: Mapping[str, Array]
+
+    def weights(self) -> dict[str, Array]:
+        """Those of the file: name -> float32 array."""
+        return {weight.name: self.arrays[weight.name].astype(np.float32) for weight in self.net.weights}
 
 
 def read(path: Path, input_size: InputSize | None = None) -> Imported:
@@ -54,8 +56,7 @@ def read(path: Path, input_size: InputSize | None = None) -> Imported:
     for node in model.graph.node:
         graph.add(node, RULES)
     net = graph.finish(model.graph.output[0].name)
-    weights = {weight.name: graph.weights[weight.name].astype(np.float32) for weight in net.weights}
-    return Imported(net, weights, tuple(graph.told))
+    return Imported(net, tuple(graph.told), graph.weights)
 
 
 def _load(path: Path) -> onnx.ModelProto:

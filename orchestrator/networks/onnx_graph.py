@@ -1,7 +1,7 @@
 """The graph of an ONNX file while it is followed, node by node, for one batch of pictures."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ class Value:
     source, function: of a function of each number of another value: that value, and what is done to it. Where no op
                       makes it yet, `op` is '', `origin` the node whose output it is, and `parts` the op that this
                       node alone is.
+    form, groups: '' of a value as the ops here have it; otherwise how its axes stand in the file.
     """
 
     op: str
@@ -36,6 +37,12 @@ class Value:
     function: Function | None = None
     origin: "Node | None" = None
     parts: "Parts | None" = None
+    form: str = ""
+    groups: int = 0
+
+
+TURNED, SPLIT, SWAPPED = "turned", "split", "swapped"
+"""Forms of a value: axes (batch, height, width, channels); channels as (groups, channels); the same, swapped."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,18 @@ class Node:
         """Raise the sentence that names this node."""
         raise ValueError(f"node '{self.name}' ({self.kind}): {why.rstrip('.')}.")
 
-    def value(self, at: int = 0) -> Value:
-        """The input at that place, which must depend on the picture."""
+    def value(self, at: int = 0, forms: Collection[str] = ("",)) -> Value:
+        """The input at that place, which must depend on the picture, in one of these forms."""
         given = self.inputs[at] if at < len(self.inputs) else None
         if not isinstance(given, Value):
             self.refuse(f"its input {at + 1} does not depend on the picture")
+        if given.form not in forms:
+            self.refuse("its input has its axes in another order than (batch, channels, height, width)")
         return given
 
-    def map(self, at: int = 0) -> Value:
+    def map(self, at: int = 0, forms: Collection[str] = ("",)) -> Value:
         """The same, which must be a map."""
-        value = self.value(at)
+        value = self.value(at, forms)
         if len(value.shape) != 3:
             self.refuse(f"its input {at + 1} is of shape {value.shape}, not (channels, height, width)")
         return value
@@ -168,10 +177,10 @@ class Graph:
     def each(self, node: Node, value: Value, function: Function, parts: Parts | None = None) -> Value:
         """A function of each number of a value; no op makes it until one needs it. parts: the op that the node is."""
         inner = value.function
+        made = Value("", value.shape, source=value, function=function, origin=node, parts=parts, form=value.form)
         if value.source is None or inner is None:
-            return Value("", value.shape, source=value, function=function, origin=node, parts=parts)
-        whole = lambda x: function(inner(x))  # noqa: E731
-        return Value("", value.shape, source=value.source, function=whole, origin=node, parts=parts)
+            return made
+        return replace(made, source=value.source, function=lambda x: function(inner(x)))
 
     def settled(self, node: Node, value: Value) -> Value:
         """The value, made by an op: of a function in several nodes, the op that computes it."""

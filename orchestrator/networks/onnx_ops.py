@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from orchestrator.networks.onnx_functions import BINARY, UNARY, Function, sigmoid, softplus
-from orchestrator.networks.onnx_graph import Array, Graph, Node, Parts, Rule, Value, vector_of
+from orchestrator.networks.onnx_graph import SPLIT, SWAPPED, TURNED, Array, Graph, Node, Parts, Rule, Value, vector_of
 
 _LOWEST, _HIGHEST = (float(limit) for limit in (np.finfo(np.float32).min, np.finfo(np.float32).max))
 
@@ -117,10 +118,12 @@ def _reduced(kind: str) -> Rule:
     """ReduceMean and its like, over height and width alone."""
 
     def rule(graph: Graph, node: Node) -> Value:
-        source, axes = node.map(), node.integers("axes", 1)
-        if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
-            node.refuse(f"it reduces the axes {axes}; only height and width (2, 3) are read")
+        source, axes = node.map(forms=("", TURNED)), node.integers("axes", 1)
+        if axes is None or sorted(axis % 4 for axis in axes) != ([1, 2] if source.form == TURNED else [2, 3]):
+            node.refuse(f"it reduces the axes {axes}; only height and width are read")
         made = graph.op(node, kind, source)
+        if source.form == TURNED and node.attributes.get("keepdims", 1):
+            return replace(vector_of(made, made.op), form=TURNED)
         return vector_of(made, made.op) if node.attributes.get("keepdims", 1) else made
 
     return rule
@@ -167,9 +170,9 @@ def _plain(kind: str, function: Function | None = None) -> Rule:
     """Of an op without params. function: what it does to each number, where that may be a part of another op."""
 
     def rule(graph: Graph, node: Node) -> Value:
-        source = node.value()
+        source = node.value(0, ("", TURNED))
         if function is None:
-            return graph.op(node, kind, source)
+            return replace(graph.op(node, kind, source), form=source.form)
         return graph.each(node, source, function, Parts(kind, (source,)))
 
     return rule
@@ -203,7 +206,9 @@ def _prelu(graph: Graph, node: Node) -> Value:
 
 
 def _gelu(graph: Graph, node: Node) -> Value:
-    return graph.op(node, "gelu", node.value(), is_exact=node.attributes.get("approximate", b"none") != b"tanh")
+    source = node.value(0, ("", TURNED))
+    made = graph.op(node, "gelu", source, is_exact=node.attributes.get("approximate", b"none") != b"tanh")
+    return replace(made, form=source.form)
 
 
 def _swish(graph: Graph, node: Node) -> Value:
@@ -240,13 +245,27 @@ def _gemm(graph: Graph, node: Node) -> Value:
 
 
 def _matmul(graph: Graph, node: Node) -> Value:
-    source, weight = _vector(graph, node), node.weight(1, 2)
+    source, weight = node.value(0, ("", TURNED)), node.weight(1, 2)
+    if source.form == TURNED:
+        return _of_each_pixel(graph, node, source, weight)
+    source = _vector(graph, node)
     graph.use(node, 1)
     if weight.shape[:1] != source.shape:
         node.refuse(f"its weights take {weight.shape[0]} features, and its input has {source.shape[0]}")
     made = graph.op(node, "dense", source, features=weight.shape[1], bias=False)
     graph.keep(made, weight=weight.T)
     return made
+
+
+def _of_each_pixel(graph: Graph, node: Node, source: Value, weight: Array) -> Value:
+    """A dense layer on the channels of each pixel: a convolution of 1 x 1."""
+    graph.use(node, 1)
+    if weight.shape[0] != source.shape[0]:
+        node.refuse(f"its weights take {weight.shape[0]} channels, and its input has {source.shape[0]}")
+    window = {"kernel": (1, 1), "stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1)}
+    made = graph.op(node, "conv", source, channels=weight.shape[1], groups=1, bias=False, **window)
+    graph.keep(made, weight=weight.T[:, :, None, None])
+    return replace(made, form=TURNED)
 
 
 def _vector(graph: Graph, node: Node) -> Value:
@@ -274,7 +293,7 @@ def _flatten(graph: Graph, node: Node) -> Value:
 
 
 def _reshape(graph: Graph, node: Node) -> Value:
-    source, asked = graph.settled(node, node.value()), node.integers("shape", 1)
+    source, asked = graph.settled(node, node.value(0, ("", SPLIT, SWAPPED))), node.integers("shape", 1)
     if not asked:
         return node.refuse("it has no shape to make")
     whole = (graph.batch, *source.shape)
@@ -283,7 +302,12 @@ def _reshape(graph: Graph, node: Node) -> Value:
         known = math.prod(side for side in wanted if side != -1)
         wanted[wanted.index(-1)] = math.prod(whole) // known if known > 0 else -1
     if tuple(wanted) == whole:
-        return source
+        plain = replace(source, form="", groups=0)
+        return graph.op(node, "shuffle", plain, groups=source.groups) if source.form == SWAPPED else plain
+    if source.form:
+        return node.refuse(f"it makes {tuple(wanted)} of channels in groups; only a channel shuffle is read")
+    if len(wanted) == 5 and len(whole) == 4 and (wanted[0], *wanted[3:]) == (whole[0], *whole[2:]):
+        return replace(source, form=SPLIT, groups=wanted[1])
     if wanted == [graph.batch, math.prod(source.shape)]:
         return _flat(graph, node, source)
     if len(source.shape) == 1 and wanted == [graph.batch, *source.shape, 1, 1]:
@@ -315,15 +339,20 @@ def _two(kind: str) -> Rule:
         if len(node.inputs) != 2:
             node.refuse(f"it has {len(node.inputs)} inputs; two are read")
         function = BINARY[node.kind if node.kind != "Sum" else "Add"]
-        left, right = (given if isinstance(given, Value) else _scalar(given) for given in node.inputs)
+        left, right = (
+            node.value(at, ("", TURNED)) if isinstance(given, Value) else _scalar(given)
+            for at, given in enumerate(node.inputs)
+        )
         if isinstance(left, Value) and isinstance(right, Value):
+            if left.form != right.form:
+                return node.refuse("its inputs have their axes in different orders")
             return _of_one_source(graph, node, function, left, right, kind)
         if isinstance(left, Value) and right is not None:
             return graph.each(node, left, lambda x: function(x, right))
         if isinstance(right, Value) and left is not None:
             return graph.each(node, right, lambda x: function(left, x))
-        if kind == "add":
-            return _biased(graph, node)
+        if kind:
+            return _by_channel(graph, node, kind)
         return node.refuse("its constant is not one number; that is not read")
 
     return rule
@@ -343,7 +372,13 @@ def _of_one_source(graph: Graph, node: Node, function: Any, left: Value, right: 
         ours, theirs = (value.function or _itself for value in (left, right))
         parts = Parts(kind, (left, right)) if kind else None
         return Value(
-            "", left.shape, source=base, function=lambda x: function(ours(x), theirs(x)), origin=node, parts=parts
+            "",
+            left.shape,
+            source=base,
+            function=lambda x: function(ours(x), theirs(x)),
+            origin=node,
+            parts=parts,
+            form=left.form,
         )
     if not kind:
         node.refuse("it joins two values, which is not read")
@@ -355,36 +390,67 @@ def _itself(x: Any) -> Any:
 
 
 def _unary(graph: Graph, node: Node) -> Value:
-    return graph.each(node, node.value(), UNARY[node.kind])
+    return graph.each(node, node.value(0, ("", TURNED)), UNARY[node.kind])
 
 
-def _biased(graph: Graph, node: Node) -> Value:
-    """A sum with constants, read as the bias of the layer that makes the value."""
+def _by_channel(graph: Graph, node: Node, kind: str) -> Value:
+    """A product or sum with a number for each channel; of a sum that follows a layer without bias, its bias."""
     at = next(at for at, given in enumerate(node.inputs) if isinstance(given, Value))
-    value, other = node.value(at), node.constant(1 - at)
-    maker = graph.maker(value) if value.op else None
-    features = value.shape[0]
-    wanted = (features,) if len(value.shape) == 1 else (features, 1, 1)
-    is_bias = other is not None and other.shape[-len(wanted) :] == wanted and other.size == features
-    if (
-        maker is None
-        or other is None
-        or not is_bias
-        or maker.params.get("bias", True)
-        or not graph.is_read_once(node, at)
-    ):
-        node.refuse("it adds a constant that is no bias of the layer before it, which is not read")
-    graph.change(value, bias=True)
-    graph.keep(value, bias=other.ravel())
-    return value
+    value, other = graph.settled(node, node.value(at, ("", TURNED))), node.constant(1 - at)
+    channels = value.shape[0]
+    wanted = (channels,) if len(value.shape) == 1 or value.form == TURNED else (channels, 1, 1)
+    if other is None or other.shape[-len(wanted) :] != wanted or other.size != channels:
+        return node.refuse("its constant is neither one number nor one for each channel; that is not read")
+    maker = graph.maker(value)
+    if kind == "add" and not maker.params.get("bias", True) and graph.is_read_once(node, at):
+        graph.change(value, bias=True)
+        graph.keep(value, bias=other.ravel())
+        return value
+    graph.use(node, 1 - at)
+    end = "shift" if kind == "add" else "scale"
+    made = graph.op(node, end, value)
+    graph.keep(made, **{end: other.ravel()})
+    return replace(made, form=value.form)
+
+
+def _transpose(graph: Graph, node: Node) -> Value:
+    value = node.value(0, ("", TURNED, SPLIT))
+    order = node.integers("perm") or ()
+    if len(value.shape) == 3 and (value.form, order) == ("", (0, 2, 3, 1)):
+        return replace(graph.settled(node, value), form=TURNED)
+    if (value.form, order) == (TURNED, (0, 3, 1, 2)):
+        return replace(graph.settled(node, value), form="")
+    if (value.form, order) == (SPLIT, (0, 2, 1, 3, 4)):
+        return replace(value, form=SWAPPED)
+    return node.refuse(f"it puts the axes in the order {order}; read are channels last and back, and a channel shuffle")
+
+
+def _layernorm(graph: Graph, node: Node) -> Value:
+    value = graph.settled(node, node.value(0, ("", TURNED)))
+    rank = len(value.shape) + 1
+    is_last = node.attributes.get("axis", -1) in (-1, rank - 1)
+    if not is_last or (len(value.shape) == 3 and value.form != TURNED) or len(node.proto.output) > 1:
+        return node.refuse("it normalises other axes than the channels alone, which is not read")
+    arrays = {end: node.constant(at) for at, end in ((1, "gamma"), (2, "beta"))}
+    graph.use(node, 1)
+    made = graph.op(node, "layernorm", value, epsilon=_decimal(node.number("epsilon", 1e-5)))
+    zero = np.zeros(value.shape[0], np.float32)
+    graph.keep(made, gamma=arrays["gamma"], beta=zero if arrays["beta"] is None else arrays["beta"])
+    return replace(made, form=value.form)
+
+
+def _lrn(graph: Graph, node: Node) -> Value:
+    defaults = {"alpha": ("alpha", 1e-4), "beta": ("beta", 0.75), "bias_term": ("bias", 1.0)}
+    numbers = {name: _decimal(node.number(*source)) for name, source in defaults.items()}
+    return graph.op(node, "lrn", node.map(), size=node.attributes.get("size"), **numbers)
 
 
 def _joined(graph: Graph, node: Node, kind: str) -> Value:
-    left, right = node.value(0), node.value(1)
+    left, right = node.value(0, ("", TURNED)), node.value(1, ("", TURNED))
     if left.vector and right.vector:
         made = graph.op(node, kind, Value(left.vector, left.shape[:1]), Value(right.vector, right.shape[:1]))
         return vector_of(made, made.op)
-    return graph.op(node, kind, left, right)
+    return replace(graph.op(node, kind, left, right), form=left.form)
 
 
 def _concat(graph: Graph, node: Node) -> Value:
@@ -427,6 +493,8 @@ RULES: dict[str, Callable[[Graph, Node], Value]] = {
     "HardSigmoid": _hardsigmoid,
     "HardSwish": _plain("hardswish"),
     "Identity": _as_it_is,
+    "LRN": _lrn,
+    "LayerNormalization": _layernorm,
     "LeakyRelu": _with("leakyrelu", slope=("alpha", 0.01)),
     "Log": _unary,
     "LogSoftmax": _softmax,
@@ -453,6 +521,7 @@ RULES: dict[str, Callable[[Graph, Node], Value]] = {
     "Sub": _two(""),
     "Swish": _swish,
     "Tanh": _plain("tanh", np.tanh),
+    "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
 """ONNX operator -> what it becomes."""

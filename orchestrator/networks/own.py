@@ -18,6 +18,8 @@ from workers.net import Net
 Ops = tuple[dict[str, Any], ...]
 
 MOST_OPS = 20_000
+MOST_WEIGHTS = 2**28
+"""1 GiB of float32."""
 
 _known: dict[str, Ops] = {}
 
@@ -29,6 +31,8 @@ def keep(ops: Sequence[Mapping[str, Any]]) -> str:
     net = Net.of(ops)
     InputSize.of(list(net.input))
     _ = net.classes
+    if net.weight_count > MOST_WEIGHTS:
+        raise ValueError(f"it has {net.weight_count:,} weights; at most {MOST_WEIGHTS:,} are trained here.")
     plain = json.loads(json.dumps(net.data))
     sha256 = digest(tuple(plain))
     _known[sha256] = tuple(plain)

@@ -121,6 +121,11 @@ def further_ops():
     keep("gate first", lambda net, x: net.op("multiply", gate(net, x), x))
     keep("sum with 1 x 1", lambda net, x: net.add(gate(net, x), x))
     keep("concat", lambda net, x: net.op("concat", x, net.conv(x, 3, 1), x))
+    keep("scale", lambda net, x: net.op("scale", x))
+    keep("shift", lambda net, x: net.op("shift", net.op("tanh", x)))
+    keep("layernorm of maps", lambda net, x: net.op("layernorm", x, epsilon=1e-6))
+    keep("lrn", lambda net, x: net.op("lrn", net.conv(x, 7, 1), size=5, alpha=0.5, beta=0.75, bias_term=1.5))
+    keep("shuffle", lambda net, x: net.op("shuffle", net.conv(x, 6, 1), groups=2))
     keep("largest", lambda net, x: net.op("unflatten", net.op("globalmax", x)))
     keep("vectors", lambda net, x: net.op("unflatten", _joined_vectors(net, x)))
     return nets
@@ -128,7 +133,8 @@ def further_ops():
 
 def _joined_vectors(net, x):
     pooled, largest = net.globalpool(x), net.op("globalmax", x)
-    return net.op("silu", net.op("concat", net.op("multiply", pooled, largest), largest))
+    joined = net.op("silu", net.op("concat", net.op("multiply", pooled, largest), largest))
+    return net.op("scale", net.op("shift", net.op("layernorm", joined, epsilon=1e-5)))
 
 
 def with_dropout():

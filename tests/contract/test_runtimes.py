@@ -25,6 +25,10 @@ REFUSED = {"litert:2.3-int8": {"padded maximum", "lopsided maximum"}}
 """The windows that a runtime is known not to have; any other one must be run."""
 
 
+REFUSED_OPS = {"litert": {"elu"}, "ncnn": {"layernorm of maps", "vectors"}, "openvino": {"lrn"}}
+"""The same of the networks of `further_ops`."""
+
+
 @pytest.fixture(scope="module")
 def facts(virtualenv, tmp_path_factory):
     """facts(row) -> what tests/contract/runtime_facts.py saw."""
@@ -70,7 +74,7 @@ def test_each_further_op_is_the_oracles_or_refused(facts, row):
     refused = {name: why for name, why in seen.items() if isinstance(why, list)}
     assert len(seen) == len(further_ops())
     assert all(len(why) > 20 for _, why in refused.values())
-    assert refused.keys() <= ({"elu"} if row.framework == "litert" else set())  # LiteRT's has an alpha of 1
+    assert refused.keys() <= REFUSED_OPS.get(row.framework, set())
     assert {name: off for name, off in seen.items() if name not in refused and not off < bound} == {}
 
 

@@ -69,7 +69,7 @@ def test_a_network_that_was_exported_is_read_as_it_was(tmp_path, name, size, cou
     onnx.save(onnx_model.build(net, weights), tmp_path / "net.onnx")
     read = onnx_file.read(tmp_path / "net.onnx")
     assert (read.net.data, read.net.weight_count, read.told) == (net.data, count, ())
-    assert {name: value.tobytes() for name, value in read.weights.items()} == {
+    assert {name: value.tobytes() for name, value in read.weights().items()} == {
         name: value.tobytes() for name, value in weights.items()
     }
 
@@ -83,7 +83,7 @@ def test_each_op_that_is_written_computes_the_same_once_read(tmp_path, name):
     x = RNG.standard_normal((2, *net.input))
     wanted, seen = (
         Oracle(of_net, of_weights, "cpu", inference_settings(1), {}).exact_logits(x)
-        for of_net, of_weights in ((net, weights), (read.net, read.weights))
+        for of_net, of_weights in ((net, weights), (read.net, read.weights()))
     )
     assert np.allclose(seen, wanted, rtol=1e-6, atol=1e-6)
 
@@ -177,7 +177,10 @@ REFUSED = {
     "another domain": ([("Relu", ["c"], ["m"], {"domain": "com.mine"})], "of the domain 'com.mine'"),
     "a dangling input": ([("Add", ["c", "nowhere"], ["m"], {})], "it reads 'nowhere', which no earlier node makes"),
     "a cycle": ([("Add", ["c", "q"], ["m"], {}), ("Relu", ["m"], ["q"], {})], "part of a cycle"),
-    "a constant map": ([("Mul", ["c", "map"], ["m"], {})], "its constant is not one number"),
+    "a constant map": (
+        [("Mul", ["c", "map"], ["m"], {})],
+        "its constant is neither one number nor one for each channel",
+    ),
     "an unknown function": ([("Sqrt", ["c"], ["m"], {})], "a function of each value that is none of those"),
     "a softmax inside": ([("Softmax", ["c"], ["m"], {"axis": 1})], "it is not at the end"),
     "a name of control characters": ([("If", ["c"], ["m"], {"name": "a\x1b[31m<b>"})], "node 'a?[31m<b>' (If)"),
@@ -192,7 +195,7 @@ REFUSED = {
     ),
     "a huge constant": (
         [("ConstantOfShape", ["huge"], ["h"], {}), ("Add", ["c", "h"], ["m"], {})],
-        "values, more than",
+        "of which none or too many values come",
     ),
 }
 

@@ -136,8 +136,35 @@ def _of_each(function):
     return lambda graph, op, *values: function(*values)
 
 
+def _by_channel(graph, op, end, x):
+    return cntk.reshape(graph.node(op, end), (-1,) + (1,) * (len(x.shape) - 1))
+
+
+def _layernorm(graph, op, x):
+    centred = x - cntk.reduce_mean(x, 0)
+    deviation = cntk.sqrt(cntk.reduce_mean(centred * centred, 0) + op.params["epsilon"])
+    return centred / deviation * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
+
+
+def _lrn(graph, op, x):
+    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
+    return cntk.local_response_normalization(x, size // 2, bias, alpha, beta)  # which divides alpha by the size
+
+
+def _shuffle(graph, op, x):
+    channels, height, width = x.shape
+    groups = op.params["groups"]
+    by_group = cntk.reshape(x, (groups, channels // groups, height, width))
+    return cntk.reshape(cntk.transpose(by_group, (1, 0, 2, 3)), x.shape)
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": lambda graph, op, x: x * _by_channel(graph, op, "scale", x),
+    "shift": lambda graph, op, x: x + _by_channel(graph, op, "shift", x),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "clip": lambda graph, op, x: cntk.clip(x, float(op.params["low"]), float(op.params["high"])),
     "leakyrelu": lambda graph, op, x: cntk.leaky_relu(x, op.params["slope"]),
     "prelu": _prelu,

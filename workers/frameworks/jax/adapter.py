@@ -115,8 +115,35 @@ def _of_each(function):
     return lambda op, weight, *values: function(*values)
 
 
+def _by_channel(weight, x):
+    return weight.reshape((-1,) + (1,) * (x.ndim - 2))
+
+
+def _layernorm(op, weight, x):
+    normal = jax.nn.standardize(x, axis=1, epsilon=op.params["epsilon"])
+    return normal * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
+
+
+def _lrn(op, weight, x):
+    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
+    around = ((0, 0), (size // 2, size // 2), (0, 0), (0, 0))
+    squares = lax.reduce_window(x * x, 0.0, lax.add, (1, size, 1, 1), (1, 1, 1, 1), around)
+    return x / (bias + alpha / size * squares) ** beta
+
+
+def _shuffle(op, weight, x):
+    count, _, height, width = x.shape
+    by_group = x.reshape(count, op.params["groups"], -1, height, width)
+    return by_group.swapaxes(1, 2).reshape(x.shape)
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": lambda op, weight, x: x * _by_channel(weight("scale"), x),
+    "shift": lambda op, weight, x: x + _by_channel(weight("shift"), x),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "clip": lambda op, weight, x: jnp.clip(x, op.params["low"], op.params["high"]),
     "leakyrelu": lambda op, weight, x: jax.nn.leaky_relu(x, op.params["slope"]),
     "prelu": _prelu,

@@ -91,6 +91,10 @@ class _Writer(object):
         """The value of `op` is one that exists."""
         self._values[op.name] = value
 
+    def value_of(self, op):
+        """The number of the value of an op."""
+        return self._values[op.name]
+
     def operator(self, code, inputs, output, options=(0, None)):
         """Append an operator."""
         known = [one.builtinCode for one in self._codes]
@@ -397,6 +401,80 @@ _SOFTPLUS = _steps(*_TO_SOFTPLUS)
 _MISH = _steps(*_TO_SOFTPLUS, (_OP.TANH, *_NONE, [[5]]), (_OP.MUL, *_PRODUCT, ["x", [6]]))
 
 
+def _of_channels(writer, op, end):
+    """A weight of each channel as a constant of the value's rank: channels are the last axis."""
+    weight = writer.weight(op, end)
+    shape = (1,) * len(writer.shape(op)) + (-1,)
+    return writer.constant(f"{op.name}.{end}", weight.reshape(shape))
+
+
+def _by_weight(code, kind, options, end):
+    """The lowering to one operator of the value and a weight of the op."""
+
+    def lower(writer, op, inputs):
+        writer.finish(op, code, [inputs[0], _of_channels(writer, op, end)], (kind, options()))
+        return [op.name]
+
+    return lower
+
+
+def _layernorm(writer, op, inputs):
+    shape = writer.shape(op)
+    one = shape[:-1] + (1,)
+    axis = writer.constant(op.name + ".axis", numpy.array([len(shape)], numpy.int32))
+    epsilon = writer.constant(op.name + ".epsilon", numpy.full((1,) * (len(shape) + 1), op.params["epsilon"], "f"))
+
+    def mean(name, source):
+        options = schema.ReducerOptionsT()
+        options.keepDims = True
+        made = writer.value(f"{op.name}_{name}", one)
+        writer.operator(_OP.MEAN, [source, axis], made, (_OPTIONS.ReducerOptions, options))
+        return made
+
+    def then(name, code, sources, size, kind=0, options=None):
+        made = writer.value(f"{op.name}_{name}", size)
+        writer.operator(code, sources, made, (kind, options and options()))
+        return made
+
+    difference = (_OPTIONS.SubOptions, schema.SubOptionsT)
+    centred = then("centred", _OP.SUB, [inputs[0], mean("mean", inputs[0])], shape, *difference)
+    squares = then("squares", _OP.MUL, [centred, centred], shape, *_PRODUCT)
+    variance = then("variance", _OP.ADD, [mean("spread", squares), epsilon], one, *_SUM)
+    normal = then("normal", _OP.MUL, [centred, then("scale", _OP.RSQRT, [variance], one)], shape, *_PRODUCT)
+    scaled = then("scaled", _OP.MUL, [normal, _of_channels(writer, op, "gamma")], shape, *_PRODUCT)
+    writer.finish(op, _OP.ADD, [scaled, _of_channels(writer, op, "beta")], (_SUM[0], _SUM[1]()))
+    return [op.name]
+
+
+def _lrn(writer, op, inputs):
+    options = schema.LocalResponseNormalizationOptionsT()
+    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
+    options.radius, options.bias, options.alpha, options.beta = size // 2, bias, alpha / size, beta
+    writer.finish(op, _OP.LOCAL_RESPONSE_NORMALIZATION, inputs, (_OPTIONS.LocalResponseNormalizationOptions, options))
+    return [op.name]
+
+
+def _shuffle(writer, op, inputs):
+    (height, width, channels), groups = writer.shape(op), op.params["groups"]
+    split = (height, width, groups, channels // groups)
+    swapped = (height, width, channels // groups, groups)
+    by_group, turned = writer.value(op.name + "_split", split), writer.value(op.name + "_swapped", swapped)
+    _reshape(writer, op.name + ".split", inputs[0], by_group, split)
+    order = writer.constant(op.name + ".order", numpy.array([0, 1, 2, 4, 3], numpy.int32))
+    writer.operator(_OP.TRANSPOSE, [by_group, order], turned, (_OPTIONS.TransposeOptions, schema.TransposeOptionsT()))
+    writer.alias(op, writer.value(op.name, writer.shape(op)))
+    _reshape(writer, op.name + ".whole", turned, writer.value_of(op), writer.shape(op))
+    return [op.name]
+
+
+def _reshape(writer, name, source, target, shape):
+    """An operator that gives a value another shape, of which the batch is no part."""
+    whole = numpy.array((writer.count,) + tuple(shape), numpy.int32)
+    options = schema.ReshapeOptionsT()
+    options.newShape = whole.tolist()
+    writer.operator(_OP.RESHAPE, [source, writer.constant(name, whole)], target, (_OPTIONS.ReshapeOptions, options))
+
+
 def _dropout(writer, op, inputs):
     writer.alias(op, inputs[0])
     return [op.name]
@@ -411,6 +489,11 @@ _LOWER = {
         _OP.LEAKY_RELU, _OPTIONS.LeakyReluOptions, schema.LeakyReluOptionsT, alpha=lambda op: op.params["slope"]
     ),
     "prelu": _prelu,
+    "scale": _by_weight(_OP.MUL, *_PRODUCT, "scale"),
+    "shift": _by_weight(_OP.ADD, *_SUM, "shift"),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "elu": _elu,
     "sigmoid": _plain(_OP.LOGISTIC),
     "hardsigmoid": _HARDSIGMOID,

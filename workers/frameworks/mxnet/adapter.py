@@ -231,6 +231,20 @@ class PRelu(gluon.HybridBlock):
         return F.relu(x) - F.broadcast_mul(F.reshape(slope, shape=(1, -1, 1, 1)), F.relu(-x))
 
 
+class ByChannel(gluon.HybridBlock):
+    """A weight of each channel or feature. end: its name. function: (operators, value, weight) -> value."""
+
+    def __init__(self, shape, end, function):
+        super(ByChannel, self).__init__()
+        setattr(self, end, self.params.get(end, shape=(shape[0],)))
+        self._shape, self._function = (1, -1) + (1,) * (len(shape) - 1), function
+
+    def hybrid_forward(self, F, x, **weights):  # noqa: N803
+        """The same shape."""
+        (weight,) = weights.values()
+        return self._function(F, x, F.reshape(weight, shape=self._shape))
+
+
 class GlobalPool(nn.GlobalAvgPool2D):
     """Mean over height and width."""
 
@@ -300,8 +314,28 @@ def _gelu(op, shape):
     return Function(lambda ops, x: 0.5 * x * (1 + ops.tanh(scale * (x + 0.044715 * x * x * x))))
 
 
+def _lrn(op, shape):
+    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
+    return Function(lambda ops, x: ops.LRN(x, nsize=size, alpha=alpha, beta=beta, knorm=bias))
+
+
+def _shuffle(op, shape):
+    groups = op.params["groups"]
+
+    def turned(ops, x):
+        by_group = ops.reshape(x, shape=(0, -4, groups, -1, -2))
+        return ops.reshape(ops.swapaxes(by_group, dim1=1, dim2=2), shape=(0, -3, -2))
+
+    return Function(turned)
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": lambda op, shape: ByChannel(shape, "scale", lambda ops, x, weight: ops.broadcast_mul(x, weight)),
+    "shift": lambda op, shape: ByChannel(shape, "shift", lambda ops, x, weight: ops.broadcast_add(x, weight)),
+    "layernorm": lambda op, shape: nn.LayerNorm(axis=1, epsilon=op.params["epsilon"], in_channels=shape[0]),
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "clip": _clip,
     "leakyrelu": lambda op, shape: nn.LeakyReLU(op.params["slope"]),
     "prelu": lambda op, shape: PRelu(shape[0]),

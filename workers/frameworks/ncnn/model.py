@@ -121,8 +121,25 @@ def _prelu(op, weight):
     return "PReLU", [(0, weight("slope").size)], [_plain_bytes(weight("slope"))]
 
 
+def _scale(op, weight):
+    return "Scale", [(0, weight("scale").size), (1, 0)], [_plain_bytes(weight("scale"))]
+
+
+def _shift(op, weight):
+    return "Bias", [(0, weight("shift").size)], [_plain_bytes(weight("shift"))]
+
+
+def _lrn(op, weight):
+    given = [repr(float(op.params[name])) for name in ("alpha", "beta", "bias_term")]
+    return "LRN", [(0, 0), (1, op.params["size"]), *zip((2, 3, 4), given)], []
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": _scale,
+    "shift": _shift,
+    "lrn": _lrn,
+    "shuffle": lambda op, weight: ("ShuffleChannel", [(0, op.params["groups"])], []),
     "clip": _with("Clip", "low", "high"),
     "leakyrelu": _with("ReLU", "slope"),
     "prelu": _prelu,

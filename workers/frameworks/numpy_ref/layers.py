@@ -297,6 +297,96 @@ class Concat(Layer):
         return tuple(part.copy() for part in numpy.split(gradient, self.ends, 1))
 
 
+class Scale(Layer):
+    """Each channel or feature times its factor."""
+
+    def forward(self, x, training):
+        """The same shape."""
+        self.x = x
+        return x * _by_channel(self.weight("scale"), x)
+
+    def backward(self, gradient):
+        """Gradient of x; that of the factors by `learn`."""
+        self.learn("scale", _per_channel(gradient * self.x))
+        return (gradient * _by_channel(self.weight("scale"), gradient),)
+
+
+class Shift(Layer):
+    """Each channel or feature plus its summand."""
+
+    def forward(self, x, training):
+        """The same shape."""
+        return x + _by_channel(self.weight("shift"), x)
+
+    def backward(self, gradient):
+        """The gradient; that of the summands by `learn`."""
+        self.learn("shift", _per_channel(gradient))
+        return (gradient,)
+
+
+class LayerNorm(Layer):
+    """Normalises the channels of each pixel, or the features of a vector.
+
+    Source: Ba et al. 2016, arXiv:1607.06450, equation 3; over channels as in Liu et al. 2022, arXiv:2201.03545.
+    """
+
+    def forward(self, x, training):
+        """The same shape."""
+        centred = x - x.mean(1, keepdims=True)
+        self.scale = 1 / numpy.sqrt((centred**2).mean(1, keepdims=True) + self.params["epsilon"])
+        self.normal = centred * self.scale
+        return self.normal * _by_channel(self.weight("gamma"), x) + _by_channel(self.weight("beta"), x)
+
+    def backward(self, gradient):
+        """Gradient of x, through mean and variance."""
+        self.learn("gamma", _per_channel(gradient * self.normal))
+        self.learn("beta", _per_channel(gradient))
+        inner = gradient * _by_channel(self.weight("gamma"), gradient)
+        along = (inner * self.normal).mean(1, keepdims=True)
+        return ((inner - inner.mean(1, keepdims=True) - self.normal * along) * self.scale,)
+
+
+class Lrn(Layer):
+    """Divides each value by a power of the mean square of the channels around it.
+
+    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 3.3.
+    """
+
+    def forward(self, x, training):
+        """The same shape."""
+        self.x = x
+        share = self.params["alpha"] / self.params["size"]
+        self.base = self.params["bias_term"] + share * self._around(x**2)
+        return x * self.base ** -self.params["beta"]
+
+    def backward(self, gradient):
+        """Gradient of x, through the sums of squares in which it counts."""
+        alpha, beta, size = (self.params[name] for name in ("alpha", "beta", "size"))
+        inner = self._around(gradient * self.x * self.base ** (-beta - 1))
+        return (gradient * self.base**-beta - 2 * alpha * beta / size * self.x * inner,)
+
+    def _around(self, x):
+        """For each channel the sum over the `size` channels around it."""
+        half = self.params["size"] // 2
+        sums = numpy.cumsum(numpy.pad(x, ((0, 0), (half + 1, half), (0, 0), (0, 0)), "constant"), 1)
+        return sums[:, self.params["size"] :] - sums[:, : x.shape[1]]
+
+
+class Shuffle(Layer):
+    """Channels in groups: the first of each group, then the second of each, ...
+
+    Source: Zhang et al. 2018, arXiv:1707.01083, section 3.1.
+    """
+
+    def forward(self, x, training):
+        """The same shape."""
+        return _regrouped(x, self.params["groups"])
+
+    def backward(self, gradient):
+        """The channels in their places again."""
+        return (_regrouped(gradient, gradient.shape[1] // self.params["groups"]),)
+
+
 class GlobalMax(Layer):
     """Largest over height and width; if several are equal, the first, by rows, gets the gradient."""
 
@@ -323,6 +413,20 @@ class Unflatten(Layer):
     def backward(self, gradient):
         """The vector again."""
         return (gradient[:, :, 0, 0],)
+
+
+def _regrouped(x, groups):
+    by_group = x.reshape((len(x), groups, x.shape[1] // groups) + x.shape[2:])
+    return by_group.swapaxes(1, 2).reshape(x.shape)
+
+
+def _by_channel(weight, x):
+    """A weight of each channel, or feature, to multiply maps or vectors with."""
+    return weight.reshape((-1,) + (1,) * (x.ndim - 2))
+
+
+def _per_channel(gradient):
+    return gradient.sum((0,) + tuple(range(2, gradient.ndim)))
 
 
 def _summed(gradient, shape):
@@ -373,6 +477,11 @@ LAYERS = {
     "add": Add,
     "multiply": Multiply,
     "concat": Concat,
+    "scale": Scale,
+    "shift": Shift,
+    "layernorm": LayerNorm,
+    "lrn": Lrn,
+    "shuffle": Shuffle,
     "globalmax": GlobalMax,
     "unflatten": Unflatten,
 }

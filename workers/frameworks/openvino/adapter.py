@@ -28,6 +28,10 @@ class Adapter(object):
         wanted = {"INFERENCE_NUM_THREADS": settings.threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         if hint:
             wanted["INFERENCE_PRECISION_HINT"] = hint
+        for op in net.ops:
+            if op.kind == "lrn" and op.params["bias_term"] != int(op.params["bias_term"]):
+                bias = op.params["bias_term"]
+                raise Unsupported("lrn", f"{op.name}: OpenVINO cuts its bias, {bias}, to {int(bias)}")  # 2026.4
         self._wanted, self._is_int8 = wanted, settings.precision == INT8
         self._net, self._weights, self._count = net, weights, settings.training.batch_size
         self._read(onnx_model.build(net, weights, self._count))

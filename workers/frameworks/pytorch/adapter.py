@@ -37,6 +37,8 @@ _TORCH_NAMES = {
     "mean": "running_mean",
     "var": "running_var",
     "slope": "weight",
+    "scale": "weight",
+    "shift": "weight",
 }
 
 OPTIMISERS = {
@@ -259,6 +261,29 @@ class Function(nn.Module):
         return self._function(*values)
 
 
+class ByChannel(nn.Module):
+    """A weight of each channel or feature, with which `function` joins the value."""
+
+    def __init__(self, channels, rank, function):
+        super(ByChannel, self).__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self._shape, self._function = (-1,) + (1,) * (rank - 1), function
+
+    def forward(self, x):
+        """The same shape."""
+        return self._function(x, self.weight.view(self._shape))
+
+
+class LayerNorm(nn.LayerNorm):
+    """Over the channels of each pixel: torch normalises over the last axis, so the axes are turned and turned back."""
+
+    def forward(self, x):
+        """The same shape."""
+        if x.dim() == 2:
+            return super(LayerNorm, self).forward(x)
+        return super(LayerNorm, self).forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class GlobalPool(nn.Module):
     """Mean over height and width."""
 
@@ -346,8 +371,23 @@ def _gelu(op, shape):
     return Function(lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
 
 
+def _lrn(op, shape):
+    params = op.params
+    return nn.LocalResponseNorm(params["size"], params["alpha"], params["beta"], params["bias_term"])
+
+
+def _shuffle(op, shape):
+    (channels, height, width), groups = shape, op.params["groups"]
+    return Function(lambda x: x.reshape(-1, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape))
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": lambda op, shape: ByChannel(shape[0], len(shape), torch.mul),
+    "shift": lambda op, shape: ByChannel(shape[0], len(shape), torch.add),
+    "layernorm": lambda op, shape: LayerNorm(shape[0], eps=op.params["epsilon"]),
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "clip": lambda op, shape: nn.Hardtanh(op.params["low"], op.params["high"]),
     "leakyrelu": lambda op, shape: nn.LeakyReLU(op.params["slope"]),
     "prelu": lambda op, shape: nn.PReLU(shape[0]),

@@ -88,6 +88,10 @@ class _Matrix(object):
         return numpy.ascontiguousarray(value)
 
 
+# What a vector must be in C,H,W order for: their weights and the map that they make have that order.
+_OF_ONE_ORDER = ("concat", "unflatten", "scale", "shift", "layernorm")
+
+
 def _layouts(net):
     """(weight name -> how its layout differs, whether flatten turns a map into C,H,W order).
 
@@ -105,7 +109,7 @@ def _layouts(net):
             flattened[op.name] = net.shapes[op.inputs[0]]
         elif maps:
             is_one = len(maps) == 1 and all(name in flattened for name in op.inputs)
-            turns = turns or not is_one or op.kind in ("concat", "unflatten")
+            turns = turns or not is_one or op.kind in _OF_ONE_ORDER
             flattened[op.name] = maps.pop()
     if not turns and net.output not in flattened:
         return layouts, False
@@ -231,8 +235,31 @@ def _of_each(function):
     return lambda graph, op, shape, training, *values: function(*values)
 
 
+def _layernorm(graph, op, shape, training, x):
+    mean, variance = tf.nn.moments(x, -1, keepdims=True)
+    return tf.nn.batch_normalization(
+        x, mean, variance, graph.variable(op, "beta"), graph.variable(op, "gamma"), op.params["epsilon"]
+    )
+
+
+def _lrn(graph, op, shape, training, x):
+    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
+    return tf.nn.local_response_normalization(x, size // 2, bias, alpha / size, beta)
+
+
+def _shuffle(graph, op, shape, training, x):
+    (channels, height, width), groups = shape, op.params["groups"]
+    x = tf.reshape(x, (-1, height, width, groups, channels // groups))
+    return tf.reshape(tf.transpose(x, (0, 1, 2, 4, 3)), (-1, height, width, channels))
+
+
 _LOWER = {
     "conv": _conv,
+    "scale": lambda graph, op, shape, training, x: x * graph.variable(op, "scale"),
+    "shift": lambda graph, op, shape, training, x: x + graph.variable(op, "shift"),
+    "layernorm": _layernorm,
+    "lrn": _lrn,
+    "shuffle": _shuffle,
     "clip": _clip,
     "leakyrelu": lambda graph, op, shape, training, x: tf.nn.leaky_relu(x, op.params["slope"]),
     "prelu": _prelu,

@@ -1,0 +1,81 @@
+"""A network of a user's own, from its ONNX file to a report; and what comes after its file is gone."""
+
+import io
+import json
+
+import onnx
+import pytest
+from rich.console import Console as Terminal
+
+from orchestrator.commands import import_network
+from orchestrator.console.progress import Console
+from orchestrator.errors import SpecError
+from orchestrator.networks import onnx_file, own
+from tests.sweeping import SPEC, run
+from workers import onnx_model
+from workers.net import NetBuilder
+
+
+def small_net():
+    """A squeezed and gated network for pictures of 8 x 8 pixels."""
+    net = NetBuilder((3, 8, 8))
+    x = net.op("silu", net.batchnorm(net.conv(net.input, 6, 3, 1, 1, bias=False)))
+    x = net.op("concat", net.relu(net.conv(x, 4, 1)), net.relu(net.conv(x, 4, 3, 1, 1, groups=2)))
+    gate = net.op("sigmoid", net.conv(net.op("unflatten", net.globalpool(x)), 8, 1))
+    net.dense(net.globalpool(net.op("multiply", x, gate)), 43)
+    return net.net()
+
+
+@pytest.fixture
+def own_world(world):
+    """The world of `swept`, whose spec names mine.onnx beside it."""
+    _, spec, _ = world
+    net = small_net()
+    onnx.save(onnx_model.build(net, net.start(0)), spec.with_name("mine.onnx"))
+    spec.write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "models": [{"onnx": "mine.onnx"}], "seeds": [0]}}))
+    return world
+
+
+def forget(world, monkeypatch):
+    """As in another process, and without the file."""
+    world[1].with_name("mine.onnx").unlink()
+    monkeypatch.setattr(own, "_known", {})
+
+
+def test_an_onnx_file_is_checked_and_trained(own_world, catalogue):
+    result, said = run(own_world, catalogue)
+    (trial,), (check,) = result.report.stored.trials, result.report.stored.checks
+    assert (trial.outcome.status, trial.trial.model.label, check.passed) == ("ok", "mine", True)
+    assert trial.timeline.built.weights == small_net().weight_count
+    assert "selfcheck mine@8: passed" in said
+    assert "mine@8" in result.report.page.read_text()
+
+
+def test_a_run_goes_on_when_the_file_is_gone(own_world, catalogue, monkeypatch):
+    run(own_world, catalogue)
+    forget(own_world, monkeypatch)
+    again, said = run(own_world, catalogue, resume="latest")
+    assert (again.exit_code, said.count("already done")) == (0, 1)
+    assert "mine@8" in again.report.page.read_text()
+
+
+def test_import_writes_the_ops_that_a_spec_may_name(own_world, tmp_path):
+    source = own_world[1].with_name("mine.onnx")
+    request = import_network.ImportRequest(source, "gated", None, tmp_path)
+    title, rows = import_network.import_network(request, Console(Terminal(file=io.StringIO())))
+    assert title.startswith(f"gated@8: 3x8x8 to 43 logits, {len(small_net().ops) - 1} ops")
+    assert [row["kind"] for row in rows] == [op.kind for op in small_net().ops]
+    assert own.keep(own.read(tmp_path / "gated.json")) == own.keep(onnx_file.read(source).net.data)
+    import_network.import_network(request, Console(Terminal(file=io.StringIO())))
+    (tmp_path / "gated.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"gated\.json is there and holds another network"):
+        import_network.import_network(request, Console(Terminal(file=io.StringIO())))
+
+
+def test_import_says_what_a_framework_lacks(own_world, tmp_path):
+    said = io.StringIO()
+    request = import_network.ImportRequest(own_world[1].with_name("mine.onnx"), "", None, tmp_path)
+    import_network.import_network(request, Console(Terminal(file=said, width=200)))
+    assert [line for line in said.getvalue().splitlines() if "lacks" in line] == [
+        "neon lacks concat, multiply, sigmoid, silu, unflatten: 5 ops, the first silu1"
+    ]
