@@ -234,8 +234,14 @@ class Graph:
         return node.proto.output[0] in self._outputs
 
     def use(self, node: Node, at: int) -> None:
-        """A weight of a node. Raises ValueError for one of another: training would part them."""
+        """A weight of a node. Raises ValueError for a kernel that another node has too: training would part the two.
+
+        Vectors that are equal, such as all ones, exporters write once for all nodes; each gets its own.
+        """
         name = node.proto.input[at]
+        array = node.constant(at)
+        if array is not None and array.size in array.shape:
+            return
         if name in self._users:
             node.refuse(f"it shares '{shown(name)}' with node '{self._users[name]}'; shared weights are not read")
         if name in self._tensors:
