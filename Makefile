@@ -21,7 +21,7 @@ faults: .venv/tools ## a table of what can go wrong, and what comes of it in eac
 	$(BIN)/pytest -q tests/faults
 
 fuzz: .venv/tools ## over 20,000 random inputs: each is a value or one sentence
-	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py
+	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py tests/unit/networks/test_onnx_mutants.py
 
 check: .venv/tools
 	$(BIN)/ruff check

@@ -73,18 +73,22 @@ def _conv(op, shape, inputs, output):
 
 def _batchnorm(op, shape, inputs, output):
     names = [f"{op.name}.{end}" for end in ("gamma", "beta", "mean", "var")]
-    return [helper.make_node("BatchNormalization", inputs + names, [output], epsilon=op.params["epsilon"])]
+    return [
+        helper.make_node(
+            "BatchNormalization", inputs + names, [output], epsilon=op.params["epsilon"], momentum=op.params["kept"]
+        )
+    ]
 
 
 def _pool(kind):
     def lower(op, shape, inputs, output):
         top, bottom, left, right = op.params["padding"]
-        shape = {"kernel_shape": op.params["kernel"], "strides": op.params["stride"]}
+        given = {"kernel_shape": op.params["kernel"], "strides": op.params["stride"]}
         if any(op.params["padding"]):
-            shape["pads"] = [top, left, bottom, right]
+            given["pads"] = [top, left, bottom, right]
         if op.params.get("counts_padding"):
-            shape["count_include_pad"] = 1
-        return [helper.make_node(kind, inputs, [output], **shape)]
+            given["count_include_pad"] = 1
+        return [helper.make_node(kind, inputs, [output], **given)]
 
     return lower
 

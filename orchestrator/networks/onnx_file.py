@@ -75,6 +75,12 @@ def _load(path: Path) -> onnx.ModelProto:
         raise ValueError("it holds no graph: it is no ONNX model, or an empty one.")
     if len(model.graph.node) > MOST_NODES:
         raise ValueError(f"it has {len(model.graph.node):,} nodes; at most {MOST_NODES:,} are read.")
+    names = [value.name for value in (*model.graph.input, *model.graph.output, *model.graph.initializer)]
+    for node in model.graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [part.name for part in node.attribute]
+    if not all(isinstance(name, str) for name in names):  # protobuf gives bytes for what is no UTF-8
+        raise ValueError("it holds a name that is no UTF-8; it is damaged.")
     return model
 
 

@@ -71,7 +71,7 @@ class Node:
 
     def refuse(self, why: str) -> NoReturn:
         """Raise the sentence that names this node."""
-        raise ValueError(f"node '{self.name}' ({self.kind}): {why.rstrip('.')}.")
+        raise ValueError(f"node '{self.name}' ({self.kind}): {' '.join(why.split()).rstrip('.')}.")
 
     def value(self, at: int = 0, forms: Collection[str] = ("",)) -> Value:
         """The input at that place, which must depend on the picture, in one of these forms."""

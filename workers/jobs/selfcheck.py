@@ -228,17 +228,32 @@ def compare_odd_batches(build, net, first, pictures, labels, wanted):
     adapter = build(first._replace(learning_rate=BLACK_RATE))
     x, y = Batches(pictures, labels, first.batch).cut(numpy.arange(PARTIAL))
     logits = adapter.predict(adapter.place(x - numpy.float32(first.centre), y))
-    name = next(op.name + ".weight" for op in net.ops if op.kind == "conv")
-    before = adapter.weights()[name]
-    black = numpy.zeros_like(pictures[: first.batch], numpy.float32)
-    for _ in range(BLACK_STEPS):
-        adapter.step(adapter.place(black, labels[: first.batch]))
-    adapter.sync()
-    moved = float(numpy.linalg.norm(adapter.weights()[name] - before))
     return {
         "partial_logits": _of_largest(logits, wanted.start_logits[:PARTIAL]),
-        "black_decay": moved / (BLACK_RATE * BLACK_STEPS * float(numpy.linalg.norm(before))),
+        "black_decay": _black_decay(build, adapter, net, first, labels),
     }
+
+
+def _black_decay(build, adapter, net, first, labels):
+    """How far black pictures move the first convolution, as a share of its weights and of the rate.
+
+    adapter: built at BLACK_RATE. A normalisation over channels has steep slopes where all are 0, and the other weights
+    are soon no numbers at that rate; it is then measured at a hundredth of it.
+    """
+    name = next(op.name + ".weight" for op in net.ops if op.kind == "conv")
+    black = numpy.zeros((first.batch,) + tuple(net.input), numpy.float32)
+    for rate in (BLACK_RATE, BLACK_RATE / 100):
+        adapter = adapter or build(first._replace(learning_rate=rate))
+        before = adapter.weights()[name]
+        for _ in range(BLACK_STEPS):
+            adapter.step(adapter.place(black, labels[: first.batch]))
+        adapter.sync()
+        after = adapter.weights()
+        moved = float(numpy.linalg.norm(after[name] - before))
+        if all(numpy.isfinite(value).all() for value in after.values()):
+            break
+        adapter = None
+    return moved / (rate * BLACK_STEPS * float(numpy.linalg.norm(before)))
 
 
 def parts_of(regimes, wanted, is_oracle, is_known):

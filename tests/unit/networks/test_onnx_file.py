@@ -93,6 +93,12 @@ def test_every_kind_of_op_is_written_and_read():
     assert set(KINDS) - written == {"relu", "dropout"} - written
 
 
+def test_the_share_that_running_averages_keep_is_written(tmp_path):
+    net = net_of("resnet8", 8).changed("batchnorm1", kept=0.75)
+    onnx.save(onnx_model.build(net, net.start(0)), tmp_path / "net.onnx")
+    assert onnx_file.read(tmp_path / "net.onnx").net.data == net.data
+
+
 CHAINS = {
     "silu": [("Sigmoid", ["c"], "s"), ("Mul", ["c", "s"], "m")],
     "mish": [("Softplus", ["c"], "a"), ("Tanh", ["a"], "b"), ("Mul", ["b", "c"], "m")],
