@@ -75,6 +75,29 @@ CALM_LAYERS = 24
 DEEP_RATE = 0.0001
 
 
+# Where an environment is beyond a bound, the network may be chaotic at that rate. This is measured: the oracle is trained
+# a second time, with every first weight moved by one float32 rounding. NUDGE_TIMES what the two differ by is what a right
+# framework may differ by, which rounds at each op. A calmer rate is taken if it has one (docs/adr/0025).
+CALMER_RATES = (0.0001, 0.00001)
+NUDGE, NUDGE_TIMES = 2.0**-24, 4
+CHAOTIC = (
+    "clean_loss_step_20",
+    "update_step_20",
+    "averages_step_20",
+    "logits_step_20",
+    "study_loss_step_5",
+    "update_step_45",
+)
+"""The figures that rounding alone may move beyond their bounds."""
+
+
+class Calm(NamedTuple):
+    """What was measured of a network: the rate of its regime 'clean', and its own bounds of figures in CHAOTIC."""
+
+    rate: float
+    bounds: dict
+
+
 class Trace(NamedTuple):
     """The result of one regime: logits before, losses of every step, weights after (name -> array), logits after."""
 
@@ -115,6 +138,11 @@ class Phases(object):
         self._done, self._at, self._said = 0, -1, None
         self.seconds = {}
         self._began = now()
+
+    def insert(self, parts):
+        """Further parts, which come next."""
+        self._parts[self._at + 1 : self._at + 1] = parts
+        self._total += sum(length for _, length in parts)
 
     def enter(self, name):
         """The next part begins."""
@@ -199,9 +227,51 @@ def trace_adapter(build, training, regime, pictures, labels, make_batches=Batche
     return Trace(start_logits, numpy.array(losses), adapter.weights(), adapter.predict(adapter.place(*probe)))
 
 
-def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: None):
-    """Trace of numpy_ref, with its own order of batches and its own loop. tell: tell(share of the steps done)."""
-    oracle = build_with(Oracle, net, "cpu", training)(regime)
+def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
+    """(Calm of a network, the oracle's trace of 'clean' at its rate).
+
+    traces: the oracle's of `regimes`. Takes the largest rate at which rounding alone stays within the bounds; at the
+    last one, whatever rounding makes.
+    """
+    nudged = {}
+
+    def differences(name, regime, wanted):
+        part = f"'{name}' at {regime.learning_rate:g}, nudged"
+        phases.insert([(part, ORACLE_TIMES * regime.pictures * regime.epochs)])
+        phases.enter(part)
+        seen = trace_oracle(net, training, regime, pictures, labels, phases.tell, NUDGE)
+        figures = _compare_trace(net, training, name, seen, wanted)
+        return {figure: NUDGE_TIMES * figures[figure] for figure in CHAOTIC if figure in figures}
+
+    for name in ("study", "long"):
+        nudged.update(differences(name, regimes[name], traces[name]))
+    regime, wanted = regimes["clean"], traces["clean"]
+    for rate in (regime.learning_rate,) + tuple(rate for rate in CALMER_RATES if rate < regime.learning_rate):
+        if rate != regime.learning_rate:
+            regime = regime._replace(learning_rate=rate)
+            phases.insert([(f"the oracle's 'clean' at {rate:g}", ORACLE_TIMES * regime.pictures * regime.epochs)])
+            phases.enter(f"the oracle's 'clean' at {rate:g}")
+            wanted = trace_oracle(net, training, regime, pictures, labels, phases.tell)
+        clean = differences("clean", regime, wanted)
+        if all(value <= allowed[figure] for figure, value in clean.items()):
+            break
+    nudged.update(clean)
+    own = {figure: value for figure, value in nudged.items() if not value <= allowed[figure]}
+    return Calm(regime.learning_rate, own), wanted
+
+
+def calmed(regimes, allowed, calm):
+    """(regimes, bounds) with what was measured of the network."""
+    clean = regimes["clean"]._replace(learning_rate=calm.rate)
+    return dict(regimes, clean=clean), dict(allowed, **calm.bounds)
+
+
+def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: None, nudge=0.0):
+    """Trace of numpy_ref, with its own order of batches and its own loop.
+
+    tell: tell(share of the steps done). nudge: the share by which each first weight is moved, up or down.
+    """
+    oracle = build_with(Oracle, net, "cpu", training, nudge=nudge)(regime)
 
     def place(numbers):
         unit = pictures[numbers].astype(numpy.float32) * numpy.float32(1 / 255.0)
@@ -281,11 +351,17 @@ def in_regime(training, regime):
     return training._replace(learning_rate=regime.learning_rate, momentum=MOMENTUM, batch_size=regime.batch)
 
 
-def build_with(adapter_class, net, device, training, threads=1, options=None):
-    """build(regime) -> an adapter of `net` with the weights of SEED; `options`: the row's own."""
+def build_with(adapter_class, net, device, training, threads=1, options=None, nudge=0.0):
+    """build(regime) -> an adapter of `net` with the weights of SEED; `options`: the row's own. nudge: see above."""
 
     def build(regime):
         weights = net.start(SEED, training.initialiser)
+        if nudge:
+            signs = numpy.random.RandomState(SEED + 1)
+            weights = {
+                name: value.astype(numpy.float64) * (1 + nudge * signs.choice([-1.0, 1.0], value.shape))
+                for name, value in weights.items()
+            }
         settings = Settings(in_regime(training, regime), threads, SEED)
         return adapter_class(net, weights, device, settings, dict(options or {}))
 
@@ -344,9 +420,12 @@ def _off(names, seen, wanted, start):
     return off / max(math.sqrt(sum(moved[name] ** 2 for name in names)), 1e-3 * max(moved.values()))
 
 
-def save_reference(path, traces):
-    """Write the oracle's traces, to be reused by the next environment."""
+def save_reference(path, traces, calm=None):
+    """Write the oracle's traces, to be reused by the next environment. calm: what was measured, if it was."""
     arrays = {}
+    if calm is not None:
+        arrays["calm/rate"] = numpy.array(calm.rate)
+        arrays.update((f"calm/bounds/{figure}", numpy.array(value)) for figure, value in calm.bounds.items())
     for regime, trace in traces.items():
         for field in ("start_logits", "losses", "end_logits"):
             arrays[f"{regime}/{field}"] = getattr(trace, field)
@@ -370,6 +449,18 @@ def load_reference(path, net, regimes=tuple(REGIMES)):
     return traces
 
 
+def load_calm(path):
+    """The Calm in a reference, or None. Raises BadJob if it cannot be read."""
+    try:
+        with numpy.load(path) as arrays:
+            if "calm/rate" not in arrays.files:
+                return None
+            known = [name for name in arrays.files if name.startswith("calm/bounds/")]
+            return Calm(float(arrays["calm/rate"]), {name.split("/")[2]: float(arrays[name]) for name in known})
+    except (OSError, ValueError, KeyError) as error:
+        raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
+
+
 def work(job):
     """Emit the differences between this environment and the oracle. job: Job."""
     adapter_class = job.import_trainer()
@@ -385,6 +476,9 @@ def work(job):
     wanted = [name for name in regimes if not is_oracle or name in ORACLE_REGIMES]
     path = os.path.join(job.folder, "reference.npz")
     is_known = os.path.exists(path)
+    calm = load_calm(path) if is_known else None
+    if calm is not None:
+        regimes, allowed = calmed(regimes, allowed, calm)
     phases = Phases(job.emit, clock, parts_of(regimes, wanted, is_oracle, is_known))
     seen = {}
     for name in wanted:
@@ -401,6 +495,18 @@ def work(job):
         save_reference(path, traces)
     reference = load_reference(path, net, tuple(regimes))
     figures = compare(net, training, seen, reference)
+    if calm is None and any(not figures[name] <= allowed[name] for name in CHAOTIC if name in figures):
+        with native.one_blas_thread():
+            calm, clean = measure(net, training, regimes, allowed, reference, pictures, labels, phases)
+        is_calmer = calm.rate < regimes["clean"].learning_rate
+        regimes, allowed = calmed(regimes, allowed, calm)
+        reference = dict(reference, clean=clean)
+        save_reference(path, reference, calm)
+        if is_calmer:
+            phases.insert([("regime 'clean' again", regimes["clean"].pictures * regimes["clean"].epochs)])
+            phases.enter("regime 'clean' again")
+            seen["clean"] = trace_adapter(build, training, regimes["clean"], pictures, labels, tell=phases.tell)
+        figures = compare(net, training, seen, reference)
     phases.enter(ODD_BATCHES)
     figures.update(compare_odd_batches(build, net, regimes["first"], pictures, labels, reference["first"]))
     phases.leave()

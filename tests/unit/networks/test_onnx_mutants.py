@@ -74,15 +74,13 @@ def mutated(model, draw) -> bytes:
 def test_a_changed_file_is_a_network_or_one_sentence(tmp_path, seed):
     draw, path = random.Random(seed), tmp_path / "net.onnx"
     models = [onnx_model.build(net, net.start(0)) for net in (*further_ops().values(), *windows().values(), every_op())]
-    read, refused = 0, 0
+    read, sentences = 0, []
     for _ in range(COUNT // 4):
         path.write_bytes(mutated(draw.choice(models), draw))
         try:
             own.keep(onnx_file.read(path).net.data)
             read += 1
         except ValueError as error:
-            refused += 1
-            assert str(error).isprintable(), str(error)
-            assert len(str(error)) < 400
-    assert read > COUNT / 40
-    assert refused > COUNT / 40
+            sentences.append(str(error))
+    assert [sentence for sentence in sentences if not sentence.isprintable() or len(sentence) > 400] == []
+    assert min(read, len(sentences)) > COUNT / 40

@@ -184,6 +184,46 @@ def test_a_deep_network_is_compared_at_a_calmer_rate(blocks, rate):
     assert regimes["clean"].learning_rate == rate
 
 
+def measured(allowed):
+    """(Calm, trace of 'clean') of NET where these are the bounds."""
+    phases = selfcheck.Phases(lambda kind, **fields: None, lambda: 0.0, [("before", 1)])
+    phases.enter("before")
+    return selfcheck.measure(NET, TRAINING, selfcheck.REGIMES, allowed, oracle(), PICTURES, LABELS, phases)
+
+
+def test_a_calm_network_keeps_its_rate_and_its_bounds():
+    calm, clean = measured(dict(bounds("selfcheck")))
+    assert calm == selfcheck.Calm(selfcheck.REGIMES["clean"].learning_rate, {})
+    assert clean is oracle()["clean"]
+
+
+def test_a_chaotic_network_is_asked_at_a_calmer_rate():
+    allowed = dict(bounds("selfcheck"), update_step_20=1e-6)
+    calm, clean = measured(allowed)
+    assert calm.rate < selfcheck.REGIMES["clean"].learning_rate
+    assert clean is not oracle()["clean"]
+
+
+def test_where_no_rate_is_calm_the_bounds_are_what_rounding_makes(tmp_path):
+    calm, clean = measured(dict.fromkeys(bounds("selfcheck"), 0.0))
+    assert calm.rate == selfcheck.CALMER_RATES[-1]
+    assert len(calm.bounds) >= 5
+    assert set(calm.bounds) <= set(selfcheck.CHAOTIC)
+    assert all(0 < bound < 1e-2 for bound in calm.bounds.values())
+    path = str(tmp_path / "reference.npz")
+    selfcheck.save_reference(path, dict(oracle(), clean=clean), calm)
+    assert selfcheck.load_calm(path) == calm
+    regimes, allowed = selfcheck.calmed(selfcheck.REGIMES, bounds("selfcheck"), calm)
+    assert regimes["clean"].learning_rate == calm.rate
+    assert {name: allowed[name] for name in calm.bounds} == calm.bounds
+
+
+def test_a_reference_without_measurement_says_so(tmp_path):
+    path = str(tmp_path / "reference.npz")
+    selfcheck.save_reference(path, oracle())
+    assert selfcheck.load_calm(path) is None
+
+
 def test_pictures_are_not_their_own_transpose_nor_is_red_blue():
     centred = PICTURES - PICTURES.mean((0, 1, 2, 3))
     for other in (centred.transpose(0, 1, 3, 2), centred[:, ::-1]):
