@@ -75,9 +75,9 @@ CALM_LAYERS = 24
 DEEP_RATE = 0.0001
 
 
-# Where an environment is beyond a bound, the network may be chaotic at that rate. This is measured: the oracle is trained
-# a second time, with every first weight moved by one float32 rounding. NUDGE_TIMES what the two differ by is what a right
-# framework may differ by, which rounds at each op. A calmer rate is taken if it has one (docs/adr/0025).
+# Where an environment is beyond a bound, the network may be chaotic at that rate. This is measured: the oracle trains a
+# second time, with every first weight moved by one float32 rounding. NUDGE_TIMES what the two differ by is what a right
+# framework, which rounds at each op, may differ by. A calmer rate is taken if it has one (docs/adr/0025).
 CALMER_RATES = (0.0001, 0.00001)
 NUDGE, NUDGE_TIMES = 2.0**-24, 4
 CHAOTIC = (
