@@ -1,6 +1,7 @@
 """The families of networks: one file each, found by listing.
 
-A file defines `build(input_size, classes, **params) -> Net` and may define LABEL, the family's usual name. A family is
+A file defines `build(input_size, classes, **params) -> Net` and may define LABEL, the family's usual name; a param with
+a default may be left out. A family is
 asked while a sweep is planned; what a worker gets is the list of ops that it wrote.
 """
 
@@ -33,10 +34,11 @@ def build(name: str, input_size: InputSize, classes: int, **params: int) -> Net:
     if name not in names():
         raise ValueError(f"there is no model {name!r}; known: {', '.join(names())}.")
     family = importlib.import_module(f"{__name__}.{name}")
-    known = list(inspect.signature(family.build).parameters)[2:]
+    known = dict(list(inspect.signature(family.build).parameters.items())[2:])
     for wrong in sorted(set(params) - set(known)):
         raise ValueError(f"model {name} takes no {wrong}; it takes {', '.join(known) or 'no params'}.")
-    for missing in sorted(set(known) - set(params)):
+    needed = {param for param, given in known.items() if given.default is inspect.Parameter.empty}
+    for missing in sorted(needed - set(params)):
         raise ValueError(f"model {name} needs {missing}.")
     net: Net = family.build(input_size, classes, **params)
     return net
