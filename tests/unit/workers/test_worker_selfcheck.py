@@ -204,7 +204,7 @@ def test_a_chaotic_network_is_asked_at_a_calmer_rate():
     assert clean is not oracle()["clean"]
 
 
-def test_where_no_rate_is_calm_the_bounds_are_what_rounding_makes(tmp_path):
+def test_where_no_rate_is_calm_rounding_makes_the_bounds(tmp_path):
     calm, clean = measured(dict.fromkeys(bounds("selfcheck"), 0.0))
     assert calm.rate == selfcheck.CALMER_RATES[-1]
     assert len(calm.bounds) >= 5
