@@ -1,4 +1,4 @@
-"""The ops of workers/net.py in CNTK's own functions; maps are (channels, height, width) on both sides."""
+"""The ops of workers/ops.py in CNTK's own functions; maps are (channels, height, width) on both sides."""
 
 import math
 

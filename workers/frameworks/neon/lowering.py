@@ -1,4 +1,4 @@
-"""The ops of workers/net.py as Neon's layers: sequences as lists, branches that join as a MergeSum of lists.
+"""The ops of workers/ops.py as Neon's layers: sequences as lists, branches that join as a MergeSum of lists.
 
 Neon's relu, dropout, bias and softmax work in place. So wherever another layer still needs the old value, or the error,
 a SkipNode or Copy is put in between.

@@ -1,4 +1,4 @@
-"""The ops of workers/net.py in TensorFlow's own, with maps as (n, height, width, channels)."""
+"""The ops of workers/ops.py in TensorFlow's own, with maps as (n, height, width, channels)."""
 
 import numpy
 import tensorflow as tf
