@@ -4,7 +4,7 @@ import re
 
 import numpy
 
-from workers.ops import KINDS, PARAMS, Op
+from workers.ops import KINDS, PARAMS, Op, size_of
 
 
 class Net(object):
@@ -88,7 +88,7 @@ class Net(object):
     @property
     def weight_count(self):
         """Number of trainable weights."""
-        return sum(int(numpy.prod(weight.shape)) for weight in self.weights if weight.is_trainable)
+        return sum(size_of(weight.shape) for weight in self.weights if weight.is_trainable)
 
     def start(self, seed, initialiser="he_normal"):
         """First weights: name -> float32 array, in op order; the same for every framework and numpy version.

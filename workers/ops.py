@@ -86,6 +86,14 @@ class Weight(NamedTuple):
     is_trainable: bool = True
 
 
+def size_of(shape):
+    """How many values an array of this shape has; of any size, where numpy's product wraps around."""
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
 def window_counts(op, shape):
     """int64 (rows, columns): how many values of a map each window of a pool holds, without those of its padding.
 
@@ -316,7 +324,7 @@ KINDS = {
     "avgpool": Kind(_ONE, _WINDOW + ("counts_padding",), _pool),
     "globalpool": Kind(_ONE, (), lambda op, inputs: (_map(op, inputs[0])[:1], [], 0)),
     "globalmax": Kind(_ONE, (), lambda op, inputs: (_map(op, inputs[0])[:1], [], 0)),
-    "flatten": Kind(_ONE, (), lambda op, inputs: ((int(numpy.prod(_map(op, inputs[0]))),), [], 0)),
+    "flatten": Kind(_ONE, (), lambda op, inputs: ((size_of(_map(op, inputs[0])),), [], 0)),
     "unflatten": Kind(_ONE, (), lambda op, inputs: (_vector(op, inputs[0]) + (1, 1), [], 0)),
     "dense": Kind(_ONE, ("features", "bias"), _dense),
     "dropout": Kind(_ONE, ("rate",), _same),

@@ -10,6 +10,7 @@ from orchestrator.networks import InputSize, Model, Network, own
 from orchestrator.planning.spec import ExperimentSpec, load_spec
 from tests.networks import net_of, network_of
 from workers import onnx_model
+from workers.net import NetBuilder
 
 SPEC = {"name": "mine", "axes": {"frameworks": ["numpy_ref"], "models": [{"net": "mine.json"}], "input_sizes": [48]}}
 
@@ -101,6 +102,14 @@ def test_a_mistake_in_an_entry_is_one_sentence(load, entry, sentence):
         load(entry)
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("channels", [2**31, 2**62, 10**30])
+def test_more_weights_than_any_memory_holds_are_refused(channels):
+    net = NetBuilder((3, 16, 16))
+    net.dense(net.globalpool(net.conv(net.conv(net.input, 4, 3), channels, 1, bias=False)), 16, bias=False)
+    with pytest.raises(ValueError, match=r"weights; at most 268,435,456 are trained here"):
+        own.keep(net.net().data)
 
 
 @pytest.mark.parametrize(
