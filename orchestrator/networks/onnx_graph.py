@@ -343,3 +343,8 @@ def vector_of(value: Value, name: str) -> Value:
 def shown(name: str) -> str:
     """A name of a file, of any characters and length, for a message."""
     return shortened("".join(letter if letter.isprintable() else "?" for letter in name))
+
+
+def decimal(number: float) -> float:
+    """The shortest decimal of a float32: 0.9 of 0.8999999761581421."""
+    return float(str(np.float32(number)))

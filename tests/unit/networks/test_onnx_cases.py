@@ -8,8 +8,8 @@ import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
+from orchestrator.networks.onnx_file import RULES
 from orchestrator.networks.onnx_graph import Graph
-from orchestrator.networks.onnx_ops import RULES
 from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 
