@@ -71,6 +71,7 @@ def windows():
         found[name] = net.net()
 
     keep("rectangular convolution", lambda net, x: net.conv(x, 6, (3, 2), (1, 2), (1, 1, 0, 0)))
+    keep("kernel larger than its map", lambda net, x: net.conv(net.maxpool(x, 5, 5), 6, 3, 1, 1))
     keep("dilated convolution", lambda net, x: net.conv(x, 6, 3, 1, 2, dilation=2))
     keep("dilated and strided convolution", lambda net, x: net.conv(x, 6, 3, 2, 2, dilation=2))
     keep("depthwise convolution", lambda net, x: net.conv(x, 8, 3, 1, 1, groups=4))

@@ -129,7 +129,7 @@ class TestAdapter:
     def test_each_window_is_the_oracles_or_refused_with_a_reason(self, facts, row):
         seen = facts(row)["windows"]
         refused = {name: why for name, why in seen.items() if isinstance(why[0], str)}
-        assert len(seen) == 12
+        assert len(seen) == 13
         assert all(len(why) > 20 for _, why in refused.values())
         assert refused.keys() <= REFUSED.get(row.framework, set())
         lowered = {name: figures for name, figures in seen.items() if name not in refused}

@@ -63,7 +63,7 @@ def test_its_logits_are_the_oracles(facts, row, network):
 def test_each_window_is_the_oracles_or_refused_with_a_reason(facts, row):
     seen, bound = facts(row)["windows"], BOUNDS[facts(row)["describe"]["precision"]]
     refused = {name: why for name, why in seen.items() if isinstance(why, list)}
-    assert len(seen) == 12
+    assert len(seen) == 13
     assert all(len(why) > 20 for _, why in refused.values())
     assert refused.keys() <= REFUSED.get(row.subject, set())
     assert {name: off for name, off in seen.items() if name not in refused and not off < bound} == {}

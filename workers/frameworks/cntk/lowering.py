@@ -62,7 +62,7 @@ def _conv(graph, op, x):
         raise Unsupported("conv", f"{op.name} is dilated; CNTK has that on a card only")
     # CNTK centres its own padding. Up to stride 2 an odd kernel then starts where half a kernel of padding starts it.
     is_odd = kernel[0] == kernel[1] and kernel[0] % 2 == 1 and set(sides) == {kernel[0] // 2}
-    is_own = is_odd and max(stride) <= 2 and dilation == (1, 1)
+    is_own = is_odd and max(stride) <= 2 and dilation == (1, 1) and min(x.shape[1:]) >= max(kernel)
     if any(sides) and not is_own:
         x = _padded(x, sides, 0.0)
     pads = is_own and any(sides)
