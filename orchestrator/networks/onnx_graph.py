@@ -148,6 +148,7 @@ class Graph:
         self._users: dict[str, str] = {}
         self._settled: dict[int, tuple[Value, Value]] = {}
         self._outputs = _ends(model)
+        self._outputs_of = [node.output[0] if node.output else "" for node in model.graph.node]
         self._reads = [name for node in model.graph.node for name in node.input]
         self._reads += [output.name for output in model.graph.output]
 
@@ -183,12 +184,12 @@ class Graph:
         return replace(made, source=value.source, function=lambda x: function(inner(x)))
 
     def settled(self, node: Node, value: Value) -> Value:
-        """The value, made by an op: of a function in several nodes, the op that computes it."""
+        """The value, in its form, made by an op: of a function in several nodes, the op that computes it."""
         if value.op or value.source is None or value.function is None:
             return value
         if id(value) not in self._settled:
             self._settled[id(value)] = value, self._op_of(value.origin or node, value)
-        return self._settled[id(value)][1]
+        return replace(self._settled[id(value)][1], form=value.form, groups=value.groups)
 
     def _op_of(self, node: Node, value: Value) -> Value:
         parts, source = value.parts, value.source
@@ -208,6 +209,7 @@ class Graph:
         name = f"{value.vector}__map"
         if name not in self._ops:
             self._append(node, "unflatten", (value.vector,), {}, name)
+            self._places[name] = self._places[value.vector]  # before all that read it, in whatever order they settle
         return name
 
     def keep(self, value: Value, **arrays: Array | None) -> None:
@@ -216,18 +218,19 @@ class Graph:
             if array is not None:
                 self.weights[f"{value.op}.{end}"] = array
 
-    def change(self, value: Value, **params: Any) -> None:
-        """Change params of the op that makes a value; its shape stays."""
+    def takes_bias(self, node: Node, at: int, value: Value) -> bool:
+        """Whether a layer without bias makes the input at that place, for this node alone: not through Identity."""
+        op, name = self._ops.get(value.op), node.proto.input[at]
+        if op is None or op.params.get("bias", True):
+            return False
+        return self._outputs_of[self._places[op.name]] == name and self._reads.count(name) == 1
+
+    def give_bias(self, value: Value, bias: Array) -> Value:
+        """The value, of the layer that makes it with this bias."""
         op = self._ops[value.op]
-        self._ops[value.op] = op._replace(params={**op.params, **params})
-
-    def maker(self, value: Value) -> Op:
-        """The op that makes a value."""
-        return self._ops[value.vector or value.op]
-
-    def is_read_once(self, node: Node, at: int) -> bool:
-        """Whether the input at that place has no other reader."""
-        return self._reads.count(node.proto.input[at]) == 1
+        self._ops[value.op] = op._replace(params={**op.params, "bias": True})
+        self.keep(value, bias=bias)
+        return value
 
     def is_output(self, node: Node) -> bool:
         """Whether a node makes the output, or what no node reads but Identity and its like."""
@@ -253,6 +256,8 @@ class Graph:
         if not isinstance(value, Value):
             raise ValueError(f"its output '{shown(output)}' is not made from the picture by any node.")
         value = self.settled(Node(onnx.NodeProto(output=[output]), self._count, shown(output), "output"), value)
+        if value.form:
+            raise ValueError(f"its output '{shown(output)}' has its axes in another order than (batch, classes).")
         last = value.vector or value.op
         if len(self._shapes[last]) == 3 and self._shapes[last][1:] == (1, 1):
             flat = Op(f"{last}__vector", "flatten", (last,), {})
@@ -286,7 +291,11 @@ class Graph:
     def _made(self, node: Node, rules: Mapping[str, Rule]) -> list[Value | Array]:
         depends = [value for value in node.inputs if isinstance(value, Value)]
         if node.kind == "Shape" and depends:
-            whole = np.array((self.batch, *depends[0].shape), np.int64)
+            if depends[0].form not in ("", TURNED):
+                node.refuse("its input has its channels in groups; only a channel shuffle is read")
+            channels, *sides = depends[0].shape
+            shape = (*sides, channels) if depends[0].form == TURNED else depends[0].shape
+            whole = np.array((self.batch, *shape), np.int64)
             start, end = (node.integers(name) or (default,) for name, default in (("start", 0), ("end", len(whole))))
             return [whole[start[0] : end[0]]]
         if node.kind == "Constant" or (not depends and node.kind in onnx_constants.FOLDED):

@@ -13,7 +13,7 @@ Sides = tuple[int, ...]
 def _conv(graph: Graph, node: Node) -> Value:
     source, kernel = node.map(), node.weight(1, 4)
     graph.use(node, 1)
-    bias = node.constant(2)
+    bias = _bias(node, kernel.shape[0], "channels")
     groups = node.attributes.get("group", 1)
     if not isinstance(groups, int) or groups < 1 or kernel.shape[1] * groups != source.shape[0]:
         node.refuse(
@@ -25,6 +25,16 @@ def _conv(graph: Graph, node: Node) -> Value:
     made = graph.op(node, "conv", source, **window, **own)
     graph.keep(made, weight=kernel, bias=bias)
     return made
+
+
+def _bias(node: Node, wanted: int, of: str) -> Array | None:
+    """The third input, one number for each channel or feature; None if it is left out."""
+    bias = node.constant(2)
+    if bias is None:
+        return None
+    if bias.size != wanted or bias.shape[-1:] != (wanted,):
+        node.refuse(f"its bias has {bias.size} numbers, and there are {wanted} {of}")
+    return bias.ravel()
 
 
 def _window(node: Node, source: Value, kernel: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> dict[str, Any]:
@@ -128,17 +138,21 @@ def _reduced(kind: str) -> Rule:
 
 def _batchnorm(graph: Graph, node: Node) -> Value:
     source = node.map()
-    for at in range(1, 5):
-        if node.weight(at, 1).shape != source.shape[:1]:
-            node.refuse(f"its input {at + 1} is not one number for each of {source.shape[0]} channels")
+    arrays = {end: _per_channel(node, at, source) for at, end in enumerate(("gamma", "beta", "mean", "var"), 1)}
     if node.attributes.get("spatial", 1) != 1:
         node.refuse("it normalises each pixel (spatial = 0), not each channel")
-    graph.use(node, 1)
     epsilon, kept = node.number("epsilon", 1e-5), node.number("momentum", 0.9)
     # float32 in the file; the decimal that was meant is the shortest one that gives it.
     made = graph.op(node, "batchnorm", source, epsilon=decimal(epsilon), kept=decimal(kept))
-    graph.keep(made, **{end: node.constant(at) for at, end in enumerate(("gamma", "beta", "mean", "var"), 1)})
+    graph.keep(made, **arrays)
     return made
+
+
+def _per_channel(node: Node, at: int, source: Value) -> Array:
+    array = node.weight(at, 1)
+    if array.shape != source.shape[:1]:
+        node.refuse(f"its input {at + 1} is not one number for each of {source.shape[0]} channels")
+    return array
 
 
 def _layernorm(graph: Graph, node: Node) -> Value:
@@ -147,11 +161,10 @@ def _layernorm(graph: Graph, node: Node) -> Value:
     is_last = node.attributes.get("axis", -1) in (-1, rank - 1)
     if not is_last or (len(value.shape) == 3 and value.form != TURNED) or len(node.proto.output) > 1:
         return node.refuse("it normalises other axes than the channels alone, which is not read")
-    arrays = {end: node.constant(at) for at, end in ((1, "gamma"), (2, "beta"))}
-    graph.use(node, 1)
-    made = graph.op(node, "layernorm", value, epsilon=decimal(node.number("epsilon", 1e-5)))
     zero = np.zeros(value.shape[0], np.float32)
-    graph.keep(made, gamma=arrays["gamma"], beta=zero if arrays["beta"] is None else arrays["beta"])
+    gamma, beta = _per_channel(node, 1, value), zero if node.constant(2) is None else _per_channel(node, 2, value)
+    made = graph.op(node, "layernorm", value, epsilon=decimal(node.number("epsilon", 1e-5)))
+    graph.keep(made, gamma=gamma, beta=beta)
     return replace(made, form=value.form)
 
 
@@ -170,11 +183,9 @@ def _gemm(graph: Graph, node: Node) -> Value:
     inputs, features = weight.shape[::-1] if given.get("transB", 0) else weight.shape
     if (inputs,) != source.shape:
         node.refuse(f"its weights take {inputs} features, and its input has {source.shape[0]}")
-    bias = node.constant(2)
-    if bias is not None and bias.size != features:
-        node.refuse(f"its bias has {bias.size} numbers, and there are {features} features")
+    bias = _bias(node, features, "features")
     made = graph.op(node, "dense", source, features=features, bias=bias is not None)
-    graph.keep(made, weight=weight if given.get("transB", 0) else weight.T, bias=None if bias is None else bias.ravel())
+    graph.keep(made, weight=weight if given.get("transB", 0) else weight.T, bias=bias)
     return made
 
 

@@ -159,11 +159,8 @@ def _by_channel(graph: Graph, node: Node, kind: str) -> Value:
     wanted = (channels,) if len(value.shape) == 1 or value.form == TURNED else (channels, 1, 1)
     if other is None or other.shape[-len(wanted) :] != wanted or other.size != channels:
         return node.refuse("its constant is neither one number nor one for each channel; that is not read")
-    maker = graph.maker(value)
-    if kind == "add" and not maker.params.get("bias", True) and graph.is_read_once(node, at):
-        graph.change(value, bias=True)
-        graph.keep(value, bias=other.ravel())
-        return value
+    if kind == "add" and graph.takes_bias(node, at, value):
+        return graph.give_bias(value, other.ravel())
     graph.use(node, 1 - at)
     end = "shift" if kind == "add" else "scale"
     made = graph.op(node, end, value)
@@ -175,7 +172,7 @@ def _joined(graph: Graph, node: Node, kind: str) -> Value:
     left, right = node.value(0, ("", TURNED)), node.value(1, ("", TURNED))
     if left.vector and right.vector:
         made = graph.op(node, kind, Value(left.vector, left.shape[:1]), Value(right.vector, right.shape[:1]))
-        return vector_of(made, made.op)
+        return replace(vector_of(made, made.op), form=left.form)
     return replace(graph.op(node, kind, left, right), form=left.form)
 
 

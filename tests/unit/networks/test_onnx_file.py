@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from orchestrator.networks import InputSize, onnx_file
 from tests.contract.adapter_facts import further_ops, windows
@@ -231,3 +232,89 @@ def test_an_unknown_opset_is_said(write):
     path = write(*network([helper.make_node("Relu", ["c"], ["m"])]), opset=6)
     with pytest.raises(ValueError, match="its opset is 6; opsets 7 to 25 are read"):
         onnx_file.read(path)
+
+
+def same_as_written(read, x, wanted):
+    """Whether the oracle gives these logits with the file's weights."""
+    oracle = Oracle(read.net, read.weights(), "cpu", inference_settings(1), {})
+    return np.allclose(oracle.exact_logits(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+def by_onnx(path, x):
+    return ReferenceEvaluator(onnx.load(path)).run(None, {"x": x})[0]
+
+
+def test_a_sum_is_no_bias_where_the_layer_has_another_reader(write):
+    middle = [
+        helper.make_node("Identity", ["c"], ["again"]),
+        helper.make_node("Add", ["again", "b"], ["shifted"]),
+        helper.make_node("Mul", ["shifted", "c"], ["m"]),
+    ]
+    path = write(*network(middle, {"b": np.arange(5, dtype=np.float32).reshape(5, 1, 1)}))
+    x = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+    assert same_as_written(onnx_file.read(path), x, by_onnx(path, x))
+
+
+def test_a_sum_after_a_vector_became_a_map_is_read(write):
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["d"], name="first"),
+        helper.make_node("Unsqueeze", ["d", "axes"], ["map"]),
+        helper.make_node("Add", ["map", "b"], ["s"]),
+        helper.make_node("Flatten", ["s"], ["g"]),
+        helper.make_node("MatMul", ["g", "v"], ["y"], name="second"),
+    ]
+    arrays = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in (("w", (3, 4)), ("v", (4, 2)))}
+    arrays |= {"axes": np.array([2, 3]), "b": np.arange(4, dtype=np.float32).reshape(4, 1, 1)}
+    path = write(nodes, arrays)
+    x = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+    assert same_as_written(onnx_file.read(path), x, by_onnx(path, x))
+
+
+def test_the_shape_of_a_map_with_channels_last_is_that_of_the_file(write):
+    middle = [
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Shape", ["t"], ["whole"]),
+        helper.make_node("Gather", ["whole", "three"], ["channels"]),
+        helper.make_node("Concat", ["ends", "channels"], ["pick"], axis=0),
+        helper.make_node("Transpose", ["t"], ["u"], perm=[0, 3, 1, 2]),
+        helper.make_node("ConstantOfShape", ["channels"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "axes"], ["zeros_map"]),
+        helper.make_node("Add", ["u", "zeros_map"], ["m"]),
+    ]
+    arrays = {"three": np.array([3]), "ends": np.array([1]), "axes": np.array([1, 2])}
+    read = onnx_file.read(write(*network(middle, arrays)))
+    assert kinds(read) == ["input", "conv", "shift", "globalpool", "dense"]
+
+
+def test_a_map_of_one_pixel_is_made_before_all_that_read_it(write):
+    middle = [
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Sigmoid", ["p"], ["s"]),
+        helper.make_node("Mul", ["c", "p"], ["a"]),
+        helper.make_node("Mul", ["a", "s"], ["m"]),
+    ]
+    path = write(*network(middle))
+    x = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+    assert same_as_written(onnx_file.read(path), x, by_onnx(path, x))
+
+
+def test_a_function_that_is_cut_far_away_is_not_taken_for_another(write):
+    middle = [helper.make_node("Relu", ["c"], ["r"]), helper.make_node("Min", ["r", "far"], ["m"])]
+    with pytest.raises(ValueError, match="a function of each value that is none of those"):
+        onnx_file.read(write(*network(middle, {"far": np.float32(5000)})))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "sentence"),
+    [
+        ("Conv", ["c", "k", "four"], "its bias has 4 numbers, and there are 5 channels"),
+        ("LayerNormalization", ["t", "four", "four"], "is not one number for each of 5 channels"),
+    ],
+)
+def test_weights_of_another_size_are_refused(write, kind, inputs, sentence):
+    middle = [helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]), helper.make_node(kind, inputs, ["m"])]
+    arrays = {"k": np.ones((5, 5, 1, 1), np.float32), "four": np.ones(4, np.float32)}
+    with pytest.raises(ValueError, match=sentence):
+        onnx_file.read(write(*network(middle, arrays)))
