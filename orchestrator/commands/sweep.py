@@ -180,7 +180,7 @@ def _run_plan(asked: Asked, plan: Plan, environments: Environments, home: Home) 
         "pairs": spec.pairs,
         "best": _best(spec, asked.catalogue),
         "limit": limit_of(read_limits(home.limits), machine_keys(), threads),
-        "labels": {trial.model.name: trial.model.family for trial in plan.trials},
+        "labels": {trial.model.name: trial.model.family for trial in plan.trials if not trial.model.network_sha256},
         "weights": tuple(asked.weights),
     }
     return RunPlan(spec.name, threads, spec.limits, facts, now, asked.recorded)

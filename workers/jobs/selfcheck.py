@@ -245,12 +245,12 @@ def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
         figures = _compare_trace(net, training, name, seen, wanted)
         return {figure: figures[figure] for figure in CHAOTIC if figure in figures}
 
-    def is_within_bounds(figures, times):
-        return all(times * value <= allowed[figure] for figure, value in figures.items())
+    def keeps_bounds(figures, times):
+        return is_within({name: times * figures[name] for name in figures}, {name: allowed[name] for name in figures})
 
     regime, wanted = regimes["clean"], traces["clean"]
-    clean = differences("clean", regime, wanted)
-    if is_within_bounds(clean, CHAOS_TIMES):
+    figures = differences("clean", regime, wanted)
+    if keeps_bounds(figures, CHAOS_TIMES):
         return Calm(regime.learning_rate, {}), wanted
     for rate in (rate for rate in CALMER_RATES if rate < regime.learning_rate):
         regime = regime._replace(learning_rate=rate)
@@ -258,15 +258,14 @@ def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
         phases.insert([(part, ORACLE_TIMES * regime.pictures * regime.epochs)])
         phases.enter(part)
         wanted = trace_oracle(net, training, regime, pictures, labels, phases.tell)
-        clean = differences("clean", regime, wanted)
-        if is_within_bounds(clean, NUDGE_TIMES):
+        figures = differences("clean", regime, wanted)
+        if keeps_bounds(figures, NUDGE_TIMES):
             break
     for name in ("study", "long"):
-        clean.update(differences(name, regimes[name], traces[name]))
-    own = {figure: NUDGE_TIMES * value for figure, value in clean.items()}
-    return Calm(
-        regime.learning_rate, {name: bound for name, bound in own.items() if not bound <= allowed[name]}
-    ), wanted
+        figures.update(differences(name, regimes[name], traces[name]))
+    own = {figure: NUDGE_TIMES * value for figure, value in figures.items()}
+    beyond = {figure: bound for figure, bound in own.items() if not bound <= allowed[figure]}
+    return Calm(regime.learning_rate, beyond), wanted
 
 
 def calmed(regimes, allowed, calm):
@@ -358,7 +357,10 @@ def in_regime(training, regime):
 
 
 def build_with(adapter_class, net, device, training, threads=1, options=None, nudge=0.0):
-    """build(regime) -> an adapter of `net` with the weights of SEED; `options`: the row's own. nudge: see above."""
+    """build(regime) -> an adapter of `net` with the weights of SEED.
+
+    options: the row's own. nudge: the share by which each of these weights is moved, up or down.
+    """
 
     def build(regime):
         weights = net.start(SEED, training.initialiser)

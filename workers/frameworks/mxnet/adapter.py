@@ -159,6 +159,8 @@ class Network(gluon.HybridBlock):
             if op.kind not in _LOWER:
                 raise Unsupported(op.kind, f"{op.name}: the mxnet adapter does not lower it")
             layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
+            if op.kind == "add":
+                layer.broadcasts = net.shapes[op.inputs[0]] != net.shapes[op.inputs[1]]
             self.register_child(layer, op.name)
             self._layers[op.name] = layer
             self._plan.append((layer, op.inputs, op.name))
@@ -206,6 +208,16 @@ class PaddedPool(gluon.HybridBlock):
         return F.broadcast_mul(x, shares) if self._has_shares else x
 
 
+class Add(gluon.HybridBlock):
+    """Sum of two values; the operator for values of one shape, which MKL-DNN has, where they are of one."""
+
+    broadcasts = False
+
+    def hybrid_forward(self, F, left, right):  # noqa: N803
+        """The shape of the larger."""
+        return F.broadcast_add(left, right) if self.broadcasts else left + right
+
+
 class Function(gluon.HybridBlock):
     """A function of values. function: (operators, values...) -> value."""
 
@@ -227,7 +239,7 @@ class PRelu(gluon.HybridBlock):
 
     def hybrid_forward(self, F, x, slope):  # noqa: N803
         """The same shape."""
-        # The gradient of its own operator (LeakyReLU, act_type="prelu") is that of other numbers in 1.9.
+        # The gradient of its own operator (LeakyReLU, act_type="prelu") is wrong in 1.9, by 0.75 of an update here.
         return F.relu(x) - F.broadcast_mul(F.reshape(slope, shape=(1, -1, 1, 1)), F.relu(-x))
 
 
@@ -285,10 +297,6 @@ def _avgpool(op, shape):
 
 def _batchnorm(op, shape):
     return nn.BatchNorm(epsilon=op.params["epsilon"], momentum=op.params["kept"], in_channels=shape[0])
-
-
-def _add(op, shape):
-    return Function(lambda ops, left, right: ops.broadcast_add(left, right))
 
 
 def _of_each(function):
@@ -360,5 +368,5 @@ _LOWER = {
     "flatten": lambda op, shape: nn.Flatten(),
     "dense": lambda op, shape: nn.Dense(op.params["features"], use_bias=op.params["bias"], in_units=shape[0]),
     "dropout": lambda op, shape: nn.Dropout(op.params["rate"]),
-    "add": _add,
+    "add": lambda op, shape: Add(),
 }
