@@ -43,7 +43,11 @@ def _imported(entry: dict[str, Any], key: str, path: Path, where: str) -> dict[s
     file = path.parent / Path(given).expanduser()
     sizes = entry.get("input_sizes")
     try:
-        sha256 = read_network(file, key, sizes[0] if isinstance(sizes, list) and sizes else None)
+        first, *others = sizes if isinstance(sizes, list) and sizes else [None]
+        sha256 = read_network(file, key, first)
+        for size in others if key == "onnx" else ():
+            if own.at_size(read_network(file, key, size), InputSize.of(first)) != own.ops_of(sha256):
+                raise ValueError(f"its ops at {size} are others than at {first}; give each size an entry and a name.")
     except ValueError as error:
         raise SpecError(f"{where}: {file}: {error}") from None
     rest = {name: value for name, value in entry.items() if name != key}

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from orchestrator.errors import SpecError
 from orchestrator.networks import InputSize, Model, Network, own
@@ -76,6 +78,29 @@ def test_another_input_size_gives_the_same_weights(load):
     network = Network.of(axis.model, size, 43)
     assert network.net.input == (3, 24, 16)
     assert network.net.weight_count == net_of("resnet8", 16).weight_count
+
+
+def test_a_file_whose_ops_depend_on_the_size_is_asked_for_one_size(load, tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], auto_pad="SAME_UPPER", strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["c"], ["y"]),
+    ]
+    kernel = numpy_helper.from_array(np.ones((43, 3, 3, 3), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", ("n", 3, "h", "w")), ("y", None)))
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "net", [x], [y], [kernel]), opset_imports=[helper.make_opsetid("", 17)]
+        ),
+        tmp_path / "open.onnx",
+    )
+    assert load({"onnx": "open.onnx", "input_sizes": [16, 32]}).networks
+    with pytest.raises(SpecError, match=r"its ops at 17 are others than at 16; give each size an entry"):
+        load({"onnx": "open.onnx", "input_sizes": [16, 17]})
+
+
+def test_an_own_network_named_as_a_family_keeps_its_own_label(load):
+    model = load({"net": "mine.json", "name": "resnet"}).axes.models[0].model
+    assert (model.label, Model(name="resnet", depth=8).label) == ("resnet", "ResNet-8")
 
 
 def test_more_outputs_than_classes_are_left_and_fewer_refused(mine):
