@@ -80,7 +80,7 @@ def test_another_input_size_gives_the_same_weights(load):
     assert network.net.weight_count == net_of("resnet8", 16).weight_count
 
 
-def test_a_file_whose_ops_depend_on_the_size_is_asked_for_one_size(load, tmp_path):
+def test_ops_that_depend_on_the_size_are_asked_for_one_size(load, tmp_path):
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], auto_pad="SAME_UPPER", strides=[2, 2]),
         helper.make_node("GlobalAveragePool", ["c"], ["y"]),
