@@ -300,7 +300,7 @@ def test_a_map_of_one_pixel_is_made_before_all_that_read_it(write):
     assert same_as_written(onnx_file.read(path), x, by_onnx(path, x))
 
 
-def test_a_function_that_is_cut_far_away_is_not_taken_for_another(write):
+def test_a_function_that_is_cut_far_away_is_not_another(write):
     middle = [helper.make_node("Relu", ["c"], ["r"]), helper.make_node("Min", ["r", "far"], ["m"])]
     with pytest.raises(ValueError, match="a function of each value that is none of those"):
         onnx_file.read(write(*network(middle, {"far": np.float32(5000)})))
