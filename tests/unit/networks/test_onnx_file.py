@@ -272,7 +272,7 @@ def test_a_sum_after_a_vector_became_a_map_is_read(write):
     assert same_as_written(onnx_file.read(path), x, by_onnx(path, x))
 
 
-def test_the_shape_of_a_map_with_channels_last_is_that_of_the_file(write):
+def test_the_shape_of_a_map_with_channels_last_is_the_files(write):
     middle = [
         helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
         helper.make_node("Shape", ["t"], ["whole"]),
