@@ -71,11 +71,20 @@ def test_another_process_with_an_orphans_pid_is_left_alone():
 
 
 def test_a_command_tells_the_processor_time_of_its_group(tmp_path):
-    busy = "import os, time\nos.fork()\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
+    code = (
+        "import os, time, pathlib\nos.fork()\nend = time.process_time() + 0.2\n"
+        "while time.process_time() < end: pass\nwhile not pathlib.Path('told').exists(): time.sleep(0.01)"
+    )
     readers, seen = [], []
     command = process.Command(
-        (sys.executable, "-c", busy), tmp_path, {}, tmp_path / "log", 20.0, on_start=readers.append
+        (sys.executable, "-c", code), tmp_path, {}, tmp_path / "log", 20.0, on_start=readers.append
     )
-    process.run(command, lambda: seen.append(readers[0]()))
-    assert max(seen) > 0.3
+
+    def tick():
+        seen.append(readers[0]())
+        if seen[-1] > 0.3:
+            (tmp_path / "told").touch()
+
+    ended = process.run(command, tick)
+    assert not ended.is_timeout, seen
     assert seen == sorted(seen)
