@@ -149,6 +149,58 @@ def _layernorm(op, shape, inputs, output):
     ]
 
 
+def _groupnorm(op, shape, inputs, output):
+    """As PyTorch's exporter writes it: each group as one channel of an instance normalisation, then the weights."""
+    (channels, _, _), groups = shape, op.params["groups"]
+    given = {"epsilon": op.params["epsilon"]}
+    if groups == channels:
+        names = [op.name + ".gamma", op.name + ".beta"]
+        return [helper.make_node("InstanceNormalization", inputs + names, [output], **given)]
+    ends = ("split", "whole", "ones", "zeros", "groups", "normal", "map", "scaled")
+    split, whole, ones, zeros, by_group, normal, map_, scaled = (f"{op.name}_{end}" for end in ends)
+    # A map's channels are its second axis, and ONNX broadcasts from the right.
+    axes = _constant(op.name + "_axes", numpy.array([1, 2], numpy.int64))
+    weights = [f"{op.name}_by_{end}" for end in ("gamma", "beta")]
+    return [
+        _constant(split, numpy.array([0, groups, -1], numpy.int64)),
+        _constant(whole, numpy.array((0,) + shape, numpy.int64)),
+        _constant(ones, numpy.ones(groups, numpy.float32)),
+        _constant(zeros, numpy.zeros(groups, numpy.float32)),
+        axes,
+        helper.make_node("Unsqueeze", [op.name + ".gamma", axes.output[0]], weights[:1]),
+        helper.make_node("Unsqueeze", [op.name + ".beta", axes.output[0]], weights[1:]),
+        helper.make_node("Reshape", inputs + [split], [by_group]),
+        helper.make_node("InstanceNormalization", [by_group, ones, zeros], [normal], **given),
+        helper.make_node("Reshape", [normal, whole], [map_]),
+        helper.make_node("Mul", [map_, weights[0]], [scaled]),
+        helper.make_node("Add", [scaled, weights[1]], [output]),
+    ]
+
+
+def _slice(op, shape, inputs, output):
+    names = [f"{op.name}_{end}" for end in ("begins", "ends", "axes")]
+    numbers = (op.params["begin"], op.params["end"], 1)
+    parts = [_constant(name, numpy.array([number], numpy.int64)) for name, number in zip(names, numbers)]
+    return parts + [helper.make_node("Slice", inputs + names, [output])]
+
+
+def _pad(op, shape, inputs, output):
+    top, bottom, left, right = op.params["padding"]
+    names = [f"{op.name}_{end}" for end in ("sides", "value")]
+    sides = numpy.array([0, 0, top, left, 0, 0, bottom, right], numpy.int64)
+    parts = [_constant(names[0], sides), _constant(names[1], numpy.float32(op.params["value"]))]
+    return parts + [helper.make_node("Pad", inputs + names, [output])]
+
+
+def _upsample(op, shape, inputs, output):
+    scales = op.name + "_scales"
+    given = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    if op.params["is_bilinear"]:
+        given = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    factors = numpy.array((1, 1) + op.params["factor"], numpy.float32)
+    return [_constant(scales, factors), helper.make_node("Resize", inputs + ["", scales], [output], **given)]
+
+
 def _lrn(op, shape, inputs, output):
     given = {"size": op.params["size"], "bias": float(op.params["bias_term"])}
     given.update({name: float(op.params[name]) for name in ("alpha", "beta")})
@@ -226,6 +278,10 @@ _LOWER = {
     "scale": _by_weight("Mul", "scale"),
     "shift": _by_weight("Add", "shift"),
     "layernorm": _layernorm,
+    "groupnorm": _groupnorm,
+    "slice": _slice,
+    "pad": _pad,
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "elu": _with("Elu", alpha="alpha"),

@@ -33,9 +33,15 @@ dropout     1       rate (share set to zero in training; the rest is scaled by 1
 scale       1       a factor for each channel or feature, as a weight
 shift       1       a summand for each channel or feature, as a weight
 layernorm   1       epsilon: over the channels of each pixel, or the features of a vector; gamma and beta as weights
+groupnorm   1       groups, epsilon: over the channels of each group and the pixels; gamma and beta of each channel as
+                    weights. With as many groups as channels, instance normalisation; maps only
 lrn         1       size (odd), alpha, beta, bias_term: x / (bias_term + alpha * mean of the squares) ** beta, of
                     `size` channels around, of which those beyond the map are 0
 shuffle     1       groups: channels in groups, of which the first ones come first, then the second ones, ...
+slice       1       begin, end: the channels, or features, begin to end - 1
+pad         1       padding, value: of a map, with this value around it
+upsample    1       factor (rows, columns), is_bilinear: each pixel as often, or values between the centres of pixels;
+                    beyond the outermost centres, the outermost value
 add         2       of one shape, or one of them a map of 1 x 1, which counts for every pixel of the other
 multiply    2       likewise
 concat      2 to 64 maps of one height and width, one after the other by channel; or vectors
@@ -117,6 +123,25 @@ def divisor(op, shape):
     if op.params["counts_padding"] or not any(op.params["padding"]):
         return rows * columns
     return window_counts(op, shape)
+
+
+def upsampling(op, axis, size):
+    """float64 (size * factor, size): the share of each pixel of a row in those that an upsample makes of it.
+
+    op: the upsample. axis: 0 of rows, 1 of columns. size: how many there are.
+    Centres of pixels lie at (number + 1/2) / factor - 1/2, as in OpenCV, TensorFlow 2 and PyTorch (align_corners off).
+    """
+    factor = op.params["factor"][axis]
+    numbers = numpy.arange(size * factor)
+    shares = numpy.zeros((size * factor, size))
+    if not op.params["is_bilinear"]:
+        shares[numbers, numbers // factor] = 1
+        return shares
+    places = numpy.clip((numbers + 0.5) / factor - 0.5, 0, size - 1)
+    below = numpy.minimum(places.astype(int), max(size - 2, 0))
+    shares[numbers, below] = 1 - (places - below)
+    shares[numbers, numpy.minimum(below + 1, size - 1)] += places - below
+    return shares
 
 
 def _input(op, _):
@@ -232,6 +257,32 @@ def _shuffle(op, inputs):
     return shape, [], 0
 
 
+def _groupnorm(op, inputs):
+    shape = _map(op, inputs[0])
+    if shape[0] % op.params["groups"]:
+        raise ValueError(f"{op.name} (groupnorm): its {op.params['groups']} groups do not divide {shape[0]} channels.")
+    return shape, [Weight(f"{op.name}.{end}", shape[:1], first) for end, first in (("gamma", 1.0), ("beta", 0.0))], 0
+
+
+def _slice(op, inputs):
+    (shape,), begin, end = inputs, op.params["begin"], op.params["end"]
+    if not begin < end <= shape[0]:
+        raise ValueError(f"{op.name} (slice): {begin} to {end} is no part of {shape[0]} channels or features.")
+    return (end - begin,) + tuple(shape[1:]), [], 0
+
+
+def _pad(op, inputs):
+    channels, height, width = _map(op, inputs[0])
+    top, bottom, left, right = op.params["padding"]
+    return (channels, height + top + bottom, width + left + right), [], 0
+
+
+def _upsample(op, inputs):
+    channels, height, width = _map(op, inputs[0])
+    rows, columns = op.params["factor"]
+    return (channels, height * rows, width * columns), [], 0
+
+
 def _vector(op, shape):
     if len(shape) != 1:
         raise ValueError(f"{op.name} ({op.kind}) reads a map of {shape}; it takes a vector.")
@@ -272,6 +323,11 @@ PARAMS = {
     "bias": (lambda value: isinstance(value, bool), "true or false"),
     "counts_padding": (lambda value: isinstance(value, bool), "true or false"),
     "epsilon": (lambda value: _is_finite(value) and value > 0, "greater than 0, and finite"),
+    "begin": (lambda value: _is_count(value) or value == 0, "0 or more"),
+    "end": (_is_count, "at least 1"),
+    "factor": (_are(_is_count, 2), "(rows, columns), each at least 1"),
+    "is_bilinear": (lambda value: isinstance(value, bool), "true or false"),
+    "value": (_is_finite, "a finite number"),
     "low": (_is_finite, "a finite number"),
     "high": (_is_finite, "a finite number"),
     "slope": (_is_finite, "a finite number"),
@@ -331,8 +387,12 @@ KINDS = {
     "scale": Kind(_ONE, (), _own(("scale", 1.0))),
     "shift": Kind(_ONE, (), _own(("shift", 0.0))),
     "layernorm": Kind(_ONE, ("epsilon",), _own(("gamma", 1.0), ("beta", 0.0))),
+    "groupnorm": Kind(_ONE, ("groups", "epsilon"), _groupnorm),
     "lrn": Kind(_ONE, ("size", "alpha", "beta", "bias_term"), _lrn),
     "shuffle": Kind(_ONE, ("groups",), _shuffle),
+    "slice": Kind(_ONE, ("begin", "end"), _slice),
+    "pad": Kind(_ONE, ("padding", "value"), _pad),
+    "upsample": Kind(_ONE, ("factor", "is_bilinear"), _upsample),
     "add": Kind(_TWO, (), _joined),
     "multiply": Kind(_TWO, (), _joined),
     "concat": Kind((2, MOST_JOINED), (), _concat),

@@ -72,6 +72,14 @@ def forward(net, weights, x, training):
             groups, count = op.params["groups"], inputs[0].shape[1]
             order = [group * (count // groups) + at for at in range(count // groups) for group in range(groups)]
             value = inputs[0][:, order]
+        elif op.kind == "slice":
+            value = numpy.stack([inputs[0][:, at] for at in range(op.params["begin"], op.params["end"])], 1)
+        elif op.kind == "pad":
+            value = numpy.full((len(x),) + net.shapes[op.name], float(op.params["value"]))
+            (top, _, left, _), (height, width) = op.params["padding"], inputs[0].shape[2:]
+            value[:, :, top : top + height, left : left + width] = inputs[0]
+        elif op.kind == "upsample":
+            value = _upsample(inputs[0], **op.params)
         elif op.kind == "concat":
             value = numpy.empty((len(x),) + net.shapes[op.name])
             begin = 0
@@ -102,6 +110,39 @@ def _layernorm(x, own, epsilon):
     return numpy.stack(channels, 1)
 
 
+def _groupnorm(x, own, groups, epsilon):
+    out, size = numpy.empty_like(x), x.shape[1] // groups
+    for picture in range(len(x)):
+        for first in range(0, x.shape[1], size):
+            values = x[picture, first : first + size]
+            mean = values.sum() / values.size
+            variance = (values**2).sum() / values.size - mean**2
+            for c in range(first, first + size):
+                normal = (x[picture, c] - mean) / (variance + epsilon) ** 0.5
+                out[picture, c] = own["gamma"][c] * normal + own["beta"][c]
+    return out
+
+
+def _upsample(x, factor, is_bilinear):
+    """Pixel by pixel: the four pixels around its place, each by how near it is."""
+    height, width = x.shape[2:]
+    out = numpy.empty(x.shape[:2] + (height * factor[0], width * factor[1]))
+
+    def inside(y, z):
+        return x[:, :, min(max(y, 0), height - 1), min(max(z, 0), width - 1)]
+
+    for i in range(out.shape[2]):
+        for j in range(out.shape[3]):
+            if not is_bilinear:
+                out[:, :, i, j] = x[:, :, i // factor[0], j // factor[1]]
+                continue
+            row, column = (i + 0.5) / factor[0] - 0.5, (j + 0.5) / factor[1] - 0.5
+            top, left = math.floor(row), math.floor(column)
+            corners = [(y, z) for y in (top, top + 1) for z in (left, left + 1)]
+            out[:, :, i, j] = sum((1 - abs(row - y)) * (1 - abs(column - z)) * inside(y, z) for y, z in corners)
+    return out
+
+
 def _lrn(x, own, size, alpha, beta, bias_term):
     out = numpy.empty_like(x)
     for channel in range(x.shape[1]):
@@ -114,6 +155,7 @@ _OF_EACH = {
     "scale": lambda x, own: numpy.einsum("nc...,c->nc...", x, own["scale"]),
     "shift": lambda x, own: numpy.moveaxis(numpy.moveaxis(x, 1, -1) + own["shift"], -1, 1),
     "layernorm": _layernorm,
+    "groupnorm": _groupnorm,
     "lrn": _lrn,
     "relu": lambda x, own: numpy.where(x > 0, x, 0),
     "clip": lambda x, own, low, high: numpy.where(x < low, low, numpy.where(x > high, high, x)),

@@ -125,11 +125,24 @@ def further_ops():
     keep("scale", lambda net, x: net.op("scale", x))
     keep("shift", lambda net, x: net.op("shift", net.op("tanh", x)))
     keep("layernorm of maps", lambda net, x: net.op("layernorm", x, epsilon=1e-6))
+    keep("groupnorm", lambda net, x: net.op("groupnorm", net.conv(x, 6, 1), groups=3, epsilon=1e-3))
+    keep("instancenorm", lambda net, x: net.op("groupnorm", x, groups=4, epsilon=1e-5))
+    keep("slice", lambda net, x: net.op("slice", x, begin=1, end=3))
+    keep("slices of vectors", lambda net, x: net.op("unflatten", _swapped_halves(net, net.flatten(x))))
+    keep("pad", lambda net, x: net.conv(net.op("pad", x, padding=(1, 0, 2, 3), value=0.5), 3, 3))
+    keep("nearest pixels", lambda net, x: net.op("upsample", x, factor=(2, 2), is_bilinear=False))
+    keep("nearest pixels, wide", lambda net, x: net.op("upsample", x, factor=(1, 3), is_bilinear=False))
+    keep("bilinear", lambda net, x: net.op("upsample", x, factor=(2, 2), is_bilinear=True))
+    keep("bilinear, wide", lambda net, x: net.op("upsample", net.maxpool(x, 3, 3), factor=(3, 4), is_bilinear=True))
     keep("lrn", lambda net, x: net.op("lrn", net.conv(x, 7, 1), size=5, alpha=0.5, beta=0.75, bias_term=1.5))
     keep("shuffle", lambda net, x: net.op("shuffle", net.conv(x, 6, 1), groups=2))
     keep("largest", lambda net, x: net.op("unflatten", net.op("globalmax", x)))
     keep("vectors", lambda net, x: net.op("unflatten", _joined_vectors(net, x)))
     return nets
+
+
+def _swapped_halves(net, vector):
+    return net.op("concat", net.op("slice", vector, begin=200, end=224), net.op("slice", vector, begin=0, end=50))
 
 
 def _joined_vectors(net, x):

@@ -5,7 +5,7 @@ import math
 import cntk
 import numpy
 
-from workers.ops import divisor
+from workers.ops import divisor, upsampling
 from workers.protocol import Unsupported
 
 # The number of pictures that the running averages start with; with 0, the first batch would replace them.
@@ -146,6 +146,24 @@ def _layernorm(graph, op, x):
     return centred / deviation * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
 
 
+def _groupnorm(graph, op, x):
+    by_group = cntk.reshape(x, (op.params["groups"], -1))
+    centred = by_group - cntk.reduce_mean(by_group, 1)
+    deviation = cntk.sqrt(cntk.reduce_mean(centred * centred, 1) + op.params["epsilon"])
+    normal = cntk.reshape(centred / deviation, x.shape)
+    return normal * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
+
+
+def _upsample(graph, op, x):
+    """By two matrix products: CNTK has no upsampling of its own."""
+    by_row, by_column = (
+        cntk.constant(numpy.ascontiguousarray(upsampling(op, axis, x.shape[1 + axis]).T, dtype=numpy.float32))
+        for axis in (0, 1)
+    )
+    turned = cntk.transpose(cntk.times(x, by_column), (0, 2, 1))
+    return cntk.transpose(cntk.times(turned, by_row), (0, 2, 1))
+
+
 def _lrn(graph, op, x):
     size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
     return cntk.local_response_normalization(x, size // 2, bias, alpha, beta)  # which divides alpha by the size
@@ -163,6 +181,10 @@ _LOWER = {
     "scale": lambda graph, op, x: x * _by_channel(graph, op, "scale", x),
     "shift": lambda graph, op, x: x + _by_channel(graph, op, "shift", x),
     "layernorm": _layernorm,
+    "groupnorm": _groupnorm,
+    "slice": lambda graph, op, x: cntk.slice(x, 0, op.params["begin"], op.params["end"]),
+    "pad": lambda graph, op, x: _padded(x, op.params["padding"], float(op.params["value"])),
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "clip": lambda graph, op, x: cntk.clip(x, float(op.params["low"]), float(op.params["high"])),

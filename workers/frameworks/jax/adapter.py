@@ -124,6 +124,24 @@ def _layernorm(op, weight, x):
     return normal * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
 
 
+def _groupnorm(op, weight, x):
+    by_group = x.reshape(len(x), op.params["groups"], -1)
+    normal = jax.nn.standardize(by_group, axis=2, epsilon=op.params["epsilon"]).reshape(x.shape)
+    return normal * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
+
+
+def _pad(op, weight, x):
+    top, bottom, left, right = op.params["padding"]
+    return jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=op.params["value"])
+
+
+def _upsample(op, weight, x):
+    (rows, columns), (height, width) = op.params["factor"], x.shape[2:]
+    if not op.params["is_bilinear"]:
+        return jnp.repeat(jnp.repeat(x, rows, 2), columns, 3)
+    return jax.image.resize(x, x.shape[:2] + (height * rows, width * columns), "bilinear", precision=_FULL)
+
+
 def _lrn(op, weight, x):
     size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
     around = ((0, 0), (size // 2, size // 2), (0, 0), (0, 0))
@@ -142,6 +160,10 @@ _LOWER = {
     "scale": lambda op, weight, x: x * _by_channel(weight("scale"), x),
     "shift": lambda op, weight, x: x + _by_channel(weight("shift"), x),
     "layernorm": _layernorm,
+    "groupnorm": _groupnorm,
+    "slice": lambda op, weight, x: x[:, op.params["begin"] : op.params["end"]],
+    "pad": _pad,
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "clip": lambda op, weight, x: jnp.clip(x, op.params["low"], op.params["high"]),

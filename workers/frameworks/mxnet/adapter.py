@@ -14,7 +14,7 @@ from mxnet.gluon import nn
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_optimiser, own_options, own_precision
-from workers.ops import divisor
+from workers.ops import divisor, upsampling
 from workers.protocol import Unsupported
 
 VERSION = mxnet.__version__
@@ -257,6 +257,41 @@ class ByChannel(gluon.HybridBlock):
         return self._function(F, x, F.reshape(weight, shape=self._shape))
 
 
+class GroupNorm(gluon.HybridBlock):
+    """Normalises each group of channels; Gluon has none before 1.6, and one with a weight for each group after."""
+
+    def __init__(self, channels, groups, epsilon):
+        super(GroupNorm, self).__init__()
+        self._groups, self._epsilon = groups, epsilon
+        self.gamma, self.beta = (self.params.get(end, shape=(channels,)) for end in ("gamma", "beta"))
+
+    def hybrid_forward(self, F, x, gamma, beta):  # noqa: N803
+        """The same shape."""
+        by_group = F.reshape(x, shape=(0, self._groups, -1))
+        centred = F.broadcast_sub(by_group, F.mean(by_group, axis=2, keepdims=True))
+        variance = F.mean(F.square(centred), axis=2, keepdims=True)
+        normal = F.reshape_like(F.broadcast_mul(centred, F.rsqrt(variance + self._epsilon)), x)
+        gamma, beta = (F.reshape(weight, shape=(1, -1, 1, 1)) for weight in (gamma, beta))
+        return F.broadcast_add(F.broadcast_mul(normal, gamma), beta)
+
+
+class Upsample(gluon.HybridBlock):
+    """Rows and columns as sums of rows and columns: before 1.6 its own operator puts corners on corners.
+
+    shares: of workers/ops.py, for the rows and for the columns.
+    """
+
+    def __init__(self, shares):
+        super(Upsample, self).__init__()
+        for end, share in zip(("by_row", "by_column"), shares):
+            setattr(self, end, self.params.get_constant(end, share.T.astype("float32")))
+
+    def hybrid_forward(self, F, x, by_row, by_column):  # noqa: N803
+        """(n, c, h, w) -> (n, c, h * rows, w * columns)."""
+        turned = F.swapaxes(F.dot(x, by_column), dim1=2, dim2=3)
+        return F.swapaxes(F.dot(turned, by_row), dim1=2, dim2=3)
+
+
 class GlobalPool(nn.GlobalAvgPool2D):
     """Mean over height and width."""
 
@@ -327,6 +362,24 @@ def _lrn(op, shape):
     return Function(lambda ops, x: ops.LRN(x, nsize=size, alpha=alpha, beta=beta, knorm=bias))
 
 
+def _sliced(begin, end):
+    return lambda ops, x: ops.slice_axis(x, axis=1, begin=begin, end=end)
+
+
+def _pad(op, shape):
+    sides, value = (0, 0, 0, 0) + op.params["padding"], op.params["value"]
+    return Function(lambda ops, x: ops.pad(x, mode="constant", pad_width=sides, constant_value=value))
+
+
+def _upsample(op, shape):
+    rows, columns = op.params["factor"]
+    if op.params["is_bilinear"]:
+        return Upsample([upsampling(op, axis, shape[1 + axis]) for axis in (0, 1)])
+    if rows == columns:
+        return Function(lambda ops, x: ops.UpSampling(x, scale=rows, sample_type="nearest"))
+    return Function(lambda ops, x: ops.repeat(ops.repeat(x, repeats=rows, axis=2), repeats=columns, axis=3))
+
+
 def _shuffle(op, shape):
     groups = op.params["groups"]
 
@@ -342,6 +395,10 @@ _LOWER = {
     "scale": lambda op, shape: ByChannel(shape, "scale", lambda ops, x, weight: ops.broadcast_mul(x, weight)),
     "shift": lambda op, shape: ByChannel(shape, "shift", lambda ops, x, weight: ops.broadcast_add(x, weight)),
     "layernorm": lambda op, shape: nn.LayerNorm(axis=1, epsilon=op.params["epsilon"], in_channels=shape[0]),
+    "groupnorm": lambda op, shape: GroupNorm(shape[0], op.params["groups"], op.params["epsilon"]),
+    "slice": lambda op, shape: Function(_sliced(op.params["begin"], op.params["end"])),
+    "pad": _pad,
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "clip": _clip,

@@ -129,6 +129,27 @@ def _shift(op, weight):
     return "Bias", [(0, weight("shift").size)], [_plain_bytes(weight("shift"))]
 
 
+def _groupnorm(op, weight):
+    arrays = [_plain_bytes(weight(end)) for end in ("gamma", "beta")]
+    given = [op.params["groups"], len(weight("gamma")), repr(float(op.params["epsilon"])), 1]
+    return "GroupNorm", list(enumerate(given)), arrays
+
+
+def _slice(op, weight):
+    # Params 9, 10 and 11 are lists, of one number each: begins, ends, axes.
+    lists = (op.params["begin"], op.params["end"], 0)
+    return "Crop", [(-23300 - at, f"1,{number}") for at, number in zip((9, 10, 11), lists)], []
+
+
+def _pad(op, weight):
+    return "Padding", [*enumerate(op.params["padding"]), (4, 0), (5, repr(float(op.params["value"])))], []
+
+
+def _upsample(op, weight):
+    rows, columns = (repr(float(factor)) for factor in op.params["factor"])
+    return "Interp", [(0, 2 if op.params["is_bilinear"] else 1), (1, rows), (2, columns)], []
+
+
 def _lrn(op, weight):
     given = [repr(float(op.params[name])) for name in ("alpha", "beta", "bias_term")]
     return "LRN", [(0, 0), (1, op.params["size"]), *zip((2, 3, 4), given)], []
@@ -138,6 +159,10 @@ _LOWER = {
     "conv": _conv,
     "scale": _scale,
     "shift": _shift,
+    "groupnorm": _groupnorm,
+    "slice": _slice,
+    "pad": _pad,
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": lambda op, weight: ("ShuffleChannel", [(0, op.params["groups"])], []),
     "clip": _with("Clip", "low", "high"),

@@ -8,7 +8,7 @@ shared with the adapter, by name.
 import numpy
 from numpy.lib.stride_tricks import as_strided
 
-from workers.ops import divisor
+from workers.ops import divisor, upsampling
 
 # Columns of one chunk of pictures; small enough for a second-level cache.
 CHUNK_VALUES = 1 << 20
@@ -346,6 +346,75 @@ class LayerNorm(Layer):
         return ((inner - inner.mean(1, keepdims=True) - self.normal * along) * self.scale,)
 
 
+class GroupNorm(Layer):
+    """Normalises each group of channels of a picture, over its pixels.
+
+    Source: Wu and He 2018, arXiv:1803.08494, equations 1 to 7; with groups of one channel, Ulyanov et al. 2016,
+    arXiv:1607.08022.
+    """
+
+    def forward(self, x, training):
+        """The same shape."""
+        by_group = self._by_group(x)
+        centred = by_group - by_group.mean(2, keepdims=True)
+        self.scale = 1 / numpy.sqrt((centred**2).mean(2, keepdims=True) + self.params["epsilon"])
+        self.normal = (centred * self.scale).reshape(x.shape)
+        return self.normal * _by_channel(self.weight("gamma"), x) + _by_channel(self.weight("beta"), x)
+
+    def backward(self, gradient):
+        """Gradient of x, through mean and variance of its group."""
+        self.learn("gamma", _per_channel(gradient * self.normal))
+        self.learn("beta", _per_channel(gradient))
+        inner = self._by_group(gradient * _by_channel(self.weight("gamma"), gradient))
+        normal = self._by_group(self.normal)
+        along = (inner * normal).mean(2, keepdims=True)
+        return (((inner - inner.mean(2, keepdims=True) - normal * along) * self.scale).reshape(gradient.shape),)
+
+    def _by_group(self, x):
+        return x.reshape(len(x), self.params["groups"], -1)
+
+
+class Slice(Layer):
+    """Some of the channels or features."""
+
+    def forward(self, x, training):
+        """(n, end - begin, ...)."""
+        self.shape = x.shape
+        return x[:, self.params["begin"] : self.params["end"]]
+
+    def backward(self, gradient):
+        """The gradient in its place, 0 elsewhere."""
+        whole = numpy.zeros(self.shape, gradient.dtype)
+        whole[:, self.params["begin"] : self.params["end"]] = gradient
+        return (whole,)
+
+
+class Pad(Layer):
+    """A value around each map."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c, top + h + bottom, left + w + right)."""
+        return _padded(x, self.params["padding"], self.params["value"])
+
+    def backward(self, gradient):
+        """The gradient without its rim."""
+        (top, bottom, left, right), (height, width) = self.params["padding"], gradient.shape[2:]
+        return (gradient[:, :, top : height - bottom, left : width - right].copy(),)
+
+
+class Upsample(Layer):
+    """Each row and each column as sums of rows and columns."""
+
+    def forward(self, x, training):
+        """(n, c, h, w) -> (n, c, h * rows, w * columns)."""
+        self.by_row, self.by_column = (upsampling(self.op, axis, x.shape[2 + axis]) for axis in (0, 1))
+        return numpy.matmul(numpy.matmul(self.by_row, x), self.by_column.T)
+
+    def backward(self, gradient):
+        """The sums of the gradients of all pixels in which one counts, by its shares."""
+        return (numpy.matmul(numpy.matmul(self.by_row.T, gradient), self.by_column),)
+
+
 class Lrn(Layer):
     """Divides each value by a power of the mean square of the channels around it.
 
@@ -480,6 +549,10 @@ LAYERS = {
     "scale": Scale,
     "shift": Shift,
     "layernorm": LayerNorm,
+    "groupnorm": GroupNorm,
+    "slice": Slice,
+    "pad": Pad,
+    "upsample": Upsample,
     "lrn": Lrn,
     "shuffle": Shuffle,
     "globalmax": GlobalMax,

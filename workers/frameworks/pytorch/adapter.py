@@ -376,6 +376,18 @@ def _lrn(op, shape):
     return nn.LocalResponseNorm(params["size"], params["alpha"], params["beta"], params["bias_term"])
 
 
+def _pad(op, shape):
+    top, bottom, left, right = op.params["padding"]
+    return nn.ConstantPad2d((left, right, top, bottom), op.params["value"])
+
+
+def _upsample(op, shape):
+    sides = [side * factor for side, factor in zip(shape[1:], op.params["factor"])]
+    if op.params["is_bilinear"]:
+        return Function(lambda x: functional.interpolate(x, size=sides, mode="bilinear", align_corners=False))
+    return Function(lambda x: functional.interpolate(x, size=sides, mode="nearest"))
+
+
 def _shuffle(op, shape):
     (channels, height, width), groups = shape, op.params["groups"]
     return Function(lambda x: x.reshape(-1, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape))
@@ -386,6 +398,10 @@ _LOWER = {
     "scale": lambda op, shape: ByChannel(shape[0], len(shape), torch.mul),
     "shift": lambda op, shape: ByChannel(shape[0], len(shape), torch.add),
     "layernorm": lambda op, shape: LayerNorm(shape[0], eps=op.params["epsilon"]),
+    "groupnorm": lambda op, shape: nn.GroupNorm(op.params["groups"], shape[0], eps=op.params["epsilon"]),
+    "slice": lambda op, shape: Function(lambda x: x[:, op.params["begin"] : op.params["end"]]),
+    "pad": _pad,
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "clip": lambda op, shape: nn.Hardtanh(op.params["low"], op.params["high"]),

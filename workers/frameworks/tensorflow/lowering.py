@@ -89,7 +89,7 @@ class _Matrix(object):
 
 
 # What a vector must be in C,H,W order for: their weights and the map that they make have that order.
-_OF_ONE_ORDER = ("concat", "unflatten", "scale", "shift", "layernorm")
+_OF_ONE_ORDER = ("concat", "slice", "unflatten", "scale", "shift", "layernorm")
 
 
 def _layouts(net):
@@ -242,6 +242,19 @@ def _layernorm(graph, op, shape, training, x):
     )
 
 
+def _groupnorm(graph, op, shape, training, x):
+    (channels, height, width), groups = shape, op.params["groups"]
+    by_group = tf.reshape(x, (-1, height, width, groups, channels // groups))
+    mean, variance = tf.nn.moments(by_group, (1, 2, 4), keepdims=True)
+    normal = tf.nn.batch_normalization(by_group, mean, variance, None, None, op.params["epsilon"])
+    return tf.reshape(normal, (-1, height, width, channels)) * graph.variable(op, "gamma") + graph.variable(op, "beta")
+
+
+def _upsample(graph, op, shape, training, x):
+    sides = [side * factor for side, factor in zip(shape[1:], op.params["factor"])]
+    return tf.image.resize(x, sides, "bilinear" if op.params["is_bilinear"] else "nearest")
+
+
 def _lrn(graph, op, shape, training, x):
     size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
     return tf.nn.local_response_normalization(x, size // 2, bias, alpha / size, beta)
@@ -258,6 +271,10 @@ _LOWER = {
     "scale": lambda graph, op, shape, training, x: x * graph.variable(op, "scale"),
     "shift": lambda graph, op, shape, training, x: x + graph.variable(op, "shift"),
     "layernorm": _layernorm,
+    "groupnorm": _groupnorm,
+    "slice": lambda graph, op, shape, training, x: x[..., op.params["begin"] : op.params["end"]],
+    "pad": lambda graph, op, shape, training, x: _padded(x, op.params["padding"], float(op.params["value"])),
+    "upsample": _upsample,
     "lrn": _lrn,
     "shuffle": _shuffle,
     "clip": _clip,
