@@ -170,7 +170,7 @@ def _groupnorm(op, shape, inputs, output):
         helper.make_node("Unsqueeze", [op.name + ".gamma", axes.output[0]], weights[:1]),
         helper.make_node("Unsqueeze", [op.name + ".beta", axes.output[0]], weights[1:]),
         helper.make_node("Reshape", inputs + [split], [by_group]),
-        helper.make_node("InstanceNormalization", [by_group, ones, zeros], [normal], **given),
+        helper.make_node("InstanceNormalization", [by_group, ones, zeros], [normal], name=op.name, **given),
         helper.make_node("Reshape", [normal, whole], [map_]),
         helper.make_node("Mul", [map_, weights[0]], [scaled]),
         helper.make_node("Add", [scaled, weights[1]], [output]),

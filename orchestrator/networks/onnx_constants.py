@@ -22,6 +22,7 @@ FOLDED = frozenset(
     (
         "Add",
         "Cast",
+        "CastLike",
         "Ceil",
         "Concat",
         "ConstantOfShape",

@@ -14,12 +14,18 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from orchestrator.networks import onnx_layers, onnx_shapes, onnx_values
+from orchestrator.networks import onnx_layers, onnx_maps, onnx_norms, onnx_shapes, onnx_values
 from orchestrator.networks.input_size import InputSize
 from orchestrator.networks.onnx_graph import Array, Graph, shown
 from workers.net import Net
 
-RULES = {**onnx_layers.RULES, **onnx_shapes.RULES, **onnx_values.RULES}
+RULES = {
+    **onnx_layers.RULES,
+    **onnx_maps.RULES,
+    **onnx_norms.RULES,
+    **onnx_shapes.RULES,
+    **onnx_values.RULES,
+}
 
 OPSETS = range(7, 26)
 MOST_BYTES = 2 * 2**30

@@ -59,12 +59,35 @@ _KNOWN = (
     Known("mish", {}, lambda x: x * np.tanh(softplus(x))),
 )
 
+
+def _fitted(function: Function) -> tuple[Known, ...]:
+    """The kinds that have numbers of their own, with those that this function has if it is one of them."""
+    left, low, high, middle, right = (_decimal(number) for number in function(np.array([-1.0, -1e6, 1e6, 0.0, 0.05])))
+    found = []
+    if -1e6 < low < high < 1e6:
+        found.append(Known("clip", {"low": low, "high": high}, lambda x: np.clip(x, low, high)))
+    found.append(Known("leakyrelu", {"slope": -left}, lambda x: np.where(x > 0, x, -left * x)))
+    if low < 0:
+        found.append(Known("elu", {"alpha": -low}, lambda x: np.where(x > 0, x, -low * np.expm1(np.minimum(x, 0)))))
+    slope = _decimal((right - middle) / 0.05)
+    found.append(
+        Known("hardsigmoid", {"slope": slope, "offset": middle}, lambda x: np.clip(slope * x + middle, 0, 1)),
+    )
+    return tuple(known for known in found if all(map(math.isfinite, known.params.values())))
+
+
+def _decimal(number: float) -> float:
+    """A number to six digits, which a chain of float32 keeps."""
+    return float(f"{number:.6g}")
+
+
 UNARY: dict[str, Function] = {
     "Abs": np.abs,
     "Erf": _erf,
     "Exp": np.exp,
     "Log": np.log,
     "Neg": np.negative,
+    "Not": np.logical_not,
     "Reciprocal": np.reciprocal,
     "Sqrt": np.sqrt,
 }
@@ -78,6 +101,10 @@ BINARY: dict[str, Callable[[Any, Any], Numbers]] = {
     "Pow": np.power,
     "Max": np.maximum,
     "Min": np.minimum,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
 }
 
 
@@ -85,7 +112,7 @@ def named(function: Function) -> Known | None:
     """The kind of op that computes this; None if none does."""
     with np.errstate(all="ignore"):
         seen, far = (np.asarray(function(points), np.float64) for points in (_GRID, _FAR))
-        for known in _KNOWN:
+        for known in (*_KNOWN, *_fitted(function)):
             # Far away a right one may overflow in a step, and a wrong one may be cut.
             is_far = np.isclose(far, known.function(_FAR), rtol=_CLOSE) | ~np.isfinite(far)
             if np.allclose(seen, known.function(_GRID), rtol=_CLOSE, atol=_CLOSE) and is_far.all():

@@ -41,8 +41,9 @@ class Value:
     groups: int = 0
 
 
-TURNED, SPLIT, SWAPPED = "turned", "split", "swapped"
-"""Forms of a value: axes (batch, height, width, channels); channels as (groups, channels); the same, swapped."""
+TURNED, SPLIT, SWAPPED, GROUPED = "turned", "split", "swapped", "grouped"
+"""Forms of a value: axes (batch, height, width, channels); channels as (groups, channels); the same, swapped; and
+(batch, groups, all else)."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,18 @@ class Node:
             self.refuse(f"{attribute} is {shortened(str(given))}; it must be a finite number")
         return given
 
+    def word(self, attribute: str, default: str) -> str:
+        """A word of an attribute."""
+        given = self.attributes.get(attribute, default)
+        if isinstance(given, bytes):
+            given = given.decode("utf-8", "replace")
+        if not isinstance(given, str):
+            self.refuse(f"{attribute} is no word")
+        return shown(given)
 
-Rule = Callable[["Graph", Node], Value]
-"""What a node makes."""
+
+Rule = Callable[["Graph", Node], Value | list[Value]]
+"""What a node makes; of several outputs, a list."""
 
 
 class Graph:
@@ -146,6 +156,7 @@ class Graph:
         self._count = 0
         self._places = {"input": -1}
         self._users: dict[str, str] = {}
+        self._open: dict[str, list[str]] = {}
         self._settled: dict[int, tuple[Value, Value]] = {}
         self._outputs = _ends(model)
         self._outputs_of = [node.output[0] if node.output else "" for node in model.graph.node]
@@ -220,9 +231,31 @@ class Graph:
 
     def takes_bias(self, node: Node, at: int, value: Value) -> bool:
         """Whether a layer without bias makes the input at that place, for this node alone: not through Identity."""
-        op, name = self._ops.get(value.op), node.proto.input[at]
-        if op is None or op.params.get("bias", True):
+        op = self._ops.get(value.op)
+        return op is not None and not op.params.get("bias", True) and self._is_direct(node, at, op)
+
+    def leave_open(self, value: Value, *ends: str) -> None:
+        """The weights with these ends, of the op that makes a value, may follow in nodes of their own."""
+        self._open[value.op] = list(ends)
+
+    def follow(self, node: Node, value: Value) -> None:
+        """A node gives a value of such an op, and nothing but that, another shape."""
+        op = self._ops.get(value.op)
+        if op is not None and op.name in self._open and self._is_direct(node, 0, op):
+            self._outputs_of[self._places[op.name]] = node.proto.output[0]
+
+    def gives(self, node: Node, at: int, value: Value, end: str, array: Array) -> bool:
+        """Whether a node joins this weight to a value whose op it was left open for; the op then has it."""
+        op, ends = self._ops.get(value.op), self._open.get(value.op, [])
+        if op is None or end not in ends or not self._is_direct(node, at, op):
             return False
+        del ends[: ends.index(end) + 1]
+        self.keep(value, **{end: array})
+        self._outputs_of[self._places[op.name]] = node.proto.output[0]
+        return True
+
+    def _is_direct(self, node: Node, at: int, op: Op) -> bool:
+        name = node.proto.input[at]
         return self._outputs_of[self._places[op.name]] == name and self._reads.count(name) == 1
 
     def give_bias(self, value: Value, bias: Array) -> Value:
@@ -272,6 +305,9 @@ class Graph:
                 kept.append(op)
         if kept[-1].kind != "input":
             raise ValueError("its output does not depend on the picture.")
+        for name, ends in self._open.items():
+            if ends and name in needed:
+                self.told.append(f"'{name}' (groupnorm) has {' and '.join(ends)} as weights; the file has none for it.")
         # In the order of the file: a function of several nodes became an op only when another node needed it.
         kept.reverse()
         return Net(sorted(kept, key=lambda op: self._places[op.name]))
@@ -298,6 +334,8 @@ class Graph:
             whole = np.array((self.batch, *shape), np.int64)
             start, end = (node.integers(name) or (default,) for name, default in (("start", 0), ("end", len(whole))))
             return [whole[start[0] : end[0]]]
+        if node.kind == "CastLike" and depends:
+            return [self._like_a_picture(node)]
         if node.kind == "Constant" or (not depends and node.kind in onnx_constants.FOLDED):
             known = [value for value in node.inputs if not isinstance(value, Value)]
             try:
@@ -306,7 +344,17 @@ class Graph:
                 node.refuse(str(error))
         if node.kind not in rules:
             node.refuse("it is not among the operators that are read")
-        return [rules[node.kind](self, node)]
+        made = rules[node.kind](self, node)
+        return list(made) if isinstance(made, list) else [made]
+
+    def _like_a_picture(self, node: Node) -> Value | Array:
+        """The first input of a CastLike, of which one input at least is a value: those are float32."""
+        given, like = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+        if isinstance(given, Value) and (isinstance(like, Value) or (like is not None and like.dtype == np.float32)):
+            return given
+        if given is None or isinstance(given, Value):
+            node.refuse("it makes another type than float32")
+        return given.astype(np.float32)
 
     def _append(self, node: Node, kind: str, sources: tuple[str, ...], params: dict[str, Any], name: str = "") -> Value:
         for param, value in params.items():

@@ -1,11 +1,9 @@
-"""ONNX operators that are layers: convolutions, pools, normalisations, dense layers."""
+"""ONNX operators that are layers: convolutions, pools, dense layers."""
 
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from orchestrator.networks.onnx_graph import TURNED, Array, Graph, Node, Rule, Value, decimal, vector_of
+from orchestrator.networks.onnx_graph import TURNED, Array, Graph, Node, Rule, Value, vector_of
 
 Sides = tuple[int, ...]
 
@@ -136,56 +134,20 @@ def _reduced(kind: str) -> Rule:
     return rule
 
 
-def _batchnorm(graph: Graph, node: Node) -> Value:
-    source = node.map()
-    arrays = {end: _per_channel(node, at, source) for at, end in enumerate(("gamma", "beta", "mean", "var"), 1)}
-    if node.attributes.get("spatial", 1) != 1:
-        node.refuse("it normalises each pixel (spatial = 0), not each channel")
-    epsilon, kept = node.number("epsilon", 1e-5), node.number("momentum", 0.9)
-    # float32 in the file; the decimal that was meant is the shortest one that gives it.
-    made = graph.op(node, "batchnorm", source, epsilon=decimal(epsilon), kept=decimal(kept))
-    graph.keep(made, **arrays)
-    return made
-
-
-def _per_channel(node: Node, at: int, source: Value) -> Array:
-    array = node.weight(at, 1)
-    if array.shape != source.shape[:1]:
-        node.refuse(f"its input {at + 1} is not one number for each of {source.shape[0]} channels")
-    return array
-
-
-def _layernorm(graph: Graph, node: Node) -> Value:
-    value = graph.settled(node, node.value(0, ("", TURNED)))
-    rank = len(value.shape) + 1
-    is_last = node.attributes.get("axis", -1) in (-1, rank - 1)
-    if not is_last or (len(value.shape) == 3 and value.form != TURNED) or len(node.proto.output) > 1:
-        return node.refuse("it normalises other axes than the channels alone, which is not read")
-    zero = np.zeros(value.shape[0], np.float32)
-    gamma, beta = _per_channel(node, 1, value), zero if node.constant(2) is None else _per_channel(node, 2, value)
-    made = graph.op(node, "layernorm", value, epsilon=decimal(node.number("epsilon", 1e-5)))
-    graph.keep(made, gamma=gamma, beta=beta)
-    return replace(made, form=value.form)
-
-
-def _lrn(graph: Graph, node: Node) -> Value:
-    defaults = {"alpha": ("alpha", 1e-4), "beta": ("beta", 0.75), "bias_term": ("bias", 1.0)}
-    numbers = {name: decimal(node.number(*source)) for name, source in defaults.items()}
-    return graph.op(node, "lrn", node.map(), size=node.attributes.get("size"), **numbers)
-
-
 def _gemm(graph: Graph, node: Node) -> Value:
     source, weight = _vector(graph, node), node.weight(1, 2)
     given = node.attributes
-    if given.get("transA", 0) or node.number("alpha", 1.0) != 1 or node.number("beta", 1.0) != 1:
-        node.refuse("it transposes or scales its input, which no dense layer here does")
+    if given.get("transA", 0):
+        node.refuse("it transposes its input, which no dense layer here does")
+    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     graph.use(node, 1)
     inputs, features = weight.shape[::-1] if given.get("transB", 0) else weight.shape
     if (inputs,) != source.shape:
         node.refuse(f"its weights take {inputs} features, and its input has {source.shape[0]}")
     bias = _bias(node, features, "features")
     made = graph.op(node, "dense", source, features=features, bias=bias is not None)
-    graph.keep(made, weight=weight if given.get("transB", 0) else weight.T, bias=bias)
+    weight = weight if given.get("transB", 0) else weight.T
+    graph.keep(made, weight=alpha * weight, bias=None if bias is None else beta * bias)
     return made
 
 
@@ -222,13 +184,10 @@ def _vector(graph: Graph, node: Node) -> Value:
 
 RULES: dict[str, Rule] = {
     "AveragePool": _pool("avgpool"),
-    "BatchNormalization": _batchnorm,
     "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _global("globalpool"),
     "GlobalMaxPool": _global("globalmax"),
-    "LRN": _lrn,
-    "LayerNormalization": _layernorm,
     "MatMul": _matmul,
     "MaxPool": _pool("maxpool"),
     "ReduceMax": _reduced("globalmax"),

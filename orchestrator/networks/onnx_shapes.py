@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from orchestrator.networks.onnx_graph import SPLIT, SWAPPED, TURNED, Graph, Node, Rule, Value, vector_of
+from orchestrator.networks.onnx_graph import GROUPED, SPLIT, SWAPPED, TURNED, Graph, Node, Rule, Value, vector_of
 
 
 def _flat(graph: Graph, node: Node, source: Value) -> Value:
@@ -24,7 +24,7 @@ def _flatten(graph: Graph, node: Node) -> Value:
 
 
 def _reshape(graph: Graph, node: Node) -> Value:
-    source, asked = graph.settled(node, node.value(0, ("", SPLIT, SWAPPED))), node.integers("shape", 1)
+    source, asked = graph.settled(node, node.value(0, ("", SPLIT, SWAPPED, GROUPED))), node.integers("shape", 1)
     if not asked:
         return node.refuse("it has no shape to make")
     whole = (graph.batch, *source.shape)
@@ -34,11 +34,16 @@ def _reshape(graph: Graph, node: Node) -> Value:
         wanted[wanted.index(-1)] = math.prod(whole) // known if known > 0 else -1
     if tuple(wanted) == whole:
         plain = replace(source, form="", groups=0)
+        graph.follow(node, plain)
         return graph.op(node, "shuffle", plain, groups=source.groups) if source.form == SWAPPED else plain
     if source.form:
-        return node.refuse(f"it makes {tuple(wanted)} of channels in groups; only a channel shuffle is read")
+        return node.refuse(
+            f"it makes {tuple(wanted)} of channels in groups; only a channel shuffle and a normalisation are read"
+        )
     if len(wanted) == 5 and len(whole) == 4 and (wanted[0], *wanted[3:]) == (whole[0], *whole[2:]):
         return replace(source, form=SPLIT, groups=wanted[1])
+    if len(wanted) == 3 and len(whole) == 4 and wanted[0] == graph.batch and source.shape[0] % max(1, wanted[1]) == 0:
+        return replace(source, form=GROUPED, groups=wanted[1])
     if wanted == [graph.batch, math.prod(source.shape)]:
         return _flat(graph, node, source)
     if len(source.shape) == 1 and wanted == [graph.batch, *source.shape, 1, 1]:

@@ -1,6 +1,7 @@
 """ONNX operators on each value alone, on two values, and those that join values."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,14 +23,14 @@ def _clip(graph: Graph, node: Node) -> Value:
         ends.append(decimal(number) if abs(number) < _HIGHEST else number)
     low, high = ends
     if (low, high) == (0, _HIGHEST):
-        return RULES["Relu"](graph, node)
+        return _relu(graph, node)
     source = node.value()
     return graph.each(
         node, source, lambda x: np.clip(x, low, high), Parts("clip", (source,), {"low": low, "high": high})
     )
 
 
-def _plain(kind: str, function: Function | None = None) -> Rule:
+def _plain(kind: str, function: Function | None = None) -> Callable[[Graph, Node], Value]:
     """Of an op without params. function: what it does to each number, where that may be a part of another op."""
 
     def rule(graph: Graph, node: Node) -> Value:
@@ -39,6 +40,9 @@ def _plain(kind: str, function: Function | None = None) -> Rule:
         return graph.each(node, source, function, Parts(kind, (source,)))
 
     return rule
+
+
+_relu = _plain("relu", lambda x: np.maximum(x, 0))
 
 
 def _with(kind: str, **params: tuple[str, float]) -> Rule:
@@ -94,6 +98,8 @@ def _two(kind: str) -> Rule:
     """Of an operator of two inputs. kind: of the op that it is where both are values of their own; '' for none."""
 
     def rule(graph: Graph, node: Node) -> Value:
+        if node.kind == "Sum" and len(node.inputs) != 2:
+            return _sum(graph, node)
         if len(node.inputs) != 2:
             node.refuse(f"it has {len(node.inputs)} inputs; two are read")
         function = BINARY[node.kind if node.kind != "Sum" else "Add"]
@@ -114,6 +120,17 @@ def _two(kind: str) -> Rule:
         return node.refuse("its constant is not one number; that is not read")
 
     return rule
+
+
+def _sum(graph: Graph, node: Node) -> Value:
+    """Of one value, or of more than two."""
+    values = [node.value(at, ("", TURNED)) for at in range(len(node.inputs))]
+    if len({value.form for value in values}) > 1:
+        node.refuse("its inputs have their axes in different orders")
+    total = values[0]
+    for value in values[1:]:
+        total = replace(graph.op(node, "add", total, value), form=total.form)
+    return total
 
 
 def _scalar(given: Array | None) -> float | None:
@@ -147,6 +164,27 @@ def _itself(x: Any) -> Any:
     return x
 
 
+def _where(graph: Graph, node: Node) -> Value:
+    """A choice between functions of one value, each by a condition that is one too."""
+    values = [given for given in node.inputs if isinstance(given, Value)]
+    bases = [value.source or value for value in values]
+    scalars = [given if isinstance(given, Value) else _scalar(given) for given in node.inputs]
+    forms = {value.form for value in values}
+    if any(base != bases[0] for base in bases) or len(scalars) != 3 or None in scalars or len(forms) > 1:
+        node.refuse("it chooses between other things than functions of one value and numbers, which is not read")
+    functions = [
+        (given.function or _itself) if isinstance(given, Value) else lambda x, given=given: given for given in scalars
+    ]
+    return Value(
+        "",
+        values[0].shape,
+        source=bases[0],
+        function=lambda x: np.where(*(function(x) for function in functions)),
+        origin=node,
+        form=values[0].form,
+    )
+
+
 def _unary(graph: Graph, node: Node) -> Value:
     return graph.each(node, node.value(0, ("", TURNED)), UNARY[node.kind])
 
@@ -161,6 +199,8 @@ def _by_channel(graph: Graph, node: Node, kind: str) -> Value:
         return node.refuse("its constant is neither one number nor one for each channel; that is not read")
     if kind == "add" and graph.takes_bias(node, at, value):
         return graph.give_bias(value, other.ravel())
+    if graph.gives(node, at, value, "beta" if kind == "add" else "gamma", other.ravel()):
+        return value
     graph.use(node, 1 - at)
     end = "shift" if kind == "add" else "scale"
     made = graph.op(node, end, value)
@@ -212,6 +252,10 @@ RULES: dict[str, Rule] = {
     "LeakyRelu": _with("leakyrelu", slope=("alpha", 0.01)),
     "Log": _unary,
     "LogSoftmax": _softmax,
+    "Greater": _two(""),
+    "GreaterOrEqual": _two(""),
+    "Less": _two(""),
+    "LessOrEqual": _two(""),
     "Max": _two(""),
     "Min": _two(""),
     "Mish": _plain("mish"),
@@ -220,14 +264,16 @@ RULES: dict[str, Rule] = {
     "Pow": _two(""),
     "PRelu": _prelu,
     "Reciprocal": _unary,
-    "Relu": _plain("relu", lambda x: np.maximum(x, 0)),
+    "Relu": _relu,
     "Sigmoid": _plain("sigmoid", sigmoid),
     "Softmax": _softmax,
     "Softplus": _plain("softplus", softplus),
+    "Not": _unary,
     "Sqrt": _unary,
     "Sum": _two("add"),
     "Sub": _two(""),
     "Swish": _swish,
     "Tanh": _plain("tanh", np.tanh),
+    "Where": _where,
 }
 """ONNX operator -> what it becomes."""
