@@ -28,7 +28,7 @@ from orchestrator.networks import InputSize, Model, Network
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, START, JobFolder
 from orchestrator.trial import Dataset, Inference, Measure, Training, Trial
-from workers.process import weights_sha256
+from workers.net import weights_sha256
 
 RUNTIMES = {
     "jax": "0.10",

@@ -62,6 +62,11 @@ class Home:
         return self.root / "references"
 
     @property
+    def starts(self) -> Path:
+        """First weights that files of networks brought, `starts/<hash>.npz`."""
+        return self.root / "starts"
+
+    @property
     def runs(self) -> Path:
         """`runs/<run>/<job>/`: the record; not changed once a job has ended."""
         return self.root / "runs"

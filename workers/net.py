@@ -1,5 +1,6 @@
 """A network as data: named ops (workers/ops.py) in topological order, with shapes, weights and cost."""
 
+import hashlib
 import re
 
 import numpy
@@ -193,6 +194,15 @@ class NetBuilder(object):
     def net(self):
         """The network so far, checked; its last op gives the logits."""
         return Net(self._ops)
+
+
+def weights_sha256(weights):
+    """Hash of weights (name -> float32 array) in their order: of each the name, a zero byte, and the elements."""
+    total = hashlib.sha256()
+    for name, value in weights.items():
+        total.update(name.encode() + b"\0")
+        total.update(value.astype("<f4").tobytes())
+    return total.hexdigest()
 
 
 def he_normal(shape, fan_in, rng):

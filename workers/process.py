@@ -1,6 +1,5 @@
 """One worker process from its arguments to its exit code: what all kinds of job have in common."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -13,7 +12,7 @@ import traceback
 import workers
 from workers import frameworks, native, protocol
 from workers.bounds import PRECISIONS
-from workers.net import Net
+from workers.net import Net, weights_sha256
 from workers.protocol import BadJob, Emitter, NoFramework, NotAsDeclared, Unsupported
 
 
@@ -136,15 +135,6 @@ def read_net(network):
     except (ValueError, TypeError) as error:
         raise BadJob(f"job.json: network {network['label']}: {error}") from error
     return net
-
-
-def weights_sha256(weights):
-    """Hash of weights (name -> float32 array) in their order: of each the name, a zero byte, and the elements."""
-    total = hashlib.sha256()
-    for name, value in weights.items():
-        total.update(name.encode() + b"\0")
-        total.update(value.astype("<f4").tobytes())
-    return total.hexdigest()
 
 
 def main(folder, data_folder, work):

@@ -53,6 +53,7 @@ class _Prepared:
     run: Run
     data: Mapping[tuple[InputSize, Dataset], TrialData]
     oracle: ImageRow
+    starts: Mapping[str, Path]
 
 
 def sweep(request: SweepRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> SweepResult:
@@ -106,9 +107,10 @@ def _prepare(asked: Asked, plan: Plan, session: Session, catalogue: Catalogue) -
     """Machine, pictures and environments; and run.json, which is written whole."""
     session.claim(plan.rows, asked.spec.limits, oversubscribed(plan, session.host))
     prepared_data = _trial_data(plan, session.home, session.console)
+    starts = trained.starts({trial.model for trial in plan.trials}, session.home)
     environments = session.make(plan.rows)
     run = session.begin(environments, _run_plan(asked, plan, environments, session.home))
-    return _Prepared(asked, plan, run, prepared_data, _oracle_row(catalogue, asked.catalogue))
+    return _Prepared(asked, plan, run, prepared_data, _oracle_row(catalogue, asked.catalogue), starts)
 
 
 def _run(prepared: _Prepared, session: Session) -> bool:
@@ -120,7 +122,7 @@ def _run(prepared: _Prepared, session: Session) -> bool:
         asked.options.allow_unverified,
         session.console,
         _looks(session, run.facts, prepared.plan),
-        trained.paths(asked.weights, session.home),
+        {**prepared.starts, **trained.paths(asked.weights, session.home)},
     )
     oracle = partial(session.prepared, prepared.oracle)
     return runner.run_all(prepared.plan) or Auditor(run, prepared.data, oracle, session.console).run_all()

@@ -110,8 +110,9 @@ class TrialRunner:
         progress = TrialProgress(None if trial.inference else trial.training.epochs, trial.batch_size)
         began = time.monotonic()
         data = self._data(trial)
-        if trial.inference is not None:
-            data = replace(data, start=self.weights[trial.inference.weights_sha256])
+        start = trial.inference.weights_sha256 if trial.inference else trial.model.start_sha256
+        if start:
+            data = replace(data, start=self.weights[start])
         with self.console.job(title, progress) as on_event:
             job = trial_job(trial, record.environment, self._network(trial))
             outcome = run_job(self.run.context, record, job, data, on_event)

@@ -1,13 +1,16 @@
-"""Trained weights for an inference: which job of an earlier run left them, and where its file is."""
+"""Weights to begin with: of an inference those that a job of an earlier run left; of a training those of a file."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from orchestrator import files
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
-from orchestrator.networks import InputSize, Model, label_at
+from orchestrator.networks import InputSize, Model, label_at, own
 from orchestrator.planning.plan import Weights
 from orchestrator.records.run_folder import WEIGHTS, TrainedWeights
 from orchestrator.records.store import Store
@@ -133,6 +136,27 @@ def path_of(weights: TrainedWeights, home: Home) -> Path:
 def hashes(weights: Iterable[TrainedWeights]) -> Weights:
     """What a plan needs to know of them."""
     return {(network.model, network.input_size, network.dataset): network.sha256 for network in weights}
+
+
+def starts(models: Iterable[Model], home: Home) -> dict[str, Path]:
+    """Hash -> file of the first weights of these networks, of those that bring any.
+
+    Raises SpecError for weights that neither a file of this spec nor an earlier run here has brought.
+    """
+    found = {}
+    for model in models:
+        path = home.starts / f"{model.start_sha256}.npz"
+        if not model.start_sha256:
+            continue
+        if not path.is_file():
+            arrays = own.start_of(model.start_sha256)
+            if arrays is None:
+                raise SpecError(f"the first weights of {model.label} are not here; begin anew with its ONNX file.")
+            home.starts.mkdir(parents=True, exist_ok=True)
+            with files.replacing(path) as file:
+                np.savez(file, **dict[str, Any](arrays))
+        found[model.start_sha256] = path
+    return found
 
 
 def paths(weights: Iterable[TrainedWeights], home: Home) -> Mapping[str, Path]:

@@ -43,19 +43,22 @@ class Model(Frozen):
     depth:  layers, for families that have a depth.
     params: what else the family takes, by name.
     network_sha256: of a user's own: the hash of its ops, as orchestrator/networks/own.py knows them; '' of a family's.
+    start_sha256: of first weights that its file brought; '' where they are drawn.
     """
 
     name: Name
     depth: Annotated[int, Field(ge=1, le=1202)] | None = None
     params: dict[Name, int] = {}
     network_sha256: NetworkHash = ""
+    start_sha256: NetworkHash = ""
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(without_default(handler(self), "params", {}), "network_sha256", "")
+        fields = without_default(without_default(handler(self), "params", {}), "network_sha256", "")
+        return without_default(fields, "start_sha256", "")
 
     def __hash__(self) -> int:
-        return hash((self.name, self.depth, self.network_sha256, *sorted(self.params.items())))
+        return hash((self.name, self.depth, self.network_sha256, self.start_sha256, *sorted(self.params.items())))
 
     @property
     def label(self) -> str:

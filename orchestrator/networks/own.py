@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.environment import digest
 from orchestrator.errors import shortened
 from orchestrator.files import SMALL_BYTES, UnsafeFileError, read_bytes
 from orchestrator.networks.input_size import InputSize
-from workers.net import Net
+from workers.net import Net, weights_sha256
 
 Ops = tuple[dict[str, Any], ...]
 
@@ -22,6 +25,7 @@ MOST_WEIGHTS = 2**28
 """1 GiB of float32."""
 
 _known: dict[str, Ops] = {}
+_starts: dict[str, Mapping[str, NDArray[np.float32]]] = {}
 
 
 def keep(ops: Sequence[Mapping[str, Any]]) -> str:
@@ -37,6 +41,24 @@ def keep(ops: Sequence[Mapping[str, Any]]) -> str:
     sha256 = digest(tuple(plain))
     _known[sha256] = tuple(plain)
     return sha256
+
+
+def keep_start(weights: Mapping[str, NDArray[np.float32]]) -> str:
+    """Know these first weights, of a file, from now on; their hash.
+
+    Raises ValueError, naming the array, for one that has a value which is no finite number.
+    """
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"its weight {name} has a value that is no finite number, so it is no start.")
+    sha256 = str(weights_sha256(weights))
+    _starts[sha256] = weights
+    return sha256
+
+
+def start_of(sha256: str) -> Mapping[str, NDArray[np.float32]] | None:
+    """The first weights of that hash; None where no file has brought them."""
+    return _starts.get(sha256)
 
 
 def is_known(sha256: str) -> bool:

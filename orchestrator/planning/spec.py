@@ -16,7 +16,7 @@ from orchestrator.networks.model import NetworkHash, without_default
 from orchestrator.networks.recorded import OwnNetworks
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
-from orchestrator.planning.spec_networks import with_networks
+from orchestrator.planning.spec_networks import STARTS, with_networks
 from orchestrator.records.job import trial_kinds
 from orchestrator.trial import Dataset, League, LoaderWorkers, Measure, Scenario, Study, Training
 from workers import optimisers
@@ -37,23 +37,25 @@ class ModelAxis(Frozen):
     depth:  layers, for families that have a depth. params: what else the family takes, by name.
     network_sha256: of a user's own network: the hash of its ops in `networks`. A file says {"onnx": PATH} or
             {"net": PATH} in its place, beside the spec; its input size is then that of the file, if none is given.
+    start_sha256: of first weights of its ONNX file; a file says "start": "file". Without it weights are drawn, by seed.
     """
 
     name: Name
     depth: Annotated[int, Field(ge=1, le=1202)] | None = None
     params: dict[Name, int] = {}
     network_sha256: NetworkHash = ""
+    start_sha256: NetworkHash = ""
     input_sizes: Sizes | None = None
     epochs: Epochs | None = None
 
     @property
     def model(self) -> Model:
         """The network, without input sizes and epochs."""
-        return Model(name=self.name, depth=self.depth, params=self.params, network_sha256=self.network_sha256)
+        return Model(**{name: getattr(self, name) for name in Model.model_fields})
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(handler(self), "network_sha256", "")
+        return without_default(without_default(handler(self), "network_sha256", ""), "start_sha256", "")
 
 
 class Axes(Frozen):
@@ -209,6 +211,7 @@ def schema_text() -> str:
     axis["properties"] |= {
         "onnx": {"type": "string", "description": "An ONNX file, beside the spec: a network of your own."},
         "net": {"type": "string", "description": "A file that `invoke import` wrote: a network of your own."},
+        "start": {"enum": list(STARTS), "description": "First weights: drawn by seed, or those of the ONNX file."},
     }
     axis["anyOf"] = [{"required": [key]} for key in ("name", "onnx", "net")]
     del axis["required"]

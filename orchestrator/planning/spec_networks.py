@@ -1,13 +1,19 @@
 """The files of users' own networks, which a spec names, as ops in it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SpecError
 from orchestrator.networks import InputSize, own
 
+if TYPE_CHECKING:
+    from orchestrator.networks.onnx_file import Imported
+
 FILES = ("onnx", "net")
 """Keys of an entry of axes.models that name a file."""
+
+STARTS = ("drawn", "file")
+"""Where its first weights come from."""
 
 
 def with_networks(raw: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -40,6 +46,9 @@ def _imported(entry: dict[str, Any], key: str, path: Path, where: str) -> dict[s
     given = entry[key]
     if not isinstance(given, str) or not given or "\0" in given:
         raise SpecError(f"{where}.{key} is {given!r:.60}; it must be the path of a file, beside the spec.")
+    start = entry.get("start", "drawn")
+    if start not in STARTS:
+        raise SpecError(f"{where}.start is {start!r:.60}; it must be one of: {', '.join(STARTS)}.")
     file = path.parent / Path(given).expanduser()
     sizes = entry.get("input_sizes")
     try:
@@ -48,15 +57,24 @@ def _imported(entry: dict[str, Any], key: str, path: Path, where: str) -> dict[s
         for size in others if key == "onnx" else ():
             if own.at_size(read_network(file, key, size), InputSize.of(first)) != own.ops_of(sha256):
                 raise ValueError(f"its ops at {size} are others than at {first}; give each size an entry and a name.")
+        start_sha256 = _start(file, key, first) if start == "file" else ""
     except ValueError as error:
         raise SpecError(f"{where}: {file}: {error}") from None
-    rest = {name: value for name, value in entry.items() if name != key}
-    return {
+    rest = {name: value for name, value in entry.items() if name not in (key, "start")}
+    new = {
         "name": own.name_of(file),
         "input_sizes": [own.input_size(sha256).written],
         **rest,
         "network_sha256": sha256,
     }
+    return {**new, "start_sha256": start_sha256} if start_sha256 else new
+
+
+def _start(file: Path, kind: str, size: object) -> str:
+    """The hash of the weights in an ONNX file, which are known from then on. Raises ValueError, a sentence."""
+    if kind != "onnx":
+        raise ValueError("it holds no weights, so it is no start; an ONNX file does.")
+    return own.keep_start(_read_onnx(file, size).weights())
 
 
 def read_network(file: Path, kind: str, size: object = None) -> str:
@@ -64,10 +82,12 @@ def read_network(file: Path, kind: str, size: object = None) -> str:
 
     size: as a spec writes it, for an ONNX file that leaves it open. Raises ValueError, a sentence without the path.
     """
-    if kind == "net":
-        return own.keep(own.read(file))
+    return own.keep(own.read(file) if kind == "net" else _read_onnx(file, size).net.data)
+
+
+def _read_onnx(file: Path, size: object) -> "Imported":
     try:
         from orchestrator.networks import onnx_file
     except ImportError:
         raise ValueError('reading ONNX needs the package onnx: pip install -e ".[onnx]" in the clone.') from None
-    return own.keep(onnx_file.read(file, None if size is None else InputSize.of(size)).net.data)
+    return onnx_file.read(file, None if size is None else InputSize.of(size))

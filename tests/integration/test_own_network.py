@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import onnx
 import pytest
 from rich.console import Console as Terminal
@@ -57,6 +58,76 @@ def test_a_run_goes_on_when_the_file_is_gone(own_world, catalogue, monkeypatch):
     again, said = run(own_world, catalogue, resume="latest")
     assert (again.exit_code, said.count("already done")) == (0, 1)
     assert "mine@8" in again.report.page.read_text()
+
+
+def with_start(world, start, **entry):
+    entry = {"onnx": "mine.onnx", "start": start, **entry}
+    world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "models": [entry], "seeds": [0]}}))
+
+
+def first_weights_of(result, world):
+    (trial,) = result.report.stored.trials
+    with np.load(world[0].runs / trial.record.run_id / trial.record.folder_name / "start.npz") as arrays:
+        return dict(arrays)
+
+
+def test_a_file_gives_the_first_weights_that_are_asked_of_it(own_world, catalogue, monkeypatch):
+    with_start(own_world, "file")
+    wanted = onnx_file.read(own_world[1].with_name("mine.onnx")).weights()
+    result, _ = run(own_world, catalogue)
+    (trial,) = result.report.stored.trials
+    seen = first_weights_of(result, own_world)
+    assert trial.outcome.status == "ok"
+    assert list(seen) == list(wanted)
+    assert all((seen[name] == wanted[name]).all() for name in wanted)
+    forget(own_world, monkeypatch)
+    again, said = run(own_world, catalogue, resume="latest")
+    assert (again.exit_code, said.count("already done")) == (0, 1)
+
+
+def test_weights_from_a_file_are_another_trial(own_world, catalogue):
+    drawn, _ = run(own_world, catalogue)
+    with_start(own_world, "file")
+    of_file, _ = run(own_world, catalogue)
+    (one,), (other,) = drawn.report.stored.trials, of_file.report.stored.trials
+    assert one.record.id != other.record.id
+    assert one.record.network_sha256 == other.record.network_sha256
+
+
+@pytest.mark.parametrize(
+    ("start", "entry", "sentence"),
+    [
+        ("best", {}, r"axes\.models\[0\]\.start is 'best'; it must be one of: drawn, file\."),
+        ("file", {"onnx": "nan.onnx"}, r"nan\.onnx: its weight .* has a value that is no finite number"),
+        (
+            "file",
+            {"onnx": "flat.onnx", "input_sizes": [8, 10]},
+            r"flat\.onnx: node 'dense1' .* its weights take 144 features, and its input has 256",
+        ),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(own_world, catalogue, start, entry, sentence):
+    net, spec = small_net(), own_world[1]
+    weights = net.start(0)
+    weights[net.weights[0].name][0] = np.nan
+    onnx.save(onnx_model.build(net, weights), spec.with_name("nan.onnx"))
+    flat = NetBuilder((3, 8, 8))
+    flat.dense(flat.flatten(flat.conv(flat.input, 4, 3)), 43)
+    model = onnx_model.build(flat.net(), flat.net().start(0))
+    for side in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_param = "side"
+    onnx.save(model, spec.with_name("flat.onnx"))
+    with_start(own_world, start, **entry)
+    with pytest.raises(SpecError, match=sentence):
+        run(own_world, catalogue)
+
+
+def test_a_file_of_ops_is_no_start(own_world, catalogue):
+    own_world[1].with_name("mine.json").write_text(json.dumps({"label": "mine", "ops": small_net().data}))
+    entry = {"net": "mine.json", "start": "file"}
+    own_world[1].write_text(json.dumps({**SPEC, "axes": {**SPEC["axes"], "models": [entry], "seeds": [0]}}))
+    with pytest.raises(SpecError, match="it holds no weights, so it is no start; an ONNX file does"):
+        run(own_world, catalogue)
 
 
 def test_import_writes_the_ops_that_a_spec_may_name(own_world, tmp_path):

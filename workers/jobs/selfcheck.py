@@ -22,8 +22,9 @@ from workers.batches import Batches
 from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
+from workers.net import weights_sha256
 from workers.optimisers import rule_of
-from workers.process import clock, weights_sha256
+from workers.process import clock
 from workers.protocol import Measure, Training
 
 PAYLOAD = ("optimiser", "initialiser", "batch_size", "steps")

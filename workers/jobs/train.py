@@ -6,8 +6,9 @@ import numpy
 
 from workers import loop, native, protocol
 from workers.batches import open_batches
+from workers.net import weights_sha256
 from workers.optimisers import is_audited, rule_of
-from workers.process import clock, weights_sha256
+from workers.process import clock
 from workers.protocol import BadJob, Measure, Training
 
 PAYLOAD = ("training", "measure")
