@@ -104,10 +104,11 @@ class Silu(_Elementwise):
     """x * sigmoid(x)."""
 
     def value(self, x):
-        return x * _sigmoid(x)
+        self.share = _sigmoid(x)
+        return x * self.share
 
     def slope(self, x):
-        return _sigmoid(x) * (1 + x * (1 - _sigmoid(x)))
+        return self.share * (1 + x * (1 - self.share))
 
 
 class Tanh(_Elementwise):
@@ -127,14 +128,14 @@ class Gelu(_Elementwise):
     """
 
     def value(self, x):
-        return x * self._share(x)
+        self.share = self._share(x)
+        return x * self.share
 
     def slope(self, x):
         if self.params["is_exact"]:
-            return self._share(x) + x * numpy.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+            return self.share + x * numpy.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
         inner = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
-        share = self._share(x)
-        return share + x * 2 * share * (1 - share) * inner
+        return self.share + x * 2 * self.share * (1 - self.share) * inner
 
     def _share(self, x):
         if self.params["is_exact"]:

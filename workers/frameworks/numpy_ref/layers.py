@@ -109,13 +109,20 @@ class BatchNorm(Layer):
         mean, var = self.weight("mean"), self.weight("var")
         if training:
             kept, count = self.params["kept"], x[:, 0].size
-            batch_mean, batch_var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+            batch_mean = x.mean((0, 2, 3))
+            centred = x - batch_mean[:, None, None]
+            batch_var = numpy.einsum("nchw,nchw->c", centred, centred) / count
             mean[:] = kept * mean + (1 - kept) * batch_mean
             var[:] = kept * var + (1 - kept) * batch_var * (count / max(1.0, count - 1.0))
             mean, var = batch_mean, batch_var
+        else:
+            centred = x - mean[:, None, None]
         self.scale = 1 / numpy.sqrt(var + self.params["epsilon"])
-        self.normal = (x - mean[:, None, None]) * self.scale[:, None, None]
-        return self.normal * self.weight("gamma")[:, None, None] + self.weight("beta")[:, None, None]
+        centred *= self.scale[:, None, None]
+        self.normal = centred
+        out = self.normal * self.weight("gamma")[:, None, None]
+        out += self.weight("beta")[:, None, None]
+        return out
 
     def backward(self, gradient):
         """Gradient of x, through the mean and variance of the batch."""
@@ -124,8 +131,11 @@ class BatchNorm(Layer):
         by_gamma = numpy.einsum("nchw,nchw->c", gradient, self.normal)
         self.learn("gamma", by_gamma)
         self.learn("beta", by_beta)
-        centred = gradient - (by_beta[:, None, None] + self.normal * by_gamma[:, None, None]) / count
-        return (centred * (self.weight("gamma") * self.scale)[:, None, None],)
+        x_gradient = self.normal * (-by_gamma / count)[:, None, None]
+        x_gradient -= (by_beta / count)[:, None, None]
+        x_gradient += gradient
+        x_gradient *= (self.weight("gamma") * self.scale)[:, None, None]
+        return (x_gradient,)
 
 
 class Relu(Layer):
