@@ -36,7 +36,7 @@ class ParityRequest:
 
 @dataclass(frozen=True)
 class ParityResult:
-    """rows: one per environment and network. has_passed: all were checked and all passed."""
+    """rows: one per environment and network. has_passed: all were checked, and each passed or is unsupported."""
 
     rows: list[dict[str, object]]
     has_passed: bool
@@ -112,7 +112,7 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
     failed = run.environments.failed
     reasons = [failed[request.key].reason if request.key in failed else "" for request in wanted]
     table = [report.check_row(*row) for row in zip(wanted, newest, reasons, strict=True)]
-    return ParityResult(table, all(check is not None and check.passed for check in newest))
+    return ParityResult(table, all(row["check"] in ("passed", "unsupported") for row in table))
 
 
 def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int, home: Home) -> Iterator[CheckRequest]:

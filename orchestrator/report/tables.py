@@ -343,13 +343,15 @@ def _share_of_bound(figure: NearFigure) -> float:
 def check_row(request: CheckRequest, stored: StoredCheck | None, reason: str) -> FlatRow:
     """One line of the parity table: what was checked, how it ended, and every figure.
 
+    A framework that cannot do an op of the network is 'unsupported', which is no failure.
     found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
     row |= {"cell": label_at(request.model, request.input_size), "steps": request.steps}
     if stored is None:
         return row | {"check": "missing", "reason": reason}
-    row |= {"check": "passed" if stored.passed else "FAILED", "reason": stored.outcome.reason}
+    failed = "unsupported" if stored.outcome.status == "unsupported" else "FAILED"
+    row |= {"check": "passed" if stored.passed else failed, "reason": stored.outcome.reason}
     check = stored.timeline.check
     return row | {**check.figures, "bounds": check.bounds} if check else row
 

@@ -17,6 +17,7 @@ from orchestrator.report import export, tables
 from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import trial_rows
 from orchestrator.report.text import figures3, tiny
+from orchestrator.trial import Outcome
 from tests import fake_run as fake
 from tests.fake_stored import NO_MEMORY, audited, checked, kept, run, skip, timed, watched
 
@@ -144,6 +145,14 @@ def test_without_pyarrow_there_is_no_parquet(monkeypatch):
 def test_a_check_that_died_is_in_the_parity_table():
     dead = StoredCheck(fake.check_record(), NO_MEMORY, fake.ENDED, Timeline())
     assert [(row["figure"], row["status"]) for row in tables.parity_rows([dead])] == [("", "out_of_memory")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"), [(NO_MEMORY, "FAILED"), (Outcome(status="unsupported", fault="subject"), "unsupported")]
+)
+def test_what_a_framework_cannot_do_is_no_failed_check(outcome, word):
+    ended = StoredCheck(fake.check_record(), outcome, fake.ENDED, Timeline())
+    assert tables.check_row(ended.request, ended, "")["check"] == word
 
 
 def test_markdown_cells_stay_in_their_cell():
