@@ -33,7 +33,7 @@ fingerprint  epoch, weights {name: sha256} in the network's order, predictions {
           after each epoch for the validation pictures; after training once more, without weights, for the test's
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
 place     place_seconds []: a few batches, placed one by one after the training, the device idle before and after each
-check     figures {}, bounds {}, passed; of a selfcheck also seconds {} of each of its parts
+check     figures {}, bounds {}, passed; of a selfcheck also seconds {} of each of its parts, batch (pictures of a step)
 queries   latency_seconds [] (after the warm-up, in the order in which they were asked), wall_seconds, warmup_queries,
           answered (queries after the warm-up; of `offline`, whose latencies are of a series each, more than latencies);
           of `server` also rate (queries a second, the largest that passed; 0 if none did) and probes [[rate, queries,

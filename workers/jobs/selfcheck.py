@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 import numpy
 
-from workers import loop, native, protocol, reference_check
+from workers import chaos, loop, native, protocol, reference_check
 from workers.batches import Batches
 from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import weights_sha256
+from workers.ops import size_of
 from workers.optimisers import rule_of
 from workers.process import clock
 from workers.protocol import Measure, Training
@@ -77,28 +78,11 @@ CALM_LAYERS = 24
 DEEP_RATE = 0.0001
 
 
-# Where an environment is beyond a bound, the network may be chaotic at that rate. This is measured: the oracle trains a
-# second time, with every first weight moved by as much as float32 sums of some thousand terms are off (the first logits
-# of right frameworks are off by 3e-7 to 1e-6). It is chaotic if CHAOS_TIMES what the two differ by is beyond a bound; a
-# right framework may then differ by NUDGE_TIMES that, for one nudge is one of many ways to round (docs/adr/0025).
-CALMER_RATES = (0.0001, 0.00001)
-NUDGE, NUDGE_TIMES, CHAOS_TIMES = 1e-6, 10, 2
-CHAOTIC = (
-    "clean_loss_step_20",
-    "update_step_20",
-    "averages_step_20",
-    "logits_step_20",
-    "study_loss_step_5",
-    "update_step_45",
-)
-"""The figures that rounding alone may move beyond their bounds."""
-
-
-class Calm(NamedTuple):
-    """What was measured of a network: the rate of its regime 'clean', and its own bounds of figures in CHAOTIC."""
-
-    rate: float
-    bounds: dict
+# ResNet-32 at 64 x 64 pixels, the study's most expensive network, costs 0.71e9 by this count, and a picture takes the
+# oracle 0.08 s. A network that costs more is trained in smaller batches, so that its selfcheck takes about as long.
+MOST_COST = 0.75e9
+VALUE_COST = 100
+"""Multiply-adds that take the oracle as long as all that it does with one value."""
 
 
 class Trace(NamedTuple):
@@ -182,9 +166,21 @@ def regimes_and_bounds(net, steps="all", batch_size=BATCH):
     """
     regimes, allowed = dict(REGIMES), bounds("selfcheck")
     regimes["first"] = REGIMES["first"]._replace(pictures=batch_size + 10, batch=batch_size)
+    batch = batch_of(net)
+    for name in ("clean", "study"):
+        count = REGIMES[name].pictures // BATCH
+        regimes[name] = REGIMES[name]._replace(pictures=count * batch + min(10, batch - 1), batch=batch)
     if sum(op.kind in ("conv", "dense") for op in net.ops) > CALM_LAYERS:
-        regimes["clean"], allowed = REGIMES["clean"]._replace(learning_rate=DEEP_RATE), bounds("selfcheck_deep")
+        regimes["clean"], allowed = regimes["clean"]._replace(learning_rate=DEEP_RATE), bounds("selfcheck_deep")
     return {name: regimes[name] for name in STEPS[steps]}, allowed
+
+
+def batch_of(net):
+    """Pictures of a step in the regimes 'clean' and 'study': BATCH, or fewer where that costs more than MOST_COST."""
+    cost, batch = net.multiply_adds + VALUE_COST * sum(map(size_of, net.shapes.values())), BATCH
+    while cost * batch > MOST_COST * BATCH and batch > SMALL_BATCH:
+        batch //= 2
+    return batch
 
 
 def lopsided(shape, classes, count):
@@ -231,42 +227,18 @@ def trace_adapter(build, training, regime, pictures, labels, make_batches=Batche
 
 
 def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
-    """(Calm of a network, the oracle's trace of 'clean' at its rate).
+    """What workers/chaos.py measures of a network, each training of it as a part of `phases`."""
 
-    traces: the oracle's of `regimes`. Of a network that is calm at its rate nothing changes, so that a wrong framework
-    is held to the bounds as they are. For a chaotic one the largest rate is taken at which NUDGE_TIMES the difference
-    is within the bounds; at the last rate, and in the other regimes, that is the bound where it is larger.
-    """
-
-    def differences(name, regime, wanted):
-        part = f"'{name}' at {regime.learning_rate:g}, nudged"
+    def train(name, regime, nudge):
+        part = f"the oracle's '{name}' at {regime.learning_rate:g}{', nudged' if nudge else ''}"
         phases.insert([(part, ORACLE_TIMES * regime.pictures * regime.epochs)])
         phases.enter(part)
-        seen = trace_oracle(net, training, regime, pictures, labels, phases.tell, NUDGE)
-        figures = _compare_trace(net, training, name, seen, wanted)
-        return {figure: figures[figure] for figure in CHAOTIC if figure in figures}
+        return trace_oracle(net, training, regime, pictures, labels, phases.tell, nudge)
 
-    def keeps_bounds(figures, times):
-        return is_within({name: times * figures[name] for name in figures}, {name: allowed[name] for name in figures})
+    def compare_one(name, seen, wanted):
+        return _compare_trace(net, training, name, seen, wanted)
 
-    regime, wanted = regimes["clean"], traces["clean"]
-    figures = differences("clean", regime, wanted)
-    if keeps_bounds(figures, CHAOS_TIMES):
-        return Calm(regime.learning_rate, {}), wanted
-    for rate in (rate for rate in CALMER_RATES if rate < regime.learning_rate):
-        regime = regime._replace(learning_rate=rate)
-        part = f"the oracle's 'clean' at {rate:g}"
-        phases.insert([(part, ORACLE_TIMES * regime.pictures * regime.epochs)])
-        phases.enter(part)
-        wanted = trace_oracle(net, training, regime, pictures, labels, phases.tell)
-        figures = differences("clean", regime, wanted)
-        if keeps_bounds(figures, NUDGE_TIMES):
-            break
-    for name in ("study", "long"):
-        figures.update(differences(name, regimes[name], traces[name]))
-    own = {figure: NUDGE_TIMES * value for figure, value in figures.items()}
-    beyond = {figure: bound for figure, bound in own.items() if not bound <= allowed[figure]}
-    return Calm(regime.learning_rate, beyond), wanted
+    return chaos.measure(regimes, allowed, traces, train, compare_one)
 
 
 def calmed(regimes, allowed, calm):
@@ -459,13 +431,13 @@ def load_reference(path, net, regimes=tuple(REGIMES)):
 
 
 def load_calm(path):
-    """The Calm in a reference, or None. Raises BadJob if it cannot be read."""
+    """The chaos.Calm in a reference, or None. Raises BadJob if it cannot be read."""
     try:
         with numpy.load(path) as arrays:
             if "calm/rate" not in arrays.files:
                 return None
             known = [name for name in arrays.files if name.startswith("calm/bounds/")]
-            return Calm(float(arrays["calm/rate"]), {name.split("/")[2]: float(arrays[name]) for name in known})
+            return chaos.Calm(float(arrays["calm/rate"]), {name.split("/")[2]: float(arrays[name]) for name in known})
     except (OSError, ValueError, KeyError) as error:
         raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
 
@@ -504,7 +476,7 @@ def work(job):
         save_reference(path, traces)
     reference = load_reference(path, net, tuple(regimes))
     figures = compare(net, training, seen, reference)
-    if calm is None and any(not figures[name] <= allowed[name] for name in CHAOTIC if name in figures):
+    if calm is None and any(not figures[name] <= allowed[name] for name in chaos.CHAOTIC if name in figures):
         with native.one_blas_thread():
             calm, clean = measure(net, training, regimes, allowed, reference, pictures, labels, phases)
         is_calmer = calm.rate < regimes["clean"].learning_rate
@@ -525,5 +497,5 @@ def work(job):
         figures.update(reference_check.compare(net, net.start(SEED, training.initialiser), x, y))
         allowed.update(bounds("reference"))
     passed = is_within(figures, allowed)
-    job.emit("check", figures=figures, bounds=allowed, passed=passed, seconds=phases.seconds)
+    job.emit("check", figures=figures, bounds=allowed, passed=passed, seconds=phases.seconds, batch=batch_of(net))
     job.emit("done", weights_sha256=weights_sha256(seen["first"].weights), total_seconds=clock())
