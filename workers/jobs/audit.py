@@ -7,6 +7,7 @@ import numpy
 
 from workers import native, protocol
 from workers.audits import COPIES, FILE
+from workers.averages import over_n
 from workers.batches import open_batches
 from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
@@ -94,7 +95,7 @@ def compare(net, training, audited):
         moves[name] = after[name] - before[name]
         wanted[name] = rule.update(state, before[name], gradient, rate)[1] - before[name]
     others = [weight.name for weight in net.weights if not weight.is_trainable]
-    of_batch = _of_the_batch(net, before, averages, len(batch[1]))
+    of_batch = over_n(net, before, averages, len(batch[1]))
     rest = {name: moves[name] - wanted[name] for name in moves}
     weight = _norm(before[name] for name in moves)
     kept_moves = _norm(averages[name] - before[name] for name in others)
@@ -105,18 +106,6 @@ def compare(net, training, audited):
         / (kept_moves + ROUNDING * _norm(before[name] for name in others) or 1.0),
         "decay": abs(sum(float((rest[name] * before[name]).sum()) for name in rest)) / (rate * weight**2),
     }
-
-
-def _of_the_batch(net, before, averages, count):
-    """The running averages with the variance over the n values of a batch, from those with n - 1; see frameworks.md."""
-    expected = dict(averages)
-    for op in net.ops:
-        if op.kind == "batchnorm":
-            name, (_, height, width) = op.name + ".var", net.shapes[op.name]
-            values = count * height * width
-            kept = op.params["kept"] * before[name]
-            expected[name] = kept + (averages[name] - kept) * (values - 1) / values
-    return expected
 
 
 def _norm(arrays):

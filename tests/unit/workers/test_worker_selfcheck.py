@@ -275,6 +275,23 @@ def test_a_reference_without_measurement_says_so(tmp_path):
     assert selfcheck.load_calm(path) is None
 
 
+def clipped(depth):
+    """Convolutions without bias, each normalised and cut to 0 and 6: of black pictures every value is 0."""
+    net = NetBuilder((3, 8, 8))
+    x = net.input
+    for _ in range(depth):
+        x = net.op("clip", net.batchnorm(net.conv(x, 4, 3, padding=1, bias=False)), low=0, high=6)
+    net.dense(net.globalpool(x), 6)
+    return net.net()
+
+
+@pytest.mark.parametrize(("depth", "explodes"), [(1, False), (12, True)])
+def test_gradients_that_explode_on_black_pictures_are_known(depth, explodes):
+    black = numpy.zeros((8, 3, 8, 8), numpy.float32)
+    first = selfcheck.REGIMES["first"]._replace(batch=8)
+    assert selfcheck._explodes(clipped(depth), first, black, numpy.arange(8) % 6) == explodes
+
+
 def test_pictures_are_not_their_own_transpose_nor_is_red_blue():
     centred = PICTURES - PICTURES.mean((0, 1, 2, 3))
     for other in (centred.transpose(0, 1, 3, 2), centred[:, ::-1]):
