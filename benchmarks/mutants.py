@@ -1,9 +1,10 @@
-"""python -m benchmarks.mutants [ROW ...] [--models resnet20@32,idsia@48]: how sensitive the proofs of equality are.
+"""python -m benchmarks.mutants [ROW ...] [--models resnet20@32,idsia@48] [--ops]: how sensitive the proofs are.
 
 Every wrong version of an adapter (tests/contract/adapter_mutants.py) goes through the selfcheck and the audits, in the
 virtualenv of its row and on the study's networks. The table is Markdown, for docs/parity.md. Rows are framework or
 framework:variant; without any, the fastest row of each framework is taken. The exit code is 1 if a harmful mutant
-passes or a harmless one is stopped. Takes minutes for each row and network.
+passes or a harmless one is stopped. Takes minutes for each row and network. With --ops, a minute for each row: the
+mutants of single ops (tests/contract/op_mutants.py).
 """
 
 import argparse
@@ -27,14 +28,19 @@ LARGER = 16
 """By so many pixels another input size of a sweep is larger."""
 
 SCRIPT = REPOSITORY / "tests" / "contract" / "adapter_mutants.py"
+OPS_SCRIPT = REPOSITORY / "tests" / "contract" / "op_mutants.py"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", default=ROWS)
     parser.add_argument("--models", default="resnet20@32,idsia@48")
+    parser.add_argument("--ops", action="store_true")
     args = parser.parse_args()
-    catalogue, engine = catalogue_with(), open_engine("virtualenv", Home.default(), read_host())
+    if args.ops:
+        columns = {name: asked(name, OPS_SCRIPT) for name in args.rows}
+        print(ops_table(columns))
+        return 1 if any("" in found.values() for found in columns.values()) else 0
     columns = {}
     with tempfile.TemporaryDirectory() as folder:
         for cell in args.models.split(","):
@@ -45,18 +51,32 @@ def main() -> int:
             two = [network_of(model, side).model_dump(mode="json") for side in (int(size), int(size) + LARGER)]
             networks.write_text(json.dumps(two))
             for name in args.rows:
-                framework, _, variant = name.partition(":")
-                row = catalogue.resolve(framework, "cpu", variant or None)
-                where = engine.prepare(row, print)
-                env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
-                arguments = [where.location, SCRIPT, framework, networks, traces, json.dumps(row.options)]
                 began = time.monotonic()
-                done = subprocess.run(arguments, env=env, stdout=subprocess.PIPE, text=True, check=True)
-                columns[row.subject, cell] = json.loads(done.stdout.splitlines()[-1])
-                print(f"{row.subject} {cell}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                columns[name, cell] = asked(name, SCRIPT, networks, traces)
+                print(f"{name} {cell}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(columns))
     wrong = [c for c in columns.values() if not all(c["harmful"].values()) or any(c["harmless"].values())]
     return 1 if wrong else 0
+
+
+def asked(name: str, script: Path, *arguments: Path) -> dict:
+    """What the script prints as JSON in the virtualenv of a row."""
+    framework, _, variant = name.partition(":")
+    row = catalogue_with().resolve(framework, "cpu", variant or None)
+    where = open_engine("virtualenv", Home.default(), read_host()).prepare(row, print)
+    env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [where.location, script, framework, *arguments, json.dumps(row.options)]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def ops_table(columns: dict[str, dict[str, str]]) -> str:
+    """One row per mutant of an op, one column per row."""
+    lines = [f"| mutant | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for name in next(iter(columns.values())):
+        cells = (found[name] or "passes" for found in columns.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def table(columns: dict) -> str:
