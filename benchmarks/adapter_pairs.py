@@ -41,7 +41,11 @@ from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
 from orchestrator.trial import Dataset, Measure, Training, Trial
 
-MODELS = {"resnet20": Model(name="resnet", depth=20), "idsia": Model(name="idsia")}
+MODELS = {
+    "resnet20": Model(name="resnet", depth=20),
+    "idsia": Model(name="idsia"),
+    "mobilenet_v2": Model(name="mobilenet_v2"),
+}
 
 
 def pictures(size: int, home: Home):

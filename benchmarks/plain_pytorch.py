@@ -17,6 +17,8 @@ from torch.nn import functional
 
 BATCH = 64
 CLASSES = 43
+# MobileNetV2: expansion, channels, blocks, stride of the first block.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 class Idsia(nn.Module):
@@ -76,6 +78,38 @@ class ResNet20(nn.Module):
         return self.fc(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1))
 
 
+def relu6_conv(channels_in, channels, kernel, stride, groups=1):
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, channels_in, channels, stride, expansion):
+        super().__init__()
+        hidden = channels_in * expansion
+        layers = [] if expansion == 1 else [relu6_conv(channels_in, hidden, 1, 1)]
+        layers += [relu6_conv(hidden, hidden, 3, stride, hidden)]
+        layers += [nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)]
+        self.layers = nn.Sequential(*layers)
+        self.is_residual = stride == 1 and channels_in == channels
+
+    def forward(self, x):
+        return x + self.layers(x) if self.is_residual else self.layers(x)
+
+
+def mobilenet_v2():
+    layers, channels_in = [relu6_conv(3, 32, 3, 2)], 32
+    for expansion, channels, blocks, stride in STAGES:
+        for block in range(blocks):
+            layers.append(InvertedResidual(channels_in, channels, 1 if block else stride, expansion))
+            channels_in = channels
+    layers += [relu6_conv(channels_in, 1280, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, CLASSES)]
+    return nn.Sequential(*layers)
+
+
 def initialise(module):
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -108,7 +142,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--model", choices=("idsia", "resnet20"), required=True)
+    parser.add_argument("--model", choices=("idsia", "resnet20", "mobilenet_v2"), required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
@@ -123,7 +157,7 @@ def main():
     pictures = torch.from_numpy(np.load(args.data / "train_x.npy")[numbers])
     labels = torch.from_numpy(np.load(args.data / "train_y.npy")[numbers])
 
-    model = Idsia(args.size) if args.model == "idsia" else ResNet20()
+    model = {"idsia": lambda: Idsia(args.size), "resnet20": ResNet20, "mobilenet_v2": mobilenet_v2}[args.model]()
     model.apply(initialise)
     model.to(args.device)
     model.train()

@@ -17,6 +17,8 @@ from tensorflow.keras import layers
 
 BATCH = 64
 CLASSES = 43
+# MobileNetV2: expansion, channels, blocks, stride of the first block.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 def idsia(size):
@@ -48,11 +50,37 @@ def resnet20(size):
     return keras.Model(inputs, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))
 
 
+def relu6_conv(x, channels, kernel, stride, depthwise=False):
+    if kernel == 3 and stride == 2:
+        x = layers.ZeroPadding2D(1)(x)
+    padding = "same" if stride == 1 else "valid"
+    if depthwise:
+        x = layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, depthwise_initializer="he_normal")(x)
+    else:
+        x = layers.Conv2D(channels, kernel, stride, padding, use_bias=False, kernel_initializer="he_normal")(x)
+    return layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+
+
+def mobilenet_v2(size):
+    inputs = keras.Input((size, size, 3))
+    x, channels_in = relu6_conv(inputs, 32, 3, 2), 32
+    for expansion, channels, blocks, stride in STAGES:
+        for block in range(blocks):
+            hidden = channels_in * expansion
+            inner = x if expansion == 1 else relu6_conv(x, hidden, 1, 1)
+            inner = relu6_conv(inner, hidden, 3, 1 if block else stride, depthwise=True)
+            inner = conv_norm(inner, channels, 1, 1)
+            is_residual = channels_in == channels and (block or stride == 1)
+            x, channels_in = layers.Add()([x, inner]) if is_residual else inner, channels
+    x = relu6_conv(x, 1280, 1, 1)
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--model", choices=("idsia", "resnet20"), required=True)
+    parser.add_argument("--model", choices=("idsia", "resnet20", "mobilenet_v2"), required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +94,7 @@ def main():
     pictures = np.ascontiguousarray(np.load(args.data / "train_x.npy")[numbers].transpose(0, 2, 3, 1))
     labels = np.load(args.data / "train_y.npy")[numbers]
 
-    model = {"idsia": idsia, "resnet20": resnet20}[args.model](args.size)
+    model = {"idsia": idsia, "resnet20": resnet20, "mobilenet_v2": mobilenet_v2}[args.model](args.size)
     criterion = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)
     optimizer.build(model.trainable_variables)

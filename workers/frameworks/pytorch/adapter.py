@@ -27,8 +27,10 @@ torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 # 1.9+: a mode in which less is recorded than without gradients.
 _inference_mode = getattr(torch, "inference_mode", torch.no_grad)
 
-# Ops whose gradient does not need their output: if only a ReLU or sum reads it, that may overwrite it.
+# Ops whose gradient does not need their output: if only an op reads it whose own gradient needs no more than what it
+# makes, or a sum, that may overwrite it.
 _OVERWRITABLE = ("conv", "batchnorm", "dense", "add", "maxpool", "avgpool")
+_OVERWRITING = ("relu", "clip")
 _TORCH_NAMES = {
     "weight": "weight",
     "bias": "bias",
@@ -216,7 +218,7 @@ class Network(nn.Module):
             if op.kind not in _LOWER:
                 raise Unsupported(op.kind, f"{op.name}: the pytorch adapter does not lower it")
             layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
-            if op.kind == "relu" or (op.kind == "add" and net.shapes[op.inputs[0]] == net.shapes[op.name]):
+            if op.kind in _OVERWRITING or (op.kind == "add" and net.shapes[op.inputs[0]] == net.shapes[op.name]):
                 layer.inplace = readers.count(op.inputs[0]) == 1 and kinds[op.inputs[0]] in _OVERWRITABLE
             self.layers[op.name] = layer
             self._plan.append((layer, op.inputs, op.name, net.last_uses[op.name]))
