@@ -157,6 +157,7 @@ class Graph:
         self._places = {"input": -1}
         self._users: dict[str, str] = {}
         self._open: dict[str, list[str]] = {}
+        self._same_as: dict[str, str] = {}
         self._settled: dict[int, tuple[Value, Value]] = {}
         self._outputs = _ends(model)
         self._outputs_of = [node.output[0] if node.output else "" for node in model.graph.node]
@@ -278,6 +279,7 @@ class Graph:
         array = node.constant(at)
         if array is not None and array.size in array.shape:
             return
+        name = self._same_as.get(name, name)
         if name in self._users:
             node.refuse(f"it shares '{shown(name)}' with node '{self._users[name]}'; shared weights are not read")
         if name in self._tensors:
@@ -338,6 +340,9 @@ class Graph:
             return [self._like_a_picture(node)]
         if node.kind == "Constant" or (not depends and node.kind in onnx_constants.FOLDED):
             known = [value for value in node.inputs if not isinstance(value, Value)]
+            if node.kind in _TURNING and node.proto.input:
+                source = node.proto.input[0]
+                self._same_as[node.proto.output[0]] = self._same_as.get(source, source)
             try:
                 return list(onnx_constants.folded(node.proto, known, self.opset))
             except ValueError as error:
@@ -379,6 +384,9 @@ class Graph:
             name = f"{plain}_{number}"
         return name
 
+
+_TURNING = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""What leaves a weight as it is, or turns its axes: it stays the same weight."""
 
 _NOTHING = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast")
 

@@ -200,6 +200,15 @@ REFUSED = {
         [("Conv", ["c", "k"], ["a"], {"name": "one"}), ("Conv", ["a", "k"], ["m"], {"name": "two"})],
         "node 'two' (Conv): it shares 'k' with node 'one'",
     ),
+    "weights that are shared through their transpose": (
+        [
+            ("Transpose", ["k"], ["t"], {"perm": [1, 0, 2, 3]}),
+            ("Identity", ["t"], ["i"], {}),
+            ("Conv", ["c", "k"], ["a"], {"name": "one"}),
+            ("Conv", ["a", "i"], ["m"], {"name": "two"}),
+        ],
+        "node 'two' (Conv): it shares 'k' with node 'one'",
+    ),
     "a huge constant": (
         [("ConstantOfShape", ["huge"], ["h"], {}), ("Add", ["c", "h"], ["m"], {})],
         "of which none or too many values come",
