@@ -5,6 +5,7 @@ import re
 
 import numpy
 
+from workers import arrays
 from workers.ops import KINDS, PARAMS, Op, size_of
 
 
@@ -108,10 +109,9 @@ class Net(object):
         Raises ValueError, naming file and array, if it does not hold exactly this network's weights.
         """
         try:
-            with numpy.load(path) as arrays:
-                weights = {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as weights: {error}.") from error
+            weights = arrays.read(path)
+        except ValueError as error:
+            raise ValueError(f"{path} holds no weights: {error}.") from error
         wanted = {weight.name: weight.shape for weight in self.weights}
         for name in sorted(set(wanted) ^ set(weights)):
             raise ValueError(f"{path} {'lacks' if name in wanted else 'has'} {name}, unlike this network's weights.")

@@ -16,6 +16,8 @@ from orchestrator.records.run_folder import WEIGHTS, TrainedWeights
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredTrial
 from orchestrator.trial import Dataset, Training
+from workers import arrays
+from workers.net import weights_sha256
 
 NEWEST_RUNS = 40
 """Older ones are not looked at."""
@@ -148,15 +150,23 @@ def starts(models: Iterable[Model], home: Home) -> dict[str, Path]:
         path = home.starts / f"{model.start_sha256}.npz"
         if not model.start_sha256:
             continue
-        if not path.is_file():
-            arrays = own.start_of(model.start_sha256)
-            if arrays is None:
+        if not _holds(path, model.start_sha256):
+            weights = own.start_of(model.start_sha256)
+            if weights is None:
                 raise SpecError(f"the first weights of {model.label} are not here; begin anew with its ONNX file.")
             home.starts.mkdir(parents=True, exist_ok=True)
             with files.replacing(path) as file:
-                np.savez(file, **dict[str, Any](arrays))
+                np.savez(file, **dict[str, Any](weights))
         found[model.start_sha256] = path
     return found
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    """Whether the file is there and holds these weights, and no others."""
+    try:
+        return bool(weights_sha256(arrays.read(path)) == sha256)
+    except ValueError:
+        return False
 
 
 def paths(weights: Iterable[TrainedWeights], home: Home) -> Mapping[str, Path]:

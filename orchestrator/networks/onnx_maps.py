@@ -53,6 +53,8 @@ def _slice(graph: Graph, node: Node) -> Value:
 
 
 def _part(graph: Graph, node: Node, value: Value, begin: int, end: int) -> Value:
+    if (begin, end) == (0, value.shape[0]):
+        return value
     if value.vector:
         vector = Value(value.vector, value.shape[:1])
         made = graph.op(node, "slice", vector, begin=begin, end=end)

@@ -85,6 +85,17 @@ def test_a_file_gives_the_first_weights_that_are_asked_of_it(own_world, catalogu
     assert (again.exit_code, said.count("already done")) == (0, 1)
 
 
+def test_first_weights_that_were_changed_are_written_again(own_world, catalogue):
+    with_start(own_world, "file")
+    run(own_world, catalogue)
+    (kept,) = own_world[0].starts.iterdir()
+    kept.write_bytes(b"PK\x03\x04 something else")
+    result, _ = run(own_world, catalogue)
+    wanted = onnx_file.read(own_world[1].with_name("mine.onnx")).weights()
+    seen = first_weights_of(result, own_world)
+    assert all((seen[name] == wanted[name]).all() for name in wanted)
+
+
 def test_weights_from_a_file_are_another_trial(own_world, catalogue):
     drawn, _ = run(own_world, catalogue)
     with_start(own_world, "file")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy
 
-from workers import native, protocol
+from workers import arrays, native, protocol
 from workers.audits import COPIES, FILE
 from workers.averages import over_n
 from workers.batches import open_batches
@@ -53,15 +53,13 @@ def load(path, net):
     """(epoch, step) -> (weights in front, before, after) of a training of `net`. Raises BadJob if it holds others."""
     names = [weight.name for weight in net.weights]
     try:
-        with numpy.load(path) as arrays:
-            places = sorted({tuple(map(int, key.split("/")[:2])) for key in arrays.files})
-            return {
-                place: tuple(
-                    {name: arrays[f"{place[0]}/{place[1]}/{copy}/{name}"] for name in names} for copy in COPIES
-                )
-                for place in places
-            }
-    except (OSError, ValueError, KeyError) as error:
+        copies = arrays.read(path)
+        places = sorted({tuple(map(int, key.split("/")[:2])) for key in copies})
+        return {
+            place: tuple({name: copies[f"{place[0]}/{place[1]}/{copy}/{name}"] for name in names} for copy in COPIES)
+            for place in places
+        }
+    except (ValueError, KeyError) as error:
         raise BadJob(f"{path} does not hold the audited steps of this network: {error}.") from error
 
 

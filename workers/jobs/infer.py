@@ -9,7 +9,7 @@ import os
 
 import numpy
 
-from workers import protocol, scenarios
+from workers import arrays, protocol, scenarios
 from workers.batches import draw_training, open_test
 from workers.bounds import FLOAT32, INT8, KEPT, bounds, is_within
 from workers.frameworks import inference_settings, runner
@@ -93,10 +93,9 @@ def oracle_logits(job, weights, test):
     path = os.path.join(job.folder, REFERENCE)
     if os.path.exists(path):
         try:
-            with numpy.load(path) as arrays:
-                known = arrays["logits"]
-        except (OSError, ValueError, KeyError) as error:
-            raise BadJob(f"{REFERENCE} cannot be read: {error}.") from error
+            known = arrays.read(path)["logits"]
+        except (ValueError, KeyError) as error:
+            raise BadJob(f"{REFERENCE} holds no logits: {error}.") from error
         if known.shape != (len(test), job.net.classes):
             raise BadJob(f"{REFERENCE} holds logits of the shape {known.shape}; there are {len(test)} test pictures.")
         return known

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy
 
-from workers import chaos, loop, native, protocol, reference_check
+from workers import arrays, chaos, loop, native, protocol, reference_check
 from workers.averages import over_n
 from workers.batches import Batches
 from workers.bounds import bounds, is_within, worst
@@ -416,42 +416,45 @@ def _off(names, seen, wanted, start):
 
 def save_reference(path, traces, calm=None):
     """Write the oracle's traces, to be reused by the next environment. calm: what was measured, if it was."""
-    arrays = {}
+    kept = {}
     if calm is not None:
-        arrays["calm/rate"] = numpy.array(calm.rate)
-        arrays.update((f"calm/bounds/{figure}", numpy.array(value)) for figure, value in calm.bounds.items())
+        kept["calm/rate"] = numpy.array(calm.rate)
+        kept.update((f"calm/bounds/{figure}", numpy.array(value)) for figure, value in calm.bounds.items())
     for regime, trace in traces.items():
         for field in ("start_logits", "losses", "end_logits", "batch"):
-            arrays[f"{regime}/{field}"] = numpy.array(getattr(trace, field))
-        arrays.update((f"{regime}/weights/{name}", value) for name, value in trace.weights.items())
-    numpy.savez(path, **arrays)
+            kept[f"{regime}/{field}"] = numpy.array(getattr(trace, field))
+        kept.update((f"{regime}/weights/{name}", value) for name, value in trace.weights.items())
+    numpy.savez(path, **kept)
 
 
 def load_reference(path, net, regimes=tuple(REGIMES)):
     """The traces of these regimes in `path`. Raises BadJob if they are of another network than `net`."""
     names = [weight.name for weight in net.weights]
     try:
-        with numpy.load(path) as arrays:
-            fields = ("start_logits", "losses", "end_logits")
-            traces = {}
-            for regime in regimes:
-                start_logits, losses, end_logits = (arrays[f"{regime}/{field}"] for field in fields)
-                weights = {name: arrays[f"{regime}/weights/{name}"] for name in names}
-                traces[regime] = Trace(start_logits, losses, weights, end_logits, int(arrays[f"{regime}/batch"]))
-    except (OSError, ValueError, KeyError) as error:
+        kept = arrays.read(path)
+        return {
+            regime: Trace(
+                kept[f"{regime}/start_logits"],
+                kept[f"{regime}/losses"],
+                {name: kept[f"{regime}/weights/{name}"] for name in names},
+                kept[f"{regime}/end_logits"],
+                int(kept[f"{regime}/batch"]),
+            )
+            for regime in regimes
+        }
+    except (ValueError, KeyError) as error:
         raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
-    return traces
 
 
 def load_calm(path):
     """The chaos.Calm in a reference, or None. Raises BadJob if it cannot be read."""
     try:
-        with numpy.load(path) as arrays:
-            if "calm/rate" not in arrays.files:
-                return None
-            known = [name for name in arrays.files if name.startswith("calm/bounds/")]
-            return chaos.Calm(float(arrays["calm/rate"]), {name.split("/")[2]: float(arrays[name]) for name in known})
-    except (OSError, ValueError, KeyError) as error:
+        kept = arrays.read(path)
+        if "calm/rate" not in kept:
+            return None
+        known = [name for name in kept if name.startswith("calm/bounds/")]
+        return chaos.Calm(float(kept["calm/rate"]), {name.split("/")[2]: float(kept[name]) for name in known})
+    except ValueError as error:
         raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
 
 

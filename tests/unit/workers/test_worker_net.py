@@ -192,7 +192,23 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path, change, senten
         net.read(str(tmp_path / "weights.npz"))
 
 
-def test_a_file_that_holds_no_weights_is_named(tmp_path):
-    (tmp_path / "weights.npz").write_text("not a zip")
-    with pytest.raises(ValueError, match=r"weights\.npz cannot be read as weights"):
+def damaged(folder):
+    """Files that hold no weights: name -> bytes."""
+    numpy.savez(str(folder / "whole.npz"), **tiny().start(0))
+    numpy.save(str(folder / "one.npy"), numpy.zeros(3))
+    whole = (folder / "whole.npz").read_bytes()
+    middle = len(whole) // 2
+    return {
+        "text": b"not a zip",
+        "nothing": b"",
+        "a zip that is cut": whole[:middle],
+        "a zip with other bytes": whole[: middle // 2] + b"\xff" * 40 + whole[middle // 2 + 40 :],
+        "one array": (folder / "one.npy").read_bytes(),
+    }
+
+
+@pytest.mark.parametrize("what", ["text", "nothing", "a zip that is cut", "a zip with other bytes", "one array"])
+def test_a_file_that_holds_no_weights_is_named(tmp_path, what):
+    (tmp_path / "weights.npz").write_bytes(damaged(tmp_path)[what])
+    with pytest.raises(ValueError, match=r"weights\.npz holds no weights: it "):
         tiny().read(str(tmp_path / "weights.npz"))
