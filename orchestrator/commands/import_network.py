@@ -47,7 +47,8 @@ def import_network(request: ImportRequest, console: Console) -> tuple[str, list[
         console.say(told)
     for framework, ops in lowerings.lacking(net).items():
         kinds = sorted({op.kind for op in net.ops if op.name in ops})
-        console.say(f"{framework} lacks {', '.join(kinds)}: {len(ops)} ops, the first {ops[0]}")
+        which = ops[0] if len(ops) == 1 else f"{len(ops)} ops, the first {ops[0]}"
+        console.say(f"{framework} lacks {', '.join(kinds)}: {which}")
     shape, millions = "x".join(map(str, net.input)), net.multiply_adds / 1e6
     title = (
         f"{name}@{InputSize.of(list(net.input))}: {shape} to {net.classes} logits, {len(net.ops) - 1} ops, "
