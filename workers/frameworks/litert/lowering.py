@@ -68,7 +68,8 @@ def _pad_to(writer, op, source, padded, value):
     sides = numpy.array([[0, 0], [top, bottom], [left, right], [0, 0]], numpy.int32)
     inputs = [source, writer.constant(op.name + ".sides", sides)]
     if value:
-        inputs.append(writer.constant(op.name + ".outside", numpy.array([value], numpy.float32)))
+        # Without an axis: its quantiser takes no other.
+        inputs.append(writer.constant(op.name + ".outside", numpy.full((), value, numpy.float32)))
         writer.operator(_OP.PADV2, inputs, padded, (_OPTIONS.PadV2Options, schema.PadV2OptionsT()))
     else:
         writer.operator(_OP.PAD, inputs, padded, (_OPTIONS.PadOptions, schema.PadOptionsT()))
