@@ -135,6 +135,9 @@ def check_(call: Call) -> int:
     Flag("device", "cpu or gpu: only this one"),
     FRAMEWORKS,
     VARIANT,
+    Flag(
+        "network", "file of a network of your own, ONNX or what `invoke import` wrote, in place of the spec's networks"
+    ),
     Flag("epochs", "epochs of every model, in place of the spec's"),
     CELLS,
     Flag("seeds", "only these, in place of the spec's, for example 0,1,2"),

@@ -24,7 +24,19 @@ from orchestrator.trial import SubjectPair
 
 ARGV = tuple(sys.argv[1:])
 
-_CHANGING = ("device", "frameworks", "variant", "epochs", "cells", "seeds", "repeats", "spec", "scout", "weights")
+_CHANGING = (
+    "device",
+    "frameworks",
+    "variant",
+    "epochs",
+    "cells",
+    "seeds",
+    "repeats",
+    "network",
+    "spec",
+    "scout",
+    "weights",
+)
 """Flags of a sweep that its recorded spec would contradict."""
 
 
@@ -63,6 +75,7 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
         epochs=flags.number("--epochs", call.epochs),
         seeds=flags.seeds(call.seeds),
         repeats=flags.number("--repeats", call.repeats),
+        network=flags.path(call.network),
         is_scout=call.scout,
     )
     request = SweepRequest(

@@ -1,4 +1,5 @@
-"""What a user asks of a spec besides its file: fewer devices, frameworks, cells, other counts; or a scout of it."""
+"""What a user asks of a spec besides its file: a network of their own, fewer devices, frameworks, cells, other counts;
+or a scout of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,10 @@ depend on the content of a picture."""
 
 @dataclass(frozen=True)
 class Narrowing:
-    """None, and what is empty, leaves the spec as it is. variants: framework -> tags."""
+    """None, and what is empty, leaves the spec as it is. variants: framework -> tags.
+
+    network: file with a network of the user's own, in place of the spec's: ONNX, or what `invoke import` wrote (.json).
+    """
 
     device: Device | None = None
     frameworks: tuple[str, ...] = ()
@@ -42,13 +46,18 @@ class Narrowing:
     epochs: int | None = None
     seeds: tuple[int, ...] = ()
     repeats: int | None = None
+    network: Path | None = None
     is_scout: bool = False
 
     def changes(self) -> dict[str, Any]:
         """The changes to the spec: dotted path -> value. Raises SpecError for a scout of so many epochs: it has one."""
         if self.is_scout and self.epochs:
             raise SpecError("--scout takes a few steps of each cell; leave out --epochs.")
-        changes: dict[str, Any] = dict(SCOUT) if self.is_scout else {}
+        changes: dict[str, Any] = {}
+        if self.network:
+            kind = "net" if self.network.suffix == ".json" else "onnx"
+            changes["axes.models"] = [{kind: str(self.network.absolute())}]
+        changes |= SCOUT if self.is_scout else {}
         if self.device:
             changes["axes.devices"] = [self.device]
         if self.frameworks:

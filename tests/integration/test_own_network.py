@@ -12,6 +12,7 @@ from orchestrator.commands import import_network
 from orchestrator.console.progress import Console
 from orchestrator.errors import SpecError
 from orchestrator.networks import onnx_file, own
+from orchestrator.planning.narrowing import Narrowing
 from tests.sweeping import SPEC, run
 from workers import onnx_model
 from workers.net import NetBuilder
@@ -58,6 +59,13 @@ def test_a_run_goes_on_when_the_file_is_gone(own_world, catalogue, monkeypatch):
     again, said = run(own_world, catalogue, resume="latest")
     assert (again.exit_code, said.count("already done")) == (0, 1)
     assert "mine@8" in again.report.page.read_text()
+
+
+def test_a_network_is_named_in_place_of_those_of_a_spec(own_world, catalogue):
+    own_world[1].write_text(json.dumps(SPEC))
+    network = own_world[1].with_name("mine.onnx")
+    result, _ = run(own_world, catalogue, changes=Narrowing(network=network, seeds=(0,), epochs=1).changes())
+    assert [trial.trial.model.label for trial in result.report.stored.trials] == ["mine"]
 
 
 def with_start(world, start, **entry):

@@ -1,5 +1,7 @@
 """What a user asks of a spec besides its file."""
 
+from pathlib import Path
+
 import pytest
 
 from orchestrator.errors import SpecError
@@ -13,6 +15,14 @@ FRAMEWORKS = ("cntk", "neon", "mxnet", "pytorch", "tensorflow")
 
 def test_nothing_asked_changes_nothing():
     assert Narrowing().changes() == {}
+
+
+@pytest.mark.parametrize(("name", "key"), [("my.onnx", "onnx"), ("my.json", "net"), ("my", "onnx")])
+def test_a_network_of_ones_own_replaces_those_of_the_spec(name, key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes = Narrowing(network=Path(name), epochs=2).changes()
+    assert changes["axes.models"] == [{key: str(tmp_path / name)}]
+    assert list(changes).index("axes.models") < list(changes).index("axes.models[].epochs")
 
 
 def test_seeds_and_repeats_replace_those_of_the_spec():
