@@ -28,7 +28,9 @@ def build(net, weights, batch_size=None):
             continue
         if op.kind not in _LOWER:
             raise Unsupported(op.kind, f"{op.name}: it is not written as ONNX")
-        values[op.name] = OUTPUT if op.name == net.output else op.name
+        # A name of an op has no dot: with one, a value is ours.
+        own = op.name + ".value" if op.name in (INPUT, OUTPUT) else op.name
+        values[op.name] = OUTPUT if op.name == net.output else own
         made = _LOWER[op.kind](op, net.shapes[op.name], [values[name] for name in op.inputs], values[op.name])
         # What reads the file again finds the op under its own name; a pool over the whole map begins with its node.
         if not any(node.name for node in made):
@@ -95,7 +97,7 @@ def _pool(kind):
 
 def _globalpool(kind):
     def lower(op, shape, inputs, output):
-        map_ = op.name + "_map"
+        map_ = op.name + ".map"
         return [helper.make_node(kind, inputs, [map_]), helper.make_node("Flatten", [map_], [output], axis=1)]
 
     return lower
@@ -126,7 +128,7 @@ def _constant(name, value):
 
 
 def _clip(op, shape, inputs, output):
-    ends = [f"{op.name}_{end}" for end in ("low", "high")]
+    ends = [f"{op.name}.{end}" for end in ("low", "high")]
     bounds = [_constant(name, numpy.float32(op.params[end])) for name, end in zip(ends, ("low", "high"))]
     return bounds + [helper.make_node("Clip", inputs + ends, [output])]
 
@@ -141,7 +143,7 @@ def _layernorm(op, shape, inputs, output):
     names = [op.name + ".gamma", op.name + ".beta"]
     if len(shape) == 1:
         return [helper.make_node("LayerNormalization", inputs + names, [output], epsilon=op.params["epsilon"])]
-    turned, normal = op.name + "_turned", op.name + "_normal"
+    turned, normal = op.name + ".turned", op.name + ".normal"
     return [
         helper.make_node("Transpose", inputs, [turned], perm=[0, 2, 3, 1]),
         helper.make_node("LayerNormalization", [turned] + names, [normal], epsilon=op.params["epsilon"], name=op.name),
@@ -157,10 +159,10 @@ def _groupnorm(op, shape, inputs, output):
         names = [op.name + ".gamma", op.name + ".beta"]
         return [helper.make_node("InstanceNormalization", inputs + names, [output], **given)]
     ends = ("split", "whole", "ones", "zeros", "groups", "normal", "map", "scaled")
-    split, whole, ones, zeros, by_group, normal, map_, scaled = (f"{op.name}_{end}" for end in ends)
+    split, whole, ones, zeros, by_group, normal, map_, scaled = (f"{op.name}.{end}" for end in ends)
     # A map's channels are its second axis, and ONNX broadcasts from the right.
-    axes = _constant(op.name + "_axes", numpy.array([1, 2], numpy.int64))
-    weights = [f"{op.name}_by_{end}" for end in ("gamma", "beta")]
+    axes = _constant(op.name + ".axes", numpy.array([1, 2], numpy.int64))
+    weights = [f"{op.name}.by_{end}" for end in ("gamma", "beta")]
     return [
         _constant(split, numpy.array([0, groups, -1], numpy.int64)),
         _constant(whole, numpy.array((0,) + shape, numpy.int64)),
@@ -178,7 +180,7 @@ def _groupnorm(op, shape, inputs, output):
 
 
 def _slice(op, shape, inputs, output):
-    names = [f"{op.name}_{end}" for end in ("begins", "ends", "axes")]
+    names = [f"{op.name}.{end}" for end in ("begins", "ends", "axes")]
     numbers = (op.params["begin"], op.params["end"], 1)
     parts = [_constant(name, numpy.array([number], numpy.int64)) for name, number in zip(names, numbers)]
     return parts + [helper.make_node("Slice", inputs + names, [output])]
@@ -186,14 +188,14 @@ def _slice(op, shape, inputs, output):
 
 def _pad(op, shape, inputs, output):
     top, bottom, left, right = op.params["padding"]
-    names = [f"{op.name}_{end}" for end in ("sides", "value")]
+    names = [f"{op.name}.{end}" for end in ("sides", "value")]
     sides = numpy.array([0, 0, top, left, 0, 0, bottom, right], numpy.int64)
     parts = [_constant(names[0], sides), _constant(names[1], numpy.float32(op.params["value"]))]
     return parts + [helper.make_node("Pad", inputs + names, [output])]
 
 
 def _upsample(op, shape, inputs, output):
-    scales = op.name + "_scales"
+    scales = op.name + ".scales"
     given = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
     if op.params["is_bilinear"]:
         given = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
@@ -209,7 +211,7 @@ def _lrn(op, shape, inputs, output):
 
 def _shuffle(op, shape, inputs, output):
     (channels, height, width), groups = shape, op.params["groups"]
-    names = [f"{op.name}_{end}" for end in ("split", "whole", "groups", "swapped")]
+    names = [f"{op.name}.{end}" for end in ("split", "whole", "groups", "swapped")]
     split = numpy.array([0, groups, channels // groups, height, width], numpy.int64)
     return [
         _constant(names[0], split),
@@ -230,12 +232,12 @@ def _steps(*steps):
             names = []
             for read in reads:
                 if isinstance(read, float):
-                    name = f"{op.name}_constant{len(nodes)}"
+                    name = f"{op.name}.constant{len(nodes)}"
                     nodes.append(_constant(name, numpy.float32(read)))
                 else:
                     name = inputs[0] if read == "x" else values[read]
                 names.append(name)
-            values.append(output if at == len(steps) - 1 else f"{op.name}_{at}")
+            values.append(output if at == len(steps) - 1 else f"{op.name}.{at}")
             nodes.append(helper.make_node(kind, names, [values[-1]]))
         return nodes
 
@@ -265,7 +267,7 @@ def _gelu(op, shape, inputs, output):
 
 
 def _unflatten(op, shape, inputs, output):
-    axes = op.name + "_axes"
+    axes = op.name + ".axes"
     nodes = [_constant(axes, numpy.array([2, 3], numpy.int64))]
     return nodes + [helper.make_node("Unsqueeze", inputs + [axes], [output])]
 

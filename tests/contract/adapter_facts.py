@@ -9,7 +9,7 @@ from workers.batches import Batches
 from workers.bounds import FLOAT32
 from workers.frameworks import Settings, runner
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
-from workers.net import NetBuilder
+from workers.net import Net, NetBuilder
 from workers.protocol import BadJob, Training, Unsupported
 
 SETTINGS = Settings(Training("sgd", "he_normal", 0.1, 0.9, batch_size=8, epochs=1), threads=2, seed=0)
@@ -137,8 +137,33 @@ def further_ops():
     keep("lrn", lambda net, x: net.op("lrn", net.conv(x, 7, 1), size=5, alpha=0.5, beta=0.75, bias_term=1.5))
     keep("shuffle", lambda net, x: net.op("shuffle", net.conv(x, 6, 1), groups=2))
     keep("largest", lambda net, x: net.op("unflatten", net.op("globalmax", x)))
+    nets["awkward names"] = awkward_names()
     keep("vectors", lambda net, x: net.op("unflatten", _joined_vectors(net, x)))
     return nets
+
+
+def awkward_names():
+    """A network whose ops have names that writers and frameworks might use themselves."""
+    net = NetBuilder((4, 10, 9))
+    x = net.relu(net.conv(net.input, 4, 3))
+    x = net.op("clip", net.add(net.conv(x, 4, 3), net.conv(x, 4, 3)), low=-1, high=2)
+    net.dense(net.globalpool(net.relu(net.conv(x, 4, 1))), 5)
+    names = [
+        "input",
+        "type",
+        "relu",
+        "relu_0",
+        "relu_1",
+        "pictures",
+        "logits",
+        "logits_low",
+        "pool_map",
+        "pool",
+        "forward",
+    ]
+    ops = net.net().ops
+    renamed = {op.name: names[at] for at, op in enumerate(ops)}
+    return Net(op._replace(name=renamed[op.name], inputs=tuple(renamed[one] for one in op.inputs)) for op in ops)
 
 
 def _swapped_halves(net, vector):

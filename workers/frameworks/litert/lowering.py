@@ -57,7 +57,7 @@ def _padded(writer, op, source, value):
     if op.kind == "conv" and is_whole and is_half:
         return source, _SAME
     channels, height, width = writer.net.shapes[op.inputs[0]]
-    padded = writer.value(op.name + "_padded", (height + top + bottom, width + left + right, channels))
+    padded = writer.value(op.name + ".padded", (height + top + bottom, width + left + right, channels))
     _pad_to(writer, op, source, padded, value)
     return padded, _VALID
 
@@ -110,7 +110,7 @@ def _scale_and_shift(writer, norm):
 
 def _batchnorm(writer, op, inputs):
     scale, shift = (part.astype(numpy.float32) for part in _scale_and_shift(writer, op))
-    scaled = writer.value(op.name + "_scaled", writer.shape(op))
+    scaled = writer.value(op.name + ".scaled", writer.shape(op))
     product = (_OPTIONS.MulOptions, schema.MulOptionsT())
     writer.operator(_OP.MUL, [inputs[0], writer.constant(op.name + ".scale", scale)], scaled, product)
     last, activation = writer.fused_relu(op)
@@ -142,7 +142,7 @@ def _avgpool(writer, op, inputs):
         writer.finish(op, _OP.AVERAGE_POOL_2D, [source], _pool_options(op))
         return [op.name]
     rows, columns = op.params["kernel"]
-    pooled = writer.value(op.name + "_pooled", writer.shape(op))
+    pooled = writer.value(op.name + ".pooled", writer.shape(op))
     writer.operator(_OP.AVERAGE_POOL_2D, [source], pooled, _pool_options(op))
     shares = (rows * columns / counts[None, :, :, None]).astype(numpy.float32)
     product = (_OPTIONS.MulOptions, schema.MulOptionsT())
@@ -158,7 +158,7 @@ def _globalpool(writer, op, inputs):
 
 def _flatten(writer, op, inputs):
     channels, height, width = writer.net.shapes[op.inputs[0]]
-    turned = writer.value(op.name + "_turned", (channels, height, width))
+    turned = writer.value(op.name + ".turned", (channels, height, width))
     order = writer.constant(op.name + ".order", numpy.array([0, 3, 1, 2], numpy.int32))
     writer.operator(_OP.TRANSPOSE, [inputs[0], order], turned, (_OPTIONS.TransposeOptions, schema.TransposeOptionsT()))
     shape = numpy.array([writer.count, channels * height * width], numpy.int32)
@@ -232,7 +232,7 @@ def _steps(*steps):
             if at == len(steps) - 1:
                 writer.finish(op, code, sources, chosen)
             else:
-                values.append(writer.value(f"{op.name}_{at}", writer.shape(op)))
+                values.append(writer.value(f"{op.name}.{at}", writer.shape(op)))
                 writer.operator(code, sources, values[-1], chosen)
         return [op.name]
 
@@ -329,7 +329,7 @@ def _layernorm(writer, op, inputs):
 def _groupnorm(writer, op, inputs):
     (height, width, channels), groups = writer.shape(op), op.params["groups"]
     shape = (height, width, groups, channels // groups)
-    by_group = writer.value(op.name + "_split", shape)
+    by_group = writer.value(op.name + ".split", shape)
     _reshape(writer, op.name + ".split", inputs[0], by_group, shape)
     _normalised(writer, op, by_group, shape, (1, 2, 4))
     return [op.name]
@@ -347,12 +347,12 @@ def _normalised(writer, op, source, shape, axes):
     def mean(name, value):
         options = schema.ReducerOptionsT()
         options.keepDims = True
-        made = writer.value(f"{op.name}_{name}", one)
+        made = writer.value(f"{op.name}.{name}", one)
         writer.operator(_OP.MEAN, [value, chosen], made, (_OPTIONS.ReducerOptions, options))
         return made
 
     def then(name, code, sources, size, kind=0, options=None):
-        made = writer.value(f"{op.name}_{name}", size)
+        made = writer.value(f"{op.name}.{name}", size)
         writer.operator(code, sources, made, (kind, options and options()))
         return made
 
@@ -362,7 +362,7 @@ def _normalised(writer, op, source, shape, axes):
     variance = then("variance", _OP.ADD, [mean("spread", squares), epsilon], one, *_SUM)
     normal = then("normal", _OP.MUL, [centred, then("scale", _OP.RSQRT, [variance], one)], shape, *_PRODUCT)
     if shape != writer.shape(op):
-        split, normal = normal, writer.value(op.name + "_whole", writer.shape(op))
+        split, normal = normal, writer.value(op.name + ".whole", writer.shape(op))
         _reshape(writer, op.name + ".whole", split, normal, writer.shape(op))
     scaled = then("scaled", _OP.MUL, [normal, _of_channels(writer, op, "gamma")], writer.shape(op), *_PRODUCT)
     writer.finish(op, _OP.ADD, [scaled, _of_channels(writer, op, "beta")], (_SUM[0], _SUM[1]()))
@@ -380,7 +380,7 @@ def _shuffle(writer, op, inputs):
     (height, width, channels), groups = writer.shape(op), op.params["groups"]
     split = (height, width, groups, channels // groups)
     swapped = (height, width, channels // groups, groups)
-    by_group, turned = writer.value(op.name + "_split", split), writer.value(op.name + "_swapped", swapped)
+    by_group, turned = writer.value(op.name + ".split", split), writer.value(op.name + ".swapped", swapped)
     _reshape(writer, op.name + ".split", inputs[0], by_group, split)
     order = writer.constant(op.name + ".order", numpy.array([0, 1, 2, 4, 3], numpy.int32))
     writer.operator(_OP.TRANSPOSE, [by_group, order], turned, (_OPTIONS.TransposeOptions, schema.TransposeOptionsT()))

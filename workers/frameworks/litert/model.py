@@ -31,7 +31,7 @@ class _Writer(object):
     def __init__(self, net, weights, batch_size):
         self.net, self.count, self._weights = net, batch_size, weights
         self._buffers, self._tensors, self._codes, self._operators = [schema.BufferT()], [], [], []
-        self._readers = {}
+        self._readers, self._names = {}, {}
         for op in net.ops:
             for name in op.inputs:
                 self._readers.setdefault(name, []).append(op)
@@ -120,8 +120,10 @@ class _Writer(object):
         return self.tensor(name, array.shape, kind, len(self._buffers) - 1)
 
     def tensor(self, name, shape, kind, buffer):
-        """A new tensor; its number."""
-        made = schema.TensorT()
+        """A new tensor; its number. The quantiser wants each name once, and an op may be called as we call a value."""
+        made, count = schema.TensorT(), self._names.get(name, 0)
+        self._names[name] = count + 1
+        name = f"{name}.{count}" if count else name
         made.name, made.shape, made.type, made.buffer = name, [int(side) for side in shape], kind, buffer
         self._tensors.append(made)
         return len(self._tensors) - 1

@@ -28,8 +28,8 @@ def build(net, weights):
         if count < 2:
             free[name] = [blob]
             return
-        free[name] = [f"{blob}_{at}" for at in range(count)]
-        lines.append(f"Split {blob}_split 1 {count} {blob} {' '.join(free[name])}")
+        free[name] = [f"{blob}.{at}" for at in range(count)]  # no name of an op has a dot
+        lines.append(f"Split {blob}.split 1 {count} {blob} {' '.join(free[name])}")
         blobs.extend(free[name])
 
     make(net.ops[0].name, INPUT)
@@ -38,9 +38,10 @@ def build(net, weights):
             raise Unsupported(op.kind, f"{op.name}: it is not written for ncnn")
         kind, params, arrays = _LOWER[op.kind](op, lambda end, op=op: weights.get(f"{op.name}.{end}"))
         inputs = [free[name].pop(0) for name in op.inputs]
-        blob = OUTPUT if op.name == net.output else op.name
+        own = op.name + ".value" if op.name in (INPUT, OUTPUT) else op.name
+        blob = OUTPUT if op.name == net.output else own
         given = " ".join(f"{key}={value}" for key, value in params)
-        lines.append(f"{kind} {op.name} {len(inputs)} 1 {' '.join(inputs)} {blob} {given}".rstrip())
+        lines.append(f"{kind} {own} {len(inputs)} 1 {' '.join(inputs)} {blob} {given}".rstrip())
         blobs.append(blob)
         parts.extend(arrays)
         make(op.name, blob)

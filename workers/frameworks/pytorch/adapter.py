@@ -209,7 +209,7 @@ class Network(nn.Module):
 
     def __init__(self, net):
         super(Network, self).__init__()
-        self.layers = nn.ModuleDict()
+        self.layers, self._by_name = nn.ModuleList(), {}
         self._input, self._output = net.ops[0].name, net.output
         self._plan = []
         kinds = {op.name: op.kind for op in net.ops}
@@ -220,7 +220,8 @@ class Network(nn.Module):
             layer = _LOWER[op.kind](op, net.shapes[op.inputs[0]])
             if op.kind in _OVERWRITING or (op.kind == "add" and net.shapes[op.inputs[0]] == net.shapes[op.name]):
                 layer.inplace = readers.count(op.inputs[0]) == 1 and kinds[op.inputs[0]] in _OVERWRITABLE
-            self.layers[op.name] = layer
+            self.layers.append(layer)
+            self._by_name[op.name] = layer
             self._plan.append((layer, op.inputs, op.name, net.last_uses[op.name]))
 
     def forward(self, x):
@@ -235,7 +236,7 @@ class Network(nn.Module):
     def tensor(self, weight_name):
         """The parameter or buffer that holds a weight of the Net."""
         op, end = weight_name.split(".")
-        layer = self.layers[op]
+        layer = self._by_name[op]
         while isinstance(layer, nn.Sequential):
             layer = layer[-1]
         return getattr(layer, _TORCH_NAMES[end])
