@@ -1,6 +1,7 @@
 """The graph of an ONNX file while it is followed, node by node, for one batch of pictures."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -156,13 +157,13 @@ class Graph:
         self._count = 0
         self._places = {"input": -1}
         self._users: dict[str, str] = {}
-        self._open: dict[str, list[str]] = {}
+        self._awaited: dict[str, list[str]] = {}
         self._same_as: dict[str, str] = {}
         self._settled: dict[int, tuple[Value, Value]] = {}
         self._outputs = _ends(model)
         self._outputs_of = [node.output[0] if node.output else "" for node in model.graph.node]
-        self._reads = [name for node in model.graph.node for name in node.input]
-        self._reads += [output.name for output in model.graph.output]
+        self._reads = Counter(name for node in model.graph.node for name in node.input)
+        self._reads.update(output.name for output in model.graph.output)
 
     def add(self, proto: onnx.NodeProto, rules: Mapping[str, Rule]) -> None:
         """One more node. Raises ValueError, a sentence that names it, for one that is not read."""
@@ -230,41 +231,37 @@ class Graph:
             if array is not None:
                 self.weights[f"{value.op}.{end}"] = array
 
-    def takes_bias(self, node: Node, at: int, value: Value) -> bool:
-        """Whether a layer without bias makes the input at that place, for this node alone: not through Identity."""
-        op = self._ops.get(value.op)
-        return op is not None and not op.params.get("bias", True) and self._is_direct(node, at, op)
+    def await_weights(self, value: Value, *ends: str) -> None:
+        """Weights with these ends, of the op that makes a value, may come in later nodes, in this order."""
+        self._awaited[value.op] = list(ends)
 
-    def leave_open(self, value: Value, *ends: str) -> None:
-        """The weights with these ends, of the op that makes a value, may follow in nodes of their own."""
-        self._open[value.op] = list(ends)
+    def passes_on(self, node: Node, value: Value) -> None:
+        """A node changes no number of a value whose op awaits weights: they may come after it."""
+        if self._is_direct(node, 0, value):
+            self._outputs_of[self._places[value.op]] = node.proto.output[0]
 
-    def follow(self, node: Node, value: Value) -> None:
-        """A node gives a value of such an op, and nothing but that, another shape."""
-        op = self._ops.get(value.op)
-        if op is not None and op.name in self._open and self._is_direct(node, 0, op):
-            self._outputs_of[self._places[op.name]] = node.proto.output[0]
-
-    def gives(self, node: Node, at: int, value: Value, end: str, array: Array) -> bool:
-        """Whether a node joins this weight to a value whose op it was left open for; the op then has it."""
-        op, ends = self._ops.get(value.op), self._open.get(value.op, [])
-        if op is None or end not in ends or not self._is_direct(node, at, op):
+    def takes_weight(self, node: Node, at: int, value: Value, end: str, array: Array) -> bool:
+        """Whether the op that makes the input at that place, for this node alone, awaits this weight; it is given."""
+        ends = self._awaited.get(value.op, [])
+        if end not in ends or not self._is_direct(node, at, value):
             return False
         del ends[: ends.index(end) + 1]
+        op = self._ops[value.op]
+        if end == "bias":
+            self._ops[value.op] = op._replace(params={**op.params, "bias": True})
         self.keep(value, **{end: array})
-        self._outputs_of[self._places[op.name]] = node.proto.output[0]
+        self._outputs_of[self._places[value.op]] = node.proto.output[0]
         return True
 
-    def _is_direct(self, node: Node, at: int, op: Op) -> bool:
+    def _is_direct(self, node: Node, at: int, value: Value) -> bool:
+        """Whether the op that makes a value awaits weights, and its output is read by this node and by no other."""
         name = node.proto.input[at]
-        return self._outputs_of[self._places[op.name]] == name and self._reads.count(name) == 1
+        return value.op in self._awaited and self._outputs_of[self._places[value.op]] == name and self._reads[name] == 1
 
-    def give_bias(self, value: Value, bias: Array) -> Value:
-        """The value, of the layer that makes it with this bias."""
-        op = self._ops[value.op]
-        self._ops[value.op] = op._replace(params={**op.params, "bias": True})
-        self.keep(value, bias=bias)
-        return value
+    def shape_of(self, value: Value) -> Shape:
+        """With the batch, its axes as the file has them."""
+        channels, *sides = value.shape
+        return (self.batch, *sides, channels) if value.form == TURNED else (self.batch, channels, *sides)
 
     def is_output(self, node: Node) -> bool:
         """Whether a node makes the output, or what no node reads but Identity and its like."""
@@ -307,9 +304,11 @@ class Graph:
                 kept.append(op)
         if kept[-1].kind != "input":
             raise ValueError("its output does not depend on the picture.")
-        for name, ends in self._open.items():
-            if ends and name in needed:
-                self.told.append(f"'{name}' (groupnorm) has {' and '.join(ends)} as weights; the file has none for it.")
+        for name, ends in self._awaited.items():
+            lacks = [end for end in ends if f"{name}.{end}" in self.weights]  # all ones, or all zeros
+            if lacks and name in needed:
+                kind = self._ops[name].kind
+                self.told.append(f"'{name}' ({kind}) has {' and '.join(lacks)} as weights; the file has none for it.")
         # In the order of the file: a function of several nodes became an op only when another node needed it.
         kept.reverse()
         return Net(sorted(kept, key=lambda op: self._places[op.name]))
@@ -331,9 +330,7 @@ class Graph:
         if node.kind == "Shape" and depends:
             if depends[0].form not in ("", TURNED):
                 node.refuse("its input has its channels in groups; only a channel shuffle is read")
-            channels, *sides = depends[0].shape
-            shape = (*sides, channels) if depends[0].form == TURNED else depends[0].shape
-            whole = np.array((self.batch, *shape), np.int64)
+            whole = np.array(self.shape_of(depends[0]), np.int64)
             start, end = (node.integers(name) or (default,) for name, default in (("start", 0), ("end", len(whole))))
             return [whole[start[0] : end[0]]]
         if node.kind == "CastLike" and depends:
@@ -372,7 +369,10 @@ class Graph:
         except ValueError as error:
             node.refuse(str(error))
         self._ops[op.name], self._shapes[op.name], self._places[op.name] = op, shape, node.place
-        return Value(op.name, shape)
+        made = Value(op.name, shape)
+        if params.get("bias") is False:
+            self.await_weights(made, "bias")
+        return made
 
     def _name(self, node: Node) -> str:
         """The node's name as one of an op: lower case, of letters, digits and '_'."""

@@ -12,12 +12,6 @@ _FORMS = ("", TURNED)
 _MOST_SIDE = 8192
 
 
-def _whole(graph: Graph, value: Value) -> tuple[int, ...]:
-    """The shape of a value as the file has it."""
-    channels, *sides = value.shape
-    return (graph.batch, *sides, channels) if value.form == TURNED else (graph.batch, channels, *sides)
-
-
 def _channel_axis(value: Value) -> int:
     return len(value.shape) if value.form == TURNED else 1
 
@@ -32,7 +26,7 @@ def _axes(node: Node, given: Sequence[int], rank: int) -> list[int]:
 
 def _slice(graph: Graph, node: Node) -> Value:
     value = node.value(0, _FORMS)
-    shape = _whole(graph, value)
+    shape = graph.shape_of(value)
     starts, ends = node.integers("starts", 1) or (), node.integers("ends", 2) or ()
     axes = _axes(node, node.integers("axes", 3) or range(len(starts)), len(shape))
     steps = node.integers("steps", 4) or (1,) * len(starts)
@@ -64,7 +58,7 @@ def _part(graph: Graph, node: Node, value: Value, begin: int, end: int) -> Value
 
 def _split(graph: Graph, node: Node) -> Value | list[Value]:
     value, count = node.value(0, _FORMS), len(node.proto.output)
-    shape = _whole(graph, value)
+    shape = graph.shape_of(value)
     (axis,) = _axes(node, (node.integers("axis") or (0,))[:1], len(shape))
     if axis != _channel_axis(value):
         node.refuse("it divides rows, columns or pictures; only channels or features are divided here")
@@ -78,7 +72,7 @@ def _split(graph: Graph, node: Node) -> Value | list[Value]:
 
 def _pad(graph: Graph, node: Node) -> Value:
     value = node.map(forms=_FORMS)
-    shape = _whole(graph, value)
+    shape = graph.shape_of(value)
     mode = node.word("mode", "constant")
     if mode != "constant":
         node.refuse(f"its mode is {mode}; only a constant is read")
@@ -102,7 +96,7 @@ def _pad(graph: Graph, node: Node) -> Value:
 
 def _resize(graph: Graph, node: Node) -> Value:
     value = node.map(forms=_FORMS)
-    shape = _whole(graph, value)
+    shape = graph.shape_of(value)
     is_early = node.kind == "Upsample" or graph.opset < 11
     mode = node.word("mode", "nearest")
     if mode not in ("nearest", "linear", "bilinear"):

@@ -53,7 +53,7 @@ def _instancenorm(graph: Graph, node: Node) -> Value:
         node.refuse("it has weights for each group, not for each channel")
     made = graph.op(node, "groupnorm", replace(source, form="", groups=0), groups=source.groups, epsilon=epsilon)
     graph.keep(made, gamma=np.ones(source.shape[0], np.float32), beta=np.zeros(source.shape[0], np.float32))
-    graph.leave_open(made, "gamma", "beta")
+    graph.await_weights(made, "gamma", "beta")
     return replace(made, form=GROUPED, groups=source.groups)
 
 

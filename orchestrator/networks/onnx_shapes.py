@@ -34,7 +34,7 @@ def _reshape(graph: Graph, node: Node) -> Value:
         wanted[wanted.index(-1)] = math.prod(whole) // known if known > 0 else -1
     if tuple(wanted) == whole:
         plain = replace(source, form="", groups=0)
-        graph.follow(node, plain)
+        graph.passes_on(node, plain)
         return graph.op(node, "shuffle", plain, groups=source.groups) if source.form == SWAPPED else plain
     if source.form:
         return node.refuse(

@@ -197,10 +197,9 @@ def _by_channel(graph: Graph, node: Node, kind: str) -> Value:
     wanted = (channels,) if len(value.shape) == 1 or value.form == TURNED else (channels, 1, 1)
     if other is None or other.shape[-len(wanted) :] != wanted or other.size != channels:
         return node.refuse("its constant is neither one number nor one for each channel; that is not read")
-    if kind == "add" and graph.takes_bias(node, at, value):
-        return graph.give_bias(value, other.ravel())
-    if graph.gives(node, at, value, "beta" if kind == "add" else "gamma", other.ravel()):
-        return value
+    for end in ("bias", "beta") if kind == "add" else ("gamma",):
+        if graph.takes_weight(node, at, value, end, other.ravel()):
+            return value
     graph.use(node, 1 - at)
     end = "shift" if kind == "add" else "scale"
     made = graph.op(node, end, value)

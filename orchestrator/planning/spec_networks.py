@@ -1,13 +1,11 @@
 """The files of users' own networks, which a spec names, as ops in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.errors import SpecError
 from orchestrator.networks import InputSize, own
-
-if TYPE_CHECKING:
-    from orchestrator.networks.onnx_file import Imported
 
 FILES = ("onnx", "net")
 """Keys of an entry of axes.models that name a file."""
@@ -52,12 +50,8 @@ def _imported(entry: dict[str, Any], key: str, path: Path, where: str) -> dict[s
     file = path.parent / Path(given).expanduser()
     sizes = entry.get("input_sizes")
     try:
-        first, *others = sizes if isinstance(sizes, list) and sizes else [None]
-        sha256 = read_network(file, key, first)
-        for size in others if key == "onnx" else ():
-            if own.at_size(read_network(file, key, size), InputSize.of(first)) != own.ops_of(sha256):
-                raise ValueError(f"its ops at {size} are others than at {first}; give each size an entry and a name.")
-        start_sha256 = _start(file, key, first) if start == "file" else ""
+        read = _read_onnx if key == "onnx" else _read_net
+        sha256, start_sha256 = read(file, sizes if isinstance(sizes, list) and sizes else [None], start == "file")
     except ValueError as error:
         raise SpecError(f"{where}: {file}: {error}") from None
     rest = {name: value for name, value in entry.items() if name not in (key, "start")}
@@ -70,24 +64,27 @@ def _imported(entry: dict[str, Any], key: str, path: Path, where: str) -> dict[s
     return {**new, "start_sha256": start_sha256} if start_sha256 else new
 
 
-def _start(file: Path, kind: str, size: object) -> str:
-    """The hash of the weights in an ONNX file, which are known from then on. Raises ValueError, a sentence."""
-    if kind != "onnx":
+def _read_net(file: Path, _: Sequence[object], is_start: bool) -> tuple[str, str]:
+    """The hash of the ops in a file of `invoke import`, and ''. Raises ValueError, a sentence without the path."""
+    if is_start:
         raise ValueError("it holds no weights, so it is no start; an ONNX file does.")
-    return own.keep_start(_read_onnx(file, size).weights())
+    return own.keep(own.read(file)), ""
 
 
-def read_network(file: Path, kind: str, size: object = None) -> str:
-    """The hash of the ops in a file of that kind, of FILES; they are known from then on.
+def _read_onnx(file: Path, sizes: Sequence[object], is_start: bool) -> tuple[str, str]:
+    """The hash of the ops in an ONNX file, and that of its weights if they are the start, else ''; known from then on.
 
-    size: as a spec writes it, for an ONNX file that leaves it open. Raises ValueError, a sentence without the path.
+    sizes: as a spec writes them; [None] for that of the file. Raises ValueError, a sentence without the path.
     """
-    return own.keep(own.read(file) if kind == "net" else _read_onnx(file, size).net.data)
-
-
-def _read_onnx(file: Path, size: object) -> "Imported":
     try:
         from orchestrator.networks import onnx_file
     except ImportError:
         raise ValueError('reading ONNX needs the package onnx: pip install -e ".[onnx]" in the clone.') from None
-    return onnx_file.read(file, None if size is None else InputSize.of(size))
+    first, *others = [None if size is None else InputSize.of(size) for size in sizes]
+    imported = onnx_file.read(file, first)
+    sha256 = own.keep(imported.net.data)
+    for size in others:
+        there = own.keep(onnx_file.read(file, size).net.data)
+        if own.at_size(there, own.input_size(sha256)) != own.ops_of(sha256):
+            raise ValueError(f"its ops at {size} are others than at {first}; give each size an entry and a name.")
+    return sha256, own.keep_start(imported.weights()) if is_start else ""
