@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.networks import net_of
+from workers import traces
 from workers.jobs import selfcheck
 
 
@@ -11,7 +12,7 @@ def save_traces(path: Path, model: str, size: int) -> None:
     net = net_of(model, size)
     regimes, _ = selfcheck.regimes_and_bounds(net)
     pictures, labels = selfcheck.lopsided(net.input, net.classes, max(one.pictures for one in regimes.values()))
-    traces = {
+    found = {
         name: selfcheck.trace_oracle(net, selfcheck.TRAINING, one, pictures, labels) for name, one in regimes.items()
     }
-    selfcheck.save_reference(path, traces)
+    traces.save(path, found)

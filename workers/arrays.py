@@ -12,7 +12,7 @@ def read(path):
     try:
         with open(path, "rb") as file, numpy.load(file) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    # What numpy and zipfile raise for a file that is damaged, or that holds one array and no archive.
+    # What numpy and zipfile raise for a damaged file.
     except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"it cannot be read as arrays ({error or type(error).__name__})") from error
     except (AttributeError, TypeError) as error:

@@ -6,7 +6,10 @@ CHAOS_TIMES what the two differ by is beyond a bound; a right framework may then
 nudge is one of many ways to round (docs/adr/0025).
 """
 
+import math
 from typing import NamedTuple
+
+from workers.bounds import worst
 
 NUDGE, NUDGE_TIMES, CHAOS_TIMES = 1e-6, 10, 2
 
@@ -15,6 +18,9 @@ CALMER_RATES = (0.0001, 0.00001)
 # A tenth of the rate makes the networks that were measured 10 to 30 times calmer (ResNet-18, MobileNetV2). A network
 # that is farther off than this is asked at the last rate at once: each rate takes two trainings.
 FAR = 100
+
+TINY = 1e-300
+"""In the place of a bound of 0."""
 
 CHAOTIC = (
     "clean_loss_step_20",
@@ -41,31 +47,32 @@ def measure(regimes, allowed, traces, train, compare):
     train: (name, regime, nudge) -> the oracle's trace. compare: (name, seen, wanted) -> figures of one regime.
 
     Of a network that is calm at its rate nothing changes, so that a wrong framework is held to the bounds as they are.
-    For a chaotic one the largest rate is taken at which NUDGE_TIMES the difference is within the bounds. If there is
-    none, it is the rate that comes nearest, and there, as in the other regimes, that difference is the bound where it
-    is larger: below some rate a network without normalisation moves less than float32 rounds.
+    A chaotic one is asked at the first of CALMER_RATES at which NUDGE_TIMES the difference is within the bounds; a
+    network that is FAR from that, at the last one. If that is not within them either, it is the rate that comes
+    nearest: below some rate a network without normalisation moves less than float32 rounds. There, and in the other
+    regimes, NUDGE_TIMES the difference is the bound where it is larger.
     """
 
     def differences(name, regime, wanted):
         figures = compare(name, train(name, regime, NUDGE), wanted)
         return {figure: figures[figure] for figure in CHAOTIC if figure in figures}
 
-    def shares(figures):
-        """Of their bounds, NUDGE_TIMES over; infinite for what is not finite."""
-        found = [NUDGE_TIMES * value / (allowed[name] or 1e-300) for name, value in figures.items()]
-        return [share if share == share else float("inf") for share in found]
+    def times_beyond(figures):
+        """The worst figure as a multiple of its bound; infinite if one is not finite."""
+        times = worst(value / (allowed[name] or TINY) for name, value in figures.items())
+        return times if math.isfinite(times) else math.inf
 
     clean, wanted = regimes["clean"], traces["clean"]
     figures = differences("clean", clean, wanted)
-    if max(shares(figures)) * CHAOS_TIMES <= NUDGE_TIMES:
+    if CHAOS_TIMES * times_beyond(figures) <= 1:
         return Calm(clean.learning_rate, {}), wanted
-    tried = [(max(shares(figures)), clean.learning_rate, figures, wanted)]
+    tried = [(NUDGE_TIMES * times_beyond(figures), clean.learning_rate, figures, wanted)]
     calmer = [rate for rate in CALMER_RATES if rate < clean.learning_rate]
     for rate in calmer[-1:] if tried[0][0] > FAR else calmer:
         regime = clean._replace(learning_rate=rate)
         wanted = train("clean", regime, 0.0)
         figures = differences("clean", regime, wanted)
-        tried.append((max(shares(figures)), rate, figures, wanted))
+        tried.append((NUDGE_TIMES * times_beyond(figures), rate, figures, wanted))
         if not 1 < tried[-1][0] < tried[-2][0]:
             break
     _, rate, figures, wanted = min(tried, key=lambda one: one[:2])

@@ -244,6 +244,9 @@ def _own(*ends):
     return rule
 
 
+_normalised = _own(("gamma", 1.0), ("beta", 0.0))
+
+
 def _lrn(op, inputs):
     if op.params["size"] % 2 == 0:
         raise ValueError(f"{op.name} (lrn): its size is {op.params['size']}; only an odd one is the same everywhere.")
@@ -251,17 +254,18 @@ def _lrn(op, inputs):
 
 
 def _shuffle(op, inputs):
-    shape = _map(op, inputs[0])
-    if shape[0] % op.params["groups"]:
-        raise ValueError(f"{op.name} (shuffle): its {op.params['groups']} groups do not divide {shape[0]} channels.")
-    return shape, [], 0
+    return _grouped(op, inputs[0]), [], 0
+
+
+def _grouped(op, shape):
+    """A map whose channels the op's groups divide."""
+    if _map(op, shape)[0] % op.params["groups"]:
+        raise ValueError(f"{op.name} ({op.kind}): its {op.params['groups']} groups do not divide {shape[0]} channels.")
+    return shape
 
 
 def _groupnorm(op, inputs):
-    shape = _map(op, inputs[0])
-    if shape[0] % op.params["groups"]:
-        raise ValueError(f"{op.name} (groupnorm): its {op.params['groups']} groups do not divide {shape[0]} channels.")
-    return shape, [Weight(f"{op.name}.{end}", shape[:1], first) for end, first in (("gamma", 1.0), ("beta", 0.0))], 0
+    return _normalised(op, [_grouped(op, inputs[0])])
 
 
 def _slice(op, inputs):
@@ -386,7 +390,7 @@ KINDS = {
     "dropout": Kind(_ONE, ("rate",), _same),
     "scale": Kind(_ONE, (), _own(("scale", 1.0))),
     "shift": Kind(_ONE, (), _own(("shift", 0.0))),
-    "layernorm": Kind(_ONE, ("epsilon",), _own(("gamma", 1.0), ("beta", 0.0))),
+    "layernorm": Kind(_ONE, ("epsilon",), _normalised),
     "groupnorm": Kind(_ONE, ("groups", "epsilon"), _groupnorm),
     "lrn": Kind(_ONE, ("size", "alpha", "beta", "bias_term"), _lrn),
     "shuffle": Kind(_ONE, ("groups",), _shuffle),

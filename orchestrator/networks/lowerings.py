@@ -7,7 +7,7 @@ from pathlib import Path
 from workers import net as worker_net
 from workers.net import Net
 
-_TABLES = ("_LOWER", "LOWER")
+_TABLE = "_LOWER"
 
 
 def lacking(net: Net) -> dict[str, list[str]]:
@@ -37,7 +37,7 @@ def _kinds_in(paths: list[Path]) -> frozenset[str]:
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-                is_table = ast.unparse(node.targets[0]) in _TABLES
+                is_table = ast.unparse(node.targets[0]) == _TABLE
                 constants += node.value.keys if is_table else ()
                 has_table = has_table or is_table
             elif isinstance(node, ast.Compare) and ast.unparse(node.left) == "op.kind":

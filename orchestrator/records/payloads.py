@@ -175,14 +175,15 @@ class Check:
     """Largest differences from numpy_ref by name, and their bounds; a figure that is not finite is None.
 
     seconds: of each part of a selfcheck; empty in records of before 0.4, and of other jobs.
-    batch:   pictures of a step in its regimes 'clean' and 'study'; fewer for a network that costs the oracle much.
+    batch:   pictures of a step in its regimes 'clean' and 'study', fewer for a network that costs the oracle much; None
+             where it has none of them, and in records of before 0.7.
     """
 
     figures: dict[str, float | None]
     bounds: dict[str, float | None]
     passed: bool
     seconds: dict[str, Seconds] = field(default_factory=dict)
-    batch: int = 64
+    batch: int | None = None
 
 
 @_event_payload

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy
 
-from workers import audits, loop
+from workers import audits, loop, traces
 from workers.batches import Batches
 from workers.bounds import bounds
 from workers.frameworks import Settings
@@ -488,7 +488,7 @@ def beyond(figures, bounds):
 
 STAGES = [by_regime("first"), by_regime("clean"), by_regime("study"), by_regime("long"), larger, audited]
 REGIMES, BOUNDS = selfcheck.regimes_and_bounds(NET)
-WANTED = dict(selfcheck.load_reference(REFERENCE, NET))
+WANTED, _ = traces.load(REFERENCE, NET, selfcheck.REGIMES)
 PICTURES, LABELS = selfcheck.lopsided(NET.input, CLASSES, max(regime.pictures for regime in REGIMES.values()))
 
 

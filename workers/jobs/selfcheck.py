@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy
 
-from workers import arrays, chaos, loop, native, protocol, reference_check
+from workers import chaos, loop, native, protocol, reference_check, traces
 from workers.averages import over_n
 from workers.batches import Batches
 from workers.bounds import bounds, is_within, worst
@@ -26,8 +26,10 @@ from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import weights_sha256
 from workers.ops import size_of
 from workers.optimisers import rule_of
+from workers.phases import Phases
 from workers.process import clock
 from workers.protocol import Measure, Training
+from workers.traces import Trace
 
 PAYLOAD = ("optimiser", "initialiser", "batch_size", "steps")
 
@@ -87,19 +89,6 @@ VALUE_COST = 100
 """Multiply-adds that take the oracle as long as all that it does with one value."""
 
 
-class Trace(NamedTuple):
-    """The result of one regime: logits before, losses of every step, weights after (name -> array), logits after.
-
-    batch: pictures of a step.
-    """
-
-    start_logits: numpy.ndarray
-    losses: numpy.ndarray
-    weights: dict
-    end_logits: numpy.ndarray
-    batch: int
-
-
 class Centred(object):
     """An adapter whose pictures are reduced by a constant."""
 
@@ -117,52 +106,6 @@ class Centred(object):
 # A picture takes the oracle, which computes in float64 with one thread, about so many times as long as an adapter: only
 # the time left on the screen is made of it.
 ORACLE_TIMES = 4
-
-
-class Phases(object):
-    """Tells which part of a selfcheck is going on and how much of all is done, at most once a second.
-
-    parts: [(name, how long it is, in pictures that an adapter trains on)], in their order.
-    """
-
-    def __init__(self, emit, now, parts):
-        self._emit, self._now, self._parts = emit, now, list(parts)
-        self._total = sum(length for _, length in self._parts)
-        self._done, self._at, self._said = 0, -1, None
-        self.seconds = {}
-        self._began = now()
-
-    def insert(self, parts):
-        """Further parts, which come next."""
-        self._parts[self._at + 1 : self._at + 1] = parts
-        self._total += sum(length for _, length in parts)
-
-    def enter(self, name):
-        """The next part begins."""
-        self.leave()
-        self._at += 1
-        assert self._parts[self._at][0] == name, name
-        self._tell(0.0)
-
-    def leave(self):
-        """The part that is going on has ended."""
-        now = self._now()
-        if self._at >= 0:
-            name, length = self._parts[self._at]
-            self.seconds[name] = now - self._began
-            self._done += length
-        self._began = now
-
-    def tell(self, share):
-        """So much of the part is done, 0 to 1."""
-        if self._now() - self._said >= protocol.PROGRESS_SECONDS:
-            self._tell(share)
-
-    def _tell(self, share):
-        self._said = self._now()
-        name, length = self._parts[self._at]
-        phase = f"{name} ({self._at + 1} of {len(self._parts)})"
-        self._emit("progress", epoch=0, step=int(self._done + share * length), steps=self._total, phase=phase)
 
 
 def regimes_and_bounds(net, steps="all", batch_size=BATCH):
@@ -233,7 +176,7 @@ def trace_adapter(build, training, regime, pictures, labels, make_batches=Batche
     return Trace(start_logits, numpy.array(losses), adapter.weights(), end_logits, regime.batch)
 
 
-def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
+def measure(net, training, regimes, allowed, reference, pictures, labels, phases):
     """What workers/chaos.py measures of a network, each training of it as a part of `phases`."""
 
     def train(name, regime, nudge):
@@ -245,7 +188,7 @@ def measure(net, training, regimes, allowed, traces, pictures, labels, phases):
     def compare_one(name, seen, wanted):
         return _compare_trace(net, training, name, seen, wanted)
 
-    return chaos.measure(regimes, allowed, traces, train, compare_one)
+    return chaos.measure(regimes, allowed, reference, train, compare_one)
 
 
 def calmed(regimes, allowed, calm):
@@ -370,23 +313,26 @@ def _compare_trace(net, training, regime, seen, wanted):
     trained = [weight.name for weight in net.weights if weight.is_trainable]
     averages = [weight.name for weight in net.weights if not weight.is_trainable]
     figures = {"logits": _of_largest(seen.start_logits, wanted.start_logits)}
-    of_batch = wanted._replace(weights=over_n(net, start, wanted.weights, wanted.batch, len(wanted.losses)))
+    due = wanted.weights
+    moved = _moved(due, start)
+    of_batch = over_n(net, start, due, wanted.batch, len(wanted.losses))
+    moved_over_n = dict(moved, **_moved({name: of_batch[name] for name in averages}, start))
 
     def off_averages(names):
-        return min(_off(names, seen, due, start) for due in (wanted, of_batch))
+        return min(_off(names, seen.weights, due, moved), _off(names, seen.weights, of_batch, moved_over_n))
 
     if regime == "first":
-        moved = [_off([name], seen, wanted, start) for name in trained] + [off_averages([name]) for name in averages]
-        figures.update(update_step_1=worst(moved))
+        off = [_off([name], seen.weights, due, moved) for name in trained] + [off_averages([name]) for name in averages]
+        figures.update(update_step_1=worst(off))
     elif regime == "study":
         figures.update(study_loss_step_5=_losses(seen, wanted, 5))
     elif regime == "long":
-        figures.update(update_step_45=_off(trained, seen, wanted, start))
+        figures.update(update_step_45=_off(trained, seen.weights, due, moved))
     else:
         figures.update(
             clean_loss_step_1=_losses(seen, wanted, 1),
             clean_loss_step_20=_losses(seen, wanted, 20),
-            update_step_20=_off(trained, seen, wanted, start),
+            update_step_20=_off(trained, seen.weights, due, moved),
             averages_step_20=off_averages(averages),
             logits_step_20=_of_largest(seen.end_logits, wanted.end_logits),
         )
@@ -404,58 +350,18 @@ def _losses(seen, wanted, steps):
     return float(numpy.max(numpy.abs(seen.losses[:steps] / wanted.losses[:steps] - 1)))
 
 
-def _off(names, seen, wanted, start):
+def _moved(weights, start):
+    """How far each array is from the first one (Euclidean)."""
+    return {name: float(numpy.linalg.norm(weights[name] - start[name])) for name in weights}
+
+
+def _off(names, seen, due, moved):
     """Distance of the named arrays from the oracle's, as a share of how far the oracle moved them (both Euclidean).
 
     For arrays that hardly move, the share is of 1e-3 of the largest movement instead, to ignore rounding.
     """
-    moved = {name: float(numpy.linalg.norm(wanted.weights[name] - start[name])) for name in start}
-    off = math.sqrt(sum(float(numpy.linalg.norm(seen.weights[name] - wanted.weights[name])) ** 2 for name in names))
+    off = math.sqrt(sum(float(numpy.linalg.norm(seen[name] - due[name])) ** 2 for name in names))
     return off / max(math.sqrt(sum(moved[name] ** 2 for name in names)), 1e-3 * max(moved.values()))
-
-
-def save_reference(path, traces, calm=None):
-    """Write the oracle's traces, to be reused by the next environment. calm: what was measured, if it was."""
-    kept = {}
-    if calm is not None:
-        kept["calm/rate"] = numpy.array(calm.rate)
-        kept.update((f"calm/bounds/{figure}", numpy.array(value)) for figure, value in calm.bounds.items())
-    for regime, trace in traces.items():
-        for field in ("start_logits", "losses", "end_logits", "batch"):
-            kept[f"{regime}/{field}"] = numpy.array(getattr(trace, field))
-        kept.update((f"{regime}/weights/{name}", value) for name, value in trace.weights.items())
-    numpy.savez(path, **kept)
-
-
-def load_reference(path, net, regimes=tuple(REGIMES)):
-    """The traces of these regimes in `path`. Raises BadJob if they are of another network than `net`."""
-    names = [weight.name for weight in net.weights]
-    try:
-        kept = arrays.read(path)
-        return {
-            regime: Trace(
-                kept[f"{regime}/start_logits"],
-                kept[f"{regime}/losses"],
-                {name: kept[f"{regime}/weights/{name}"] for name in names},
-                kept[f"{regime}/end_logits"],
-                int(kept[f"{regime}/batch"]),
-            )
-            for regime in regimes
-        }
-    except (ValueError, KeyError) as error:
-        raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
-
-
-def load_calm(path):
-    """The chaos.Calm in a reference, or None. Raises BadJob if it cannot be read."""
-    try:
-        kept = arrays.read(path)
-        if "calm/rate" not in kept:
-            return None
-        known = [name for name in kept if name.startswith("calm/bounds/")]
-        return chaos.Calm(float(kept["calm/rate"]), {name.split("/")[2]: float(kept[name]) for name in known})
-    except ValueError as error:
-        raise protocol.BadJob(f"{path} does not hold the oracle's traces of this network: {error}.") from error
 
 
 def work(job):
@@ -473,7 +379,7 @@ def work(job):
     wanted = [name for name in regimes if not is_oracle or name in ORACLE_REGIMES]
     path = os.path.join(job.folder, "reference.npz")
     is_known = os.path.exists(path)
-    calm = load_calm(path) if is_known else None
+    reference, calm = traces.load(path, net, tuple(regimes)) if is_known else (None, None)
     if calm is not None:
         regimes, allowed = calmed(regimes, allowed, calm)
     phases = Phases(job.emit, clock, parts_of(regimes, wanted, is_oracle, is_known))
@@ -485,12 +391,11 @@ def work(job):
 
     if not is_known:
         with native.one_blas_thread():
-            traces = {}
+            reference = {}
             for name, regime in regimes.items():
                 phases.enter(f"the oracle's '{name}'")
-                traces[name] = trace_oracle(net, training, regime, pictures, labels, phases.tell)
-        save_reference(path, traces)
-    reference = load_reference(path, net, tuple(regimes))
+                reference[name] = trace_oracle(net, training, regime, pictures, labels, phases.tell)
+        traces.save(path, reference)
     figures = compare(net, training, seen, reference)
     if calm is None and any(not figures[name] <= allowed[name] for name in chaos.CHAOTIC if name in figures):
         with native.one_blas_thread():
@@ -498,7 +403,7 @@ def work(job):
         is_calmer = calm.rate < regimes["clean"].learning_rate
         regimes, allowed = calmed(regimes, allowed, calm)
         reference = dict(reference, clean=clean)
-        save_reference(path, reference, calm)
+        traces.save(path, reference, calm)
         if is_calmer:
             phases.insert([("regime 'clean' again", regimes["clean"].pictures * regimes["clean"].epochs)])
             phases.enter("regime 'clean' again")
@@ -513,5 +418,6 @@ def work(job):
         figures.update(reference_check.compare(net, net.start(SEED, training.initialiser), x, y))
         allowed.update(bounds("reference"))
     passed = is_within(figures, allowed)
-    job.emit("check", figures=figures, bounds=allowed, passed=passed, seconds=phases.seconds, batch=batch_of(net))
+    batch = regimes["clean"].batch if "clean" in regimes else None
+    job.emit("check", figures=figures, bounds=allowed, passed=passed, seconds=phases.seconds, batch=batch)
     job.emit("done", weights_sha256=weights_sha256(seen["first"].weights), total_seconds=clock())

@@ -6,12 +6,13 @@ import numpy
 import pytest
 
 from tests.small_networks import residual
-from workers import chaos
+from workers import chaos, traces
 from workers.batches import Batches
 from workers.bounds import bounds
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import selfcheck
 from workers.net import NetBuilder
+from workers.phases import Phases
 from workers.protocol import BadJob
 
 SIZE, CLASSES = 12, 7
@@ -209,8 +210,8 @@ class Rounding:
 
     def measure(self):
         allowed = {"clean_loss_step_20": 1e-3, "study_loss_step_5": 1e-3, "update_step_45": 10.0}
-        traces = dict.fromkeys(selfcheck.REGIMES, 0.0)
-        return chaos.measure(selfcheck.REGIMES, allowed, traces, self.train, self.compare)[0]
+        wanted = dict.fromkeys(selfcheck.REGIMES, 0.0)
+        return chaos.measure(selfcheck.REGIMES, allowed, wanted, self.train, self.compare)[0]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_the_rate_is_the_largest_that_is_calm_or_the_calmest(by_rate, rates, rat
 
 def measured(allowed):
     """(Calm, trace of 'clean') of NET where these are the bounds."""
-    phases = selfcheck.Phases(lambda kind, **fields: None, lambda: 0.0, [("before", 1)])
+    phases = Phases(lambda kind, **fields: None, lambda: 0.0, [("before", 1)])
     phases.enter("before")
     return selfcheck.measure(NET, TRAINING, selfcheck.REGIMES, allowed, oracle(), PICTURES, LABELS, phases)
 
@@ -262,8 +263,8 @@ def test_where_no_rate_is_calm_rounding_makes_the_bounds(tmp_path):
     assert set(calm.bounds) <= set(chaos.CHAOTIC)
     assert all(0 < bound < 0.1 for bound in calm.bounds.values())
     path = str(tmp_path / "reference.npz")
-    selfcheck.save_reference(path, dict(oracle(), clean=clean), calm)
-    assert selfcheck.load_calm(path) == calm
+    traces.save(path, dict(oracle(), clean=clean), calm)
+    assert traces.load(path, NET, selfcheck.REGIMES)[1] == calm
     regimes, allowed = selfcheck.calmed(selfcheck.REGIMES, bounds("selfcheck"), calm)
     assert regimes["clean"].learning_rate == calm.rate
     assert {name: allowed[name] for name in calm.bounds} == calm.bounds
@@ -271,8 +272,8 @@ def test_where_no_rate_is_calm_rounding_makes_the_bounds(tmp_path):
 
 def test_a_reference_without_measurement_says_so(tmp_path):
     path = str(tmp_path / "reference.npz")
-    selfcheck.save_reference(path, oracle())
-    assert selfcheck.load_calm(path) is None
+    traces.save(path, oracle())
+    assert traces.load(path, NET, selfcheck.REGIMES)[1] is None
 
 
 def clipped(depth):
@@ -300,23 +301,24 @@ def test_pictures_are_not_their_own_transpose_nor_is_red_blue():
 
 def test_a_reference_is_read_back_as_it_was(tmp_path):
     path = str(tmp_path / "reference.npz")
-    selfcheck.save_reference(path, oracle())
-    zeros = selfcheck.compare(NET, TRAINING, selfcheck.load_reference(path, NET), oracle())
+    traces.save(path, oracle())
+    kept, _ = traces.load(path, NET, selfcheck.REGIMES)
+    zeros = selfcheck.compare(NET, TRAINING, kept, oracle())
     assert set(zeros.values()) == {0.0}
 
 
 def test_a_reference_of_another_network_is_refused(tmp_path):
     path = str(tmp_path / "reference.npz")
-    selfcheck.save_reference(path, oracle())
+    traces.save(path, oracle())
     deeper = NetBuilder((3, SIZE, SIZE))
     deeper.dense(deeper.flatten(deeper.conv(deeper.conv(deeper.conv(deeper.input, 2, 3), 2, 3), 2, 3)), CLASSES)
     with pytest.raises(BadJob, match="does not hold the oracle's traces of this network"):
-        selfcheck.load_reference(path, deeper.net())
+        traces.load(path, deeper.net(), selfcheck.REGIMES)
 
 
 def test_one_array_that_is_no_number_fails_the_first_step():
-    traces = oracle()
+    wanted = oracle()
     last = [weight.name for weight in NET.weights][-1]
-    broken = dict(traces["first"].weights, **{last: numpy.full_like(traces["first"].weights[last], numpy.nan)})
-    figures = selfcheck.compare(NET, TRAINING, {"first": traces["first"]._replace(weights=broken)}, traces)
+    broken = dict(wanted["first"].weights, **{last: numpy.full_like(wanted["first"].weights[last], numpy.nan)})
+    figures = selfcheck.compare(NET, TRAINING, {"first": wanted["first"]._replace(weights=broken)}, wanted)
     assert not figures["update_step_1"] <= bounds("selfcheck")["update_step_1"]

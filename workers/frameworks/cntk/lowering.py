@@ -140,18 +140,23 @@ def _by_channel(graph, op, end, x):
     return cntk.reshape(graph.node(op, end), (-1,) + (1,) * (len(x.shape) - 1))
 
 
+def _normal(op, x, axis):
+    """x without its mean along an axis, over its standard deviation there."""
+    centred = x - cntk.reduce_mean(x, axis)
+    return centred / cntk.sqrt(cntk.reduce_mean(centred * centred, axis) + op.params["epsilon"])
+
+
+def _weighed(graph, op, x):
+    return x * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
+
+
 def _layernorm(graph, op, x):
-    centred = x - cntk.reduce_mean(x, 0)
-    deviation = cntk.sqrt(cntk.reduce_mean(centred * centred, 0) + op.params["epsilon"])
-    return centred / deviation * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
+    return _weighed(graph, op, _normal(op, x, 0))
 
 
 def _groupnorm(graph, op, x):
     by_group = cntk.reshape(x, (op.params["groups"], -1))
-    centred = by_group - cntk.reduce_mean(by_group, 1)
-    deviation = cntk.sqrt(cntk.reduce_mean(centred * centred, 1) + op.params["epsilon"])
-    normal = cntk.reshape(centred / deviation, x.shape)
-    return normal * _by_channel(graph, op, "gamma", x) + _by_channel(graph, op, "beta", x)
+    return _weighed(graph, op, cntk.reshape(_normal(op, by_group, 1), x.shape))
 
 
 def _upsample(graph, op, x):

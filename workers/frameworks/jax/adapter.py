@@ -119,15 +119,17 @@ def _by_channel(weight, x):
     return weight.reshape((-1,) + (1,) * (x.ndim - 2))
 
 
+def _weighed(weight, x):
+    return x * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
+
+
 def _layernorm(op, weight, x):
-    normal = jax.nn.standardize(x, axis=1, epsilon=op.params["epsilon"])
-    return normal * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
+    return _weighed(weight, jax.nn.standardize(x, axis=1, epsilon=op.params["epsilon"]))
 
 
 def _groupnorm(op, weight, x):
     by_group = x.reshape(len(x), op.params["groups"], -1)
-    normal = jax.nn.standardize(by_group, axis=2, epsilon=op.params["epsilon"]).reshape(x.shape)
-    return normal * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
+    return _weighed(weight, jax.nn.standardize(by_group, axis=2, epsilon=op.params["epsilon"]).reshape(x.shape))
 
 
 def _pad(op, weight, x):

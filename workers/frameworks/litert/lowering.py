@@ -14,6 +14,16 @@ _OP, _OPTIONS = schema.BuiltinOperator, schema.BuiltinOptions
 _VALID, _SAME = schema.Padding.VALID, schema.Padding.SAME
 
 
+def lower(writer, op, inputs):
+    """The names of the ops that became one operator with `op`.
+
+    inputs: their numbers. Raises Unsupported for an op that has no counterpart here.
+    """
+    if op.kind not in _LOWER:
+        raise Unsupported(op.kind, f"{op.name}: it is not written for LiteRT")
+    return _LOWER[op.kind](writer, op, inputs)
+
+
 def _conv(writer, op, inputs):
     kernel = writer.weight(op, "weight").astype(numpy.float64)
     bias = writer.weight(op, "bias")
@@ -402,7 +412,7 @@ def _dropout(writer, op, inputs):
     return [op.name]
 
 
-LOWER = {
+_LOWER = {
     "conv": _conv,
     "batchnorm": _batchnorm,
     "relu": _plain(_OP.RELU),

@@ -9,8 +9,7 @@ import flatbuffers
 import numpy
 from ai_edge_litert import schema_py_generated as schema
 
-from workers.frameworks.litert.lowering import LOWER
-from workers.protocol import Unsupported
+from workers.frameworks.litert.lowering import lower
 
 INPUT, OUTPUT, SIGNATURE = "pictures", "logits", "serving_default"
 _ACTIVATION = schema.ActivationFunctionType
@@ -40,7 +39,7 @@ class _Writer(object):
         self._values, done = {net.ops[0].name: self._input}, set()
         for op in net.ops[1:]:
             if op.name not in done:
-                done.update(self._lower(op))
+                done.update(lower(self, op, [self._values[name] for name in op.inputs]))
 
     def bytes(self):
         """The finished model."""
@@ -54,12 +53,6 @@ class _Writer(object):
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
-
-    def _lower(self, op):
-        """The names of the ops that became one operator with `op`."""
-        if op.kind not in LOWER:
-            raise Unsupported(op.kind, f"{op.name}: it is not written for LiteRT")
-        return LOWER[op.kind](self, op, [self._values[name] for name in op.inputs])
 
     def weight(self, op, end):
         """One of the op's own arrays, or None."""

@@ -8,12 +8,12 @@ import numpy
 from workers import native
 from workers.bounds import FLOAT32
 from workers.frameworks import own_optimiser, own_options, own_precision
-from workers.frameworks.numpy_ref import elementwise, layers
+from workers.frameworks.numpy_ref import elementwise, layers, norms
 from workers.optimisers import RULES
 from workers.protocol import Unsupported
 
 VERSION = numpy.__version__
-LAYERS = dict(layers.LAYERS, **elementwise.LAYERS)
+LAYERS = dict(layers.LAYERS, **elementwise.LAYERS, **norms.LAYERS)
 
 
 class Adapter(object):

@@ -101,43 +101,6 @@ class Conv(Layer):
             window += parts[place]
 
 
-class BatchNorm(Layer):
-    """Normalises each channel; the running variance takes the unbiased one of the batch, as most frameworks do."""
-
-    def forward(self, x, training):
-        """(n, c, h, w) -> the same shape; in training updates the running mean and variance."""
-        mean, var = self.weight("mean"), self.weight("var")
-        if training:
-            kept, count = self.params["kept"], x[:, 0].size
-            batch_mean = x.mean((0, 2, 3))
-            centred = x - batch_mean[:, None, None]
-            batch_var = numpy.einsum("nchw,nchw->c", centred, centred) / count
-            mean[:] = kept * mean + (1 - kept) * batch_mean
-            var[:] = kept * var + (1 - kept) * batch_var * (count / max(1.0, count - 1.0))
-            mean, var = batch_mean, batch_var
-        else:
-            centred = x - mean[:, None, None]
-        self.scale = 1 / numpy.sqrt(var + self.params["epsilon"])
-        centred *= self.scale[:, None, None]
-        self.normal = centred
-        out = self.normal * self.weight("gamma")[:, None, None]
-        out += self.weight("beta")[:, None, None]
-        return out
-
-    def backward(self, gradient):
-        """Gradient of x, through the mean and variance of the batch."""
-        count = gradient[:, 0].size
-        by_beta = gradient.sum((0, 2, 3))
-        by_gamma = numpy.einsum("nchw,nchw->c", gradient, self.normal)
-        self.learn("gamma", by_gamma)
-        self.learn("beta", by_beta)
-        x_gradient = self.normal * (-by_gamma / count)[:, None, None]
-        x_gradient -= (by_beta / count)[:, None, None]
-        x_gradient += gradient
-        x_gradient *= (self.weight("gamma") * self.scale)[:, None, None]
-        return (x_gradient,)
-
-
 class Relu(Layer):
     """max(x, 0), with gradient 0 at 0."""
 
@@ -313,12 +276,12 @@ class Scale(Layer):
     def forward(self, x, training):
         """The same shape."""
         self.x = x
-        return x * _by_channel(self.weight("scale"), x)
+        return x * by_channel(self.weight("scale"), x)
 
     def backward(self, gradient):
         """Gradient of x; that of the factors by `learn`."""
-        self.learn("scale", _per_channel(gradient * self.x))
-        return (gradient * _by_channel(self.weight("scale"), gradient),)
+        self.learn("scale", per_channel(gradient * self.x))
+        return (gradient * by_channel(self.weight("scale"), gradient),)
 
 
 class Shift(Layer):
@@ -326,62 +289,12 @@ class Shift(Layer):
 
     def forward(self, x, training):
         """The same shape."""
-        return x + _by_channel(self.weight("shift"), x)
+        return x + by_channel(self.weight("shift"), x)
 
     def backward(self, gradient):
         """The gradient; that of the summands by `learn`."""
-        self.learn("shift", _per_channel(gradient))
+        self.learn("shift", per_channel(gradient))
         return (gradient,)
-
-
-class LayerNorm(Layer):
-    """Normalises the channels of each pixel, or the features of a vector.
-
-    Source: Ba et al. 2016, arXiv:1607.06450, equation 3; over channels as in Liu et al. 2022, arXiv:2201.03545.
-    """
-
-    def forward(self, x, training):
-        """The same shape."""
-        centred = x - x.mean(1, keepdims=True)
-        self.scale = 1 / numpy.sqrt((centred**2).mean(1, keepdims=True) + self.params["epsilon"])
-        self.normal = centred * self.scale
-        return self.normal * _by_channel(self.weight("gamma"), x) + _by_channel(self.weight("beta"), x)
-
-    def backward(self, gradient):
-        """Gradient of x, through mean and variance."""
-        self.learn("gamma", _per_channel(gradient * self.normal))
-        self.learn("beta", _per_channel(gradient))
-        inner = gradient * _by_channel(self.weight("gamma"), gradient)
-        along = (inner * self.normal).mean(1, keepdims=True)
-        return ((inner - inner.mean(1, keepdims=True) - self.normal * along) * self.scale,)
-
-
-class GroupNorm(Layer):
-    """Normalises each group of channels of a picture, over its pixels.
-
-    Source: Wu and He 2018, arXiv:1803.08494, equations 1 to 7; with groups of one channel, Ulyanov et al. 2016,
-    arXiv:1607.08022.
-    """
-
-    def forward(self, x, training):
-        """The same shape."""
-        by_group = self._by_group(x)
-        centred = by_group - by_group.mean(2, keepdims=True)
-        self.scale = 1 / numpy.sqrt((centred**2).mean(2, keepdims=True) + self.params["epsilon"])
-        self.normal = (centred * self.scale).reshape(x.shape)
-        return self.normal * _by_channel(self.weight("gamma"), x) + _by_channel(self.weight("beta"), x)
-
-    def backward(self, gradient):
-        """Gradient of x, through mean and variance of its group."""
-        self.learn("gamma", _per_channel(gradient * self.normal))
-        self.learn("beta", _per_channel(gradient))
-        inner = self._by_group(gradient * _by_channel(self.weight("gamma"), gradient))
-        normal = self._by_group(self.normal)
-        along = (inner * normal).mean(2, keepdims=True)
-        return (((inner - inner.mean(2, keepdims=True) - normal * along) * self.scale).reshape(gradient.shape),)
-
-    def _by_group(self, x):
-        return x.reshape(len(x), self.params["groups"], -1)
 
 
 class Slice(Layer):
@@ -423,32 +336,6 @@ class Upsample(Layer):
     def backward(self, gradient):
         """The sums of the gradients of all pixels in which one counts, by its shares."""
         return (numpy.matmul(numpy.matmul(self.by_row.T, gradient), self.by_column),)
-
-
-class Lrn(Layer):
-    """Divides each value by a power of the mean square of the channels around it.
-
-    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 3.3.
-    """
-
-    def forward(self, x, training):
-        """The same shape."""
-        self.x = x
-        share = self.params["alpha"] / self.params["size"]
-        self.base = self.params["bias_term"] + share * self._around(x**2)
-        return x * self.base ** -self.params["beta"]
-
-    def backward(self, gradient):
-        """Gradient of x, through the sums of squares in which it counts."""
-        alpha, beta, size = (self.params[name] for name in ("alpha", "beta", "size"))
-        inner = self._around(gradient * self.x * self.base ** (-beta - 1))
-        return (gradient * self.base**-beta - 2 * alpha * beta / size * self.x * inner,)
-
-    def _around(self, x):
-        """For each channel the sum over the `size` channels around it."""
-        half = self.params["size"] // 2
-        sums = numpy.cumsum(numpy.pad(x, ((0, 0), (half + 1, half), (0, 0), (0, 0)), "constant"), 1)
-        return sums[:, self.params["size"] :] - sums[:, : x.shape[1]]
 
 
 class Shuffle(Layer):
@@ -499,12 +386,13 @@ def _regrouped(x, groups):
     return by_group.swapaxes(1, 2).reshape(x.shape)
 
 
-def _by_channel(weight, x):
+def by_channel(weight, x):
     """A weight of each channel, or feature, to multiply maps or vectors with."""
     return weight.reshape((-1,) + (1,) * (x.ndim - 2))
 
 
-def _per_channel(gradient):
+def per_channel(gradient):
+    """Of each channel, or feature, the sum."""
     return gradient.sum((0,) + tuple(range(2, gradient.ndim)))
 
 
@@ -545,7 +433,6 @@ def _windows(padded, params, dilation):
 
 LAYERS = {
     "conv": Conv,
-    "batchnorm": BatchNorm,
     "relu": Relu,
     "maxpool": MaxPool,
     "avgpool": AvgPool,
@@ -558,12 +445,9 @@ LAYERS = {
     "concat": Concat,
     "scale": Scale,
     "shift": Shift,
-    "layernorm": LayerNorm,
-    "groupnorm": GroupNorm,
     "slice": Slice,
     "pad": Pad,
     "upsample": Upsample,
-    "lrn": Lrn,
     "shuffle": Shuffle,
     "globalmax": GlobalMax,
     "unflatten": Unflatten,
