@@ -18,8 +18,11 @@ from pathlib import Path
 
 from orchestrator.commands.images import catalogue_with
 from orchestrator.engines import open_engine
+from orchestrator.engines.engine import Engine
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.host import read_host
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.image_row import ImageRow
 from tests.networks import network_of
 from tests.oracle_traces import save_traces
 
@@ -37,8 +40,10 @@ def main() -> int:
     parser.add_argument("--models", default="resnet20@32,idsia@48")
     parser.add_argument("--ops", action="store_true")
     args = parser.parse_args()
+    catalogue, engine = catalogue_with(), open_engine("virtualenv", Home.default(), read_host())
+    rows = [resolved(catalogue, name) for name in args.rows]
     if args.ops:
-        columns = {name: asked(name, OPS_SCRIPT) for name in args.rows}
+        columns = {row.subject: asked(engine, row, OPS_SCRIPT) for row in rows}
         print(ops_table(columns))
         return 1 if any("" in found.values() for found in columns.values()) else 0
     columns = {}
@@ -50,22 +55,26 @@ def main() -> int:
             networks = Path(folder) / f"{cell}.json"
             two = [network_of(model, side).model_dump(mode="json") for side in (int(size), int(size) + LARGER)]
             networks.write_text(json.dumps(two))
-            for name in args.rows:
+            for row in rows:
                 began = time.monotonic()
-                columns[name, cell] = asked(name, SCRIPT, networks, traces)
-                print(f"{name} {cell}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                columns[row.subject, cell] = asked(engine, row, SCRIPT, networks, traces)
+                print(f"{row.subject} {cell}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(columns))
     wrong = [c for c in columns.values() if not all(c["harmful"].values()) or any(c["harmless"].values())]
     return 1 if wrong else 0
 
 
-def asked(name: str, script: Path, *arguments: Path) -> dict:
-    """What the script prints as JSON in the virtualenv of a row."""
+def resolved(catalogue: Catalogue, name: str) -> ImageRow:
+    """The row of 'framework' or 'framework:variant'."""
     framework, _, variant = name.partition(":")
-    row = catalogue_with().resolve(framework, "cpu", variant or None)
-    where = open_engine("virtualenv", Home.default(), read_host()).prepare(row, print)
+    return catalogue.resolve(framework, "cpu", variant or None)
+
+
+def asked(engine: Engine, row: ImageRow, script: Path, *arguments: Path) -> dict:
+    """What the script prints as JSON in the virtualenv of a row."""
+    where = engine.prepare(row, print)
     env = {**os.environ, **where.env, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [where.location, script, framework, *arguments, json.dumps(row.options)]
+    command = [where.location, script, row.framework, *arguments, json.dumps(row.options)]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

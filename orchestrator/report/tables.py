@@ -223,7 +223,14 @@ def _summary(group: Group, stored: StoredRun) -> SummaryRow:
 def _check_word(checks: Sequence[StoredCheck]) -> str:
     if not checks:
         return "missing"
-    return "passed" if all(check.passed for check in checks) else "failed"
+    words = {_verdict(check) for check in checks}
+    return next(word for word in ("failed", "unsupported", "passed") if word in words)
+
+
+def _verdict(check: StoredCheck) -> str:
+    """A framework that cannot do an op of the network is 'unsupported', which is no failure."""
+    failed = "unsupported" if check.outcome.status == "unsupported" else "failed"
+    return "passed" if check.passed else failed
 
 
 def _own_check_word(checks: Sequence[Check]) -> str:
@@ -304,7 +311,7 @@ def parity_rows(checks: Iterable[StoredCheck]) -> list[FlatRow]:
         head: FlatRow = {"run_id": stored.record.run_id, "framework": asked.framework, "variant": asked.variant}
         head |= {"model": asked.model.label, "input_size": asked.input_size.word, "device": asked.device}
         head |= {"batch_size": asked.batch_size, "steps": asked.steps}
-        head |= {"environment": stored.environment.identity, "check": "passed" if stored.passed else "failed"}
+        head |= {"environment": stored.environment.identity, "check": _verdict(stored)}
         head |= {"status": stored.outcome.status, "reason": stored.outcome.reason}
         figures = check.figures if check else {}
         for name, value in figures.items() or [("", None)]:
@@ -343,15 +350,13 @@ def _share_of_bound(figure: NearFigure) -> float:
 def check_row(request: CheckRequest, stored: StoredCheck | None, reason: str) -> FlatRow:
     """One line of the parity table: what was checked, how it ended, and every figure.
 
-    A framework that cannot do an op of the network is 'unsupported', which is no failure.
     found: None if there is no check. reason: why there is none.
     """
     row: FlatRow = {"subject": f"{request.framework}:{request.variant}", "device": request.device}
     row |= {"cell": label_at(request.model, request.input_size), "steps": request.steps}
     if stored is None:
         return row | {"check": "missing", "reason": reason}
-    failed = "unsupported" if stored.outcome.status == "unsupported" else "FAILED"
-    row |= {"check": "passed" if stored.passed else failed, "reason": stored.outcome.reason}
+    row |= {"check": _verdict(stored).replace("failed", "FAILED"), "reason": stored.outcome.reason}
     check = stored.timeline.check
     return row | {**check.figures, "bounds": check.bounds} if check else row
 

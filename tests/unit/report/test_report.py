@@ -155,6 +155,15 @@ def test_what_a_framework_cannot_do_is_no_failed_check(outcome, word):
     assert tables.check_row(ended.request, ended, "")["check"] == word
 
 
+def test_a_cell_of_an_op_that_is_lacking_is_not_called_unequal():
+    unsupported = Outcome(status="unsupported", fault="subject", reason="gelu: CNTK has no error function")
+    check = StoredCheck(fake.check_record(), unsupported, fake.ENDED, Timeline())
+    stored = run(timed(fake.trial(), 1, unsupported, step_seconds=0.1), checks=(check,))
+    (row,) = report.summary_rows(stored)
+    assert (row.status, row.check) == ("unsupported", "unsupported")
+    assert not any("compute something else" in sentence for sentence in caveats_of(stored))
+
+
 def test_markdown_cells_stay_in_their_cell():
     assert export.markdown_table([{"a": "x | y\nz"}]) == "| a |\n| --- |\n| x \\| y z |\n"
 

@@ -362,8 +362,9 @@ def _lrn(op, shape):
     return Function(lambda ops, x: ops.LRN(x, nsize=size, alpha=alpha, beta=beta, knorm=bias))
 
 
-def _sliced(begin, end):
-    return lambda ops, x: ops.slice_axis(x, axis=1, begin=begin, end=end)
+def _slice(op, shape):
+    begin, end = op.params["begin"], op.params["end"]
+    return Function(lambda ops, x: ops.slice_axis(x, axis=1, begin=begin, end=end))
 
 
 def _pad(op, shape):
@@ -396,7 +397,7 @@ _LOWER = {
     "shift": lambda op, shape: ByChannel(shape, "shift", lambda ops, x, weight: ops.broadcast_add(x, weight)),
     "layernorm": lambda op, shape: nn.LayerNorm(axis=1, epsilon=op.params["epsilon"], in_channels=shape[0]),
     "groupnorm": lambda op, shape: GroupNorm(shape[0], op.params["groups"], op.params["epsilon"]),
-    "slice": lambda op, shape: Function(_sliced(op.params["begin"], op.params["end"])),
+    "slice": _slice,
     "pad": _pad,
     "upsample": _upsample,
     "lrn": _lrn,

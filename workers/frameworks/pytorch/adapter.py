@@ -27,8 +27,8 @@ torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 # 1.9+: a mode in which less is recorded than without gradients.
 _inference_mode = getattr(torch, "inference_mode", torch.no_grad)
 
-# Ops whose gradient does not need their output: if only an op reads it whose own gradient needs no more than what it
-# makes, or a sum, that may overwrite it.
+# Ops whose gradient does not need their output, and those whose gradient needs no more than their own: where one of
+# these, or a sum, alone reads the output of one of those, it may overwrite it.
 _OVERWRITABLE = ("conv", "batchnorm", "dense", "add", "maxpool", "avgpool")
 _OVERWRITING = ("relu", "clip")
 _TORCH_NAMES = {
@@ -379,6 +379,11 @@ def _lrn(op, shape):
     return nn.LocalResponseNorm(params["size"], params["alpha"], params["beta"], params["bias_term"])
 
 
+def _slice(op, shape):
+    part = slice(op.params["begin"], op.params["end"])
+    return Function(lambda x: x[:, part])
+
+
 def _pad(op, shape):
     top, bottom, left, right = op.params["padding"]
     return nn.ConstantPad2d((left, right, top, bottom), op.params["value"])
@@ -402,7 +407,7 @@ _LOWER = {
     "shift": lambda op, shape: ByChannel(shape[0], len(shape), torch.add),
     "layernorm": lambda op, shape: LayerNorm(shape[0], eps=op.params["epsilon"]),
     "groupnorm": lambda op, shape: nn.GroupNorm(op.params["groups"], shape[0], eps=op.params["epsilon"]),
-    "slice": lambda op, shape: Function(lambda x: x[:, op.params["begin"] : op.params["end"]]),
+    "slice": _slice,
     "pad": _pad,
     "upsample": _upsample,
     "lrn": _lrn,
