@@ -147,11 +147,10 @@ def starts(models: Iterable[Model], home: Home) -> dict[str, Path]:
     """
     found = {}
     for model in models:
-        path = home.starts / f"{model.start_sha256}.npz"
         if not model.start_sha256:
             continue
+        path, weights = home.starts / f"{model.start_sha256}.npz", own.take_start(model.start_sha256)
         if not _holds(path, model.start_sha256):
-            weights = own.start_of(model.start_sha256)
             if weights is None:
                 raise SpecError(f"the first weights of {model.label} are not here; begin anew with its ONNX file.")
             home.starts.mkdir(parents=True, exist_ok=True)

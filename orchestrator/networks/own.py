@@ -44,7 +44,7 @@ def keep(ops: Sequence[Mapping[str, Any]]) -> str:
 
 
 def keep_start(weights: Mapping[str, NDArray[np.float32]]) -> str:
-    """Know these first weights, of a file, from now on; their hash.
+    """Know these first weights, of a file, until they are taken; their hash.
 
     Raises ValueError, naming the array, for one that has a value which is no finite number.
     """
@@ -56,9 +56,9 @@ def keep_start(weights: Mapping[str, NDArray[np.float32]]) -> str:
     return sha256
 
 
-def start_of(sha256: str) -> Mapping[str, NDArray[np.float32]] | None:
-    """The first weights of that hash; None where no file has brought them."""
-    return _starts.get(sha256)
+def take_start(sha256: str) -> Mapping[str, NDArray[np.float32]] | None:
+    """The first weights of that hash, which are forgotten: they may be large; None where no file has brought them."""
+    return _starts.pop(sha256, None)
 
 
 def is_known(sha256: str) -> bool:

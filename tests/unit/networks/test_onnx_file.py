@@ -3,60 +3,16 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import helper
 
 from orchestrator.networks import InputSize, onnx_file
 from tests.contract.adapter_facts import further_ops, windows
 from tests.networks import net_of
+from tests.unit.networks.onnx_files import RNG, by_onnx, conv, network, same_as_written, to_logits
 from workers import onnx_model
 from workers.frameworks import inference_settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.ops import KINDS
-
-RNG = np.random.RandomState(0)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """write(nodes, arrays, shape, output, opset) -> a file of these nodes, that read 'x' and make 'y'."""
-
-    def write(nodes, arrays=None, shape=("n", 3, 16, 16), opset=17, output="y"):
-        graph = helper.make_graph(
-            nodes,
-            "net",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-            [numpy_helper.from_array(np.asarray(array), name) for name, array in (arrays or {}).items()],
-        )
-        path = tmp_path / "net.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
-        return path
-
-    return write
-
-
-def conv(source="x", output="c", name="stem", channels=3, features=5, **attributes):
-    """(node, arrays) of a 3 x 3 convolution."""
-    kernel = RNG.standard_normal((features, channels, 3, 3)).astype(np.float32)
-    return helper.make_node("Conv", [source, f"{name}.w"], [output], name=name, **attributes), {f"{name}.w": kernel}
-
-
-def to_logits(source):
-    """Nodes and arrays that make 'y' of a map of 5 channels."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", [source], ["pooled"], name="pool"),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "w"], ["y"], name="head"),
-    ]
-    return nodes, {"w": RNG.standard_normal((5, 4)).astype(np.float32)}
-
-
-def network(middle, arrays=None):
-    """(nodes, arrays) of a convolution, the nodes `middle` from 'c' to 'm', and a dense layer."""
-    first, kernel = conv()
-    last, weights = to_logits("m")
-    return [first, *middle, *last], {**kernel, **weights, **(arrays or {})}
 
 
 def kinds(read):
@@ -243,16 +199,6 @@ def test_an_unknown_opset_is_said(write):
         onnx_file.read(path)
 
 
-def same_as_written(read, x, wanted):
-    """Whether the oracle gives these logits with the file's weights."""
-    oracle = Oracle(read.net, read.weights(), "cpu", inference_settings(1), {})
-    return np.allclose(oracle.exact_logits(x), wanted, rtol=1e-5, atol=1e-5)
-
-
-def by_onnx(path, x):
-    return ReferenceEvaluator(onnx.load(path)).run(None, {"x": x})[0]
-
-
 def test_a_sum_is_no_bias_where_the_layer_has_another_reader(write):
     middle = [
         helper.make_node("Identity", ["c"], ["again"]),
@@ -327,102 +273,6 @@ def choice(slope):
 def test_a_choice_by_sign_is_a_leaky_relu(write):
     op = onnx_file.read(write(*network(*choice(0.3)))).net.ops[2]
     assert (op.kind, op.params) == ("leakyrelu", {"slope": 0.3})
-
-
-def by_group(scaled="m", shape=(0, 5, -1), ones=5):
-    """Nodes of a group normalisation as PyTorch's exporter writes it, and their arrays."""
-    nodes = [
-        helper.make_node("Reshape", ["c", "split"], ["g"]),
-        helper.make_node("InstanceNormalization", ["g", "ones", "zeros"], ["n"], name="norm"),
-        helper.make_node("Shape", ["c"], ["whole"]),
-        helper.make_node("Reshape", ["n", "whole"], ["back"]),
-        helper.make_node("Mul", ["back", "gamma"], ["scaled"]),
-        helper.make_node("Add", [scaled, "beta"], ["m"])
-        if scaled != "m"
-        else helper.make_node("Relu", ["scaled"], ["m"]),
-    ]
-    arrays = {"split": np.array(shape), "ones": np.ones(ones, np.float32), "zeros": np.zeros(ones, np.float32)}
-    weights = {end: RNG.random_sample((5, 1, 1)).astype(np.float32) for end in ("gamma", "beta")}
-    return nodes, {**arrays, **weights}
-
-
-def test_a_normalisation_by_group_takes_the_weights_that_follow(write):
-    path = write(*network(*by_group("scaled")))
-    imported = onnx_file.read(path)
-    assert [op.kind for op in imported.net.ops] == ["input", "conv", "groupnorm", "globalpool", "dense"]
-    x = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
-    assert same_as_written(imported, x, by_onnx(path, x))
-
-
-def test_weights_that_a_normalisation_lacks_are_told(write):
-    imported = onnx_file.read(write(*network(*by_group())))
-    assert imported.told == ("'norm' (groupnorm) has beta as weights; the file has none for it.",)
-
-
-def test_a_product_after_the_sum_is_not_the_norms_own(write):
-    nodes, arrays = by_group("scaled")
-    nodes[-2:] = [helper.make_node("Add", ["back", "beta"], ["a"]), helper.make_node("Mul", ["a", "gamma"], ["m"])]
-    path = write(*network(nodes, arrays))
-    imported = onnx_file.read(path)
-    assert [op.kind for op in imported.net.ops[2:4]] == ["groupnorm", "scale"]
-    x = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
-    assert same_as_written(imported, x, by_onnx(path, x))
-
-
-SIZES = {
-    "one": np.array([1]),
-    "three": np.array([3]),
-    "rows": np.array([2]),
-    "two": np.array([2]),
-    "wide": np.array([1, 1, 2, 2], np.float32),
-    "half": np.array([1, 1, 1.5, 1.5], np.float32),
-    "huge": np.array([1, 1, 1024, 1024], np.float32),
-    "channels": np.array([1, 2, 1, 1], np.float32),
-    "sides": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
-    "inside": np.array([0, 0, -1, 1, 0, 0, 1, 1]),
-    "colours": np.array([0, 1, 0, 0, 0, 0, 0, 0]),
-    "nothing": np.array([], np.float32),
-    "split": np.array([2, 2]),
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "inputs", "attributes", "sentence"),
-    [
-        ("Slice", ["one", "three", "rows"], {}, "only channels or features one after the other are read"),
-        ("Slice", ["one", "three", "one", "two"], {}, "only channels or features one after the other are read"),
-        ("Slice", ["one", "three", "sides"], {}, "its axes are (0, 0, 1, 1, 0, 0, 1, 1); its input has 4"),
-        ("Slice", ["three", "one", "one"], {}, "(slice): 3 to 1 is no part of 5"),
-        ("Split", ["split"], {"axis": 1}, "it divides 5 channels into (2, 2), as 1 values"),
-        ("Split", [], {"axis": 2}, "only channels or features are divided here"),
-        ("Pad", ["sides"], {"mode": "reflect"}, "only a constant is read"),
-        ("Pad", ["inside"], {}, "they must be two for each axis, none negative"),
-        ("Pad", ["colours"], {}, "only rows and columns are padded here"),
-        ("Resize", ["nothing", "wide"], {"mode": "cubic"}, "nearest and linear are read"),
-        ("Resize", ["nothing", "half"], {}, "it makes an axis 1.5 times as long"),
-        ("Resize", ["nothing", "huge"], {}, "only whole factors up to 64 are read"),
-        ("Resize", ["nothing", "channels"], {}, "only rows and columns are enlarged here"),
-        (
-            "Resize",
-            ["nothing", "wide"],
-            {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
-            "with align_corners its pixels lie elsewhere",
-        ),
-        ("Resize", ["nothing"], {}, "it says neither a scale nor a size for each axis"),
-    ],
-)
-def test_what_no_slice_padding_or_upsampling_does_is_refused(write, kind, inputs, attributes, sentence):
-    middle = [helper.make_node(kind, ["c", *inputs], ["m"], name="cut", **attributes)]
-    with pytest.raises(ValueError, match="node 'cut'") as caught:
-        onnx_file.read(write(*network(middle, SIZES)))
-    assert sentence in str(caught.value)
-
-
-def test_an_upsampling_that_grows_without_end_is_refused(write):
-    middle = [helper.make_node("Resize", ["c" if not at else f"r{at}", "", "wide"], [f"r{at + 1}"]) for at in range(12)]
-    middle.append(helper.make_node("Relu", ["r12"], ["m"]))
-    with pytest.raises(ValueError, match="pixels; at most 8192 are read"):
-        onnx_file.read(write(*network(middle, SIZES)))
 
 
 def test_factors_of_a_dense_layer_go_into_its_weights(write):
