@@ -36,8 +36,12 @@ WHICH_RUN = word("run", "which run; `invoke runs` lists them")
 
 @verb(
     "data",
-    Flag("from", "the GTSRB archives: a folder with the official zips, or one they were unpacked to"),
-    Flag("download", "fetch the official archives (366 MB), checked by size and md5", False),
+    Flag("from", "where the pictures are: a folder, a zip or tar.gz, or a CSV file; of GTSRB the folder of its zips"),
+    Flag("name", "of the data set: one that waymark knows, or a name for pictures of your own", "gtsrb"),
+    Flag("download", "fetch the published archives (of GTSRB 366 MB), checked by md5", False),
+    Flag("group", r"a regular expression that finds the object in a name, '(\w+)_\d+': its pictures stay together"),
+    Flag("test-share", "of your pictures, drawn to test where they have no test folder", "0.2"),
+    Flag("skip-broken", "leave out pictures that do not read", False),
     Flag("sizes", "input sizes to prepare, comma-separated", "32,48,64"),
     Flag("video", "instead, draw a video of a drive past signs into this file, and beside it what is in each frame"),
     Flag("seconds", "with --video: how long it is", "20s"),
@@ -45,7 +49,7 @@ WHICH_RUN = word("run", "which run; `invoke runs` lists them")
     *JSON,
 )
 def data_(call: Call) -> None:
-    """Read or download the GTSRB archives and prepare them; a second call finds the cache. Or draw a test video."""
+    """Read or download pictures, GTSRB's or your own, and prepare them; a second call finds them. Or draw a video."""
     drawn = flags.new_file("--video", call.video)
     if drawn:
         from orchestrator.commands import camera
@@ -56,8 +60,10 @@ def data_(call: Call) -> None:
         return
     from orchestrator.commands import data
 
-    rows = data.prepare_gtsrb(call.from_, call.download, flags.sizes(call.sizes), call.home, call.console)
-    show("Prepared pictures", rows, call.json)
+    name, share = flags.dataset_name(call.name), flags.share("--test-share", call.test_share)
+    reading = data.reading_of(call.group, share, call.skip_broken)
+    request = data.DataRequest(name, call.from_, call.download, flags.sizes(call.sizes), reading)
+    show("Prepared pictures", data.prepare_pictures(request, call.home, call.console), call.json)
 
 
 @verb(

@@ -101,7 +101,7 @@ def main() -> None:
         measure=Measure(evaluate="end", sync="block" if card else "step"),
         threads=host.physical_cores,
     )
-    classes = datasets.classes(dataset, home)
+    classes = len(datasets.classes(dataset, home))
     network = Network.of(trial.model, trial.input_size, classes)
     launch = Launch(environment, "workers.run", source.path, home.root, None, (), 2**40, 3600.0)
     variables = {**worker_env(launch, "/nonexistent"), **environment.env}

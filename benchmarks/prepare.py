@@ -79,11 +79,11 @@ def ours(folder: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as root:
         home, dataset = Home(Path(root)), Dataset()
         begun = time.perf_counter()
-        data.register(folder, home)
+        data.register("gtsrb", folder, home)
         registered = time.perf_counter()
         data.prepare(dataset, [InputSize.square(side) for side in SIZES], home, lambda done, total: None)
         prepared = time.perf_counter()
-        data.register(folder, home)
+        data.register("gtsrb", folder, home)
         data.prepare(dataset, [InputSize.square(side) for side in SIZES], home, lambda done, total: None)
         found = time.perf_counter()
     return {

@@ -7,7 +7,7 @@ old result is never taken for a new one.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_serializer
+from pydantic import Field, field_validator, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.environment import (
@@ -23,7 +23,8 @@ from orchestrator.environment import (
     UnixSeconds,
     digest,
 )
-from orchestrator.networks import InputSize, Model, label_at
+from orchestrator.networks import InputSize, Model, Network, label_at
+from orchestrator.networks.features import input_of
 from orchestrator.networks.model import without_default
 
 LoaderWorkers = Annotated[int, Field(ge=0, le=256)]
@@ -68,7 +69,53 @@ SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
 
 
-class Cell(Frozen):
+Filters = Annotated[tuple[Name, ...], Field(max_length=8)]
+"""Names of orchestrator/data/filters.py, in the order in which they are applied."""
+
+STUDY_FILTERS: Filters = ("clahe",)
+
+
+class Filtered(Frozen):
+    """What has filters. CLAHE alone, or none, is written as until 0.7: "clahe": true, or false."""
+
+    filters: Filters = STUDY_FILTERS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_clahe(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        if isinstance(fields.get("filters"), list):  # of JSON; what comes out of this function is taken for Python
+            fields = {**fields, "filters": tuple(fields["filters"])}
+        if not isinstance(fields.get("clahe"), bool):
+            return fields
+        if "filters" in fields:
+            raise ValueError("clahe and filters are both set; write filters alone")
+        rest = {key: value for key, value in fields.items() if key != "clahe"}
+        return {**rest, "filters": STUDY_FILTERS if fields["clahe"] else ()}
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return self.as_before(handler(self))
+
+    def as_before(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Fields with `clahe` in place of `filters` where that says all, so that hashes of older questions stand."""
+        if self.filters not in (STUDY_FILTERS, ()):
+            return fields
+        return {
+            "clahe" if key == "filters" else key: bool(self.filters) if key == "filters" else value
+            for key, value in fields.items()
+        }
+
+
+def filters_words(filters: Filters) -> str:
+    """'' for CLAHE alone, as the study did; ' without CLAHE' for none; else ' with hsv', ' with clahe and unsharp'."""
+    if filters == STUDY_FILTERS:
+        return ""
+    return f" with {' and '.join(filters)}" if filters else " without CLAHE"
+
+
+class Cell(Filtered):
     """What subjects are compared in: one network, input size and device, with one preparation and loader.
 
     loader_workers: of the framework's own loader; None where waymark cuts the batches.
@@ -80,14 +127,14 @@ class Cell(Frozen):
     model: Model
     input_size: InputSize
     device: Device
-    clahe: bool = True
     loader_workers: int | None = None
     scenario: str | None = None
     precision: Precision = FLOAT32
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(without_default(handler(self), "scenario", None), "precision", FLOAT32)
+        fields = without_default(self.as_before(handler(self)), "scenario", None)
+        return without_default(fields, "precision", FLOAT32)
 
     @property
     def network(self) -> str:
@@ -97,11 +144,10 @@ class Cell(Frozen):
     @property
     def label(self) -> str:
         """'ResNet-20@32', with what differs from the defaults: '... without CLAHE', '... offline 64'."""
-        clahe = "" if self.clahe else " without CLAHE"
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
         scenario = "" if self.scenario is None else f" {self.scenario}"
         precision = "" if self.precision == FLOAT32 else f" in {self.precision}"
-        return f"{self.network}{clahe}{workers}{scenario}{precision}"
+        return f"{self.network}{filters_words(self.filters)}{workers}{scenario}{precision}"
 
     @property
     def in_float32(self) -> "Cell":
@@ -131,15 +177,40 @@ class Synthetic(Frozen):
         return without_default(handler(self), "weather", "any")
 
 
-class Dataset(Frozen):
-    """Which pictures, how they are split and how they are prepared."""
+class Dataset(Filtered):
+    """Which pictures, how they are split and how they are prepared.
+
+    split:     `paper`: as the set has it if it brings pictures to validate, else drawn, whole objects where the set was
+               registered with their pattern; `by-track`: whole objects, such as the signs of GTSRB.
+    filters:   what is done to each picture after it has its size, in this order.
+    fit:       how a picture gets its size: stretched, or with its proportions kept on black, or cut in the middle.
+    fraction, per_class: a part of the pictures, to train and to test: this share of each class, or so many of it; drawn
+               with `split_seed`.
+    """
 
     name: Name = "gtsrb"
     split: Literal["paper", "by-track"] = "paper"
     split_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    clahe: bool = True
     synthetic: Synthetic | None = None
+    fit: Literal["stretch", "letterbox", "crop"] = "stretch"
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    per_class: Annotated[int, Field(ge=1, le=10**6)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = self.as_before(handler(self))
+        for name, default in (("fit", "stretch"), ("channel_order", "bgr"), ("fraction", None), ("per_class", None)):
+            fields = without_default(fields, name, default)
+        return fields
+
+    @property
+    def part(self) -> str:
+        """'10 % of each class', '50 of each class'; '' for all pictures."""
+        if self.per_class is not None:
+            return f"{self.per_class} of each class"
+        return "" if self.fraction is None else f"{self.fraction:.3g} of each class"
 
 
 class Training(Frozen):
@@ -232,6 +303,15 @@ class Trial(Frozen):
         return without_default(without_default(handler(self), "inference", None), "precision", FLOAT32)
 
     @property
+    def network_input(self) -> InputSize:
+        """What its network takes: pictures of its input size, or the features of such pictures."""
+        return input_of(self.dataset.filters, self.input_size)
+
+    def network(self, classes: int) -> Network:
+        """Its network. Raises ValueError, a sentence for the user, for one that cannot be."""
+        return Network.of(self.model, self.network_input, classes)
+
+    @property
     def batch_size(self) -> int:
         """Pictures of a step, or of a query."""
         return self.inference.batch_size if self.inference else self.training.batch_size
@@ -270,7 +350,7 @@ class Trial(Frozen):
             model=self.model,
             input_size=self.input_size,
             device=self.device,
-            clahe=self.dataset.clahe,
+            filters=self.dataset.filters,
             loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
             scenario=self.inference.label if self.inference else None,
             precision=self.precision,

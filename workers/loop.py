@@ -16,6 +16,7 @@ progress is reported between two steps, at most once a second. Copies for audits
 two steps, and their time is taken off that of the block and of the epoch.
 """
 
+import collections
 import gc
 import hashlib
 import math
@@ -122,17 +123,20 @@ def _read(adapter, handles, clock):
     return losses, max(0.0, (read - began) - (clock() - read))
 
 
-def score(adapter, batches, clock, progress=None):
+def score(adapter, batches, clock, progress=None, confusion=None):
     """The fields of a `score` event for all pictures of `batches`, each exactly once, in inference mode.
 
-    progress: Progress in pictures.
+    progress: Progress in pictures. confusion: Confusion, which counts what each picture was taken for.
     """
     began = clock()
     right, total_loss, done = 0, 0.0, 0
     for numbers in batches.in_order():
         x, y = batches.cut(numbers)
-        right_here, loss_here = tally(adapter.predict(adapter.place(x, y)), y)
+        logits = adapter.predict(adapter.place(x, y))
+        right_here, loss_here = tally(logits, y)
         right, total_loss, done = right + right_here, total_loss + loss_here, done + len(y)
+        if confusion is not None:
+            confusion.add(y, logits.argmax(1))
         if progress is not None:
             progress.tell(done, clock())
     count = len(batches)
@@ -142,6 +146,21 @@ def score(adapter, batches, clock, progress=None):
         "pictures": count,
         "evaluate_seconds": clock() - began - (progress.seconds if progress else 0.0),
     }
+
+
+class Confusion(object):
+    """How many pictures of each class were taken for each class."""
+
+    def __init__(self):
+        self._counts = collections.Counter()
+
+    def add(self, y, predicted):
+        """Count the classes (n,) of some pictures, and what they were taken for (n,)."""
+        self._counts.update(zip(y.tolist(), predicted.tolist()))
+
+    def counts(self):
+        """[[class, taken for, pictures], ...], sorted, without zeros."""
+        return [[true, taken, count] for (true, taken), count in sorted(self._counts.items())]
 
 
 def tally(logits, y):

@@ -29,6 +29,7 @@ epoch     epoch, step_seconds [], input_seconds [], loss [], epoch_seconds, warm
           drain_seconds (how long the device was still busy after the last step: of an honest clock almost none)
           sync=block: block_steps [], block_seconds [] (cutting included) instead of step_seconds
 score     split (valid or test), epoch, accuracy, loss, pictures, evaluate_seconds
+confusion    counts [[class, class it was taken for, pictures], ...] of the test pictures, without zeros
 fingerprint  epoch, weights {name: sha256} in the network's order, predictions {split: sha256}: with fingerprint=epoch,
           after each epoch for the validation pictures; after training once more, without weights, for the test's
 audited   steps [[epoch, step]], seconds: copies of the weights around these steps are in audits.npz (workers/audits.py)
@@ -67,6 +68,7 @@ KINDS = (
     "progress",
     "epoch",
     "score",
+    "confusion",
     "fingerprint",
     "audited",
     "place",

@@ -16,7 +16,6 @@ from orchestrator.execution.recognition import Recogniser, Seen, Wanted, notes
 from orchestrator.execution.serving import serving
 from orchestrator.execution.session import RunOptions, open_session
 from orchestrator.home import Home
-from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
 from orchestrator.records.job import serve_job
@@ -55,8 +54,8 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
             threads = session.host.physical_cores
             environment = session.prepared(row)
             weights = request.wanted.weights
-            classes = datasets.named(weights.dataset.name).origin(weights.dataset, home).classes
-            network = Network.of(weights.model, weights.input_size, len(classes))
+            classes = datasets.classes(weights.dataset, home)
+            network = weights.network_of(len(classes))
             job = serve_job(environment, network, weights.sha256, threads)
             start, cpus = trained.path_of(weights, home), session.host.cpus[:threads]
             with serving(environment, session.engine, home, job, start, cpus) as served:

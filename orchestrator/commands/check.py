@@ -17,9 +17,11 @@ from orchestrator.execution.selfcheck import SelfcheckRunner
 from orchestrator.execution.session import RunOptions, RunPlan, Session, open_session
 from orchestrator.home import Home
 from orchestrator.networks import Network
+from orchestrator.networks.features import input_of
 from orchestrator.planning.catalogue import Catalogue, chosen
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.narrowing import load_cells
+from orchestrator.planning.plan import datasets_of
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.stored import CheckSubject, StoredCheck
@@ -116,9 +118,11 @@ def check(request: ParityRequest, again: bool, home: Home, console: Console) -> 
 
 
 def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int, home: Home) -> Iterator[CheckRequest]:
-    classes = datasets.classes(spec.dataset, home)
+    classes = len(datasets.classes(spec.dataset, home))
     for entry in spec.axes.models:
-        sizes = sorted(set(entry.input_sizes or spec.axes.input_sizes), key=prod)
+        chains = {dataset.filters for dataset in datasets_of(spec)}
+        asked = itertools.product(chains, entry.input_sizes or spec.axes.input_sizes)
+        sizes = sorted({input_of(*pictures) for pictures in asked}, key=prod)
         for row, size in itertools.product(rows, sizes):
             network = Network.of(entry.model, size, classes)
             yield CheckRequest(

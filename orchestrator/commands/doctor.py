@@ -158,7 +158,10 @@ def _leftovers(home: Home) -> Finding:
 
 def _pictures(home: Home) -> Finding:
     try:
-        source = data.registered(home)
+        source = data.recorded("gtsrb", home)
     except DataError as error:
-        return Finding(check="GTSRB", state="note", seen="no pictures registered", advice=str(error))
+        return Finding(check="GTSRB", state="note", seen="its register is damaged", advice=str(error))
+    if source is None:
+        advice = "`invoke data --from PATH` or `invoke data --download`; pictures of your own need a --name."
+        return Finding(check="GTSRB", state="note", seen="no pictures registered", advice=advice)
     return Finding(check="GTSRB", state="ok", seen=f"{source.recognised}: {source.path}")

@@ -11,7 +11,6 @@ from orchestrator.execution import weights as trained
 from orchestrator.execution.session import RunOptions, open_session
 from orchestrator.home import Home
 from orchestrator.host import yield_processors
-from orchestrator.networks import Network
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
 from orchestrator.records.run_folder import TrainedWeights
@@ -78,8 +77,8 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
         for path in files.values():
             new_file(f"--{name}", str(path))
     weights = _of_subject(request, home)
-    classes = datasets.classes(weights.dataset, home)
-    network = Network.of(weights.model, weights.input_size, classes)
+    classes = len(datasets.classes(weights.dataset, home))
+    network = weights.network_of(classes)
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
     exports: list[dict[str, object]] = []
     yield_processors()  # a run that is going on keeps its speed

@@ -33,7 +33,7 @@ def measure(spec_path: Path, catalogue: Catalogue, home: Home, options: RunOptio
     spec_path: the experiment whose networks' convolutions are timed. Raises WaymarkError if it cannot be measured.
     """
     spec = load_spec(spec_path, catalogue.frameworks, {})
-    classes = datasets.classes(spec.dataset, home)
+    classes = len(datasets.classes(spec.dataset, home))
     networks = [Network.of(entry.model, size, classes) for entry, size in spec.axes.networks]
     row = catalogue.resolve(BY, "cpu")
     with open_session(options, home, console) as session:

@@ -18,7 +18,7 @@ from pathlib import Path
 from orchestrator import files
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
-from orchestrator.data.archive import ZipFiles, is_debris
+from orchestrator.data.archive import PUBLISHED, ZipFiles, is_debris
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.execution.locks import exclusive_run
 from orchestrator.execution.run_record import DISTRIBUTION
@@ -401,7 +401,7 @@ def _contents(path: Path) -> Iterator[tuple[Collection[str], _Read]]:
         names = [entry.relative_to(path).as_posix() for entry in paths]
         yield [name for name in names if not is_debris(name)], lambda name: _read_plain(path / name)
     elif path.is_file():
-        archive = ZipFiles(path, _FILE_BYTES)
+        archive = ZipFiles(path, PUBLISHED._replace(file_bytes=_FILE_BYTES))
         try:
             yield archive.names, archive.read
         finally:

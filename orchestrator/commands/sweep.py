@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
+from orchestrator.data import datasets
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
@@ -29,7 +30,7 @@ from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.limit import limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip
 from orchestrator.report import Report, require_writable, write_report
-from orchestrator.trial import ORACLE, Dataset
+from orchestrator.trial import ORACLE, Dataset, filters_words
 
 __all__ = ["INTERRUPTED", "SweepRequest", "SweepResult", "sweep"]
 
@@ -184,6 +185,7 @@ def _run_plan(asked: Asked, plan: Plan, environments: Environments, home: Home) 
         "limit": limit_of(read_limits(home.limits), machine_keys(), threads),
         "labels": {trial.model.name: trial.model.family for trial in plan.trials if not trial.model.network_sha256},
         "weights": tuple(asked.weights),
+        "class_names": {spec.dataset.name: datasets.classes(spec.dataset, home)},
     }
     return RunPlan(spec.name, threads, spec.limits, facts, now, asked.recorded)
 
@@ -206,7 +208,7 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
             trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split))
         facts = trial_data[sizes[0], dataset].facts
         console.say(
-            f"pictures: {dataset.name} ({facts.recognised}){'' if dataset.clahe else ' without CLAHE'}, "
+            f"pictures: {dataset.name} ({facts.recognised}){filters_words(dataset.filters)}, "
             f"{facts.train_pictures:,} to train, {facts.valid_pictures:,} to validate, "
             f"{facts.test_pictures:,} to test; {facts.split_note}"
         )

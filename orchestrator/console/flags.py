@@ -97,12 +97,32 @@ def size(text: str) -> InputSize | None:
 
 def network_name(text: str) -> str:
     """The name of a network of one's own; '' for none."""
-    if text and not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text):
+    return _name("--as", text) if text else ""
+
+
+def dataset_name(text: str) -> str:
+    """The name of a data set."""
+    return _name("--name", text)
+
+
+def _name(flag: str, text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text):
         raise SpecError(
-            f"--as is '{shortened(text)}'; a name is of lower-case letters, digits and '_', begins with a letter and "
+            f"{flag} is '{shortened(text)}'; a name is of lower-case letters, digits and '_', begins with a letter and "
             "has at most 40 characters."
         )
     return text
+
+
+def share(flag: str, text: str) -> float:
+    """A share between 0 and 1, neither of them."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes a share between 0 and 1, such as 0.2.")
+    return value
 
 
 def seeds(text: str) -> tuple[int, ...]:

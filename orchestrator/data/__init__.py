@@ -6,26 +6,29 @@
 
 import os
 
-# OpenCV reads it as it is loaded: a small file may promise a picture of gigabytes. 8192 x 8192 pixels take 192 MiB.
+# OpenCV reads both as it is loaded. A small file may promise a picture of gigabytes; 8192 x 8192 pixels take 192 MiB.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(8192 * 8192)
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a damaged picture, waymark says with its name
 
 from orchestrator.data import datasets
 from orchestrator.data.cache import Manifest, Prepared, prepare, verify
+from orchestrator.data.datasets import register
 from orchestrator.data.fetch import download
 from orchestrator.data.partition import Split, facts, split
-from orchestrator.data.source import Source, register, registered
+from orchestrator.data.source import Reading, Source, recorded
 
 __all__ = [
     "Manifest",
     "Prepared",
+    "Reading",
     "Source",
     "Split",
     "datasets",
     "download",
     "facts",
     "prepare",
+    "recorded",
     "register",
-    "registered",
     "split",
     "verify",
 ]

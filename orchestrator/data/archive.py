@@ -1,25 +1,44 @@
-"""Files of a zip archive or of a folder, read into memory under limits; nothing is ever unpacked to disk.
+"""Files of a zip or tar archive or of a folder, read into memory under limits; no member is ever written to disk.
 
-The limits are far above what GTSRB needs (its largest picture has 187 kB, its largest archive 276 MB and 39,300
-members) and far below what would exhaust a machine.
+The limits of a published set are far above what GTSRB needs (its largest picture has 187 kB, its largest archive 276 MB
+and 39,300 members), and all are far below what would exhaust a machine.
 """
 
+import gzip
 import os
 import re
 import stat
 import struct
+import tarfile
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from orchestrator.errors import DataError
 
-MAX_ARCHIVE_BYTES = 2 << 30
-MAX_FILES = 100_000
 MAX_FILE_BYTES = 4 << 20
-MAX_TOTAL_BYTES = 4 << 30
 MAX_RATIO = 100  # unpacked to packed, over a whole archive; photographs reach 1.5
+
+
+class Limits(NamedTuple):
+    """What is read at most: bytes of an archive, its files, bytes of one of them, and of all unpacked."""
+
+    archive_bytes: int = 2 << 30
+    files: int = 100_000
+    file_bytes: int = MAX_FILE_BYTES
+    total_bytes: int = 4 << 30
+
+
+PUBLISHED = Limits()
+"""Of a published set of small pictures, and of a published run."""
+
+OWN = Limits(archive_bytes=1 << 38, files=1_000_000, file_bytes=64 << 20, total_bytes=1 << 39)
+"""Of a user's own pictures."""
+
+LINK_TO_FOLDER = "a link to a folder"
+"""Why one is not read."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
 _HOSTILE_NAME = re.compile(r"^/|^[A-Za-z]:|\0|(^|/)\.\.(/|$)")
@@ -41,9 +60,15 @@ def is_debris(name: str) -> bool:
 
 
 class Files(Protocol):
-    """Named files that can be read from several threads at once."""
+    """Named files that can be read from several threads at once.
+
+    names: of all files, with / between folders. folders: those that hold no file, and others that are known.
+    refused: name -> why it is not read, of what is no file or leads elsewhere.
+    """
 
     names: tuple[str, ...]
+    folders: tuple[str, ...]
+    refused: dict[str, str]
 
     def read(self, name: str) -> bytes:
         """The whole file. Raises DataError if it is damaged or too large."""
@@ -65,16 +90,15 @@ class ZipFiles:
     not stop at the declared size.
     """
 
-    def __init__(self, path: Path, file_bytes: int = MAX_FILE_BYTES) -> None:
-        """Raises DataError for an archive that is not a zip, is encrypted, or declares names or sizes out of bounds.
-
-        file_bytes: as many as one file may have.
-        """
+    def __init__(self, path: Path, limits: Limits = PUBLISHED) -> None:
+        """Raises DataError for an archive that is not a zip, is encrypted, or declares names or sizes out of bounds."""
         self.path = path
-        members = _checked_directory(path, file_bytes)
+        members = _checked_directory(path, limits)
         named = {plain(member.filename): member for member in members}
         self._members = {name: member for name, member in named.items() if not (name.endswith("/") or is_debris(name))}
         self.names = tuple(self._members)
+        self.folders = tuple(name.rstrip("/") for name in named if name.endswith("/") and not is_debris(name))
+        self.refused: dict[str, str] = {}
         self._file = os.open(path, os.O_RDONLY)
 
     def where(self, name: str) -> str:
@@ -108,10 +132,8 @@ class ZipFiles:
         os.close(self._file)
 
 
-def _checked_directory(path: Path, file_bytes: int) -> list[zipfile.ZipInfo]:
-    packed = path.stat().st_size
-    if packed > MAX_ARCHIVE_BYTES:
-        raise DataError(f"{path} has {packed} bytes; at most {MAX_ARCHIVE_BYTES} are read.")
+def _checked_directory(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
+    packed = _packed_bytes(path, limits)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -119,24 +141,31 @@ def _checked_directory(path: Path, file_bytes: int) -> list[zipfile.ZipInfo]:
         raise DataError(
             f"{path} is not a whole zip archive ({error}): it may have been cut short. Fetch it again."
         ) from error
-    if len(members) > MAX_FILES:
-        raise DataError(f"{path} holds {len(members)} files; at most {MAX_FILES} are read.")
+    if len(members) > limits.files:
+        raise DataError(f"{path} holds {len(members)} files; at most {limits.files} are read.")
     seen: set[str] = set()
     for member in members:
-        _check_member(path, member, packed, file_bytes)
+        _check_member(path, member, packed, limits.file_bytes)
         name = plain(member.filename)
         if name in seen:
-            raise DataError(f"{path}: {name} is there twice; an official archive has it once.")
+            raise DataError(f"{path}: {name} is there twice, and nothing tells which one is meant; pack it once.")
         seen.add(name)
     total = sum(member.file_size for member in members)
-    if total > min(MAX_TOTAL_BYTES, MAX_RATIO * packed):
+    if total > min(limits.total_bytes, MAX_RATIO * packed):
         raise DataError(
-            f"{path} has {packed} bytes and declares to unpack to {total}; at most {MAX_TOTAL_BYTES} bytes and "
+            f"{path} has {packed} bytes and declares to unpack to {total}; at most {limits.total_bytes} bytes and "
             f"{MAX_RATIO} times its size are read."
         )
     if sum(member.compress_size for member in members) > packed:
         raise DataError(f"{path} has members that overlap: together they are larger than the archive.")
     return members
+
+
+def _packed_bytes(path: Path, limits: Limits) -> int:
+    packed = path.stat().st_size
+    if packed > limits.archive_bytes:
+        raise DataError(f"{path} has {packed} bytes; at most {limits.archive_bytes} are read.")
+    return packed
 
 
 def _check_member(path: Path, member: zipfile.ZipInfo, packed: int, file_bytes: int) -> None:
@@ -145,7 +174,7 @@ def _check_member(path: Path, member: zipfile.ZipInfo, packed: int, file_bytes: 
     if _HOSTILE_NAME.search(member.orig_filename.replace("\\", "/")):
         raise DataError(f"{path}: the name {member.orig_filename!r} leads out of the archive; do not trust this file.")
     if member.flag_bits & _ENCRYPTED:
-        raise DataError(f"{path}: {member.filename} is encrypted; the official archives are not.")
+        raise DataError(f"{path}: {member.filename} is encrypted; pack it without a password.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
             f"{path}: {member.filename} is packed by method {member.compress_type}; known: 0 (stored), 8 (deflated)."
@@ -156,12 +185,138 @@ def _check_member(path: Path, member: zipfile.ZipInfo, packed: int, file_bytes: 
         )
 
 
+class TarFiles:
+    """Files of a tar archive, packed by gzip or not.
+
+    One packed by gzip can only be read from its beginning: it is unpacked as a whole, still a tar, into a file without
+    a name in `scratch`, which the kernel removes with the process.
+    """
+
+    def __init__(self, path: Path, scratch: Path, limits: Limits = PUBLISHED) -> None:
+        """Raises DataError for what is no tar archive, and for names or sizes out of bounds."""
+        self.path = path
+        packed = _packed_bytes(path, limits)
+        self._file = _unpacked(path, packed, scratch, limits)
+        self._members: dict[str, tuple[int, int]] = {}
+        self._folders: list[str] = []
+        self.refused: dict[str, str] = {}
+        try:
+            self._read_directory(limits)
+        except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
+            self._file.close()
+            raise DataError(f"{path} is not a whole tar archive ({error}). Fetch it again.") from None
+        except DataError:
+            self._file.close()
+            raise
+        self.names = tuple(self._members)
+        self.folders = tuple(self._folders)
+
+    def _read_directory(self, limits: Limits) -> None:
+        size_bytes = os.fstat(self._file.fileno()).st_size
+        with tarfile.open(fileobj=self._file, mode="r:", errorlevel=2) as archive:
+            for count, member in enumerate(archive):
+                if count >= limits.files:
+                    raise DataError(f"{self.path} holds more than {limits.files} files; no more are read.")
+                archive.members = []  # type: ignore[attr-defined] # it would keep each: 1 kB a file
+                self._take(member, size_bytes, limits.file_bytes)
+
+    def _take(self, member: tarfile.TarInfo, size_bytes: int, file_bytes: int) -> None:
+        if _HOSTILE_NAME.search(member.name.replace("\\", "/")):
+            raise DataError(f"{self.path}: the name {member.name!r} leads out of the archive; do not trust this file.")
+        name = plain(member.name)
+        if is_debris(name):
+            return
+        if member.isdir():
+            self._folders.append(name.rstrip("/"))
+        elif not member.isreg() or member.issparse():
+            self.refused[name] = "it is a link or a device, not a file"
+        elif name in self._members:
+            raise DataError(f"{self.path}: {name} is there twice, and nothing tells which one is meant; pack it once.")
+        elif member.size > file_bytes:
+            raise DataError(f"{self.path}: {name} has {member.size} bytes; a file may have at most {file_bytes}.")
+        elif member.offset_data + member.size > size_bytes:
+            raise DataError(f"{self.path}: {name} ends after the archive does; it was cut short, fetch it again.")
+        else:
+            self._members[name] = (member.offset_data, member.size)
+
+    def where(self, name: str) -> str:
+        return f"{self.path}: {name}"
+
+    def read(self, name: str) -> bytes:
+        start, size_bytes = self._members[name]
+        content = os.pread(self._file.fileno(), size_bytes, start)
+        if len(content) != size_bytes:
+            raise DataError(f"{self.where(name)} is cut short; fetch the archive again.")
+        return content
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _unpacked(path: Path, packed: int, scratch: Path, limits: Limits) -> BinaryIO:
+    """The tar archive at `path`, as a file that can be read anywhere."""
+    file = path.open("rb")
+    if file.read(2) != b"\x1f\x8b":
+        return file
+    file.close()
+    most = min(limits.total_bytes, MAX_RATIO * packed)
+    scratch.mkdir(parents=True, exist_ok=True)
+    whole = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by `close`
+    try:
+        with gzip.open(path) as packed_file:
+            while chunk := packed_file.read(1 << 20):
+                whole.write(chunk)
+                if whole.tell() > most:
+                    raise DataError(
+                        f"{path} has {packed} bytes and unpacks to more than {most}; at most {limits.total_bytes} "
+                        f"bytes and {MAX_RATIO} times its size are read."
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        whole.close()
+        raise DataError(f"{path} does not unpack ({error}); fetch it again.") from None
+    except DataError:
+        whole.close()
+        raise
+    whole.flush()
+    return whole
+
+
 class FolderFiles:
     """Files below a folder, by their paths relative to it."""
 
-    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, names: tuple[str, ...], limits: Limits = PUBLISHED) -> None:
         self.path = path
         self.names = tuple(name for name in names if not is_debris(name))
+        self.folders: tuple[str, ...] = ()
+        self.refused: dict[str, str] = {}
+        self._file_bytes = limits.file_bytes
+
+    @classmethod
+    def below(cls, path: Path, limits: Limits) -> "FolderFiles":
+        """All of a folder. Links to folders are not followed, and what leads out of `path` is refused by name.
+
+        Raises DataError for more files than may be read.
+        """
+        names: list[str] = []
+        folders: list[str] = []
+        refused: dict[str, str] = {}
+        root = os.fspath(path)
+        for folder, below, here in os.walk(root):
+            within = "" if folder == root else folder[len(root) :].strip("/") + "/"
+            folders += [within + name for name in below]
+            refused |= {within + name: LINK_TO_FOLDER for name in below if Path(f"{folder}/{name}").is_symlink()}
+            for name in here:
+                reason = _why_refused(f"{folder}/{name}", root)
+                if reason:
+                    refused[within + name] = reason
+                else:
+                    names.append(within + name)
+            if len(names) > limits.files:
+                raise DataError(f"{path} holds more than {limits.files} files; no more are read.")
+        found = cls(path, tuple(names), limits)
+        found.folders = tuple(name for name in folders if name not in refused)
+        found.refused = {name: why for name, why in refused.items() if not is_debris(name)}
+        return found
 
     def where(self, name: str) -> str:
         return str(self.path / name)
@@ -172,12 +327,27 @@ class FolderFiles:
             with open(os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise DataError(f"{self.where(name)} is no regular file.")
-                content = file.read(MAX_FILE_BYTES + 1)
+                content = file.read(self._file_bytes + 1)
         except OSError as error:
             raise DataError(f"{self.where(name)} cannot be read ({error.strerror}).") from None
-        if len(content) > MAX_FILE_BYTES:
-            raise DataError(f"{self.where(name)} is larger than the {MAX_FILE_BYTES} bytes a file may have.")
+        if len(content) > self._file_bytes:
+            raise DataError(f"{self.where(name)} is larger than the {self._file_bytes} bytes a file may have.")
         return content
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _why_refused(path: str, root: str) -> str:
+    """Why the entry at `path` is not read, or ''."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISREG(mode):
+            return ""
+        if not stat.S_ISLNK(mode):
+            return "a device, socket or FIFO, not a file"
+        if not os.path.realpath(path).startswith(os.path.realpath(root) + "/"):
+            return "a link that leads out of the folder"
+        return "" if stat.S_ISREG(Path(path).stat().st_mode) else "a link to what is no file"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"

@@ -1,8 +1,8 @@
 """Prepared pictures on disk, identified by what they are made from; missing sizes are made together.
 
 An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy and test_x.npy, uint8
-(N, channels, height, width), in BGR or grey; train_y.npy, test_y.npy and train_track.npy, int64 (N,); manifest.json. It
-appears whole, by one rename.
+(N, channels, height, width), in BGR or grey; train_y.npy, test_y.npy and train_track.npy, int64 (N,); train_valid.npy,
+bool (N,), of a set that says which pictures validate; manifest.json. It appears whole, by one rename.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from orchestrator.data import datasets, pixels
+from orchestrator.data import datasets, filters, parts, pixels
 from orchestrator.data.draft import draft_folder, open_to_all, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
 from orchestrator.data.pictures import Located, Recognised
@@ -21,23 +21,22 @@ from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
+from orchestrator.trial import Dataset, Filtered
 
 MANIFEST = "manifest.json"
 
 
-class Preparation(Frozen):
+class Preparation(Filtered):
     """All that determines the pixels of an entry; its digest is part of the entry's name.
 
-    source_sha256: over the archives, or over the parameters and version of the drawing.
-    steps:         what is done to each picture; 'clip_limit' and 'tiles' only where `clahe`.
+    source_sha256: over the archives, or over the parameters and version of the drawing; with the part that is taken.
+    steps:         what is done to each picture; 'clip_limit' and 'tiles' only for CLAHE alone.
     version:       of our code that does it.
     """
 
     dataset: Name
     source_sha256: str
     size: InputSize
-    clahe: bool
     steps: dict[str, Any]
     version: int
     opencv: str
@@ -49,13 +48,19 @@ class Preparation(Frozen):
 
 
 class Manifest(Frozen):
-    """manifest.json: what an entry holds and what it was made from."""
+    """manifest.json: what an entry holds and what it was made from.
+
+    keeps_tracks: a split is drawn by tracks, unless something else is asked for.
+    filter_ms:    milliseconds of one processor that each filter took for a picture, as it was prepared.
+    """
 
     recipe: Preparation
     recognised: Recognised
     source_sha256s: dict[str, str]
     numpy: str
     arrays: dict[str, ArrayFacts]
+    keeps_tracks: bool = False
+    filter_ms: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,9 @@ def prepare(dataset: Dataset, sizes: Sequence[InputSize], home: Home, progress: 
                 f"the pictures of '{dataset.name}' are colour pictures: 3 channels, or 1 in grey; {size} asks for "
                 f"{size.channels}."
             )
-    origin = datasets.named(dataset.name).origin(dataset, home)
+        if fault := filters.fault(dataset.filters, size):
+            raise DataError(f"dataset.filters: {fault}")
+    origin = datasets.named(dataset.name, home).origin(dataset, home)
     located = origin.locate()
     entries = {size: home.data / _preparation(dataset, located, size).entry for size in sizes}
     lacking = [size for size, entry in entries.items() if not entry.exists()]
@@ -120,10 +127,10 @@ def verify(prepared: Prepared) -> None:
 def _preparation(dataset: Dataset, located: Located, size: InputSize) -> Preparation:
     return Preparation(
         dataset=dataset.name,
-        source_sha256=located.sha256,
+        source_sha256=parts.sha256(located.sha256, dataset),
         size=size,
-        clahe=dataset.clahe,
-        steps=pixels.steps(dataset.clahe),
+        filters=dataset.filters,
+        steps=pixels.steps(dataset),
         version=pixels.VERSION,
         opencv=cv2.__version__,
     )
@@ -133,10 +140,11 @@ def _make(
     dataset: Dataset, located: Located, sizes: Sequence[InputSize], home: Home, progress: Progress
 ) -> set[InputSize]:
     """Make the entries for `sizes`; returns the sizes that no other process made first."""
-    with located.open() as sets, draft_folder(home.data) as draft:
+    with located.open() as whole, draft_folder(home.data) as draft:
+        sets = parts.of(whole, dataset)
         folders = {size: draft / str(size) for size in sizes}
         try:
-            fill(folders, sets, dataset.clahe, progress)
+            filter_ms = fill(folders, sets, dataset, progress)
         except OSError as error:
             raise DataError(f"Preparing pictures in {home.data} failed: {error}.") from error
         arrays = array_facts(folders.values())
@@ -149,6 +157,8 @@ def _make(
                 source_sha256s=located.sha256s,
                 numpy=np.__version__,
                 arrays={path.name: arrays[path] for path in sorted(arrays) if path.parent == folder},
+                keeps_tracks=sets.keeps_tracks,
+                filter_ms=filter_ms[size],
             )
             (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
             if publish(folder, home.data / recipe.entry):

@@ -1,13 +1,12 @@
-"""Downloads the official archives from their publisher's server, and checks each."""
+"""Downloads the archives of a set from their publisher's server, and checks each."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 
 from orchestrator.data.draft import draft_folder
-from orchestrator.data.source import OFFICIAL, Published, is_published
+from orchestrator.data.source import Publication, Published, is_published
 from orchestrator.errors import DataError
 from orchestrator.home import Home
 
@@ -16,32 +15,25 @@ Say = Callable[[str], None]
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_SECONDS = 60
+MOST_BYTES = 4 << 30
+"""Of an archive whose size is not published."""
 
 
-@dataclass(frozen=True)
-class Server:
-    """Where archives are published, with size and checksum of each."""
-
-    url: str = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
-    archives: Mapping[str, Published] = field(default_factory=lambda: OFFICIAL)
-
-
-def download(home: Home, say: Say, server: Server | None = None) -> Path:
+def download(name: str, published: Publication, home: Home, say: Say) -> Path:
     """Fetch the archives that are missing; gives their folder, to `register` next.
 
     An archive gets its name once its size and MD5 are right, so only complete archives are kept. Raises DataError if
     the server does not answer or sends anything else.
     """
-    server = server or Server()
-    folder = home.data / "archives"
+    folder = home.data / "archives" if name == "gtsrb" else home.data / "archives" / name
     folder.mkdir(parents=True, exist_ok=True)
-    for name, published in server.archives.items():
-        if (folder / name).exists() and is_published(folder / name, published):
-            say(f"{name} is there.")
+    for archive, known in published.archives.items():
+        if (folder / archive).exists() and is_published(folder / archive, known):
+            say(f"{archive} is there.")
             continue
         with draft_folder(folder) as draft:
-            _fetch(f"{server.url}{name}", published, draft / name, say)
-            (draft / name).replace(folder / name)
+            _fetch(f"{published.url}{archive}", known, draft / archive, say)
+            (draft / archive).replace(folder / archive)
     return folder
 
 
@@ -56,7 +48,7 @@ def _fetch(url: str, published: Published, path: Path, say: Say) -> None:
             f"{url} could not be fetched: {error}. Try again later, or fetch the archives by other means and run "
             "`invoke data --from PATH`."
         ) from error
-    if path.stat().st_size != published.size_bytes:
+    if published.size_bytes is not None and path.stat().st_size != published.size_bytes:
         raise DataError(
             f"{url} has {path.stat().st_size} bytes, {published.size_bytes} are published. Try again later."
         )
@@ -67,7 +59,7 @@ class _Progress:
 
     total = 0  # set by pooch
 
-    def __init__(self, name: str, size_bytes: int, say: Say) -> None:
+    def __init__(self, name: str, size_bytes: int | None, say: Say) -> None:
         self._name = name
         self._size_bytes = size_bytes
         self._say = say
@@ -76,6 +68,10 @@ class _Progress:
 
     def update(self, size_bytes: int) -> None:
         self._done += size_bytes
+        if self._size_bytes is None:
+            if self._done > MOST_BYTES:
+                raise DataError(f"The server sends more than {MOST_BYTES} bytes for {self._name}.")
+            return
         if self._done > self._size_bytes + _CHUNK_BYTES:  # pooch counts the last chunk as a whole one
             raise DataError(f"The server sends more than the {self._size_bytes} bytes that {self._name} has.")
         done = min(self._done, self._size_bytes)

@@ -4,18 +4,20 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from orchestrator.data.pictures import Pictures, PictureSets
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
+from orchestrator.data.threads import one_opencv_thread, threads
 from orchestrator.environment import Frozen
 from orchestrator.networks import InputSize
+from orchestrator.networks.features import input_of
+from orchestrator.trial import Dataset
 
 BLOCK = 32  # pictures a thread prepares at a time
 
@@ -31,10 +33,13 @@ class ArrayFacts(Frozen):
     shape: tuple[int, ...]
 
 
-def fill(folders: dict[InputSize, Path], sets: PictureSets, clahe: bool, progress: Progress) -> None:
+def fill(
+    folders: dict[InputSize, Path], sets: PictureSets, dataset: Dataset, progress: Progress
+) -> dict[InputSize, dict[str, float]]:
     """Make the folders and write the arrays of `sets` at each size into them.
 
-    Threads are enough: OpenCV, zlib and numpy release the interpreter lock, and nothing is copied between processes.
+    Gives, for each size, the milliseconds of one processor that each filter takes for a picture.
+
     Raises DataError for the first damaged picture, in the order of the set.
     """
     for folder in folders.values():
@@ -43,12 +48,18 @@ def fill(folders: dict[InputSize, Path], sets: PictureSets, clahe: bool, progres
         np.save(folder / "test_y.npy", sets.test.labels)
         if sets.train.tracks is not None:
             np.save(folder / "train_track.npy", sets.train.tracks)
-    with contextlib.ExitStack() as open_files, _one_opencv_thread(), _threads() as pool:
-        tools = _ThreadTools(folders, clahe)
+        if sets.validates is not None:
+            np.save(folder / "train_valid.npy", sets.validates)
+    with contextlib.ExitStack() as open_files, one_opencv_thread(), threads() as pool:
+        made: list[dict[InputSize, Preparer]] = []
+        tools = _ThreadTools(folders, dataset, made)
         blocks: list[tuple[int, Future[None]]] = []
         for part, pictures in (("train", sets.train), ("test", sets.test)):
             count = len(pictures.labels)
-            arrays = {size: _ArrayFile(folder / f"{part}_x.npy", count, size) for size, folder in folders.items()}
+            arrays = {
+                size: _ArrayFile(folder / f"{part}_x.npy", count, input_of(dataset.filters, size))
+                for size, folder in folders.items()
+            }
             for array in arrays.values():
                 open_files.callback(array.close)
             for start in range(0, count, BLOCK):
@@ -59,13 +70,14 @@ def fill(folders: dict[InputSize, Path], sets: PictureSets, clahe: bool, progres
             block_done.result()
             done += count
             progress(done, total)
+    return {size: _filter_ms(made, size, total) for size in folders}
 
 
 def array_facts(folders: Iterable[Path]) -> dict[Path, ArrayFacts]:
     """Checksum, size and shape of every array in `folders`, by path."""
     sizes = {path: path.stat().st_size for folder in folders for path in folder.glob("*.npy")}
     paths = sorted(sizes, key=lambda path: sizes[path], reverse=True)  # largest first, so that it does not end last
-    with _threads() as pool:
+    with threads() as pool:
         checksums = zip(paths, pool.map(sha256_of, paths), strict=True)
         return {
             path: ArrayFacts(sha256=checksum, size_bytes=sizes[path], shape=np.load(path, mmap_mode="r").shape)
@@ -103,34 +115,23 @@ class _ArrayFile:
 
 
 class _ThreadTools(threading.local):
-    """The tools of each thread."""
+    """The tools of each thread; `made` gets those of every thread."""
 
-    def __init__(self, sizes: Iterable[InputSize], clahe: bool) -> None:
-        self.preparers = {size: Preparer(size, clahe, BLOCK) for size in sizes}
+    def __init__(self, sizes: Iterable[InputSize], dataset: Dataset, made: list[dict[InputSize, Preparer]]) -> None:
+        self.preparers = {size: Preparer(size, dataset, BLOCK) for size in sizes}
+        made.append(self.preparers)
+
+
+def _filter_ms(made: Sequence[Mapping[InputSize, Preparer]], size: InputSize, pictures: int) -> dict[str, float]:
+    """Milliseconds a picture of each filter, over all threads."""
+    total: dict[str, float] = {}
+    for preparers in made:
+        for name, seconds in preparers[size].filter_seconds.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return {name: 1000 * seconds / max(pictures, 1) for name, seconds in total.items()}
 
 
 def _fill_block(pictures: Pictures, block: range, arrays: dict[InputSize, _ArrayFile], tools: _ThreadTools) -> None:
     signs = [pictures.sign(index) for index in block]
     for size, array in arrays.items():
         array.write(block.start, tools.preparers[size].prepare(signs))
-
-
-@contextlib.contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread for each processor that this process may use; after an error pending work is dropped."""
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV uses one thread: its own threads would compete with ours, which work on whole blocks."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,15 +35,20 @@ class Split:
 def split(prepared: Prepared, dataset: Dataset) -> Split:
     """The split that `dataset` asks for; the same for every size and on every machine.
 
-    `paper` draws pictures, so frames of one sign fall into both sets. `by-track` draws whole signs, class by class,
-    so that every class with two signs or more is in both sets.
+    `paper` takes the validation pictures of a set that brings some. Else it draws pictures, as the paper did, so that
+    frames of one sign fall into both sets; but whole objects of a set that was registered with their pattern.
+    `by-track` draws whole signs, class by class, so that every class with two signs or more is in both sets.
     Raises DataError if a set would be empty, and for `by-track` where no tracks are known.
     """
     labels: Integers = np.load(prepared.path / "train_y.npy")
-    tracks = _tracks(prepared)
+    tracks = _array(prepared, "train_track.npy")
     # RandomState's stream is frozen: the same seed gives the same split under any numpy.
     rng = np.random.RandomState(dataset.split_seed)
-    if dataset.split == "paper":
+    given = _array(prepared, "train_valid.npy")
+    is_by_track = dataset.split == "by-track" or (prepared.manifest.keeps_tracks and given is None)
+    if given is not None and not is_by_track:
+        is_valid: NDArray[np.bool_] = given.astype(bool)
+    elif not is_by_track:
         is_valid = _drawn_pictures(labels, dataset.validation_fraction, rng)
     elif tracks is None:
         raise DataError(
@@ -57,11 +63,13 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
             f"The split '{dataset.split}' of {len(labels)} pictures with validation_fraction "
             f"{dataset.validation_fraction} leaves {len(train)} to train and {len(valid)} to validate; change it."
         )
+    if given is not None and not is_by_track:
+        return Split(train, valid, f"As the set has it: {len(train):,} pictures train, {len(valid):,} validate.")
     counts = f"{len(train):,} pictures train, {len(valid):,} validate (seed {dataset.split_seed})"
     if tracks is None:
         return Split(train, valid, f"Random split, as in the paper: {counts}.")
     shared = np.intersect1d(tracks[train], tracks[valid])
-    if dataset.split == "by-track":
+    if is_by_track:
         signs = f"{len(np.unique(tracks[valid])):,} of {len(np.unique(tracks)):,} signs"
         return Split(train, valid, f"Split by track: {counts}; {signs} validate and none of them is trained on.")
     leak = f"frames of {len(shared):,} of {len(np.unique(tracks)):,} signs are in both sets"
@@ -72,10 +80,9 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
     )
 
 
-def _tracks(prepared: Prepared) -> Integers | None:
-    """Track numbers (N,) of the training pictures; None if the data set has none."""
-    path = prepared.path / "train_track.npy"
-    return np.load(path) if path.name in prepared.manifest.arrays else None
+def _array(prepared: Prepared, name: str) -> NDArray[Any] | None:
+    """An array of the training pictures that not every data set has; None if this one has none."""
+    return np.load(prepared.path / name) if name in prepared.manifest.arrays else None
 
 
 def facts(prepared: Prepared, split: Split) -> DataFacts:
@@ -90,6 +97,7 @@ def facts(prepared: Prepared, split: Split) -> DataFacts:
         split_note=split.note,
         classes=len(prepared.classes),
         largest_class_share=float(np.bincount(tested).max() / len(tested)) if len(tested) else None,
+        filter_ms=prepared.manifest.filter_ms,
     )
 
 

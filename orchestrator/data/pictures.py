@@ -12,7 +12,7 @@ from orchestrator.data.ppm import Pixels
 
 Integers = NDArray[np.int64]
 
-Recognised = Literal["official", "sample", "synthetic", "unknown"]
+Recognised = Literal["official", "sample", "synthetic", "unknown", "own"]
 """Which pictures these are, by checksum of their source."""
 
 TRACKS_PER_CLASS = 100_000
@@ -39,10 +39,16 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class PictureSets:
-    """The training pictures and the test pictures."""
+    """The training pictures and the test pictures.
+
+    validates:    (n,) which of the training pictures are those to validate; None where that is drawn.
+    keeps_tracks: the split is drawn by tracks, unless something else is asked for.
+    """
 
     train: Pictures
     test: Pictures
+    validates: NDArray[np.bool_] | None = None
+    keeps_tracks: bool = False
 
 
 @dataclass(frozen=True)

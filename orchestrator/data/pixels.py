@@ -1,4 +1,4 @@
-"""From signs of any size to arrays of one size: resize, equalise the luminance, order as BGR or grey planes.
+"""From pictures of any size to arrays of one size: resize, filter, order as planes.
 
 Choices the paper leaves open, and why:
 - Shrinking averages (INTER_AREA), since plain bilinear reads four pixels and skips the rest of a 200-pixel sign;
@@ -9,86 +9,127 @@ Choices the paper leaves open, and why:
   sign at every distance.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
+from orchestrator.data.filters import CLIP_LIMIT, FILTERS, TILES
 from orchestrator.data.ppm import Pixels
 from orchestrator.networks import InputSize
+from orchestrator.networks.features import input_of
+from orchestrator.trial import STUDY_FILTERS, Dataset
 
-CLIP_LIMIT = 2.0
-TILES = (4, 4)
 VERSION = 1
 """Increased when a change of code changes a pixel."""
 
+CHANNELS = (1, 3)
+"""Of prepared pictures: the luminance alone, or three."""
 
-def steps(clahe: bool) -> dict[str, Any]:
+
+def steps(dataset: Dataset) -> dict[str, Any]:
     """The steps of the preparation, as JSON, for `Preparation`."""
     done: dict[str, Any] = {"decode": "P6", "crop": "roi", "shrink": "INTER_AREA", "enlarge": "INTER_LINEAR"}
-    if clahe:
+    if dataset.filters == STUDY_FILTERS:
         done |= {"luminance": "Y of YCrCb", "clip_limit": CLIP_LIMIT, "tiles": list(TILES)}
+    elif dataset.filters:
+        done["filters"] = [[name, FILTERS[name].about] for name in dataset.filters]
+    if dataset.fit != "stretch":
+        done["fit"] = dataset.fit
+    if dataset.channel_order != "bgr":
+        done["channel_order"] = dataset.channel_order
     return done
 
 
-CHANNELS = (1, 3)
-"""Of prepared pictures: the luminance alone, or blue, green and red."""
-
-
 class Preparer:
-    """Prepares signs at one size, a block at a time; for one thread.
+    """Prepares pictures at one size, a block at a time; for one thread.
 
     It keeps its buffers: with new ones for each block the threads would wait for each other while the kernel maps
     pages. Colours are converted once for the whole block, as one tall picture, since every call into OpenCV releases
     and takes the interpreter lock.
+    filter_seconds: of this thread's processor, spent in each filter so far.
     """
 
-    def __init__(self, size: InputSize, clahe: bool, capacity: int) -> None:
-        """size: of CHANNELS. capacity: pictures of the largest block."""
-        self._size = size
-        self._equaliser = cv2.createCLAHE(CLIP_LIMIT, TILES) if clahe else None
+    def __init__(self, size: InputSize, dataset: Dataset, capacity: int) -> None:
+        """size: of CHANNELS. dataset: says fit and filters. capacity: pictures of the largest block."""
+        self._size, self._fit = size, dataset.fit
+        self._is_clahe = dataset.filters == STUDY_FILTERS
+        self._equaliser = cv2.createCLAHE(CLIP_LIMIT, TILES) if self._is_clahe else None
+        self._chain = [] if self._is_clahe else [(name, FILTERS[name].make()) for name in dataset.filters]
+        last = FILTERS[dataset.filters[-1]].kind if dataset.filters else "picture"
+        self._features = input_of(dataset.filters, size) if last == "features" else None
+        is_plain = last == "space" or dataset.channel_order == "rgb"
+        self._order = (0, 1, 2) if is_plain else (2, 1, 0)
         self._rgb = np.empty((capacity * size.height, size.width, 3), np.uint8)
         self._ycrcb = np.empty_like(self._rgb)
         self._channel = np.empty((capacity * size.height, size.width), np.uint8)
         self._equalised = np.empty_like(self._channel)
-        self._planes = np.empty((capacity, *size), np.uint8)
+        self._planes = np.empty((capacity, *(self._features or size)), np.uint8)
+        self.filter_seconds = dict.fromkeys(dataset.filters, 0.0)
 
     def prepare(self, signs: Sequence[Pixels]) -> Pixels:
-        """uint8 (n, channels, height, width), in BGR or grey, of n RGB signs (height, width, 3) of any size.
+        """uint8 (n, channels, height, width) of n RGB pictures (height, width, 3) of any size; or maps of features.
 
         Valid until the next call. n may be 0: most frames of a film hold no sign.
         """
         rgb = self.resized(signs)
-        self.equalise(rgb)
+        self.filter(rgb)
         return self.planes(rgb)
 
     def resized(self, signs: Sequence[Pixels]) -> Pixels:
         """The first step: one tall RGB picture (n * height, width, 3), in this object's memory."""
-        _, height, width = self._size
+        height = self._size.height
         rgb = self._rgb[: len(signs) * height]
         for index, sign in enumerate(signs):
-            is_enlarged = sign.shape[0] < height or sign.shape[1] < width
+            place = rgb[index * height : (index + 1) * height]
+            if self._fit != "stretch":
+                sign, place = _FITS[self._fit](sign, place)
+            is_enlarged = sign.shape[0] < place.shape[0] or sign.shape[1] < place.shape[1]
             how = cv2.INTER_LINEAR if is_enlarged else cv2.INTER_AREA
-            cv2.resize(sign, (width, height), rgb[index * height : (index + 1) * height], interpolation=how)
+            size = (place.shape[1], place.shape[0])
+            if place.flags.c_contiguous:
+                cv2.resize(sign, size, place, interpolation=how)
+            else:
+                place[:] = cv2.resize(sign, size, interpolation=how)
         return rgb
 
-    def equalise(self, rgb: Pixels) -> None:
-        """The second: CLAHE on each picture of the tall one, in place; nothing without CLAHE, or without a picture."""
-        if self._equaliser is not None and len(rgb):
+    def filter(self, rgb: Pixels) -> None:
+        """The second: the filters on each picture of the tall one, in place; features wait for `planes`."""
+        if not len(rgb):
+            return
+        if self._equaliser is not None:
+            began = time.thread_time()
             self._equalise(self._equaliser, rgb)
+            self.filter_seconds["clahe"] += time.thread_time() - began
+        for name, apply in self._chain[: -1 if self._features else None]:
+            began = time.thread_time()
+            for picture in rgb.reshape(-1, self._size.height, self._size.width, 3):
+                picture[:] = apply(picture)
+            self.filter_seconds[name] += time.thread_time() - began
 
     def planes(self, rgb: Pixels) -> Pixels:
         """The third: the planes of the tall picture (n * height, width, 3), as `prepare` gives them."""
         channels, height, width = self._size
         count, channel = len(rgb) // height, self._channel[: len(rgb)]
-        if channels == 1 and count:
+        if self._features and count:
+            self._describe(rgb, count)
+        elif channels == 1 and count:
             cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY, channel)
             self._planes[:count, 0] = channel.reshape(count, height, width)
-        for plane, rgb_channel in enumerate((2, 1, 0) if count and channels == 3 else ()):
+        for plane, rgb_channel in enumerate(self._order if count and channels == 3 and not self._features else ()):
             cv2.extractChannel(rgb, rgb_channel, channel)
             self._planes[:count, plane] = channel.reshape(count, height, width)
         return self._planes[:count]
+
+    def _describe(self, rgb: Pixels, count: int) -> None:
+        """The features of each picture, in place of its planes."""
+        name, apply = self._chain[-1]
+        began = time.thread_time()
+        for index, picture in enumerate(rgb.reshape(count, self._size.height, self._size.width, 3)):
+            self._planes[index] = apply(picture)
+        self.filter_seconds[name] += time.thread_time() - began
 
     def _equalise(self, equaliser: cv2.CLAHE, rgb: Pixels) -> None:
         """CLAHE on the luminance of each picture of the tall picture `rgb`, in place."""
@@ -100,3 +141,23 @@ class Preparer:
             equaliser.apply(luminance[rows], equalised[rows])
         cv2.insertChannel(equalised, ycrcb, 0)
         cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB, rgb)
+
+
+def _letterboxed(picture: Pixels, place: Pixels) -> tuple[Pixels, Pixels]:
+    """The whole picture, and the middle of `place` with its proportions; the rest of `place` becomes black."""
+    scale = min(place.shape[0] / picture.shape[0], place.shape[1] / picture.shape[1])
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    top, left = (place.shape[0] - height) // 2, (place.shape[1] - width) // 2
+    place[:] = 0
+    return picture, place[top : top + height, left : left + width]
+
+
+def _cut(picture: Pixels, place: Pixels) -> tuple[Pixels, Pixels]:
+    """The largest middle part of the picture with the proportions of `place`, and `place`."""
+    scale = min(picture.shape[0] / place.shape[0], picture.shape[1] / place.shape[1])
+    height, width = (max(1, round(side * scale)) for side in place.shape[:2])
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, left : left + width], place
+
+
+_FITS: dict[str, Callable[[Pixels, Pixels], tuple[Pixels, Pixels]]] = {"letterbox": _letterboxed, "crop": _cut}

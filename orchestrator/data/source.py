@@ -1,66 +1,99 @@
-"""Where the GTSRB pictures are on this machine, which ones they are by checksum, and how to open them."""
+"""Where the pictures of a data set are on this machine, which ones they are by checksum, and what reads them."""
 
-import contextlib
 import hashlib
-import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
+
+from pydantic import Field, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator import files
-from orchestrator.data.archive import MAX_FILES, Files, FolderFiles, ZipFiles
-from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
 from orchestrator.data.pictures import PictureSets
 from orchestrator.environment import Frozen, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
+from orchestrator.networks.model import without_default
 
-TRAINING_ZIP = "GTSRB_Final_Training_Images.zip"
-TEST_ZIP = "GTSRB_Final_Test_Images.zip"
-TRUTH_ZIP = "GTSRB_Final_Test_GT.zip"
-ZIPS = (TRAINING_ZIP, TEST_ZIP, TRUTH_ZIP)
+Recognised = Literal["official", "sample", "unknown", "own"]
+
+Progress = Callable[[int, int], None]
+"""Receives pictures done and pictures in all."""
+
+
+MOST_GROUP = 200
+"""Characters of a pattern of groups."""
 
 
 class Published(NamedTuple):
-    """MD5 and size of an official archive, as published."""
+    """MD5 and size of an official archive, as published; the size is None where only the MD5 is."""
 
     md5: str
-    size_bytes: int
+    size_bytes: int | None = None
 
 
-OFFICIAL = {
-    TRAINING_ZIP: Published("f33fd80ac59bff73c82d25ab499e03a3", 276_294_756),
-    TEST_ZIP: Published("c7e4e6327067d32654124b0fe9e82185", 88_978_620),
-    TRUTH_ZIP: Published("fe31e9c9270bbcd7b84b7f21a9d9d9e5", 99_620),
-}
-"""Source: https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/published-archive.html"""
+class Publication(NamedTuple):
+    """Where the archives of a set are published: a folder on a server, or of each archive its own, and checksums."""
 
-SAMPLE_SHA256 = {
-    TRAINING_ZIP: "6b460f034f1db55b0802c97198ae80aba3693421b4b074e02bd214e1fd38ecee",
-    TEST_ZIP: "deefed1bce747152d4c9ceb70775ed8e078c3100788cd5f6988a18439ff6ece5",
-    TRUTH_ZIP: "61eb80487cdfca9097b3c4d0d5716830496e586f2a5f7ae7041690b2abdf5dff",
-}
-"""A sample of the official training pictures (4,506 + 822) under the official names, for trials and tests."""
+    url: str
+    archives: Mapping[str, Published]
 
-Recognised = Literal["official", "sample", "unknown"]
+
+class Fault(Frozen):
+    """A picture that is left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Reading(Frozen):
+    """How a user's own pictures are to be read.
+
+    table:       the CSV file that lists them, beside them; '' where folders say the classes.
+    group:       a regular expression; pictures of a class in whose names it finds the same text are of one object.
+    test_share:  of the pictures, drawn to test where the folder has no test pictures of its own.
+    skips_broken: pictures that do not read are left out.
+    """
+
+    table: str = ""
+    group: Annotated[str, Field(max_length=MOST_GROUP)] = ""
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    skips_broken: bool = False
+
+
+class OwnSet(Frozen):
+    """What was found in a user's own pictures: their classes, those left out, and what a user should know."""
+
+    reading: Reading
+    classes: tuple[str, ...]
+    train: int
+    valid: int
+    test: int
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Source(Frozen):
     """Pictures registered on this machine.
 
-    kind:        the three archives, or a folder into which they were unpacked.
+    kind:        archives, or a folder into which they were unpacked; 'own' for a user's own, with `own`.
     recognised:  by checksum of the archives. A folder is 'unknown': no checksum of its files has been published.
     sha256s:     of each archive; of all files together for a folder.
     fingerprint: over names, sizes and times of change; while it is unchanged the files are not read again.
     """
 
     path: str
-    kind: Literal["archives", "folder"]
+    kind: Literal["archives", "folder", "own"]
     recognised: Recognised
     sha256s: dict[str, str]
     fingerprint: str
+    own: OwnSet | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_default(handler(self), "own", None)
 
     @property
     def sha256(self) -> str:
@@ -68,128 +101,84 @@ class Source(Frozen):
         return digest(self.sha256s)
 
 
+class Reader(Protocol):
+    """Reads the pictures of one data set."""
+
+    def inspect(self, path: Path, progress: Progress) -> Source:
+        """What is at `path`. Raises DataError if it is not this data set, or if a name or a row is damaged."""
+        ...
+
+    def fingerprint(self, path: Path) -> str:
+        """Of what is at `path` now. Raises DataError if nothing is."""
+        ...
+
+    def opened(self, source: Source) -> AbstractContextManager[PictureSets]:
+        """The pictures, all rows and names checked. Raises DataError if they are gone or damaged."""
+        ...
+
+
+def register(name: str, path: Path, reader: Reader, home: Home, progress: Progress) -> Source:
+    """Remember that the pictures of the data set `name` are at `path`.
+
+    Raises DataError if they are not, as `reader` does. Pixels of published sets are checked by `prepare`.
+    """
+    source = reader.inspect(path.resolve(), progress)
+    with reader.opened(source):
+        pass
+    home.data.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(_register_file(name, home), source.model_dump_json(indent=1) + "\n")
+    return source
+
+
+def recorded(name: str, home: Home) -> Source | None:
+    """The source registered last under that name, as it was then; None if there is none.
+
+    Raises DataError if its file is damaged.
+    """
+    for path in (_register_file(name, home), home.data / "sources.json"):
+        try:
+            content = files.read_bytes(path, 1 << 30)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+        try:
+            if path.name != "sources.json":
+                return Source.model_validate_json(content)
+            if name == "gtsrb":  # until 0.7 it was the only one, in a file of that name
+                return _Sources.model_validate_json(content).gtsrb
+        except ValueError as error:
+            raise DataError(f"{path} does not read; run `invoke data --from PATH` again.") from error
+    return None
+
+
+def names(home: Home) -> list[str]:
+    """Of the sources that are registered, sorted."""
+    return sorted(path.name.removeprefix(_PREFIX).removesuffix(".json") for path in home.data.glob(f"{_PREFIX}*.json"))
+
+
+def current(name: str, source: Source, reader: Reader, home: Home) -> Source:
+    """The source; read again if its files changed, unchanged if they are gone (the prepared pictures may stay)."""
+    try:
+        is_as_noted = reader.fingerprint(Path(source.path)) == source.fingerprint
+    except (DataError, OSError):
+        return source
+    return source if is_as_noted else register(name, Path(source.path), reader, home, lambda done, total: None)
+
+
 class _Sources(Frozen):
     gtsrb: Source
 
 
-def register(path: Path, home: Home) -> Source:
-    """Remember that the GTSRB pictures are at `path`, a folder with the three archives or their unpacked contents.
-
-    Raises DataError if they are not, or if an archive, a name or a row is damaged. Pixels are checked by `prepare`.
-    """
-    source = _inspect(path.resolve())
-    with opened(source):
-        pass
-    home.data.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(_register_file(home), _Sources(gtsrb=source).model_dump_json(indent=1) + "\n")
-    return source
+_PREFIX = "source-"
 
 
-def registered(home: Home) -> Source:
-    """The source registered last; read again if its files changed, unchanged if they are gone (the cache may stay)."""
-    try:
-        content = files.read_bytes(_register_file(home))
-    except FileNotFoundError as error:
-        raise DataError(
-            "No GTSRB pictures are known on this machine. Run `invoke data --from PATH` with the folder of the three "
-            "archives, or `invoke data --download`."
-        ) from error
-    except OSError as error:
-        raise DataError(f"{_register_file(home)} cannot be read ({error.strerror}).") from error
-    try:
-        source = _Sources.model_validate_json(content).gtsrb
-    except ValueError as error:
-        raise DataError(f"{_register_file(home)} does not read; run `invoke data --from PATH` again.") from error
-    try:
-        is_as_noted = _fingerprint(Path(source.path), _located(Path(source.path))[1]) == source.fingerprint
-    except (DataError, OSError):
-        return source
-    return source if is_as_noted else register(Path(source.path), home)
+def _register_file(name: str, home: Home) -> Path:
+    return home.data / f"{_PREFIX}{name}.json"
 
 
-@contextlib.contextmanager
-def opened(source: Source) -> Iterator[PictureSets]:
-    """The pictures of `source`, all rows and names checked. Raises DataError if they are gone or damaged."""
-    path = Path(source.path)
-    kind, names = _located(path)
-    with contextlib.ExitStack() as stack:
-
-        def members(zip_name: str) -> Files:
-            files = FolderFiles(path, names) if kind == "folder" else ZipFiles(path / zip_name)
-            stack.callback(files.close)
-            return files
-
-        training = members(TRAINING_ZIP)
-        train = pictures_to_train(training)
-        if len(train.labels) == 0:
-            raise DataError(
-                f"{training.where('')} holds no training picture in the layout of GTSRB "
-                "(Final_Training/Images/00000/*.ppm)."
-            )
-        yield PictureSets(train, pictures_to_test(members(TEST_ZIP), members(TRUTH_ZIP)))
-
-
-def _register_file(home: Home) -> Path:
-    return home.data / "sources.json"
-
-
-def _inspect(path: Path) -> Source:
-    kind, names = _located(path)
-    fingerprint = _fingerprint(path, names)
-    sha256s = {name: _checksum(path / name, "sha256") for name in names}
-    if kind == "folder":
-        sha256s = {"unpacked files": digest(sha256s)}
-    return Source(
-        path=str(path), kind=kind, recognised=_recognised(path, sha256s), sha256s=sha256s, fingerprint=fingerprint
-    )
-
-
-def _located(path: Path) -> tuple[Literal["archives", "folder"], tuple[str, ...]]:
-    """Kind of the source at `path`, and the names of all its files."""
-    if not path.is_dir():
-        raise DataError(f"{path} is not a folder; give the one that holds {', '.join(ZIPS)}.")
-    missing = [name for name in ZIPS if not (path / name).is_file()]
-    if not missing:
-        return "archives", ZIPS
-    if len(missing) < len(ZIPS):
-        raise DataError(f"{path} lacks {', '.join(missing)}; all three archives are needed.")
-    names = tuple(_files_below(path))
-    if not any("Final_Training/Images/" in name for name in names):
-        raise DataError(f"{path} {_other_layout(path, names)}")
-    return "folder", names
-
-
-def _other_layout(path: Path, names: Sequence[str]) -> str:
-    """What a folder holds in place of GTSRB, and what to do, going on after its name."""
-    wanted = f"the three official archives ({', '.join(ZIPS)}), or what is in them (GTSRB/Final_Training/Images/...)"
-    below = sorted(archive.parent for archive in path.rglob(TRAINING_ZIP))
-    if below:
-        return f"holds the archives further down; give {below[0]}."
-    if any(name.rpartition("/")[2] == "Train.csv" for name in names):
-        return (
-            "holds GTSRB as Kaggle has it (Train.csv and PNG pictures), which waymark does not read. "
-            f"Give {wanted}; `invoke data --download` fetches them."
-        )
-    if any(re.search(r"(^|/)GTSRB/Training/\d{5}/", name) for name in names):
-        return (
-            "holds GTSRB as torchvision has it (GTSRB/Training), fewer training pictures than the study's, which "
-            f"waymark does not read. Give {wanted}; `invoke data --download` fetches them."
-        )
-    return f"holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...)."
-
-
-def _files_below(path: Path) -> list[str]:
-    names: list[str] = []
-    for folder, folders, here in os.walk(path):
-        folders.sort()
-        within = Path(folder).relative_to(path)
-        names += [(within / file).as_posix() for file in sorted(here) if file.endswith((".ppm", ".csv"))]
-        if len(names) > MAX_FILES:
-            raise DataError(f"{path} holds more than {MAX_FILES} files; give a folder that holds only GTSRB.")
-    return names
-
-
-def _fingerprint(path: Path, names: tuple[str, ...]) -> str:
+def fingerprint_of(path: Path, names: Iterable[str]) -> str:
+    """Over name, size and time of change of files below `path`. Raises DataError for what is no regular file."""
     stamps = []
     for name in names:
         try:
@@ -202,19 +191,13 @@ def _fingerprint(path: Path, names: tuple[str, ...]) -> str:
     return digest(stamps)
 
 
-def _recognised(path: Path, sha256s: dict[str, str]) -> Recognised:
-    if sha256s == SAMPLE_SHA256:
-        return "sample"
-    if sha256s.keys() == OFFICIAL.keys() and all(is_published(path / name, OFFICIAL[name]) for name in ZIPS):
-        return "official"
-    return "unknown"
-
-
 def is_published(path: Path, published: Published) -> bool:
     """Whether the file at `path` has the published size and MD5 (no stronger checksum is published)."""
-    return path.stat().st_size == published.size_bytes and _checksum(path, "md5") == published.md5
+    is_of_size = published.size_bytes is None or path.stat().st_size == published.size_bytes
+    return is_of_size and checksum(path, "md5") == published.md5
 
 
-def _checksum(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
+def checksum(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
+    """Hex, of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.data import datasets
 from orchestrator.engines import rows_of
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
@@ -86,6 +87,7 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
         if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
             changes = {"axes.variants": {}, **changes}
         spec = load_cells(request.spec_path, rows_here.frameworks, changes, request.cells)
+    datasets.named(spec.dataset.name, home)  # before anything is prepared: a mistake in the name is said at once
     weights, missing = _known_weights(request, spec, recorded, home)
     return Asked(request, spec, rows_here, recorded, order, weights, missing)
 

@@ -9,7 +9,7 @@ from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, run_job, store_outcome
 from orchestrator.execution.session import Run
-from orchestrator.networks import InputSize, Network
+from orchestrator.networks import InputSize
 from orchestrator.records.job import AuditRequest, audit_job
 from orchestrator.records.payloads import Check
 from orchestrator.records.run_folder import AUDITS, JobFolder, Record, RunFolder
@@ -71,7 +71,7 @@ class Auditor:
             audit=request,
         )
         losses = [epoch.known_losses for epoch in stored.timeline.epochs]
-        network = Network.of(trial.model, trial.input_size, data.facts.classes)
+        network = trial.network(data.facts.classes)
         job = audit_job(request, environment, network, losses)
         with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
             outcome = run_job(self.run.context, audit, job, replace(data, audits=folder.path / AUDITS), on_event)

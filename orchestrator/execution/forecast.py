@@ -61,7 +61,7 @@ def forecast(trials: Sequence[Trial], home: Home) -> list[float | None]:
     forecasts: list[float | None] = []
     for trial in trials:
         cost = known.get(Steps.of(trial)) if trial.inference is None else None
-        sets = pictures.get(trial.dataset) or _counts(trial.dataset)
+        sets = pictures.get(trial.dataset) or _counts(trial.dataset, home)
         forecasts.append(cost.seconds_of(trial, sets) if cost and sets else None)
     return forecasts
 
@@ -101,7 +101,7 @@ def forecast_checks(trials: Sequence[Trial], home: Home, processor: str) -> list
 
 
 def _network(trial: Trial, home: Home) -> Network:
-    return Network.of(trial.model, trial.input_size, datasets.classes(trial.dataset, home))
+    return trial.network(len(datasets.classes(trial.dataset, home)))
 
 
 def _traces(request: CheckRequest) -> tuple[str, str, str, int, str]:
@@ -160,9 +160,9 @@ def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:
             yield store.run(run.run_id).trials[::-1]
 
 
-def _counts(dataset: Dataset) -> tuple[int, int, int] | None:
+def _counts(dataset: Dataset, home: Home) -> tuple[int, int, int] | None:
     """Pictures to train, to validate and to test, as the whole data set has them."""
-    counts = datasets.named(dataset.name).counts
+    counts = datasets.named(dataset.name, home).counts
     if counts is None:
         return None
     seen, test = counts(dataset)

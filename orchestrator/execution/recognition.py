@@ -19,7 +19,7 @@ from orchestrator.errors import SpecError
 from orchestrator.execution.serving import Served
 from orchestrator.records.run_folder import TrainedWeights
 
-STAGES = ("decode", "propose", "crop", "resize", "equalise", "infer", "pipe")
+STAGES = ("decode", "propose", "crop", "resize", "filter", "infer", "pipe")
 """Of one frame, in this order; `pipe` is the way to the worker and back. Drawing comes after the latency has ended."""
 
 VARIABLE_RATE = 1.5
@@ -107,7 +107,7 @@ class Recogniser:
 
     def __post_init__(self) -> None:
         weights = self.wanted.weights
-        self._preparer = Preparer(weights.input_size, weights.dataset.clahe, video.MOST_REGIONS)
+        self._preparer = Preparer(weights.input_size, weights.dataset, video.MOST_REGIONS)
         self._writer: video.Writer | None = None
 
     def run(self, console: Console) -> Seen:
@@ -177,12 +177,12 @@ class Recogniser:
         marks.append(clock())
         rgb = self._preparer.resized(crops)
         marks.append(clock())
-        self._preparer.equalise(rgb)
+        self._preparer.filter(rgb)
         marks.append(clock())
         signs, infer_seconds = self._answers(boxes, rgb)
         marks.append(clock())
-        propose, crop, resize, equalise, asked = np.diff(marks).tolist()
-        times = (decode_seconds, propose, crop, resize, equalise, infer_seconds, max(0.0, asked - infer_seconds))
+        propose, crop, resize, filtered, asked = np.diff(marks).tolist()
+        times = (decode_seconds, propose, crop, resize, filtered, infer_seconds, max(0.0, asked - infer_seconds))
         for name, seconds in zip(STAGES, times, strict=True):
             seen.stages[name].append(seconds)
         latency_seconds = marks[-1] - arrived

@@ -22,7 +22,7 @@ def request_of(trial: Trial, network: Network) -> CheckRequest:
         framework=trial.framework,
         variant=trial.variant,
         model=trial.model,
-        input_size=trial.input_size,
+        input_size=trial.network_input,
         device=trial.device,
         threads=trial.threads,
         classes=network.net.classes,

@@ -123,7 +123,7 @@ class TrialRunner:
         return self.data[trial.input_size, trial.dataset]
 
     def _network(self, trial: Trial) -> Network:
-        return Network.of(trial.model, trial.input_size, self._data(trial).facts.classes)
+        return trial.network(self._data(trial).facts.classes)
 
     def _environment(self, trial: Trial) -> Environment | None:
         return self.run.environments.made.get(trial.environment_key)

@@ -23,6 +23,7 @@ SCOUT: dict[str, Any] = {
     "axes.seeds": [0],
     "axes.repeats": 8,
     "axes.clahe": None,
+    "axes.filters": None,
     "measure.evaluate": "end",
     "measure.warmup_steps": 10,
     "measure.warmup_seconds": 1.0,

@@ -18,7 +18,18 @@ from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, ModelAxis
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import needs_selfcheck
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import UNTRAINED, Cell, Dataset, Inference, Measure, SubjectPair, Training, Trial
+from orchestrator.trial import (
+    STUDY_FILTERS,
+    UNTRAINED,
+    Cell,
+    Dataset,
+    Filters,
+    Inference,
+    Measure,
+    SubjectPair,
+    Training,
+    Trial,
+)
 
 
 @dataclass(frozen=True)
@@ -208,10 +219,12 @@ def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:
 
 
 def datasets_of(spec: ExperimentSpec) -> list[Dataset]:
-    """The data sets of a spec: one, or with and without CLAHE."""
-    if spec.axes.clahe is None:
-        return [spec.dataset]
-    return [spec.dataset.model_copy(update={"clahe": clahe}) for clahe in spec.axes.clahe]
+    """The data sets of a spec: one, or with each of several chains of filters."""
+    if spec.axes.clahe is not None:
+        chains: Sequence[Filters] = [STUDY_FILTERS if clahe else () for clahe in spec.axes.clahe]
+    else:
+        chains = spec.axes.filters if spec.axes.filters is not None else [spec.dataset.filters]
+    return [spec.dataset.model_copy(update={"filters": chain}) for chain in chains]
 
 
 def _measures(spec: ExperimentSpec) -> list[Measure]:

@@ -1,24 +1,36 @@
 """The experiment spec, as frozen data; for every mistake in it one sentence."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from orchestrator.data import datasets
+from orchestrator.data import filters
 from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.networks import InputSize, Model, Network, families
+from orchestrator.networks.features import input_of
 from orchestrator.networks.model import NetworkHash, without_default
 from orchestrator.networks.recorded import OwnNetworks
 from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.planning.spec_networks import STARTS, with_networks
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import Dataset, League, LoaderWorkers, Measure, Scenario, Study, Training
+from orchestrator.trial import (
+    STUDY_FILTERS,
+    Dataset,
+    Filters,
+    League,
+    LoaderWorkers,
+    Measure,
+    Scenario,
+    Study,
+    Training,
+)
 from workers import optimisers
 from workers.net import INITIALISERS
 
@@ -63,7 +75,7 @@ class Axes(Frozen):
 
     epochs: by framework; they replace those of the models and of the training.
     repeats: of every cell; or by framework, where one that is not named runs once.
-    clahe, loader_workers: they replace dataset.clahe, and measure.loader_workers with the native feed.
+    clahe, filters: they replace dataset.filters. loader_workers: measure.loader_workers with the native feed.
     """
 
     frameworks: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -74,6 +86,7 @@ class Axes(Frozen):
     devices: Annotated[tuple[Device, ...], Field(min_length=1)] = ("cpu",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (0,)
     clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
+    filters: Annotated[tuple[Filters, ...], Field(min_length=1)] | None = None
     loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
     repeats: Repeats | dict[Name, Repeats] = 1
 
@@ -202,10 +215,12 @@ def recorded_spec(raw: object, where: str) -> ExperimentSpec:
 def schema_text() -> str:
     """The JSON Schema that editors read, as experiments/schema.json holds it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ExperimentSpec.model_json_schema()}
-    known = {"name": datasets.names(), "optimiser": optimisers.RULES, "initialiser": INITIALISERS}
-    for part, keys in (("Dataset", ["name"]), ("Training", ["optimiser", "initialiser"])):
-        for key in keys:
-            schema["$defs"][part]["properties"][key]["enum"] = sorted(known[key])
+    for key, known in (("optimiser", optimisers.RULES), ("initialiser", INITIALISERS)):
+        schema["$defs"]["Training"]["properties"][key]["enum"] = sorted(known)
+    pictures = schema["$defs"]["Dataset"]["properties"]
+    pictures["clahe"] = {"type": "boolean", "description": "In place of filters: CLAHE alone, or none."}
+    for chain in (pictures["filters"], schema["$defs"]["Axes"]["properties"]["filters"]["anyOf"][0]["items"]):
+        chain["items"]["enum"] = sorted(filters.FILTERS)
     schema["properties"]["kind"]["enum"] = trial_kinds()
     axis = schema["$defs"]["ModelAxis"]
     axis["properties"] |= {
@@ -223,7 +238,6 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
     axes = spec.axes
     for where, name, known in (
         ("kind", spec.kind, trial_kinds()),
-        ("dataset.name", spec.dataset.name, datasets.names()),
         ("training.optimiser", spec.training.optimiser, optimisers.RULES),
         ("training.initialiser", spec.training.initialiser, INITIALISERS),
     ):
@@ -242,13 +256,29 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
         for at, value in enumerate(values):
             if value in values[:at]:
                 return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
+    if axes.clahe is not None and axes.filters is not None:
+        return "axes.clahe and axes.filters are both set; write axes.filters alone."
+    if spec.dataset.fraction is not None and spec.dataset.per_class is not None:
+        return "dataset.fraction and dataset.per_class are both set; a part has one of them."
+    for where, chain in (("dataset.filters", spec.dataset.filters), *_chains(axes)):
+        for size in {size for _, size in axes.networks}:
+            if fault := filters.fault(chain, size):
+                return f"{where}: {fault}"
+    chains = [chain for _, chain in _chains(axes)] or [spec.dataset.filters]
     for at, entry in enumerate(axes.models):
-        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes)
+        fault = _model_fault(entry, entry.input_sizes or axes.input_sizes, chains)
         if fault:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
         return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
     return _inference_fault(spec, frameworks) or _feed_fault(spec) or _pairs_fault(spec)
+
+
+def _chains(axes: Axes) -> list[tuple[str, Filters]]:
+    """Each chain of filters of the axes, and where it stands."""
+    if axes.clahe is not None:
+        return [(f"axes.clahe[{at}]", STUDY_FILTERS if clahe else ()) for at, clahe in enumerate(axes.clahe)]
+    return [(f"axes.filters[{at}]", chain) for at, chain in enumerate(axes.filters or ())]
 
 
 def _inference_fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
@@ -311,6 +341,7 @@ def _lists(axes: Axes, inference: InferenceAxes | None) -> list[tuple[str, tuple
         ("axes.devices", axes.devices),
         ("axes.seeds", axes.seeds),
         ("axes.clahe", axes.clahe or ()),
+        ("axes.filters", axes.filters or ()),
         ("axes.loader_workers", axes.loader_workers or ()),
         ("inference.scenarios", inference.scenarios if inference else ()),
         ("inference.batch_sizes", inference.batch_sizes if inference else ()),
@@ -329,13 +360,13 @@ _ANY_CLASSES = 2
 """Whether a network can be built does not depend on how many classes it tells apart."""
 
 
-def _model_fault(entry: ModelAxis, sizes: tuple[InputSize, ...]) -> str:
+def _model_fault(entry: ModelAxis, sizes: tuple[InputSize, ...], chains: Sequence[Filters]) -> str:
     known = families.names()
     if not entry.network_sha256 and entry.name not in known:
         return f".name is '{entry.name}'. Known: {', '.join(sorted(known))}.{did_you_mean(entry.name, known)}"
-    for size in sizes:
+    for size, chain in product(sizes, chains):
         try:
-            Network.of(entry.model, size, _ANY_CLASSES)
+            Network.of(entry.model, input_of(chain, size), _ANY_CLASSES)
         except (ValueError, TypeError) as error:
             return f" cannot be built for {size.pixels}: {error}"
     return ""

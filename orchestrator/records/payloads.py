@@ -44,6 +44,9 @@ def _series(item: Any) -> GetPydanticSchema:
     )
 
 
+_Class = Annotated[int, Field(ge=0, lt=2**20)]
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def _event_payload(kind: type[_Kind]) -> type[_Kind]:
     """The fields that we read of one kind of event; there may be others."""
@@ -144,6 +147,13 @@ class Score:
     loss: Loss = None
     pictures: Annotated[int, Field(ge=0, le=2**40)]
     evaluate_seconds: Seconds
+
+
+@_event_payload
+class Confusion:
+    """What the test pictures were taken for: (class, class that it was taken for, pictures), without zeros."""
+
+    counts: tuple[tuple[_Class, _Class, Annotated[int, Field(ge=1, le=2**40)]], ...]
 
 
 @_event_payload
@@ -253,6 +263,7 @@ Payload = (
     | Position
     | Epoch
     | Score
+    | Confusion
     | Fingerprint
     | Audited
     | Placement
@@ -277,6 +288,7 @@ KINDS = {
     "progress": EventKind(TypeAdapter(Position)),
     "epoch": EventKind(TypeAdapter(Epoch)),
     "score": EventKind(TypeAdapter(Score)),
+    "confusion": EventKind(TypeAdapter(Confusion), is_once=True),
     "fingerprint": EventKind(TypeAdapter(Fingerprint)),
     "audited": EventKind(TypeAdapter(Audited), is_once=True),
     "place": EventKind(TypeAdapter(Placement)),

@@ -14,14 +14,15 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_vali
 from orchestrator import files
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, RunId, Tag, Token, UnixSeconds
 from orchestrator.errors import StoreError
-from orchestrator.networks import InputSize, Model, families, label_at
+from orchestrator.networks import InputSize, Model, Network, families, label_at
+from orchestrator.networks.features import input_of
 from orchestrator.networks.recorded import RecordedSpec
 from orchestrator.records.event import Event, Tail
 from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES_BEFORE, AuditRequest, CheckRequest
 from orchestrator.records.limit import Limit
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import Cell, Dataset, Exit, League, Outcome, Study, SubjectPair, Trial
+from orchestrator.trial import STUDY_FILTERS, Cell, Dataset, Exit, League, Outcome, Study, SubjectPair, Trial
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"
@@ -43,21 +44,23 @@ class DataFacts(Frozen):
     """Which prepared pictures a trial read.
 
     sha256:      over the arrays and the split; part of the trial's id.
-    recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives.
+    recognised:  'official', 'sample', 'synthetic' or 'unknown', by checksum of the archives; 'own': the user's.
     split_note:  what a reader must know about the split ('frames of one sign are in both ...').
     classes:     how many the data set has.
     largest_class_share: of the test pictures, what always naming the most frequent class gets; None in records of
                  before 0.4.
+    filter_ms:   what each filter took for a picture as it was prepared, milliseconds of one processor.
     """
 
     sha256: str
-    recognised: Literal["official", "sample", "synthetic", "unknown"]
+    recognised: Literal["official", "sample", "synthetic", "unknown", "own"]
     train_pictures: Annotated[int, Field(ge=0, le=10**9)]
     valid_pictures: Annotated[int, Field(ge=0, le=10**9)]
     test_pictures: Annotated[int, Field(ge=0, le=10**9)]
     split_note: str
     classes: Annotated[int, Field(ge=1, le=10**6)] = CLASSES_BEFORE
     largest_class_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    filter_ms: dict[Name, Annotated[float, Field(ge=0, le=1e6)]] = {}
 
 
 class Record(Frozen):
@@ -141,7 +144,7 @@ def _cell_of(label: str, device: Any) -> Cell:
         model=Model(name=names.get(match["model"]) or match["model"], depth=int(depth) if depth else None),
         input_size=InputSize.square(int(match["size"])),
         device=device,
-        clahe=not match["plain"],
+        filters=() if match["plain"] else STUDY_FILTERS,
         loader_workers=int(workers) if workers else None,
     )
 
@@ -180,6 +183,10 @@ class TrainedWeights(Frozen):
         """'ResNet-20@32'."""
         return label_at(self.model, self.input_size)
 
+    def network_of(self, classes: int) -> Network:
+        """The network itself. Raises ValueError, a sentence for the user, for one that cannot be."""
+        return Network.of(self.model, input_of(self.dataset.filters, self.input_size), classes)
+
 
 class RunFacts(Frozen):
     """run.json: the spec and options of a sweep or check, its machine, and the cells that it skips.
@@ -194,6 +201,7 @@ class RunFacts(Frozen):
     limit:    what the machine can do at best, if it was measured before.
     best:     what `best` stood for, by framework and device, if the spec asks for it.
     weights:  of an inference: those that its subjects run.
+    class_names: of each of its data sets; {} in records of before 0.8.
     labels:   the usual name of each family of its networks; {} in records of before 0.4.
     planned:  how many trials it has at most; None in records of before 0.4, and of a check.
     is_stopped: the user stopped it before its end.
@@ -219,6 +227,7 @@ class RunFacts(Frozen):
     best: dict[Name, dict[Device, Tag]] = {}
     weights: tuple[TrainedWeights, ...] = ()
     labels: dict[Name, Annotated[str, Field(max_length=100)]] = {}
+    class_names: dict[Name, Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=10**6)]] = {}
     planned: Annotated[int, Field(ge=0, le=10**7)] | None = None
     is_stopped: bool = False
 

@@ -408,7 +408,7 @@ def _one(part: _Part) -> _Part:
 def _needed_checks(trials: Sequence[StoredTrial]) -> Iterator[tuple[CheckSubject, Callable[[CheckRequest], bool]]]:
     """What the trials rest on: of each subject a check of all steps, and one of each first step."""
     trained = [job for job in trials if needs_selfcheck(job.trial)]
-    asked = [(CheckSubject.of(job.record), job.trial.input_size, job.trial.training.batch_size) for job in trained]
+    asked = [(CheckSubject.of(job.record), job.trial.network_input, job.trial.training.batch_size) for job in trained]
     for subject in dict.fromkeys(subject for subject, *_ in asked):
         yield subject, _takes_all_steps
     for subject, input_size, batch_size in dict.fromkeys(asked):

@@ -107,7 +107,7 @@ class StoredCheck(StoredJob):
     def covers(self, trial: StoredTrial) -> bool:
         """Whether a trial of this subject rests on it: it took all steps, or the first one as `trial` takes it."""
         asked, request = trial.trial, self.request
-        is_of_it = request.steps == "all" or request.is_at(asked.input_size, asked.training.batch_size)
+        is_of_it = request.steps == "all" or request.is_at(asked.network_input, asked.training.batch_size)
         return is_of_it and CheckSubject.of(self.record) == CheckSubject.of(trial.record)
 
 

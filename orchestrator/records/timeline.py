@@ -19,6 +19,7 @@ from orchestrator.records.payloads import (
     Audited,
     Built,
     Check,
+    Confusion,
     Done,
     Epoch,
     Fingerprint,
@@ -46,6 +47,7 @@ class Timeline:
     built: Built | None = None
     epochs: tuple[Epoch, ...] = ()
     scores: tuple[Score, ...] = ()
+    confusion: Confusion | None = None
     fingerprints: tuple[Fingerprint, ...] = ()
     audited: Audited | None = None
     place_seconds: tuple[float, ...] = ()

@@ -21,6 +21,7 @@ from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import FlatRow, natural
 from orchestrator.report.templating import inert, templates
 from orchestrator.report.text import without_paths
+from orchestrator.trial import filters_words
 
 CSV = "runs.csv"
 
@@ -129,7 +130,7 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
         if not group.trials:
             continue
         trial = group.trials[0].trial
-        pictures = trial.dataset.name + ("" if trial.dataset.clahe else ", without CLAHE")
+        pictures = trial.dataset.name + filters_words(trial.dataset.filters).replace(" with", ", with", 1)
         clock = f"clock of each {trial.measure.sync}, input {trial.measure.feed}"
         clock = clock if trial.inference is None else f"{trial.inference.seconds:g} s of queries"
         rows.append(

@@ -24,6 +24,7 @@ from orchestrator.analysis.utilisation import SERIES, Series, thinned
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.chart_data import COLOURS, accuracy_lines, are_many, end_labels, few, panels, subjects_of
 from orchestrator.report.chart_parts import HEIGHT, INK, WIDTH, Drawing, colour, configured, figure
+from orchestrator.report.class_charts import confusions
 from orchestrator.report.inference_charts import latencies, pareto, throughput
 from orchestrator.report.tables import trial_numbers
 from orchestrator.trial import Cell
@@ -173,6 +174,7 @@ def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[
         *throughput(altair, studies.get("inference", ())),
         *pareto(altair, studies.get("pareto", ())),
         *_accuracy(altair, ok),
+        *confusions(altair, stored, ok),
         *_epochs(altair, ok),
         *_drift(altair, ok),
         *(drawing for curve in curves for drawing in curve),

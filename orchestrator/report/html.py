@@ -14,6 +14,7 @@ from orchestrator.analysis.ranks import Ranking
 from orchestrator.errors import SpecError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
+from orchestrator.records.run_folder import DataFacts
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import export, inline, tables
 from orchestrator.report.answer import answer, ranked
@@ -28,7 +29,7 @@ from orchestrator.report.tables import SummaryRow, TrialNumbers
 from orchestrator.report.templating import cleaner, inert, templates
 from orchestrator.report.text import without_paths
 from orchestrator.report.trial_details import anchor, details
-from orchestrator.trial import Cell
+from orchestrator.trial import Cell, Dataset
 
 SYNC = {
     "step": "the device is idle at the end of every step (latency)",
@@ -44,6 +45,7 @@ RECOGNISED = {
     "sample": "a sample of the official archives, by checksum; not the official split",
     "synthetic": "drawn by waymark",
     "unknown": "archives of unknown checksum",
+    "own": "the user's own",
 }
 
 
@@ -214,8 +216,18 @@ def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
     for job in stored.trials:
         if job.data is not None:
             entry = {"facts": job.data, "dataset": job.trial.dataset, "size": job.trial.input_size}
-            entries.setdefault(job.data.sha256, entry | {"recognised": RECOGNISED[job.data.recognised]})
+            words = {"recognised": RECOGNISED[job.data.recognised], "filters": _filters(job.trial.dataset, job.data)}
+            entries.setdefault(job.data.sha256, entry | words)
     return sorted(entries.values(), key=lambda entry: prod(entry["size"]))
+
+
+def _filters(dataset: Dataset, facts: DataFacts) -> str:
+    """'clahe (0.03 ms)', in their order, with what each took for a picture where that is known."""
+    words = [
+        f"{name} ({facts.filter_ms[name]:.3g} ms)" if name in facts.filter_ms else name for name in dataset.filters
+    ]
+    fit = [] if dataset.fit == "stretch" else [dataset.fit]
+    return ", ".join([*fit, *words]) or "none"
 
 
 def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from orchestrator.analysis.operations import step_bytes, step_operations
-from orchestrator.networks import Network
 from orchestrator.records.job import CLASSES_BEFORE
 from orchestrator.records.limit import Limit
 from orchestrator.records.stored import StoredRun
@@ -46,7 +45,7 @@ def limit_section(stored: StoredRun, rows: Sequence[SummaryRow]) -> Section | No
 def _row(row: SummaryRow, stored: StoredRun, limit: Limit) -> StudyRow:
     trial = next(job for job in stored.trials if (job.trial.cell, job.trial.environment_key) == (row.cell, row.key))
     asked = trial.trial
-    network = Network.of(asked.model, asked.input_size, trial.data.classes if trial.data else CLASSES_BEFORE)
+    network = asked.network(trial.data.classes if trial.data else CLASSES_BEFORE)
     batch_size = asked.training.batch_size
     operations, moved = step_operations(network, batch_size), step_bytes(network, batch_size)
     assert row.medians.step_ms is not None

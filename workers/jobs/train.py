@@ -43,7 +43,10 @@ def work(job):
     throttled_after = native.throttled_periods()
     last = training.epochs - 1
     scoring = protocol.Progress(job.emit, clock, last, len(test), "scoring test pictures")
-    job.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring))
+    confusion = loop.Confusion()
+    scores = loop.score(adapter, test, clock, scoring, confusion)
+    job.emit("score", split="test", epoch=last, **scores)
+    job.emit("confusion", counts=confusion.counts())
     if measure.fingerprint == "epoch":
         seen = {"test": loop.predicted(adapter, test)}
         job.emit("fingerprint", epoch=last, weights={}, predictions=seen)

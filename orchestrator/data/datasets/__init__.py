@@ -1,11 +1,15 @@
-"""The data sets: one file each, found by listing; a file defines DATASET."""
+"""The data sets: one file each, found by listing; a file defines DATASET. And those that a user has registered."""
 
 import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from orchestrator.data.pictures import Origin
+from orchestrator.data import source
+from orchestrator.data.own import OwnReader
+from orchestrator.data.pictures import Located, Origin
+from orchestrator.data.source import Progress, Publication, Reader, Reading, Source
 from orchestrator.errors import DataError, did_you_mean
 from orchestrator.home import Home
 from orchestrator.trial import Dataset
@@ -18,31 +22,80 @@ class DatasetKind:
     title:   its usual name, 'GTSRB'.
     origin:  its classes, and where its pictures are.
     counts:  how many pictures it has to train and validate, and how many to test; None if that is not known before.
+    reader:  of its files on this machine; None for pictures that are drawn.
+    published: where its archives can be fetched; None for a set that nobody publishes.
     """
 
     title: str
     origin: Callable[[Dataset, Home], Origin]
     counts: Callable[[Dataset], tuple[int, int]] | None = None
+    reader: Reader | None = None
+    published: Publication | None = None
 
 
 def names() -> list[str]:
-    """Sorted names, as a spec writes them."""
+    """Of the data sets that waymark knows, sorted, as a spec writes them."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def named(name: str) -> DatasetKind:
-    """The data set of that name. Raises DataError, naming the known ones, for another."""
-    if name not in names():
-        raise DataError(f"there is no data set '{name}'. Known: {', '.join(names())}.{did_you_mean(name, names())}")
+def named(name: str, home: Home) -> DatasetKind:
+    """The data set of that name, waymark's or the user's. Raises DataError, naming the known ones, for another."""
+    if name in names():
+        return _shipped(name)
+    found = source.recorded(name, home)
+    if found is None:
+        known = [*names(), *(own for own in source.names(home) if own not in names())]
+        raise DataError(
+            f"there is no data set '{name}'. Known: {', '.join(known)}.{did_you_mean(name, known)} "
+            f"`invoke data --from=FOLDER --name={name}` registers pictures of your own."
+        )
+    return _own(name, found, home)
+
+
+def _shipped(name: str) -> DatasetKind:
     kind: DatasetKind = importlib.import_module(f"{__name__}.{name}").DATASET
     return kind
 
 
-def classes(dataset: Dataset, home: Home) -> int:
-    """How many classes it has."""
-    return len(named(dataset.name).origin(dataset, home).classes)
+def _own(name: str, found: Source, home: Home) -> DatasetKind:
+    if found.own is None:
+        raise DataError(f"the data set '{name}' was registered as another; run `invoke data --from PATH` again.")
+    reader, own = OwnReader(found.own.reading, home.data), found.own
+    origin = Origin(own.classes, lambda: located(source.current(name, found, reader, home), reader))
+    return DatasetKind(
+        title=name,
+        origin=lambda dataset, home: origin,
+        counts=lambda _: (own.train + own.valid, own.test),
+        reader=reader,
+    )
+
+
+def located(found: Source, reader: Reader) -> Located:
+    """A registered source as `prepare` takes it."""
+    return Located(found.recognised, found.sha256, found.sha256s, lambda: reader.opened(found))
+
+
+def register(
+    name: str, path: Path, home: Home, reading: Reading | None = None, progress: Progress | None = None
+) -> Source:
+    """Remember that the pictures of the data set `name`, waymark's or of the user's own, are at `path`.
+
+    reading: of a user's own. Raises DataError if they are not there or do not read.
+    """
+    if name in names():
+        reader = _shipped(name).reader
+        if reader is None:
+            raise DataError(f"the pictures of '{name}' are drawn by waymark; give yours another name.")
+    else:
+        reader = OwnReader(reading or Reading(), home.data)
+    return source.register(name, path, reader, home, progress or (lambda done, total: None))
+
+
+def classes(dataset: Dataset, home: Home) -> tuple[str, ...]:
+    """The names of its classes."""
+    return named(dataset.name, home).origin(dataset, home).classes
 
 
 def title(name: str) -> str:
-    """Its usual name; the given name for a data set that does not exist any more, as an old run may have."""
-    return named(name).title if name in names() else name
+    """Its usual name; the given name for one of a user's own, or that does not exist any more."""
+    return _shipped(name).title if name in names() else name

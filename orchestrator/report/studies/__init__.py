@@ -5,6 +5,7 @@ from collections.abc import Callable
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
+from orchestrator.report.studies.classes import classes_section
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.studies.loaders import loader_workers
@@ -27,7 +28,8 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
 
 
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
-    """The sections of what its networks answered, of its study, and of its pairs, if it has any."""
+    """The sections of what its networks answered, of its study, of its pairs and of its classes, if it has any."""
     asked = stored.facts.study
     sections = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
-    return [section for section in (inference_section(stored), *sections, pairs_section(stored, floors)) if section]
+    ours = (inference_section(stored), *sections, pairs_section(stored, floors), classes_section(stored))
+    return [section for section in ours if section]

@@ -16,7 +16,7 @@ from orchestrator.report.studies.section import Section, StudyRow, StudyTable, g
 from orchestrator.report.study2020.paper import paper
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent
-from orchestrator.trial import Trial, Turn
+from orchestrator.trial import STUDY_FILTERS, Trial, Turn
 
 GroupKey = tuple[str, str]
 
@@ -45,8 +45,8 @@ CLAHE = LevelStudy(
     "clahe",
     "CLAHE",
     "The same networks on pictures with and without CLAHE (contrast-limited adaptive histogram equalisation).",
-    level=lambda trial: "with CLAHE" if trial.dataset.clahe else "without CLAHE",
-    rank=lambda trial: int(not trial.dataset.clahe),
+    level=lambda trial: "with CLAHE" if trial.dataset.filters else "without CLAHE",
+    rank=lambda trial: int(not trial.dataset.filters),
     rest=lambda trial: trial.cell.network,
     is_timed=False,
     notes=(
@@ -141,7 +141,8 @@ def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow
     epochs = [float(np.median(job.timeline.steady_epochs)) for job in sound if job.timeline.steady_epochs.size]
     valid = [error for trial in sound if (error := _error(trial, "valid")) is not None]
     asked = trials[0].trial
-    theirs = paper().cell(asked.framework, asked.model, asked.input_size, asked.device) if asked.dataset.clahe else None
+    is_theirs = asked.dataset.filters == STUDY_FILTERS
+    theirs = paper().cell(asked.framework, asked.model, asked.input_size, asked.device) if is_theirs else None
     row: StudyRow = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
     row |= {"error_test": tests and tests.median, "error_test_low": tests and tests.low}
     row |= {"error_test_high": tests and tests.high, "error_valid": float(np.median(valid)) if valid else None}

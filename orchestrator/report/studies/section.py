@@ -16,7 +16,7 @@ Key = TypeVar("Key")
 class StudyTable:
     """Rows of plain values, and the columns to show: key -> heading. name: of its CSV file, without .csv.
 
-    is_detail: too long or wide for the console, which leaves it out.
+    is_detail: too long or wide for the console, which leaves it out. is_data: for the page, too: its CSV file has it.
     Keys name the unit: _s seconds, _ms milliseconds; error_, accuracy_ and share_ shares of 1; ratio, _times factors.
     """
 
@@ -25,6 +25,7 @@ class StudyTable:
     headings: Mapping[str, str]
     rows: Sequence[StudyRow]
     is_detail: bool = False
+    is_data: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError if two keys have the same heading: one column would be lost."""

@@ -34,7 +34,7 @@ def prepare(home):
 
 @pytest.fixture
 def registered(world, home):
-    data.register(world.write(), home)
+    data.register("gtsrb", world.write(), home)
     return world
 
 
@@ -60,7 +60,7 @@ def test_pictures_are_cut_to_the_sign(world, home, prepare, as_ppm):
     pixels[5:17, 5:15] = 77
     for member in world.test:
         world.test[member] = as_ppm(pixels)
-    data.register(world.write(), home)
+    data.register("gtsrb", world.write(), home)
     assert np.unique(np.load(prepare(32, dataset=Dataset(clahe=False))[32].path / "test_x.npy")).tolist() == [77]
 
 
@@ -104,10 +104,10 @@ def test_changed_archives_are_seen_without_registering_again(registered, prepare
 
 
 def test_unpacked_folder_gives_the_same_pictures(world, home, prepare, tmp_path):
-    data.register(world.write(), home)
+    data.register("gtsrb", world.write(), home)
     packed = prepare(32)[32]
     world.folder = tmp_path / "unpacked"
-    assert data.register(world.unpack(), home).kind == "folder"
+    assert data.register("gtsrb", world.unpack(), home).kind == "folder"
     assert prepare(32)[32].sha256 == packed.sha256
 
 
@@ -129,8 +129,8 @@ def test_without_a_source_the_message_says_how_to_get_one(prepare):
 
 
 def test_damaged_register_is_named(registered, prepare, home):
-    (home.data / "sources.json").write_text("{}")
-    with pytest.raises(DataError, match=r"sources.json does not read; run `invoke data --from PATH` again"):
+    (home.data / "source-gtsrb.json").write_text("{}")
+    with pytest.raises(DataError, match=r"source-gtsrb.json does not read; run `invoke data --from PATH` again"):
         prepare(32)
 
 

@@ -6,8 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from orchestrator import data
-from orchestrator.data.fetch import Server
-from orchestrator.data.source import Published
+from orchestrator.data.source import Publication, Published
 from orchestrator.errors import DataError
 
 CONTENT = {"one.zip": b"1" * 700_000, "two.zip": b"2" * 300}
@@ -44,10 +43,10 @@ def http():
 def download(http, home):
     """Function: download from the server; the lines it said are in `download.said`."""
     archives = {name: Published(hashlib.md5(content).hexdigest(), len(content)) for name, content in CONTENT.items()}
-    server = Server(f"http://127.0.0.1:{http.server_port}/", archives)
+    server = Publication(f"http://127.0.0.1:{http.server_port}/", archives)
 
     def download():
-        return data.download(home, download.said.append, server)
+        return data.download("gtsrb", server, home, download.said.append)
 
     download.said = []
     return download
@@ -99,4 +98,5 @@ def test_wrong_archive_gets_no_name(download, http, home, reply, why):
 
 def test_silent_server_is_named(home):
     with pytest.raises(DataError, match=r"http://127.0.0.1:9/one.zip could not be fetched.*`invoke data --from PATH`"):
-        data.download(home, lambda line: None, Server("http://127.0.0.1:9/", {"one.zip": Published("0" * 32, 1)}))
+        nowhere = Publication("http://127.0.0.1:9/", {"one.zip": Published("0" * 32, 1)})
+        data.download("gtsrb", nowhere, home, lambda line: None)

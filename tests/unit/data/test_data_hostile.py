@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from orchestrator import data
-from orchestrator.data import archive
+from orchestrator.data import archive, gtsrb_archives
+from orchestrator.data.archive import Limits
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
@@ -23,7 +24,7 @@ def refused(home, entries):
     """Function: the message with which the pictures in a folder are refused."""
 
     def register_and_prepare(folder):
-        data.register(folder, home)
+        data.register("gtsrb", folder, home)
         data.prepare(Dataset(), [InputSize.square(32), InputSize.square(48)], home, lambda done, total: None)
 
     def refused(folder):
@@ -80,12 +81,12 @@ def test_members_that_overlap_are_refused(world, refused):
 
 
 def test_archive_of_too_many_files_is_refused(world, refused, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_FILES", 9)
+    monkeypatch.setattr(gtsrb_archives, "LIMITS", Limits(files=9))
     assert "Training_Images.zip holds 10 files" in refused(world.write())
 
 
 def test_archive_that_is_too_large_is_refused(world, refused, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_ARCHIVE_BYTES", 5000)
+    monkeypatch.setattr(gtsrb_archives, "LIMITS", Limits(archive_bytes=5000))
     assert re.search(r"Training_Images.zip has \d+ bytes; at most 5000", refused(world.write()))
 
 

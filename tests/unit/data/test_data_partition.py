@@ -22,7 +22,13 @@ def prepared(tmp_path):
         np.save(tmp_path / "train_y.npy", tracks // 100_000)
         np.save(tmp_path / "test_y.npy", np.array([0, 1, 1, 1, 2, 3, 4]))
         shapes = {"train_y.npy": (len(tracks),), "test_y.npy": (7,), "train_track.npy": (len(tracks),)}
-        made = {"dataset": "gtsrb", "source_sha256": "", "size": InputSize.square(32), "clahe": True, "steps": {}}
+        made = {
+            "dataset": "gtsrb",
+            "source_sha256": "",
+            "size": InputSize.square(32),
+            "filters": ("clahe",),
+            "steps": {},
+        }
         recipe = Preparation(**made, version=1, opencv="")
         arrays = {name: ArrayFacts(sha256="", size_bytes=0, shape=shape) for name, shape in shapes.items()}
         manifest = Manifest(recipe=recipe, recognised="unknown", source_sha256s={}, numpy="", arrays=arrays)

@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.data.pixels import Preparer
 from orchestrator.networks import InputSize
+from orchestrator.trial import Dataset
 
 
 @pytest.fixture
@@ -28,24 +29,28 @@ def bare(sign, size, clahe):
 @pytest.mark.parametrize("clahe", [True, False])
 def test_block_is_what_opencv_gives_for_each_picture(signs, size, clahe):
     expected = np.stack([bare(sign, size, clahe) for sign in signs])
-    assert np.array_equal(Preparer(InputSize.square(size), clahe, capacity=9).prepare(signs), expected)
+    assert np.array_equal(Preparer(InputSize.square(size), Dataset(clahe=clahe), capacity=9).prepare(signs), expected)
 
 
 def test_planes_are_in_the_order_bgr():
     red = np.zeros((40, 40, 3), np.uint8)
     red[:, :, 0] = 200
-    assert Preparer(InputSize.square(32), clahe=False, capacity=1).prepare([red])[0, :, 0, 0].tolist() == [0, 0, 200]
+    assert Preparer(InputSize.square(32), Dataset(filters=()), capacity=1).prepare([red])[0, :, 0, 0].tolist() == [
+        0,
+        0,
+        200,
+    ]
 
 
 def test_clahe_raises_the_contrast_of_a_dark_picture(signs):
     dark = [sign // 8 for sign in signs]
     size = InputSize.square(32)
-    equalised, plain = (Preparer(size, clahe, capacity=5).prepare(dark).std() for clahe in (True, False))
+    equalised, plain = (Preparer(size, Dataset(clahe=clahe), capacity=5).prepare(dark).std() for clahe in (True, False))
     assert equalised > 1.5 * plain
 
 
 def test_blocks_do_not_leak_into_each_other(signs):
-    preparer = Preparer(InputSize.square(32), clahe=True, capacity=5)
+    preparer = Preparer(InputSize.square(32), Dataset(), capacity=5)
     alone = preparer.prepare(signs[3:4]).copy()
     preparer.prepare(signs)
     assert np.array_equal(preparer.prepare(signs[3:4]), alone)
@@ -53,9 +58,12 @@ def test_blocks_do_not_leak_into_each_other(signs):
 
 @pytest.mark.parametrize("clahe", [True, False])
 def test_a_grey_picture_is_the_luminance_of_the_prepared_one(signs, clahe):
-    grey = Preparer(InputSize(1, 24, 40), clahe, capacity=5).prepare(signs).astype(int)
+    grey = Preparer(InputSize(1, 24, 40), Dataset(clahe=clahe), capacity=5).prepare(signs).astype(int)
     blue, green, red = (
-        Preparer(InputSize(3, 24, 40), clahe, capacity=5).prepare(signs).astype(float).transpose(1, 0, 2, 3)
+        Preparer(InputSize(3, 24, 40), Dataset(clahe=clahe), capacity=5)
+        .prepare(signs)
+        .astype(float)
+        .transpose(1, 0, 2, 3)
     )
     assert grey.shape == (len(signs), 1, 24, 40)
     assert np.abs(grey[:, 0] - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 1
@@ -63,6 +71,6 @@ def test_a_grey_picture_is_the_luminance_of_the_prepared_one(signs, clahe):
 
 def test_a_picture_that_is_not_square_is_stretched(signs):
     size = InputSize(3, 20, 44)
-    prepared = Preparer(size, clahe=False, capacity=5).prepare(signs[:1])
+    prepared = Preparer(size, Dataset(filters=()), capacity=5).prepare(signs[:1])
     expected = cv2.resize(signs[0], (44, 20), interpolation=cv2.INTER_LINEAR)
     assert prepared[0].transpose(1, 2, 0)[:, :, ::-1].tolist() == expected.tolist()

@@ -73,7 +73,9 @@ def test_pictures_have_the_sizes_of_real_ones(train):
 
 
 def test_no_two_classes_look_alike():
-    signs = Preparer(SIDE, clahe=False, capacity=43).prepare([drawn_sign(label)[:, :, :3] for label in range(43)])
+    signs = Preparer(SIDE, Dataset(filters=()), capacity=43).prepare(
+        [drawn_sign(label)[:, :, :3] for label in range(43)]
+    )
     distances = np.abs(signs[:, None].astype(int) - signs[None]).mean(axis=(2, 3, 4))
     # The nearest two are limits that differ in one digit, a few dozen of 1,024 pixels.
     assert distances[~np.eye(43, dtype=bool)].min() > 2

@@ -46,7 +46,7 @@ def test_resnet_convolutions_have_no_bias():
         ("resnet", 32, {}, "model resnet needs depth"),
         ("idsia", 48, {"depth": 20}, "model idsia takes no depth"),
         ("idsia", 16, {}, "at least 30"),
-        ("alexnet", 48, {}, "there is no model 'alexnet'; known: idsia, lenet, mobilenet_v2, resnet"),
+        ("alexnet", 48, {}, "there is no model 'alexnet'; known: idsia, lenet, linear, mobilenet_v2, resnet"),
     ],
 )
 def test_a_model_that_cannot_be_says_why(name, size, params, sentence):

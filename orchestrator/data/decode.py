@@ -1,0 +1,43 @@
+"""Pictures of any usual format, decoded to RGB with 8 bits a channel.
+
+Grey and palette pictures become RGB, transparency is dropped, CMYK is converted, 16 bits are cut to the upper 8, and a
+picture is turned as its EXIF orientation says.
+"""
+
+import cv2
+import numpy as np
+
+from orchestrator.data.ppm import Pixels, decode_ppm
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Of files that are taken for pictures, as torchvision's ImageFolder does (torchvision.datasets.folder)."""
+
+MOST_PIXELS = 8192 * 8192
+"""Of one picture; orchestrator/data/__init__.py tells OpenCV."""
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of that name is taken for a picture."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def decode(content: bytes) -> Pixels:
+    """The picture, RGB (height, width, 3).
+
+    Raises ValueError, with the reason, for what is no picture, is cut short, or has more than MOST_PIXELS.
+    """
+    if not content:
+        raise ValueError("it is empty")
+    if content.startswith(b"P6"):
+        return decode_ppm(content)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            raise ValueError(f"it has more than {MOST_PIXELS:,} pixels") from None
+        bgr = None
+    if bgr is None:
+        raise ValueError("it does not read as JPEG, PNG, PPM, BMP, WebP or TIFF: another format, damaged or cut short")
+    if bgr.dtype != np.uint8 or bgr.ndim != 3:
+        raise ValueError(f"its pixels are {bgr.dtype} {bgr.shape}")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, bgr), np.uint8)

@@ -1,0 +1,270 @@
+"""A user's own pictures: a folder, an archive, or a table of files; read, checked and opened."""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.data.archive import OWN, Files, FolderFiles, TarFiles, ZipFiles
+from orchestrator.data.decode import decode
+from orchestrator.data.layout import Layout, Rows, by_folders, columns, drawn_to_test
+from orchestrator.data.pictures import Integers, PictureSets
+from orchestrator.data.ppm import Pixels
+from orchestrator.data.source import Fault, OwnSet, Progress, Reading, Source, fingerprint_of
+from orchestrator.data.tables import by_tables, tables_of
+from orchestrator.data.threads import one_opencv_thread, threads
+from orchestrator.environment import digest
+from orchestrator.errors import DataError, shortened
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+LEAST_CLASSES = 2
+TOLD = 5
+"""Faults that a message names; the rest are counted."""
+
+_BLOCK = 64  # pictures a thread looks at, at a time
+_Digests = NDArray[np.uint8]
+
+
+class FilePictures:
+    """Pictures in files of any usual format, cropped to their boxes."""
+
+    def __init__(self, files: Files, rows: Rows) -> None:
+        self._files, self._rows = files, rows
+        self.labels: Integers = rows.labels
+        self.tracks: Integers | None = rows.groups
+
+    def sign(self, index: int) -> Pixels:
+        """The picture, cropped to its box."""
+        file = self._rows.files[index]
+        try:
+            return self.cropped(index, decode(self._files.read(file)))
+        except ValueError as error:
+            raise DataError(f"{self._files.where(file)} is not a picture that can be decoded: {error}.") from None
+
+    def cropped(self, index: int, pixels: Pixels) -> Pixels:
+        """Picture `index`, already decoded. Raises ValueError for a box outside of it."""
+        if self._rows.boxes is None or not self._rows.boxes[index].any():
+            return pixels
+        left, top, right, bottom = self._rows.boxes[index].tolist()
+        height, width = pixels.shape[:2]
+        if right > width or bottom > height:
+            raise ValueError(f"its box ends at {right}, {bottom}, and it has {width} x {height} pixels")
+        return pixels[top:bottom, left:right]
+
+
+class OwnReader:
+    """Of a folder, an archive or a CSV file. scratch: where a tar.gz is unpacked, into a file without a name."""
+
+    def __init__(self, reading: Reading, scratch: Path) -> None:
+        self._reading, self._scratch = reading, scratch
+
+    def inspect(self, path: Path, progress: Progress) -> Source:
+        """Every picture is read and decoded once, to name those that are broken and those that are there twice."""
+        reading = self._reading
+        if path.suffix.lower() == ".csv":
+            reading = reading.model_copy(update={"table": path.name})
+            path = path.parent
+        with self._files(path) as files:
+            layout = _layout(files, reading, path)
+            sets = _columns(layout, reading, path)
+            digests, broken = _looked_at(files, sets, progress)
+            faults = [*layout.faults, *broken.values()]
+            _require_whole(faults, reading, path)
+            kept = {name: rows.at(np.flatnonzero(~_is_broken(rows, broken))) for name, rows in sets.items()}
+            sets = _with_test(kept, reading)
+            notes = [*layout.notes, *_notes(sets, layout, digests, files, drawn="test" not in kept)]
+            own = OwnSet(
+                reading=reading,
+                classes=layout.classes,
+                **{name: len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test")},
+                faults=tuple(faults),
+                notes=tuple(notes),
+            )
+            _require_sets(own, path)
+            sha256 = digest([[layout.classes], *(_content(name, rows, digests) for name, rows in sorted(sets.items()))])
+        return Source(
+            path=str(path),
+            kind="own",
+            recognised="own",
+            sha256s={"pictures": sha256},
+            fingerprint=self.fingerprint(path),
+            own=own,
+        )
+
+    def fingerprint(self, path: Path) -> str:
+        if path.is_file():
+            return fingerprint_of(path.parent, [path.name])
+        if not path.is_dir():
+            raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}) nor a CSV file.")
+        return fingerprint_of(path, sorted(FolderFiles.below(path, OWN).names))
+
+    @contextlib.contextmanager
+    def opened(self, source: Source) -> Iterator[PictureSets]:
+        own, path = source.own, Path(source.path)
+        assert own is not None
+        with self._files(path) as files:
+            layout = _layout(files, own.reading, path)
+            left_out = {fault.name: fault for fault in own.faults}
+            sets = _columns(layout, own.reading, path)
+            kept = {name: rows.at(np.flatnonzero(~_is_broken(rows, left_out))) for name, rows in sets.items()}
+            sets = _with_test(kept, own.reading)
+            seen = tuple(len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test"))
+            if layout.classes != own.classes or seen != (own.train, own.valid, own.test):
+                raise DataError(f"{path} has changed since it was registered; run `invoke data --from` again.")
+            valid = sets.get("valid")
+            train = sets["train"] if valid is None else _joined(sets["train"], valid)
+            validates = None if valid is None else np.arange(len(train)) >= len(sets["train"])
+            keeps_tracks = bool(own.reading.group)
+            yield PictureSets(FilePictures(files, train), FilePictures(files, sets["test"]), validates, keeps_tracks)
+
+    @contextlib.contextmanager
+    def _files(self, path: Path) -> Iterator[Files]:
+        name = path.name.lower()
+        if path.is_dir():
+            files: Files = FolderFiles.below(path, OWN)
+        elif not path.is_file() or not name.endswith(ARCHIVES):
+            raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}) nor a CSV file.")
+        else:
+            files = ZipFiles(path, OWN) if name.endswith(".zip") else TarFiles(path, self._scratch, OWN)
+        try:
+            yield files
+        finally:
+            files.close()
+
+
+def _layout(files: Files, reading: Reading, path: Path) -> Layout:
+    tables = tables_of(files, reading.table)
+    layout = by_tables(files, tables) if tables else by_folders(files, str(path))
+    if len(layout.classes) < LEAST_CLASSES:
+        raise DataError(
+            f"{path} has pictures of {len(layout.classes)} class ({', '.join(map(shortened, layout.classes))}); it "
+            "needs two or more, each in a folder of its name, <class>/ or train/<class>/ and test/<class>/; or a CSV "
+            "file."
+        )
+    return layout
+
+
+def _columns(layout: Layout, reading: Reading, path: Path) -> dict[str, Rows]:
+    try:
+        group = re.compile(reading.group) if reading.group else None
+    except re.error as error:
+        raise DataError(f"--group is {reading.group!r}, which is no regular expression: {error}.") from None
+    return {name: columns(rows, layout.classes, group, str(path)) for name, rows in layout.sets.items()}
+
+
+def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple[dict[str, bytes], dict[str, Fault]]:
+    """sha256 of the content of each file, and a fault for each that does not decode, by name; on all cores."""
+    blocks = [
+        (rows, range(at, min(at + _BLOCK, len(rows)))) for rows in sets.values() for at in range(0, len(rows), _BLOCK)
+    ]
+    total = sum(len(block) for _, block in blocks)
+    digests: dict[str, bytes] = {}
+    broken: dict[str, Fault] = {}
+    done = 0
+    with one_opencv_thread(), threads() as pool:
+        for (rows, block), found in zip(blocks, pool.map(lambda job: _look(files, *job), blocks), strict=True):
+            for index, (sha256, reason) in zip(block, found, strict=True):
+                file = rows.files[index]
+                digests[file] = sha256
+                if reason:
+                    broken[file] = Fault(name=file, reason=reason)
+            done += len(block)
+            progress(done, total)
+    return digests, broken
+
+
+def _look(files: Files, rows: Rows, block: range) -> list[tuple[bytes, str]]:
+    pictures, found = FilePictures(files, rows), []
+    for index in block:
+        content, reason = b"", ""
+        try:
+            content = files.read(rows.files[index])
+            pictures.cropped(index, decode(content))
+        except (ValueError, DataError) as error:
+            reason = str(error)
+        found.append((hashlib.sha256(content).digest(), reason))
+    return found
+
+
+def _is_broken(rows: Rows, broken: dict[str, Fault]) -> NDArray[np.bool_]:
+    return np.array([file in broken for file in rows.files], bool)
+
+
+def _require_whole(faults: Sequence[Fault], reading: Reading, path: Path) -> None:
+    if faults and not reading.skips_broken:
+        told = "; ".join(f"{fault.name}: {fault.reason}" for fault in faults[:TOLD])
+        more = f"; and {len(faults) - TOLD:,} more" if len(faults) > TOLD else ""
+        raise DataError(
+            f"{path} has {len(faults):,} pictures that cannot be read: {told}{more}. Mend or remove them, or leave "
+            "them out with --skip-broken."
+        )
+
+
+def _require_sets(own: OwnSet, path: Path) -> None:
+    if not own.train or not own.test:
+        raise DataError(
+            f"{path} leaves {own.train:,} pictures to train and {own.test:,} to test; each needs one at least, and a "
+            "class of a single picture only trains."
+        )
+
+
+def _with_test(sets: dict[str, Rows], reading: Reading) -> dict[str, Rows]:
+    """With test pictures drawn from those to train, where there are none."""
+    if "test" in sets:
+        return sets
+    is_test = drawn_to_test(sets["train"], reading.test_share)
+    train = sets["train"]
+    return {**sets, "train": train.at(np.flatnonzero(~is_test)), "test": train.at(np.flatnonzero(is_test))}
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    groups = None
+    if first.groups is not None and second.groups is not None:
+        groups = np.concatenate([first.groups, second.groups + 1 + first.groups.max(initial=0)])
+    boxes = None
+    if first.boxes is not None or second.boxes is not None:
+        boxes = np.concatenate(
+            [np.zeros((len(rows), 4), np.int32) if rows.boxes is None else rows.boxes for rows in (first, second)]
+        )
+    return Rows(first.files + second.files, np.concatenate([first.labels, second.labels]), groups, boxes)
+
+
+def _notes(
+    sets: dict[str, Rows], layout: Layout, digests: dict[str, bytes], files: Files, *, drawn: bool
+) -> Iterator[str]:
+    """What a user should know of the sets: how they were made, lopsided classes, and pictures that are there twice."""
+    if drawn:
+        yield f"it has no test pictures of its own: {len(sets['test']):,} were drawn from each class, always the same"
+    counts = {name: np.bincount(rows.labels, minlength=len(layout.classes)) for name, rows in sets.items()}
+    for number, label in enumerate(layout.classes):
+        here = [name for name in sets if counts[name][number]]
+        if here and len(here) < len(sets):
+            lacking = ", ".join(name for name in sets if name not in here)
+            yield f"the class {shortened(label)} has pictures to {' and '.join(here)} only, none to {lacking}"
+    yield from _leaks(sets, digests, files)
+
+
+def _leaks(sets: dict[str, Rows], digests: dict[str, bytes], files: Files) -> Iterator[str]:
+    """Pictures of one content in two sets: an accuracy on them is too high."""
+    learnt = {digests[file]: file for name in ("train", "valid") if name in sets for file in sets[name].files}
+    twice = [(file, learnt[digests[file]]) for file in sets["test"].files if digests[file] in learnt]
+    if twice:
+        test, train = twice[0]
+        yield (
+            f"{len(twice):,} test pictures have the same content as one to train or validate ({test} and {train}), so "
+            "test accuracy is too high"
+        )
+
+
+def _content(name: str, rows: Rows, digests: dict[str, bytes]) -> list[str]:
+    total = hashlib.sha256()
+    for file in rows.files:
+        total.update(digests[file])
+    total.update(rows.labels.astype("<i8").tobytes())
+    for column in (rows.groups, rows.boxes):
+        total.update(b"" if column is None else column.astype("<i8").tobytes())
+    return [name, total.hexdigest()]
