@@ -9,6 +9,9 @@ import tempfile
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# Before a test imports cv2, which reads it as it is loaded.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(8192 * 8192)
+
 # The lock of this machine is that of real runs: each process of tests has its own, so that none waits for another.
 os.environ["WAYMARK_LOCKS"] = tempfile.mkdtemp(prefix="waymark-locks-")
 

@@ -213,6 +213,7 @@ class TarFiles:
 
     def _read_directory(self, limits: Limits) -> None:
         size_bytes = os.fstat(self._file.fileno()).st_size
+        self._file.seek(0)
         with tarfile.open(fileobj=self._file, mode="r:", errorlevel=2) as archive:
             for count, member in enumerate(archive):
                 if count >= limits.files:

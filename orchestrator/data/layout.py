@@ -99,7 +99,7 @@ def by_folders(files: Files, where: str) -> Layout:
     faults += [Fault(name=shown(name), reason="its name is not UTF-8") for name in sorted(unreadable)]
     if not readable:
         raise DataError(f"{where} holds no picture ({', '.join(SUFFIXES)}) that can be read.")
-    root = _root(readable)
+    root = _root(readable, [name for name in files.folders if _is_shown(name)])
     paths = [(name, name[len(root) :].split("/")) for name in readable]
     tops = {parts[0]: set_named(parts[0]) for _, parts in paths if len(parts) > 1}
     known = [name for name in tops.values() if name]
@@ -163,11 +163,11 @@ def _notes_of(loose: Sequence[str], empty: Iterable[str]) -> list[str]:
     return notes
 
 
-def _root(names: Sequence[str]) -> str:
-    """The folders that all pictures share above those of the classes: archives often have one."""
+def _root(names: Sequence[str], folders: Sequence[str]) -> str:
+    """The folders that all others share above those of the classes: archives often have one."""
     root = ""
     while True:
-        tops = {name[len(root) :].split("/", 1)[0] for name in names}
+        tops = {name[len(root) :].split("/", 1)[0] for name in (*names, *folders) if len(name) >= len(root)}
         top = tops.pop()
         inside = f"{root}{top}/"
         if tops or not all(name.startswith(inside) and "/" in name[len(inside) :] for name in names):

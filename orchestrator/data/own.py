@@ -241,9 +241,10 @@ def _notes(
         yield f"it has no test pictures of its own: {len(sets['test']):,} were drawn from each class, always the same"
     counts = {name: np.bincount(rows.labels, minlength=len(layout.classes)) for name, rows in sets.items()}
     for number, label in enumerate(layout.classes):
-        here = [name for name in sets if counts[name][number]]
-        if here and len(here) < len(sets):
-            lacking = ", ".join(name for name in sets if name not in here)
+        names = [name for name in ("train", "valid", "test") if name in sets]
+        here = [name for name in names if counts[name][number]]
+        if here and len(here) < len(names):
+            lacking = ", ".join(name for name in names if name not in here)
             yield f"the class {shortened(label)} has pictures to {' and '.join(here)} only, none to {lacking}"
     yield from _leaks(sets, digests, files)
 

@@ -97,6 +97,6 @@ def test_wrong_archive_gets_no_name(download, http, home, reply, why):
 
 
 def test_silent_server_is_named(home):
+    nowhere = Publication("http://127.0.0.1:9/", {"one.zip": Published("0" * 32, 1)})
     with pytest.raises(DataError, match=r"http://127.0.0.1:9/one.zip could not be fetched.*`invoke data --from PATH`"):
-        nowhere = Publication("http://127.0.0.1:9/", {"one.zip": Published("0" * 32, 1)})
         data.download("gtsrb", nowhere, home, lambda line: None)
