@@ -21,12 +21,13 @@ from orchestrator.trial import Dataset
 class DataRequest:
     """The arguments of `invoke data`.
 
-    name:   of the data set: one that waymark knows, or a name for the user's own pictures.
+    name:   of the data set: one that waymark knows, or a name for the user's own pictures; '' for the published one
+            whose archives are there, else GTSRB.
     source: where they are; '' for where they were registered before.
     reading: of a user's own.
     """
 
-    name: str = "gtsrb"
+    name: str = ""
     source: str = ""
     is_downloaded: bool = False
     sizes: tuple[InputSize, ...] = ()
@@ -46,12 +47,14 @@ def reading_of(group: str, test_share: float, skips_broken: bool) -> Reading:
 
 def prepare_pictures(request: DataRequest, home: Home, console: Console) -> list[dict[str, Any]]:
     """Register and prepare them; a row for each size. Raises SpecError and DataError, one sentence each."""
+    path = expanded(request.source).absolute() if request.source else None
+    name = request.name or (path and datasets.recognised(path)) or "gtsrb"
     if request.is_downloaded:
-        _register(request, _downloaded(request.name, home, console), home, console)
-    elif request.source:
-        _register(request, expanded(request.source).absolute(), home, console)
+        path = _downloaded(name, home, console)
+    if path:
+        _register(name, path, request.reading, home, console)
     with console.counting("preparing pictures") as progress:
-        prepared = data.prepare(Dataset(name=request.name), request.sizes, home, progress)
+        prepared = data.prepare(Dataset(name=name), request.sizes, home, progress)
     return [
         {
             "size": size.word,
@@ -74,11 +77,11 @@ def _downloaded(name: str, home: Home, console: Console) -> Path:
     return data.download(name, published, home, console.say)
 
 
-def _register(request: DataRequest, path: Path, home: Home, console: Console) -> None:
+def _register(name: str, path: Path, reading: Reading, home: Home, console: Console) -> None:
     with console.counting("looking at pictures") as progress:
-        source = datasets.register(request.name, path, home, request.reading, progress)
+        source = datasets.register(name, path, home, reading, progress)
     if source.own:
-        _tell(request.name, source.own, console)
+        _tell(name, source.own, console)
 
 
 def _tell(name: str, own: OwnSet, console: Console) -> None:

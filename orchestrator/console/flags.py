@@ -101,8 +101,8 @@ def network_name(text: str) -> str:
 
 
 def dataset_name(text: str) -> str:
-    """The name of a data set."""
-    return _name("--name", text)
+    """The name of a data set; '' for none."""
+    return _name("--name", text) if text else ""
 
 
 def _name(flag: str, text: str) -> str:
@@ -112,17 +112,6 @@ def _name(flag: str, text: str) -> str:
             "has at most 40 characters."
         )
     return text
-
-
-def share(flag: str, text: str) -> float:
-    """A share between 0 and 1, neither of them."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise SpecError(f"{flag} is '{shortened(text)}'; it takes a share between 0 and 1, such as 0.2.")
-    return value
 
 
 def seeds(text: str) -> tuple[int, ...]:

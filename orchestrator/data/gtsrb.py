@@ -89,21 +89,31 @@ class GtsrbPictures:
 
 
 def pictures_to_train(files: Files) -> GtsrbPictures:
-    """All training pictures. Raises DataError if files and rows do not match, or a row is out of bounds."""
+    """All training pictures of GTSRB, as `pictures_in_classes`."""
+    return pictures_in_classes(files, _TRAINING, CLASSES)
+
+
+def pictures_in_classes(files: Files, layout: re.Pattern[str], classes: int) -> GtsrbPictures:
+    """Pictures in a folder for each class, with a table of them in it. layout: groups place, folder and file.
+
+    Raises DataError if files and rows do not match, or a row is out of bounds.
+    """
     folders: dict[str, dict[str, str]] = defaultdict(dict)
-    for match in _in_one_place(files, _TRAINING):
+    for match in _in_one_place(files, layout):
         folders[match[2]][match[3]] = match[0]
-    pictures = [picture for folder in sorted(folders) for picture in _class_pictures(files, folder, folders[folder])]
+    pictures = [
+        picture for folder in sorted(folders) for picture in _class_pictures(files, folder, folders[folder], classes)
+    ]
     tracks = [picture.row.label * TRACKS_PER_CLASS + int(picture.row.name[:5]) for picture in pictures]
     return GtsrbPictures(files, pictures, np.array(tracks, np.int64))
 
 
-def _class_pictures(files: Files, folder: str, contents: dict[str, str]) -> list[Picture]:
+def _class_pictures(files: Files, folder: str, contents: dict[str, str], classes: int) -> list[Picture]:
     csv = f"GT-{folder}.csv"
     here = {name: file for name, file in contents.items() if name.endswith(".ppm")}
     if csv not in contents:
         raise DataError(f"{files.where(next(iter(contents.values())))} has no {csv} beside it, which gives its class.")
-    pictures = _matched(files, contents[csv], here)
+    pictures = _matched(files, contents[csv], here, classes)
     for picture in pictures:
         place = f"{files.where(contents[csv])}, line {picture.row.line}:"
         if not _TRACK.fullmatch(picture.row.name):
@@ -121,7 +131,7 @@ def pictures_to_test(files: Files, truth: Files) -> GtsrbPictures:
     tables = [name for name in truth.names if _TEST_CSV.fullmatch(name)]
     if len(tables) != 1:
         raise DataError(f"{truth.where('')} holds {len(tables)} files GT-final_test.csv; one is needed.")
-    return GtsrbPictures(files, _matched(truth, tables[0], here), tracks=None)
+    return GtsrbPictures(files, _matched(truth, tables[0], here, CLASSES), tracks=None)
 
 
 def _in_one_place(files: Files, layout: re.Pattern[str]) -> list[re.Match[str]]:
@@ -136,11 +146,11 @@ def _in_one_place(files: Files, layout: re.Pattern[str]) -> list[re.Match[str]]:
     return matches
 
 
-def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:
+def _matched(files: Files, csv: str, here: dict[str, str], classes: int) -> list[Picture]:
     """The rows of `csv` with the pictures they name; `here` maps names in rows to files."""
     pictures, where = [], files.where(csv)
     missing = dict(here)
-    for row in _rows(where, files.read(csv)):
+    for row in _rows(where, files.read(csv), classes):
         file = missing.pop(row.name, None)
         if file is None:
             why = "has a row already" if row.name in here else "is not there"
@@ -152,7 +162,7 @@ def _matched(files: Files, csv: str, here: dict[str, str]) -> list[Picture]:
     return pictures
 
 
-def _rows(where: str, content: bytes) -> list[TruthRow]:
+def _rows(where: str, content: bytes, classes: int) -> list[TruthRow]:
     try:
         # Editors add a byte order mark, and empty lines at the end.
         header, *lines = content.removeprefix(codecs.BOM_UTF8).rstrip().decode("ascii").splitlines()
@@ -160,10 +170,10 @@ def _rows(where: str, content: bytes) -> list[TruthRow]:
         raise DataError(f"{where} is not a text of rows; it must begin with {_HEADER!r}.") from error
     if header != _HEADER:
         raise DataError(f"{where}, line 1: the header is {header[:80]!r}; it must be {_HEADER!r}.")
-    return [_row(f"{where}, line {number}:", number, line) for number, line in enumerate(lines, start=2)]
+    return [_row(f"{where}, line {number}:", number, line, classes) for number, line in enumerate(lines, start=2)]
 
 
-def _row(place: str, number: int, line: str) -> TruthRow:
+def _row(place: str, number: int, line: str, classes: int) -> TruthRow:
     fields = _FIELDS.fullmatch(line)
     if fields is None:
         raise DataError(f"{place} is {line[:80]!r}; it must be {_HEADER}, with whole numbers after the name.")
@@ -173,6 +183,6 @@ def _row(place: str, number: int, line: str) -> TruthRow:
             f"{place} the sign spans columns {row.left} to {row.right} and rows {row.top} to {row.bottom} of a picture "
             f"of {row.width} x {row.height}; it must lie inside and not be empty."
         )
-    if row.label >= CLASSES:
-        raise DataError(f"{place} ClassId is {row.label}; GTSRB has classes 0 to {CLASSES - 1}.")
+    if row.label >= classes:
+        raise DataError(f"{place} ClassId is {row.label}; there are the classes 0 to {classes - 1}.")
     return row

@@ -105,13 +105,14 @@ def _other_layout(path: Path, names: Sequence[str]) -> str:
         return f"holds the archives further down; give {below[0]}."
     if any(name.rpartition("/")[2] == "Train.csv" for name in names):
         return (
-            "holds GTSRB as Kaggle has it (Train.csv and PNG pictures), which waymark does not read. "
-            f"Give {wanted}; `invoke data --download` fetches them."
+            "holds GTSRB as Kaggle has it (Train.csv and PNG pictures); read it with a name of its own, "
+            f"--name=gtsrb_kaggle. GTSRB itself is {wanted}; `invoke data --download` fetches them."
         )
     if any(re.search(r"(^|/)GTSRB/Training/\d{5}/", name) for name in names):
         return (
-            "holds GTSRB as torchvision has it (GTSRB/Training), fewer training pictures than the study's, which "
-            f"waymark does not read. Give {wanted}; `invoke data --download` fetches them."
+            "holds GTSRB as torchvision has it (GTSRB/Training), fewer training pictures than the study's; give the "
+            f"zips it came in, with --name=gtsrb_torchvision. GTSRB itself is {wanted}; `invoke data --download` "
+            "fetches them."
         )
     return f"holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...)."
 

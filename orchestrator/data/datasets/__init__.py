@@ -91,6 +91,18 @@ def register(
     return source.register(name, path, reader, home, progress or (lambda done, total: None))
 
 
+def recognised(path: Path) -> str | None:
+    """The set whose published archives lie at `path`, by their checksums; None if it is none of them."""
+    folder = path.parent if path.is_file() else path
+    for name in names():
+        published = _shipped(name).published
+        archives = published.archives if published else {}
+        is_there = archives and all((folder / archive).is_file() for archive in archives)
+        if is_there and all(source.is_published(folder / archive, known) for archive, known in archives.items()):
+            return name
+    return None
+
+
 def classes(dataset: Dataset, home: Home) -> tuple[str, ...]:
     """The names of its classes."""
     return named(dataset.name, home).origin(dataset, home).classes
