@@ -37,7 +37,7 @@ WHICH_RUN = word("run", "which run; `invoke runs` lists them")
 @verb(
     "data",
     Flag("from", "where the pictures are: a folder, a zip or tar.gz, or a CSV file; of GTSRB the folder of its zips"),
-    Flag("name", "of the data set: one that waymark knows, or a name for pictures of your own (default: what is there, else gtsrb)"),
+    Flag("name", "a known data set, or a name for pictures of your own (default: what is there, else gtsrb)"),
     Flag("download", "fetch the published archives (of GTSRB 366 MB), checked by md5", False),
     Flag("group", r"a regular expression that finds the object in a name, '(\w+)_\d+': its pictures stay together"),
     Flag("test-share", "of your pictures, drawn to test where they have no test folder", "20%"),

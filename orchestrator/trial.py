@@ -5,9 +5,10 @@
 old result is never taken for a new one.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.environment import (
@@ -23,6 +24,7 @@ from orchestrator.environment import (
     UnixSeconds,
     digest,
 )
+from orchestrator.errors import did_you_mean
 from orchestrator.networks import InputSize, Model, Network, label_at
 from orchestrator.networks.features import input_of
 from orchestrator.networks.model import without_default
@@ -46,7 +48,7 @@ Status = Literal[
 ]
 Fault = Literal["none", "subject", "environment", "unknown"]
 
-Study = Literal["build-flags", "clahe", "depth", "determinism", "input-size", "loader-workers", "unit-gain"]
+Study = Literal["build-flags", "clahe", "depth", "determinism", "filters", "input-size", "loader-workers", "unit-gain"]
 
 League = Literal["as shipped", "tuned"]
 
@@ -69,7 +71,11 @@ SubjectPair = tuple[str, str]
 """Baseline and candidate, each 'framework:variant'."""
 
 
-Filters = Annotated[tuple[Name, ...], Field(max_length=8)]
+Item = TypeVar("Item")
+Listed = Annotated[tuple[Item, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
+"""A tuple that JSON writes as a list, also where a validator of the whole has read it first."""
+
+Filters = Annotated[Listed[Name], Field(max_length=8)]
 """Names of orchestrator/data/filters.py, in the order in which they are applied."""
 
 STUDY_FILTERS: Filters = ("clahe",)
@@ -83,11 +89,7 @@ class Filtered(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_clahe(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        if isinstance(fields.get("filters"), list):  # of JSON; what comes out of this function is taken for Python
-            fields = {**fields, "filters": tuple(fields["filters"])}
-        if not isinstance(fields.get("clahe"), bool):
+        if not isinstance(fields, dict) or not isinstance(fields.get("clahe"), bool):
             return fields
         if "filters" in fields:
             raise ValueError("clahe and filters are both set; write filters alone")
@@ -177,6 +179,32 @@ class Synthetic(Frozen):
         return without_default(handler(self), "weather", "any")
 
 
+class Augmentation(Frozen):
+    """Training pictures are changed at random, drawn by the trial's seed; see workers/augment.py.
+
+    shift, scale, brightness, erase: shares; 0 leaves that out. rotation_degrees: to both sides.
+    flip: classes whose pictures may be mirrored, left to right; true for all of them.
+    """
+
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0
+    erase: Annotated[float, Field(ge=0, le=1)] = 0
+    flip: bool | Listed[str] = False
+
+    def numbered(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Its fields with the classes as numbers. Raises ValueError, a sentence, for a class that is not there."""
+        names = classes if self.flip is True else self.flip or ()
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise ValueError(
+                f"dataset.augment.flip names {unknown[0]!r}, which is no class of these pictures."
+                f"{did_you_mean(unknown[0], classes)}"
+            )
+        return {**self.model_dump(mode="json"), "flip": sorted(list(classes).index(name) for name in names)}
+
+
 class Dataset(Filtered):
     """Which pictures, how they are split and how they are prepared.
 
@@ -186,6 +214,9 @@ class Dataset(Filtered):
     fit:       how a picture gets its size: stretched, or with its proportions kept on black, or cut in the middle.
     fraction, per_class: a part of the pictures, to train and to test: this share of each class, or so many of it; drawn
                with `split_seed`.
+    normalise: what a network gets of a byte: its share of 255, or that less the mean of its channel over all training
+               pictures, divided by its deviation.
+    augment:   how training pictures are changed at random; null for as they are.
     """
 
     name: Name = "gtsrb"
@@ -197,11 +228,13 @@ class Dataset(Filtered):
     channel_order: Literal["bgr", "rgb"] = "bgr"
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     per_class: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    normalise: Literal["unit", "standard"] = "unit"
+    augment: Augmentation | None = None
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = self.as_before(handler(self))
-        for name, default in (("fit", "stretch"), ("channel_order", "bgr"), ("fraction", None), ("per_class", None)):
+        for name, default in _OF_LATER:
             fields = without_default(fields, name, default)
         return fields
 
@@ -211,6 +244,17 @@ class Dataset(Filtered):
         if self.per_class is not None:
             return f"{self.per_class} of each class"
         return "" if self.fraction is None else f"{self.fraction:.3g} of each class"
+
+
+_OF_LATER = (
+    ("fit", "stretch"),
+    ("channel_order", "bgr"),
+    ("fraction", None),
+    ("per_class", None),
+    ("normalise", "unit"),
+    ("augment", None),
+)
+"""Fields that questions of before 0.8 did not have."""
 
 
 class Training(Frozen):

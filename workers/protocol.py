@@ -57,6 +57,8 @@ import os
 import struct
 from typing import NamedTuple
 
+from workers.augment import Augmentation
+
 VERSION = 3
 
 PROGRESS_SECONDS = 1.0
@@ -197,6 +199,12 @@ def record(kind, given, where):
     for name in sorted(set(given) - set(kind._fields)):
         raise BadJob("%s.%s is not known; known: %s." % (where, name, ", ".join(kind._fields)))
     return kind(**given)
+
+
+def augmentation_of(payload):
+    """payload.augment of a job as Augmentation; None if it has none. Raises BadJob for what is none."""
+    given = payload.get("augment")
+    return None if given is None else record(Augmentation, given, "job.json: payload.augment")
 
 
 def finite(value):

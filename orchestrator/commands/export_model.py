@@ -1,18 +1,27 @@
 """`invoke export`: trained weights of a run as a file that other programs run, with proof that it gives the same."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from orchestrator import data
 from orchestrator.console.flags import new_file
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
+from orchestrator.data.filters import FILTERS
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.execution import weights as trained
 from orchestrator.execution.session import RunOptions, open_session
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.host import yield_processors
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
+from orchestrator.printable import printable
 from orchestrator.records.run_folder import TrainedWeights
 
 
@@ -74,11 +83,12 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
         for name, path in request.to.items()
     }
     for name, files in targets.items():
-        for path in files.values():
+        for path in (*files.values(), _about_path(files)):
             new_file(f"--{name}", str(path))
     weights = _of_subject(request, home)
-    classes = len(datasets.classes(weights.dataset, home))
-    network = weights.network_of(classes)
+    classes = datasets.classes(weights.dataset, home)
+    network = weights.network_of(len(classes))
+    about = _about(weights, classes, home, console)
     rows = {name: catalogue.resolve(FORMATS[name].framework, "cpu") for name in request.to}
     exports: list[dict[str, object]] = []
     yield_processors()  # a run that is going on keeps its speed
@@ -86,13 +96,41 @@ def export(request: ExportRequest, catalogue: Catalogue, home: Home, console: Co
         session.claim(list(rows.values()), Limits())
         for name, files in targets.items():
             off = session.export(rows[name], network, weights, files)
+            write_atomically(_about_path(files), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
             exports.append(
                 {
                     "format": name,
-                    "files": ", ".join(map(str, files.values())),
+                    "files": ", ".join(map(str, (*files.values(), _about_path(files)))),
                     "logits off": off,
                     "run by": rows[name].subject,
                     "trained by": weights.subject,
                 }
             )
     return exports
+
+
+def _about_path(files: Mapping[str, Path]) -> Path:
+    """The file that says what the others take and give, beside them: net.onnx has net.about.json."""
+    return next(iter(files.values())).with_suffix(".about.json")
+
+
+def _about(weights: TrainedWeights, classes: Sequence[str], home: Home, console: Console) -> dict[str, Any]:
+    """What whoever runs the network must know: its classes in the order of its logits, and how pictures are prepared.
+
+    scale: for each channel the factor and the offset that make a network's input of a byte.
+    """
+    dataset, size = weights.dataset, weights.input_size
+    scale: list[list[float]] = [[1 / 255], [0.0]]
+    if dataset.normalise != "unit":
+        with console.counting("preparing pictures") as progress:
+            prepared = data.prepare(dataset, [size], home, progress)
+        scale = np.load(prepared[size].path / data.SCALE).tolist()
+    return {
+        "network": weights.network,
+        "classes": [printable(name) for name in classes],
+        "picture": list(size),
+        "fit": dataset.fit,
+        "filters": [[name, FILTERS[name].about] for name in dataset.filters],
+        "channel_order": "grey" if size.channels == 1 else dataset.channel_order,
+        "scale": dict(zip(("factor", "offset"), scale, strict=True)),
+    }

@@ -205,7 +205,7 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
         for size, entry in prepared.items():
             data.verify(entry)
             split = data.split(entry, dataset)
-            trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split))
+            trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split), classes=entry.classes)
         facts = trial_data[sizes[0], dataset].facts
         console.say(
             f"pictures: {dataset.name} ({facts.recognised}){filters_words(dataset.filters)}, "

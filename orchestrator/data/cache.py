@@ -2,7 +2,8 @@
 
 An entry is a folder `home.data/<dataset>-<size>-<recipe digest>`: train_x.npy and test_x.npy, uint8
 (N, channels, height, width), in BGR or grey; train_y.npy, test_y.npy and train_track.npy, int64 (N,); train_valid.npy,
-bool (N,), of a set that says which pictures validate; manifest.json. It appears whole, by one rename.
+bool (N,), of a set that says which pictures validate; scale.npy, float32 (2, channels), where bytes are normalised by
+mean and deviation (workers/batches.py); manifest.json. It appears whole, by one rename.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from orchestrator.data import datasets, filters, parts, pixels
 from orchestrator.data.draft import draft_folder, open_to_all, publish
-from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of
+from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of, standard_scale
 from orchestrator.data.pictures import Located, Recognised
 from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
@@ -24,6 +25,7 @@ from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset, Filtered
 
 MANIFEST = "manifest.json"
+SCALE = "scale.npy"
 
 
 class Preparation(Filtered):
@@ -147,6 +149,9 @@ def _make(
             filter_ms = fill(folders, sets, dataset, progress)
         except OSError as error:
             raise DataError(f"Preparing pictures in {home.data} failed: {error}.") from error
+        if dataset.normalise == "standard":
+            for folder in folders.values():
+                np.save(folder / SCALE, standard_scale(folder / "train_x.npy"))
         arrays = array_facts(folders.values())
         made = set()
         for size, folder in folders.items():

@@ -40,6 +40,8 @@ def steps(dataset: Dataset) -> dict[str, Any]:
         done["fit"] = dataset.fit
     if dataset.channel_order != "bgr":
         done["channel_order"] = dataset.channel_order
+    if dataset.normalise != "unit":
+        done["normalise"] = dataset.normalise
     return done
 
 

@@ -18,7 +18,7 @@ from orchestrator.planning.narrowing import load_cells
 from orchestrator.planning.plan import Order, datasets_of, training_of
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
 from orchestrator.records.run_folder import RunFacts, TrainedWeights, Until
-from orchestrator.trial import SubjectPair
+from orchestrator.trial import Dataset, SubjectPair
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,19 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
         if rows_here is not catalogue:  # the engine has its own variants, not those of the spec
             changes = {"axes.variants": {}, **changes}
         spec = load_cells(request.spec_path, rows_here.frameworks, changes, request.cells)
-    datasets.named(spec.dataset.name, home)  # before anything is prepared: a mistake in the name is said at once
+    _require_data(spec.dataset, home)
     weights, missing = _known_weights(request, spec, recorded, home)
     return Asked(request, spec, rows_here, recorded, order, weights, missing)
+
+
+def _require_data(dataset: Dataset, home: Home) -> None:
+    """Before anything is prepared. Raises DataError for a name that nothing has, SpecError for a class like that."""
+    classes = datasets.classes(dataset, home)
+    try:
+        if dataset.augment:
+            dataset.augment.numbered(classes)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
 
 
 def _known_weights(

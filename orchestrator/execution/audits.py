@@ -72,7 +72,7 @@ class Auditor:
         )
         losses = [epoch.known_losses for epoch in stored.timeline.epochs]
         network = trial.network(data.facts.classes)
-        job = audit_job(request, environment, network, losses)
+        job = audit_job(request, environment, network, losses, data.classes)
         with self.console.job(title, TrialProgress(epochs=1, batch_size=1)) as on_event:
             outcome = run_job(self.run.context, audit, job, replace(data, audits=folder.path / AUDITS), on_event)
         check = read_timeline(self._folder(audit).events()).check

@@ -70,7 +70,7 @@ class TrialData:
     """Prepared pictures, the split that a trial reads, and the facts about both for its record.
 
     audits: the copies that a trial left of its audited steps, for the job that repeats them.
-    start:  trained weights, for a job that runs them.
+    start:  trained weights, for a job that runs them. classes: the names of the classes.
     """
 
     folder: Path
@@ -78,6 +78,7 @@ class TrialData:
     facts: DataFacts
     audits: Path | None = None
     start: Path | None = None
+    classes: tuple[str, ...] = ()
 
 
 def run_job(context: JobContext, record: Record, job: Job, data: TrialData | None, on_event: OnEvent) -> Outcome:

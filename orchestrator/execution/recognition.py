@@ -58,7 +58,8 @@ class Frame(NamedTuple):
 class Seen:
     """What was measured so far, in seconds. latencies: of each frame; stages: of each stage, a frame.
 
-    due_seconds: of each frame of a file, dropped ones too.
+    due_seconds: of each frame of a file, dropped ones too. filter_seconds: of the processor, in each filter, over all
+    `regions`.
     """
 
     period_seconds: float
@@ -66,12 +67,14 @@ class Seen:
     dropped: int = 0
     missed: int = 0
     signs: int = 0
+    regions: int = 0
     true_signs: int = 0
     found: int = 0
     recognised: int = 0
     latencies: list[float] = field(default_factory=list)
     due_seconds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    filter_seconds: dict[str, float] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """For the table: a row for the whole, and one for each stage."""
@@ -85,6 +88,11 @@ class Seen:
             seconds = latency.percentile(self.latencies, share)
             whole.append((f"latency {name}, ms", None if seconds is None else seconds * 1000))
         whole += [(f"{name}, median ms", float(np.median(self.stages[name])) * 1000) for name in STAGES if self.frames]
+        whole += [
+            (f"{name} of a region, mean ms", 1000 * seconds / self.regions)
+            for name, seconds in self.filter_seconds.items()
+            if self.regions
+        ]
         if self.true_signs:
             whole.append(("signs that are there", self.true_signs))
             whole.append(("found by a region, %", 100 * self.found / self.true_signs))
@@ -187,6 +195,8 @@ class Recogniser:
             seen.stages[name].append(seconds)
         latency_seconds = marks[-1] - arrived
         seen.frames += 1
+        seen.regions += len(boxes)
+        seen.filter_seconds = dict(self._preparer.filter_seconds)
         seen.signs += len(signs)
         seen.latencies.append(latency_seconds)
         seen.missed += latency_seconds > seen.period_seconds

@@ -58,9 +58,17 @@ class Served:
 
 @contextmanager
 def serving(
-    environment: Environment, engine: Engine, home: Home, job: Job, start: Path, cpus: tuple[int, ...]
+    environment: Environment,
+    engine: Engine,
+    home: Home,
+    job: Job,
+    start: Path,
+    cpus: tuple[int, ...],
+    scale: Path | None = None,
 ) -> Iterator[Served]:
     """A worker with the weights of `start`, ready to answer; it ends with the block.
+
+    scale: what its network gets of bytes (scale.npy of the prepared pictures); None for shares of 255.
 
     Raises EngineError if it cannot be started, or does not give the oracle's logits.
     """
@@ -69,6 +77,8 @@ def serving(
         folder.path.mkdir()
         folder.write(JOB, job)
         copy(start, folder.path / START, _WEIGHTS_LIMIT_BYTES)
+        if scale is not None:
+            copy(scale, folder.path / scale.name, _WEIGHTS_LIMIT_BYTES)
         for pipe in (QUESTIONS, ANSWERS):
             os.mkfifo(folder.path / pipe, 0o600)
         launch = Launch(

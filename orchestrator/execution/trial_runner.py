@@ -114,7 +114,7 @@ class TrialRunner:
         if start:
             data = replace(data, start=self.weights[start])
         with self.console.job(title, progress) as on_event:
-            job = trial_job(trial, record.environment, self._network(trial))
+            job = trial_job(trial, record.environment, self._network(trial), data.classes)
             outcome = run_job(self.run.context, record, job, data, on_event)
         self.console.ended(title, outcome, progress, time.monotonic() - began)
         return outcome

@@ -302,6 +302,11 @@ def _feed_fault(spec: ExperimentSpec) -> str:
             f"measure.loader_workers is {workers} while measure.feed is '{feed}'; only the framework's own loader has "
             "workers: set the feed to 'native'."
         )
+    if spec.dataset.augment is not None and (feed == "native" or spec.axes.loader_workers is not None):
+        return (
+            "dataset.augment is set while batches come from the framework's own loader, which takes pictures as they "
+            "are; set measure.feed to 'host' (inside the clock) or 'resident' (outside)."
+        )
     if spec.axes.loader_workers is not None and feed == "resident":
         return (
             "axes.loader_workers asks for the framework's own loader while measure.feed is 'resident'; leave one out."

@@ -128,8 +128,8 @@ def needs_selfcheck(trial: Trial) -> bool:
     return kind is None or kind.needs_selfcheck
 
 
-def trial_job(trial: Trial, environment: Environment, network: Network) -> Job:
-    """The job of a trial of any kind. network: its own, with the classes of its data set."""
+def trial_job(trial: Trial, environment: Environment, network: Network, classes: Sequence[str] = ()) -> Job:
+    """The job of a trial of any kind. network: its own, with the classes of its data set; classes: their names."""
     payload = JOB_KINDS[trial.kind].payload
     if payload is None:
         raise ValueError(f"a job of the kind '{trial.kind}' is no trial")
@@ -143,8 +143,14 @@ def trial_job(trial: Trial, environment: Environment, network: Network) -> Job:
         threads=trial.threads,
         options=environment.options,
         expects=environment.expects,
-        payload=payload(trial).model_dump(mode="json"),
+        payload=payload(trial).model_dump(mode="json") | _augment(trial, classes),
     )
+
+
+def _augment(trial: Trial, classes: Sequence[str]) -> dict[str, Any]:
+    """The part of a payload that says how training pictures are changed; {} where they are not, and for a query."""
+    augment = None if trial.inference else trial.dataset.augment
+    return {"augment": augment.numbered(classes)} if augment else {}
 
 
 def check_job(request: CheckRequest, environment: Environment) -> Job:
@@ -163,7 +169,11 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
 
 
 def audit_job(
-    request: AuditRequest, environment: Environment, network: Network, losses: Sequence[Sequence[float | None]]
+    request: AuditRequest,
+    environment: Environment,
+    network: Network,
+    losses: Sequence[Sequence[float | None]],
+    classes: Sequence[str] = (),
 ) -> Job:
     """The job of an audit. environment: the oracle's; losses: of each epoch and step, as the worker read them."""
     trial = request.trial
@@ -176,7 +186,7 @@ def audit_job(
         threads=1,
         options=environment.options,
         expects=environment.expects,
-        payload={"training": trial.training.model_dump(mode="json"), "losses": losses},
+        payload={"training": trial.training.model_dump(mode="json"), "losses": losses} | _augment(trial, classes),
     )
 
 

@@ -19,7 +19,7 @@ from orchestrator.report.figures import begin_library
 from orchestrator.report.html import render
 from orchestrator.report.limit import limit_section
 from orchestrator.report.next_step import next_step
-from orchestrator.report.studies import Section, ranks_section, study_sections
+from orchestrator.report.studies import Section, classes_section, ranks_section, study_sections
 from orchestrator.report.study2020.findings import DECISIVE, Answers
 from orchestrator.report.study2020.sections import paper_sections
 from orchestrator.report.tables import SummaryRow, summary_rows
@@ -96,7 +96,9 @@ def _write_stored(store: Store, stored: StoredRun, home: Home, reports: Path) ->
     limit = limit_section(stored, rows)
     sections += [limit] if limit else []
     sections += paper_sections(stored, floors, deciding_runs(store, stored))
-    page = render(stored, reports / run_id, home, floors, sections, rows, ranking)
+    classes = classes_section(stored)  # on the page only: every run of trainings has it
+    shown = [*sections, *([classes] if classes else [])]
+    page = render(stored, reports / run_id, home, floors, shown, rows, ranking)
     return Report(stored, page, sections, answers(rows, ranking), rows, unquiet(rows), next_step(stored, rows))
 
 

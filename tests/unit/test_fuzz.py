@@ -24,7 +24,7 @@ from orchestrator.console.progress import Console
 from orchestrator.data import video
 from orchestrator.data.archive import ZipFiles
 from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
-from orchestrator.data.source import ZIPS
+from orchestrator.data.gtsrb_archives import ZIPS
 from orchestrator.errors import WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.planning.catalogue import Catalogue, index_mirrors, local_clones

@@ -31,7 +31,8 @@ def work(job):
         raise BadJob("an audit needs the pictures of its trial: give the folder of the prepared data.")
     adapter_class = job.import_adapter()
     began = clock()
-    batches, _, _ = open_batches(job.folder, job.data_folder, job.net, training.batch_size)
+    augmentation = protocol.augmentation_of(job.payload)
+    batches, _, _ = open_batches(job.folder, job.data_folder, job.net, training.batch_size, augmentation)
     job.say_built(adapter_class.describe(), clock() - began)
     kept = load(os.path.join(job.folder, FILE), job.net)
     if not kept:

@@ -24,7 +24,8 @@ def work(job):
 
     began = clock()
     settle_allocator()
-    batches, validation, test = open_batches(job.folder, job.data_folder, job.net, training.batch_size)
+    augmentation = protocol.augmentation_of(job.payload)
+    batches, validation, test = open_batches(job.folder, job.data_folder, job.net, training.batch_size, augmentation)
     opened = clock()
     weights = first_weights(job, training.initialiser)
     adapter = adapter_class(job.net, weights, job.device, job.settings(training), job.options)

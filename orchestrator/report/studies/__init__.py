@@ -14,11 +14,12 @@ from orchestrator.report.studies.ranks import ranks_section
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
 from orchestrator.trial import Study
 
-__all__ = ["Section", "StudyRow", "StudyTable", "ranks_section", "study_sections"]
+__all__ = ["Section", "StudyRow", "StudyTable", "classes_section", "ranks_section", "study_sections"]
 
 _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
     "clahe": lambda stored, floors: levels.levels(levels.CLAHE, stored, floors),
     "depth": lambda stored, floors: levels.levels(levels.DEPTH, stored, floors),
+    "filters": lambda stored, floors: levels.levels(levels.FILTERS, stored, floors),
     "determinism": lambda stored, _: determinism(stored),
     "input-size": lambda stored, floors: levels.levels(levels.INPUT_SIZE, stored, floors),
     "loader-workers": loader_workers,
@@ -28,8 +29,7 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
 
 
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
-    """The sections of what its networks answered, of its study, of its pairs and of its classes, if it has any."""
+    """The sections of what its networks answered, of its study, and of its pairs, if it has any."""
     asked = stored.facts.study
     sections = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
-    ours = (inference_section(stored), *sections, pairs_section(stored, floors), classes_section(stored))
-    return [section for section in ours if section]
+    return [section for section in (inference_section(stored), *sections, pairs_section(stored, floors)) if section]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +29,19 @@ class LevelStudy:
     level: the level of a trial, in words. rank: the order of levels; the others are compared with the first.
     rest:  what all levels of one comparison share, besides subject and device.
     is_timed: whether a level can change the speed. group: whose levels are compared.
+    is_filtered: whether levels are filters of the pictures, whose own time is told.
     """
 
     name: str
     title: str
     about: str
     level: Callable[[Trial], str]
-    rank: Callable[[Trial], int]
+    rank: Callable[[Trial], Any]
     rest: Callable[[Trial], str]
     is_timed: bool
     notes: tuple[str, ...]
     group: Callable[[Trial], str] = lambda trial: trial.subject
+    is_filtered: bool = False
 
 
 CLAHE = LevelStudy(
@@ -53,6 +56,22 @@ CLAHE = LevelStudy(
         "The paper equalised every picture, because lighting varies, and gives no figure without CLAHE; its errors "
         "shown here are with CLAHE. It does not state its clip limit and tiles (here 2, and 4 by 4).",
     ),
+    is_filtered=True,
+)
+
+FILTERS = LevelStudy(
+    "filters",
+    "Filters",
+    "The same networks on pictures after different filters, compared with the shortest chain.",
+    level=lambda trial: ", ".join(trial.dataset.filters) or "none",
+    rank=lambda trial: (len(trial.dataset.filters), trial.dataset.filters),
+    rest=lambda trial: trial.cell.network,
+    is_timed=False,
+    notes=(
+        "A filter's time is of one processor and one picture that has its size already, as it was prepared here; a "
+        "filter in `invoke watch` takes as long for each region.",
+    ),
+    is_filtered=True,
 )
 
 INPUT_SIZE = LevelStudy(
@@ -112,6 +131,7 @@ def levels(study: LevelStudy, stored: StoredRun, floors: NoiseFloors) -> Section
         "error_test": "test error, median",
     }
     headings |= {"error_test_low": "from", "error_test_high": "to", "error_valid": "validation error"}
+    headings |= {"filters_ms": "filters, ms a picture"} if study.is_filtered else {}
     headings |= {"step_ms": "step ms", "epoch_s": "epoch s"} if study.is_timed else {}
     headings |= {"time_words": "a step takes"} if study.is_timed else {}
     headings |= {"error_paper": "the paper's error"} | ({"paper_s": "its epoch s"} if study.is_timed else {})
@@ -146,10 +166,16 @@ def _row(place: GroupKey, level: str, trials: Sequence[StoredTrial]) -> StudyRow
     row: StudyRow = {"subject": place[0], "cell": place[1], "level": level, "runs": len(sound)}
     row |= {"error_test": tests and tests.median, "error_test_low": tests and tests.low}
     row |= {"error_test_high": tests and tests.high, "error_valid": float(np.median(valid)) if valid else None}
-    row |= {"step_ms": float(np.median(steps)) * 1000 if steps else None}
+    row |= {"step_ms": float(np.median(steps)) * 1000 if steps else None, "filters_ms": _filters_ms(trials)}
     row |= {"epoch_s": float(np.median(epochs)) if epochs else None}
     row |= {"error_paper": theirs and 1 - theirs.accuracy_percent / 100}
     return row | {"paper_s": theirs and theirs.total_seconds / paper().epochs, "note": note_of(trials)}
+
+
+def _filters_ms(trials: Sequence[StoredTrial]) -> float | None:
+    """What all filters together took for a picture, in the preparation; None where that is not known."""
+    known = next((job.data.filter_ms for job in trials if job.data), {})
+    return sum(known.values()) if known else None
 
 
 def _error_words(by_level: Mapping[GroupKey, Mapping[str, Sequence[StoredTrial]]]) -> dict[tuple[GroupKey, str], str]:

@@ -138,7 +138,7 @@ def test_rows_that_are_wrong_are_left_out_when_asked(flat, home):
     assert (own.train + own.test, len(own.faults)) == (10, 1)
 
 
-def test_tables_beside_folders_are_preferred_only_by_their_names(tmp_path, home):
+def test_a_table_of_another_name_says_no_sets(tmp_path, home):
     folder = written(tmp_path / "set", named("train", "test"))
     table(folder, "path,class\nnowhere.png,a\n", "meta.csv")
     assert registered(folder, home).own.train == 6

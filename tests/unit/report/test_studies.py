@@ -249,6 +249,15 @@ def test_clahe_shows_median_and_range_of_error_with_and_without():
     assert [without[key] for key in keys] == pytest.approx([0.10, 0.06, 0.11])  # the test accuracy is 0.01 lower
 
 
+def test_filters_are_compared_with_none_and_tell_their_time():
+    plain = over_seeds([0.9, 0.91, 0.95], dataset=Dataset(filters=()))
+    trials = over_seeds([0.95, 0.96, 0.97], dataset=Dataset(filters=("gamma", "lab"))) + plain
+    first, second = rows_of(only(study_sections(run(*trials, study="filters"), NO_FLOORS)))
+    assert (first["level"], second["level"]) == ("none", "gamma, lab")
+    assert "points lower than none" in second["error_words"]
+    assert "filters_ms" in first
+
+
 @pytest.mark.parametrize(
     ("without", "says"),
     [

@@ -1,10 +1,12 @@
 """Which pictures make up each batch, and what a batch holds."""
 
+import hashlib
 import json
 
 import numpy
 import pytest
 
+from workers import augment
 from workers.batches import Batches, open_batches
 from workers.net import NetBuilder
 from workers.protocol import BadJob
@@ -115,3 +117,96 @@ def test_a_torn_file_is_a_bad_job(folder):
     (folder / "valid.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadJob, match=r"valid\.npy cannot be read"):
         open_batches(str(folder), str(folder), NET, 4)
+
+
+def test_bytes_are_normalised_channel_by_channel(folder):
+    scale = numpy.array([[0.5, 1.0, 2.0], [-1.0, 0.0, 3.0]], numpy.float32)
+    numpy.save(str(folder / "scale.npy"), scale)
+    numpy.save(str(folder / "train_x.npy"), numpy.full((10, 3, 2, 2), 8, numpy.uint8))
+    for batches in open_batches(str(folder), str(folder), NET, 4)[:2]:
+        assert batches.cut(numpy.array([0]))[0][0, :, 0, 0].tolist() == [3.0, 8.0, 19.0]
+        assert batches[0][0][:, 0, 0].tolist() == [3.0, 8.0, 19.0]
+
+
+@pytest.mark.parametrize("scale", [numpy.ones((2, 3)), numpy.ones(3, numpy.float32), numpy.float32([[1], [numpy.inf]])])
+def test_a_scale_that_is_none_is_a_bad_job(folder, scale):
+    numpy.save(str(folder / "scale.npy"), scale)
+    with pytest.raises(BadJob, match="it must be finite float32"):
+        open_batches(str(folder), str(folder), NET, 4)
+
+
+STILL = augment.Augmentation(0, 0, 0, 0, 0, [])
+PICTURES = numpy.random.RandomState(0).randint(0, 256, (6, 3, 8, 10)).astype(numpy.uint8)
+LABELS = numpy.array([0, 1, 2, 0, 1, 2])
+
+
+def changed(seed=0, epoch=0, **parts):
+    draws = augment.drawn(seed, epoch, len(PICTURES))
+    return augment.augmented(PICTURES, LABELS, STILL._replace(**parts), draws)
+
+
+def test_nothing_asked_changes_nothing():
+    assert numpy.array_equal(changed(), PICTURES)
+    assert numpy.array_equal(changed(shift=1e-9), PICTURES)
+
+
+@pytest.mark.parametrize("parts", [{"shift": 1e-9}, {}], ids=["moved", "not moved"])
+def test_only_classes_that_allow_it_are_mirrored(parts):
+    is_mirrored = []
+    for epoch in range(20):
+        for label, seen, picture in zip(LABELS, changed(epoch=epoch, flip=[1], **parts), PICTURES):
+            is_same, is_other = numpy.array_equal(seen, picture), numpy.array_equal(seen, picture[..., ::-1])
+            assert is_same or (is_other and label == 1)
+            is_mirrored += [is_other] if label == 1 else []
+    assert 5 < sum(is_mirrored) < 35
+
+
+def test_a_whole_shift_moves_pixels():
+    draws = numpy.full((6, 10), 0.5)
+    draws[:, 3] = 1.0
+    seen = augment.augmented(PICTURES, LABELS, STILL._replace(shift=0.2), draws)
+    assert numpy.array_equal(seen[..., :8], PICTURES[..., 2:])
+    assert numpy.array_equal(seen[..., 8:], PICTURES[..., [9, 9]])
+
+
+def test_half_a_turn_turns_pictures_upside_down():
+    draws = numpy.full((6, 10), 0.5)
+    draws[:, 1] = 1.0
+    seen = augment.augmented(PICTURES, LABELS, STILL._replace(rotation_degrees=180), draws)
+    assert numpy.array_equal(seen, PICTURES[..., ::-1, ::-1])
+
+
+def test_brightness_is_a_factor():
+    draws = numpy.full((6, 10), 0.5)
+    draws[:, 5] = 0.0
+    seen = augment.augmented(PICTURES, LABELS, STILL._replace(brightness=0.5), draws)
+    assert numpy.array_equal(seen, (PICTURES.astype(int) * 128 + 128) >> 8)
+
+
+def test_an_erased_part_is_grey_and_not_too_large():
+    for seen, picture in zip(changed(erase=0.5), PICTURES):
+        is_changed = (seen != picture).any(0)
+        assert (seen[:, is_changed] == augment.GREY).all()
+        assert is_changed.any(1).sum() <= 4
+        assert is_changed.any(0).sum() <= 5
+
+
+def test_the_bytes_of_an_augmentation_are_known():
+    seen = changed(3, 2, shift=0.1, scale=0.1, rotation_degrees=15, brightness=0.2, erase=0.3, flip=[0, 2])
+    assert (
+        hashlib.sha256(seen.tobytes()).hexdigest() == "fdc73a28e12f59d364d1ad7bdd18d59a26dbfe3d27033cac1ea5009ba6bfcca1"
+    )
+
+
+def test_each_epoch_changes_pictures_anew_and_validation_never(folder):
+    numpy.save(str(folder / "train_x.npy"), numpy.random.RandomState(1).randint(0, 256, (10, 3, 2, 2)).astype("u1"))
+    asked = STILL._replace(brightness=0.9)
+    training, validation, _ = open_batches(str(folder), str(folder), NET, 4, asked)
+    cuts = []
+    for epoch in (0, 1, 0):
+        training.shuffled(0, epoch)
+        cuts.append(training.cut(numpy.arange(6))[0])
+    assert numpy.array_equal(cuts[0], cuts[2])
+    assert not numpy.array_equal(cuts[0], cuts[1])
+    plain = open_batches(str(folder), str(folder), NET, 4)[1]
+    assert numpy.array_equal(validation.cut(numpy.arange(3))[0], plain.cut(numpy.arange(3))[0])

@@ -52,7 +52,28 @@ def test_a_trial_tells_its_story_in_order(start):
     code, events, _ = start()
     kinds = [event["kind"] for event in events if event["kind"] != "progress"]  # a slow machine tells of it
     assert code == 0
-    assert kinds == ["hello", "built", "training", "epoch", "score", "epoch", "score", "score", "place", "done"]
+    assert kinds == [
+        "hello",
+        "built",
+        "training",
+        "epoch",
+        "score",
+        "epoch",
+        "score",
+        "score",
+        "confusion",
+        "place",
+        "done",
+    ]
+
+
+def test_every_test_picture_is_counted_among_the_confusions(start):
+    _, events, _ = start()
+    (told,) = [event["counts"] for event in events if event["kind"] == "confusion"]
+    (score,) = [event for event in events if event["kind"] == "score" and event["split"] == "test"]
+    assert sum(count for _, _, count in told) == score["pictures"]
+    right = sum(count for true, taken, count in told if true == taken)
+    assert right == round(score["accuracy"] * score["pictures"])
 
 
 def test_the_test_set_is_read_once_at_the_end(start):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.small_networks import as_json, residual
 from workers import process, protocol, run
+from workers.batches import Scale
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import serve
@@ -41,7 +42,7 @@ class Echo(object):
 def asked(content):
     """What is answered to these bytes; raises what the job would."""
     answers = io.BytesIO()
-    is_more = serve.answer(Echo(), io.BytesIO(content), answers, (3, SIZE, SIZE))
+    is_more = serve.answer(Echo(), io.BytesIO(content), answers, (3, SIZE, SIZE), Scale())
     return is_more, answers.getvalue()
 
 
@@ -101,4 +102,4 @@ def test_a_job_answers_what_the_oracle_says(tmp_path):
     asker.join()
     logits = numpy.frombuffer(said[0][serve.SECONDS.size :], "<f4").reshape(3, CLASSES)
     assert code == protocol.OK
-    assert logits == pytest.approx(oracle().exact_logits(serve.floats(pictures)), rel=1e-4, abs=1e-5)
+    assert logits == pytest.approx(oracle().exact_logits(Scale().apply(pictures)), rel=1e-4, abs=1e-5)

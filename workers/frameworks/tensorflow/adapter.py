@@ -86,7 +86,8 @@ class Adapter(object):
         pictures, labels = self._arrays
 
         def cut(numbers):
-            return tf.cast(tf.gather(pictures, numbers), tf.float32) * batches.scale, tf.gather(labels, numbers)
+            x = tf.cast(tf.gather(pictures, numbers), tf.float32) * batches.scale.factor
+            return x if batches.scale.offset is None else x + batches.scale.offset, tf.gather(labels, numbers)
 
         cuts = tf.data.Dataset.from_tensor_slices(numpy.stack(order)).map(cut, workers or None)
         return cuts.prefetch(workers) if workers else cuts
