@@ -230,7 +230,8 @@ def compare_odd_batches(build, net, first, pictures, labels, wanted):
     x, y = Batches(pictures, labels, first.batch).cut(numpy.arange(PARTIAL))
     logits = adapter.predict(adapter.place(x - numpy.float32(first.centre), y))
     figures = {"partial_logits": _of_largest(logits, wanted.start_logits[:PARTIAL])}
-    name = next(op.name + ".weight" for op in net.ops if op.kind == "conv")
+    # Of the first layer: black pictures give it no gradient, so only a decay moves it.
+    name = next(op.name + ".weight" for op in net.ops if op.kind in ("conv", "dense"))
     before = adapter.weights()[name]
     black = numpy.zeros_like(pictures[: first.batch], numpy.float32)
     for _ in range(BLACK_STEPS):

@@ -322,3 +322,23 @@ def test_one_array_that_is_no_number_fails_the_first_step():
     broken = dict(wanted["first"].weights, **{last: numpy.full_like(wanted["first"].weights[last], numpy.nan)})
     figures = selfcheck.compare(NET, TRAINING, {"first": wanted["first"]._replace(weights=broken)}, wanted)
     assert not figures["update_step_1"] <= bounds("selfcheck")["update_step_1"]
+
+
+class DecayedWeights(Rounded):
+    def step(self, batch):
+        loss = Rounded.step(self, batch)
+        for value in self._weights.values():
+            value *= 0.999
+        return loss
+
+
+@pytest.mark.parametrize(("adapter", "is_within"), [(Rounded, True), (DecayedWeights, False)])
+def test_a_network_of_dense_layers_alone_is_checked(adapter, is_within):
+    net = NetBuilder((3, SIZE, SIZE))
+    net.dense(net.flatten(net.input), CLASSES)
+    net = net.net()
+    first = selfcheck.REGIMES["first"]
+    wanted = selfcheck.trace_oracle(net, TRAINING, first, PICTURES, LABELS)
+    build = selfcheck.build_with(adapter, net, "cpu", TRAINING)
+    found = selfcheck.compare_odd_batches(build, net, first, PICTURES, LABELS, wanted)
+    assert (found["black_decay"] <= bounds("selfcheck")["black_decay"]) == is_within
