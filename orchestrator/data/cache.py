@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from orchestrator.data import datasets, filters, parts, pixels
-from orchestrator.data.draft import draft_folder, open_to_all, publish
+from orchestrator.data.draft import open_to_all, part_folder, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of, standard_scale
 from orchestrator.data.pictures import Located, Recognised
 from orchestrator.environment import Frozen, Name, digest
@@ -141,12 +141,14 @@ def _preparation(dataset: Dataset, located: Located, size: InputSize) -> Prepara
 def _make(
     dataset: Dataset, located: Located, sizes: Sequence[InputSize], home: Home, progress: Progress
 ) -> set[InputSize]:
-    """Make the entries for `sizes`; returns the sizes that no other process made first."""
-    with located.open() as whole, draft_folder(home.data) as draft:
+    """Make the entries for `sizes`, or go on where the user stopped that; the sizes that no other made first."""
+    recipes = {size: _preparation(dataset, located, size) for size in sizes}
+    token = digest(sorted(recipe.entry for recipe in recipes.values()))[:24]
+    with located.open() as whole, part_folder(home.data, token) as draft:
         sets = parts.of(whole, dataset)
         folders = {size: draft / str(size) for size in sizes}
         try:
-            filter_ms = fill(folders, sets, dataset, progress)
+            filter_ms = fill(folders, sets, dataset, draft / "blocks.log", progress)
         except OSError as error:
             raise DataError(f"Preparing pictures in {home.data} failed: {error}.") from error
         if dataset.normalise == "standard":
@@ -155,7 +157,7 @@ def _make(
         arrays = array_facts(folders.values())
         made = set()
         for size, folder in folders.items():
-            recipe = _preparation(dataset, located, size)
+            recipe = recipes[size]
             manifest = Manifest(
                 recipe=recipe,
                 recognised=located.recognised,

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,6 +22,7 @@ from orchestrator.networks.features import input_of
 from orchestrator.trial import Dataset
 
 BLOCK = 32  # pictures a thread prepares at a time
+_LOG_SECONDS = 5.0
 _COUNTED = 4096  # pictures that are counted at a time
 
 Progress = Callable[[int, int], None]
@@ -36,16 +38,16 @@ class ArrayFacts(Frozen):
 
 
 def fill(
-    folders: dict[InputSize, Path], sets: PictureSets, dataset: Dataset, progress: Progress
+    folders: dict[InputSize, Path], sets: PictureSets, dataset: Dataset, log_path: Path, progress: Progress
 ) -> dict[InputSize, dict[str, float]]:
     """Make the folders and write the arrays of `sets` at each size into them.
 
+    log_path: of the blocks that are done; where one was stopped, the same call later goes on from there.
     Gives, for each size, the milliseconds of one processor that each filter takes for a picture.
-
     Raises DataError for the first damaged picture, in the order of the set.
     """
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         np.save(folder / "train_y.npy", sets.train.labels)
         np.save(folder / "test_y.npy", sets.test.labels)
         if sets.train.tracks is not None:
@@ -55,7 +57,9 @@ def fill(
     with contextlib.ExitStack() as open_files, one_opencv_thread(), threads() as pool:
         made: list[dict[InputSize, Preparer]] = []
         tools = _ThreadTools(folders, dataset, made)
-        blocks: list[tuple[int, Future[None]]] = []
+        files: list[_ArrayFile] = []
+        log = _Log(log_path, files)
+        blocks: list[tuple[int, Future[None] | None]] = []
         for part, pictures in (("train", sets.train), ("test", sets.test)):
             count = len(pictures.labels)
             arrays = {
@@ -64,15 +68,22 @@ def fill(
             }
             for array in arrays.values():
                 open_files.callback(array.close)
+            files += arrays.values()
             for start in range(0, count, BLOCK):
                 block = range(start, min(start + BLOCK, count))
-                blocks.append((len(block), pool.submit(_fill_block, pictures, block, arrays, tools)))
-        done, total = 0, sum(count for count, _ in blocks)
-        for count, block_done in blocks:
-            block_done.result()
+                is_done = len(blocks) in log.before
+                task = None if is_done else pool.submit(_fill_block, pictures, block, arrays, tools)
+                blocks.append((len(block), task))
+        open_files.callback(log.write)  # before the files are closed
+        done, total, new = 0, sum(count for count, _ in blocks), 0
+        for number, (count, task) in enumerate(blocks):
+            if task is not None:
+                task.result()
+                log.add(number)
+                new += count
             done += count
             progress(done, total)
-    return {size: _filter_ms(made, size, total) for size in folders}
+    return {size: _filter_ms(made, size, new) for size in folders}
 
 
 def standard_scale(path: Path) -> NDArray[np.float32]:
@@ -117,7 +128,7 @@ class _ArrayFile:
     """
 
     def __init__(self, path: Path, count: int, size: InputSize) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._file = path.open("r+b" if path.exists() else "wb", buffering=0)
         shape = (count, *size)
         np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         self._start = self._file.tell()
@@ -129,8 +140,39 @@ class _ArrayFile:
             written = os.pwrite(self._file.fileno(), left, at)
             left, at = left[written:], at + written
 
+    def flush(self) -> None:
+        """Wait until what was written is on the disk."""
+        os.fdatasync(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
+
+
+class _Log:
+    """Which blocks are done and on the disk; those of a call that was stopped are `before`."""
+
+    def __init__(self, path: Path, files: Sequence[_ArrayFile]) -> None:
+        self._path, self._files = path, files
+        known = np.fromfile(path, "<i4") if path.exists() else np.empty(0, "<i4")
+        self.before = frozenset(known.tolist())
+        self._new: list[int] = []
+        self._written_seconds = time.monotonic()
+
+    def add(self, number: int) -> None:
+        """Block `number` is done."""
+        self._new.append(number)
+        if time.monotonic() - self._written_seconds > _LOG_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """The pictures first, so that the log never promises what a power cut has taken."""
+        if self._new:
+            for file in self._files:
+                file.flush()
+            with self._path.open("ab") as log:
+                log.write(np.array(self._new, "<i4").tobytes())
+            self._new = []
+        self._written_seconds = time.monotonic()
 
 
 class _ThreadTools(threading.local):

@@ -200,13 +200,17 @@ def test_full_disk_is_a_data_error_and_leaves_nothing(registered, prepare, entri
     assert entries() == []
 
 
-def test_interrupt_leaves_nothing(registered, home, entries):
+def test_an_interrupt_leaves_a_part_for_the_next_call(registered, prepare, home, entries):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         data.prepare(Dataset(), [InputSize.square(32)], home, interrupt)
-    assert entries() == []
+    (part,) = entries()
+    assert part.startswith(".part-")
+    prepare(32)
+    (entry,) = entries()
+    assert entry.startswith("gtsrb-32-")
 
 
 def test_leftovers_of_dead_preparers_are_swept(registered, prepare, home, entries):

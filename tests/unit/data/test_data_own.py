@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from orchestrator import data
+from orchestrator.data import fill
 from orchestrator.data.decode import decode
 from orchestrator.data.source import Reading
 from orchestrator.errors import DataError
@@ -291,3 +292,34 @@ def test_a_group_keeps_a_validation_folder(whole, home):
 def test_a_set_that_is_drawn_takes_no_folder(whole, home):
     with pytest.raises(DataError, match="the pictures of 'synthetic' are drawn by waymark"):
         data.register("synthetic", whole, home, Reading())
+
+
+def test_a_stopped_preparation_goes_on_where_it_was(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(fill, "BLOCK", 4)
+    registered(written(tmp_path / "set", named("", count=30)), home)
+    expected = arrays(prepared(home, split_seed=1, fraction=1.0))
+
+    def stop(done, total):
+        if done >= 24:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare(Dataset(name="mine"), [InputSize.square(8)], home, stop)
+    (part,) = home.data.glob(".part-*")
+    done = np.fromfile(part / "blocks.log", "<i4")
+    assert len(done) >= 6
+    seen = []
+    monkeypatch.setattr(fill, "_fill_block", lambda *job, real=fill._fill_block: seen.append(job[1]) or real(*job))
+    found = arrays(prepared(home))
+    assert len(seen) == 15 - len(done)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert not list(home.data.glob(".part-*"))
+
+
+def test_an_old_part_is_removed(tmp_path, home):
+    registered(written(tmp_path / "set", named("")), home)
+    (home.data / ".part-old").mkdir()
+    os.utime(home.data / ".part-old", (0, 0))
+    (home.data / ".part-new").mkdir()
+    prepared(home)
+    assert [path.name for path in home.data.glob(".part-*")] == [".part-new"]
