@@ -290,7 +290,7 @@ class FolderFiles:
         self.names = tuple(name for name in names if not is_debris(name))
         self.folders: tuple[str, ...] = ()
         self.refused: dict[str, str] = {}
-        self._file_bytes = limits.file_bytes
+        self._file_bytes, self._root = limits.file_bytes, os.fspath(path)
 
     @classmethod
     def below(cls, path: Path, limits: Limits) -> "FolderFiles":
@@ -325,14 +325,20 @@ class FolderFiles:
     def read(self, name: str) -> bytes:
         try:
             # A FIFO would block; links are allowed, as the user may keep pictures elsewhere.
-            with open(os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                seen = os.fstat(descriptor)
+                if not stat.S_ISREG(seen.st_mode):
                     raise DataError(f"{self.where(name)} is no regular file.")
-                content = file.read(self._file_bytes + 1)
+                if seen.st_size > self._file_bytes:
+                    raise DataError(f"{self.where(name)} is larger than the {self._file_bytes} bytes a file may have.")
+                content = os.read(descriptor, seen.st_size)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise DataError(f"{self.where(name)} cannot be read ({error.strerror}).") from None
-        if len(content) > self._file_bytes:
-            raise DataError(f"{self.where(name)} is larger than the {self._file_bytes} bytes a file may have.")
+        if len(content) < seen.st_size:
+            raise DataError(f"{self.where(name)} became shorter while it was read; try again.")
         return content
 
     def close(self) -> None:

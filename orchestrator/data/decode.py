@@ -31,13 +31,13 @@ def decode(content: bytes) -> Pixels:
     if content.startswith(b"P6"):
         return decode_ppm(content)
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        rgb = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise ValueError(f"it has more than {MOST_PIXELS:,} pixels") from None
-        bgr = None
-    if bgr is None:
+        rgb = None
+    if rgb is None:
         raise ValueError("it does not read as JPEG, PNG, PPM, BMP, WebP or TIFF: another format, damaged or cut short")
-    if bgr.dtype != np.uint8 or bgr.ndim != 3:
-        raise ValueError(f"its pixels are {bgr.dtype} {bgr.shape}")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, bgr), np.uint8)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3:
+        raise ValueError(f"its pixels are {rgb.dtype} {rgb.shape}")
+    return np.asarray(rgb, np.uint8)

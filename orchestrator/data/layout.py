@@ -91,65 +91,63 @@ def by_folders(files: Files, where: str) -> Layout:
         for name, why in sorted(files.refused.items())
         if _is_shown(name) and (is_picture(name) or why == LINK_TO_FOLDER)
     ]
-    readable: list[str] = []
-    unreadable: list[str] = []
+    here: dict[str, list[str]] = {}  # folder -> its pictures: a set may have a million, in few folders
     for name in files.names:
         if is_picture(name) and _is_shown(name):
-            (readable if is_text(name) else unreadable).append(name)
-    faults += [Fault(name=shown(name), reason="its name is not UTF-8") for name in sorted(unreadable)]
-    if not readable:
+            if is_text(name):
+                here.setdefault(name.rpartition("/")[0], []).append(name)
+            else:
+                faults.append(Fault(name=shown(name), reason="its name is not UTF-8"))
+    if not here:
         raise DataError(f"{where} holds no picture ({', '.join(SUFFIXES)}) that can be read.")
-    root = _root(readable, [name for name in files.folders if _is_shown(name)])
-    paths = [(name, name[len(root) :].split("/")) for name in readable]
-    tops = {parts[0]: set_named(parts[0]) for _, parts in paths if len(parts) > 1}
+    others = [name for name in files.folders if _is_shown(name) and is_text(name)]
+    root = _root(here, others)
+    pictures = [(_parts(folder, root), names) for folder, names in here.items()]
+    empty = [_parts(folder, root) for folder in others if folder.startswith(root)]
+    tops = {parts[0]: set_named(parts[0]) for parts, _ in pictures if parts}
     known = [name for name in tops.values() if name]
     if len(set(known)) < len(known):
         twice = next(name for name in known if known.count(name) > 1)
         both = sorted(top for top, name in tops.items() if name == twice)
         raise DataError(f"{where} holds {' and '.join(both)}, which both mean the {twice} set; leave one.")
     if "train" in known and len(known) > 1:
-        return _of_sets(paths, tops, _folders(files, root), faults, where)
-    rows, loose = _in_classes((name, parts) for name, parts in paths)
-    empty = {parts[0] for parts in _folders(files, root) if len(parts) == 1} - {row.label for row in rows}
-    return Layout({"train": rows}, _classes(rows, empty), faults, _notes_of(loose, empty))
+        return _of_sets(pictures, tops, empty, faults, where)
+    rows, loose = _in_classes(pictures)
+    labels = {parts[0] for parts in empty if len(parts) == 1} - {row.label for row in rows}
+    return Layout({"train": rows}, _classes(rows, labels), faults, _notes_of(loose, labels))
+
+
+_Folders = Sequence[tuple[list[str], list[str]]]
+"""Of each folder its path, as parts, and the names of its pictures."""
 
 
 def _of_sets(
-    paths: Sequence[tuple[str, list[str]]],
-    tops: dict[str, SetName | None],
-    folders: list[list[str]],
-    faults: list[Fault],
-    where: str,
+    pictures: _Folders, tops: dict[str, SetName | None], empty: list[list[str]], faults: list[Fault], where: str
 ) -> Layout:
     sets: dict[SetName, list[Row]] = {}
-    loose: list[str] = []
+    loose = [name for parts, names in pictures if not parts for name in names]
     notes = []
     for top, name in sorted(tops.items()):
-        here = [(file, parts[1:]) for file, parts in paths if parts[0] == top and len(parts) > 1]
+        here = [(parts[1:], names) for parts, names in pictures if parts and parts[0] == top]
         if name is None:
-            notes.append(f"the folder {top} with {len(here):,} pictures is no train, valid or test, and is left out")
+            count = sum(len(names) for _, names in here)
+            notes.append(f"the folder {top} with {count:,} pictures is no train, valid or test, and is left out")
             continue
         sets[name], loose_here = _in_classes(here)
         loose += loose_here
-    loose += [file for file, parts in paths if len(parts) == 1]
-    empty = {parts[1] for parts in folders if len(parts) == 2 and set_named(parts[0])}
     rows = [row for set_ in sets.values() for row in set_]
     if not sets.get("train"):
         raise DataError(f"{where} has a folder for training without a picture in a folder of its class.")
-    return Layout(sets, _classes(rows, empty), faults, notes + _notes_of(loose, empty - {row.label for row in rows}))
+    labels = {parts[1] for parts in empty if len(parts) == 2 and set_named(parts[0])} - {row.label for row in rows}
+    return Layout(sets, _classes(rows, labels), faults, notes + _notes_of(sorted(loose), labels))
 
 
-def _in_classes(paths: Iterable[tuple[str, list[str]]]) -> tuple[list[Row], list[str]]:
+def _in_classes(pictures: _Folders) -> tuple[list[Row], list[str]]:
     """Rows in ImageFolder's order, and the files that lie in no folder of a class."""
-    found: list[tuple[str, str, str, str]] = []
-    loose: list[str] = []
-    for name, parts in paths:
-        if len(parts) < 2:
-            loose.append(name)
-        else:
-            found.append((parts[0], "/".join(parts[:-1]), parts[-1], name))
-    found.sort()
-    return [Row(name, label) for label, _, _, name in found], loose
+    # A class, then its folders by their paths, then their files by name: in one folder, paths compare as names do.
+    ordered = sorted((parts[0], "/".join(parts), names) for parts, names in pictures if parts)
+    rows = [Row(name, label) for label, _, names in ordered for name in sorted(names)]
+    return rows, sorted(name for parts, names in pictures if not parts for name in names)
 
 
 def _classes(rows: Iterable[Row], empty: Iterable[str]) -> tuple[str, ...]:
@@ -163,25 +161,20 @@ def _notes_of(loose: Sequence[str], empty: Iterable[str]) -> list[str]:
     return notes
 
 
-def _root(names: Sequence[str], folders: Sequence[str]) -> str:
-    """The folders that all others share above those of the classes: archives often have one."""
+def _root(here: Iterable[str], others: Iterable[str]) -> str:
+    """The folders, with / at the end, that all others share above those of the classes: archives often have one."""
     root = ""
     while True:
-        tops = {name[len(root) :].split("/", 1)[0] for name in (*names, *folders) if len(name) >= len(root)}
-        top = tops.pop()
-        inside = f"{root}{top}/"
-        if tops or not all(name.startswith(inside) and "/" in name[len(inside) :] for name in names):
+        tops = {folder[len(root) :].split("/", 1)[0] for folder in (*here, *others) if len(folder) > len(root)}
+        inside = f"{root}{tops.pop()}/" if len(tops) == 1 else ""
+        if not inside or not all(folder.startswith(inside) for folder in here):
             return root
         root = inside
 
 
-def _folders(files: Files, root: str) -> list[list[str]]:
-    """The folders below `root`, as parts."""
-    return [
-        name[len(root) :].split("/")
-        for name in files.folders
-        if name.startswith(root) and len(name) > len(root) and _is_shown(name) and is_text(name)
-    ]
+def _parts(folder: str, root: str) -> list[str]:
+    """The path of a folder below `root`; [] of what lies in it."""
+    return folder[len(root) :].split("/") if len(folder) > len(root) else []
 
 
 def _is_shown(name: str) -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +75,11 @@ class OwnReader:
             digests, broken = _looked_at(files, sets, progress)
             faults = [*layout.faults, *broken.values()]
             _require_whole(faults, reading, path)
-            kept = {name: rows.at(np.flatnonzero(~_is_broken(rows, broken))) for name, rows in sets.items()}
-            sets = _with_test(kept, reading)
-            notes = [*layout.notes, *_notes(sets, layout, digests, files, drawn="test" not in kept)]
+            is_drawn = "test" not in sets
+            whole = {name: np.flatnonzero(~_is_broken(rows, broken)) for name, rows in sets.items()}
+            digests = {name: digests[name][numbers] for name, numbers in whole.items()}
+            sets, digests = _with_test({name: sets[name].at(whole[name]) for name in sets}, reading, digests)
+            notes = [*layout.notes, *_notes(sets, layout, digests, is_drawn=is_drawn)]
             own = OwnSet(
                 reading=reading,
                 classes=layout.classes,
@@ -85,7 +88,8 @@ class OwnReader:
                 notes=tuple(notes),
             )
             _require_sets(own, path)
-            sha256 = digest([[layout.classes], *(_content(name, rows, digests) for name, rows in sorted(sets.items()))])
+            contents = [_content(name, rows, digests[name]) for name, rows in sorted(sets.items())]
+            sha256 = digest([[layout.classes], *contents])
         return Source(
             path=str(path),
             kind="own",
@@ -111,7 +115,7 @@ class OwnReader:
             left_out = {fault.name: fault for fault in own.faults}
             sets = _columns(layout, own.reading, path)
             kept = {name: rows.at(np.flatnonzero(~_is_broken(rows, left_out))) for name, rows in sets.items()}
-            sets = _with_test(kept, own.reading)
+            sets, _ = _with_test(kept, own.reading, {})
             seen = tuple(len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test"))
             if layout.classes != own.classes or seen != (own.train, own.valid, own.test):
                 raise DataError(f"{path} has changed since it was registered; run `invoke data --from` again.")
@@ -156,37 +160,43 @@ def _columns(layout: Layout, reading: Reading, path: Path) -> dict[str, Rows]:
     return {name: columns(rows, layout.classes, group, str(path)) for name, rows in layout.sets.items()}
 
 
-def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple[dict[str, bytes], dict[str, Fault]]:
-    """sha256 of the content of each file, and a fault for each that does not decode, by name; on all cores."""
+def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple[dict[str, _Digests], dict[str, Fault]]:
+    """sha256 (n, 32) of the content of each file, and a fault for each that does not decode, by name; on all cores."""
     blocks = [
-        (rows, range(at, min(at + _BLOCK, len(rows)))) for rows in sets.values() for at in range(0, len(rows), _BLOCK)
+        (name, range(at, min(at + _BLOCK, len(rows))))
+        for name, rows in sets.items()
+        for at in range(0, len(rows), _BLOCK)
     ]
     total = sum(len(block) for _, block in blocks)
-    digests: dict[str, bytes] = {}
+    digests = {name: np.empty((len(rows), 32), np.uint8) for name, rows in sets.items()}
     broken: dict[str, Fault] = {}
     done = 0
+
+    def look(job: tuple[str, range]) -> list[tuple[int, str]]:
+        name, block = job
+        return _look(files, sets[name], block, digests[name])
+
     with one_opencv_thread(), threads() as pool:
-        for (rows, block), found in zip(blocks, pool.map(lambda job: _look(files, *job), blocks), strict=True):
-            for index, (sha256, reason) in zip(block, found, strict=True):
-                file = rows.files[index]
-                digests[file] = sha256
-                if reason:
-                    broken[file] = Fault(name=file, reason=reason)
+        for (name, block), found in zip(blocks, pool.map(look, blocks), strict=True):
+            for index, reason in found:
+                file = sets[name].files[index]
+                broken[file] = Fault(name=file, reason=reason)
             done += len(block)
             progress(done, total)
     return digests, broken
 
 
-def _look(files: Files, rows: Rows, block: range) -> list[tuple[bytes, str]]:
+def _look(files: Files, rows: Rows, block: range, digests: _Digests) -> list[tuple[int, str]]:
+    """(number, what is wrong) of each picture of the block that does not decode; fills its digests."""
     pictures, found = FilePictures(files, rows), []
     for index in block:
-        content, reason = b"", ""
+        content = b""
         try:
             content = files.read(rows.files[index])
             pictures.cropped(index, decode(content))
         except (ValueError, DataError) as error:
-            reason = str(error)
-        found.append((hashlib.sha256(content).digest(), reason))
+            found.append((index, str(error)))
+        digests[index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
     return found
 
 
@@ -212,13 +222,17 @@ def _require_sets(own: OwnSet, path: Path) -> None:
         )
 
 
-def _with_test(sets: dict[str, Rows], reading: Reading) -> dict[str, Rows]:
-    """With test pictures drawn from those to train, where there are none."""
+def _with_test(
+    sets: dict[str, Rows], reading: Reading, digests: dict[str, _Digests]
+) -> tuple[dict[str, Rows], dict[str, _Digests]]:
+    """With test pictures drawn from those to train, where there are none; and the digests of each set."""
     if "test" in sets:
-        return sets
+        return sets, digests
     is_test = drawn_to_test(sets["train"], reading.test_share)
-    train = sets["train"]
-    return {**sets, "train": train.at(np.flatnonzero(~is_test)), "test": train.at(np.flatnonzero(is_test))}
+    drawn = {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    parts = {name: sets["train"].at(numbers) for name, numbers in drawn.items()}
+    known = {name: digests["train"][numbers] for name, numbers in drawn.items()} if digests else {}
+    return {**sets, **parts}, {**digests, **known}
 
 
 def _joined(first: Rows, second: Rows) -> Rows:
@@ -233,11 +247,9 @@ def _joined(first: Rows, second: Rows) -> Rows:
     return Rows(first.files + second.files, np.concatenate([first.labels, second.labels]), groups, boxes)
 
 
-def _notes(
-    sets: dict[str, Rows], layout: Layout, digests: dict[str, bytes], files: Files, *, drawn: bool
-) -> Iterator[str]:
+def _notes(sets: dict[str, Rows], layout: Layout, digests: dict[str, _Digests], *, is_drawn: bool) -> Iterator[str]:
     """What a user should know of the sets: how they were made, lopsided classes, and pictures that are there twice."""
-    if drawn:
+    if is_drawn:
         yield f"it has no test pictures of its own: {len(sets['test']):,} were drawn from each class, always the same"
     counts = {name: np.bincount(rows.labels, minlength=len(layout.classes)) for name, rows in sets.items()}
     for number, label in enumerate(layout.classes):
@@ -246,25 +258,30 @@ def _notes(
         if here and len(here) < len(names):
             lacking = ", ".join(name for name in names if name not in here)
             yield f"the class {shortened(label)} has pictures to {' and '.join(here)} only, none to {lacking}"
-    yield from _leaks(sets, digests, files)
+    yield from _leaks(sets, digests)
 
 
-def _leaks(sets: dict[str, Rows], digests: dict[str, bytes], files: Files) -> Iterator[str]:
+def _leaks(sets: dict[str, Rows], digests: dict[str, _Digests]) -> Iterator[str]:
     """Pictures of one content in two sets: an accuracy on them is too high."""
-    learnt = {digests[file]: file for name in ("train", "valid") if name in sets for file in sets[name].files}
-    twice = [(file, learnt[digests[file]]) for file in sets["test"].files if digests[file] in learnt]
-    if twice:
-        test, train = twice[0]
+    learnt = [name for name in ("train", "valid") if name in sets]
+    known = _whole(np.concatenate([digests[name] for name in learnt]))
+    twice = np.flatnonzero(np.isin(_whole(digests["test"]), known))
+    if len(twice):
+        files = [file for name in learnt for file in sets[name].files]
+        first = np.flatnonzero(known == _whole(digests["test"])[twice[0]])[0]
         yield (
-            f"{len(twice):,} test pictures have the same content as one to train or validate ({test} and {train}), so "
-            "test accuracy is too high"
+            f"{len(twice):,} test pictures have the same content as one to train or validate "
+            f"({sets['test'].files[twice[0]]} and {files[first]}), so test accuracy is too high"
         )
 
 
-def _content(name: str, rows: Rows, digests: dict[str, bytes]) -> list[str]:
-    total = hashlib.sha256()
-    for file in rows.files:
-        total.update(digests[file])
+def _whole(digests: _Digests) -> NDArray[Any]:
+    """Each digest as one item."""
+    return np.ascontiguousarray(digests).view("S32").reshape(-1)
+
+
+def _content(name: str, rows: Rows, digests: _Digests) -> list[str]:
+    total = hashlib.sha256(np.ascontiguousarray(digests).tobytes())
     total.update(rows.labels.astype("<i8").tobytes())
     for column in (rows.groups, rows.boxes):
         total.update(b"" if column is None else column.astype("<i8").tobytes())

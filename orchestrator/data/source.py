@@ -1,6 +1,7 @@
 """Where the pictures of a data set are on this machine, which ones they are by checksum, and what reads them."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -179,16 +180,16 @@ def _register_file(name: str, home: Home) -> Path:
 
 def fingerprint_of(path: Path, names: Iterable[str]) -> str:
     """Over name, size and time of change of files below `path`. Raises DataError for what is no regular file."""
-    stamps = []
+    total = hashlib.sha256()
     for name in names:
         try:
-            seen = (path / name).stat()
+            seen = os.stat(f"{path}/{name}")  # noqa: PTH116 - a path object for each of a million takes as long again
         except OSError as error:
             raise DataError(f"{path / name} cannot be read ({error.strerror}): a link that leads nowhere?") from None
         if not stat.S_ISREG(seen.st_mode):
             raise DataError(f"{path / name} is no regular file.")
-        stamps.append([name, seen.st_size, seen.st_mtime_ns])
-    return digest(stamps)
+        total.update(os.fsencode(f"{name}\0{seen.st_size}\0{seen.st_mtime_ns}\0"))
+    return total.hexdigest()
 
 
 def is_published(path: Path, published: Published) -> bool:
