@@ -63,6 +63,11 @@ def shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def many(count: int, word: str) -> str:
+    """'1 picture', '1,200 pictures'."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's text, shortened: pydantic's go on with an address and the whole input."""
     return shortened((str(error).splitlines() or [type(error).__name__])[0], 160)

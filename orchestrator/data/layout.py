@@ -18,7 +18,7 @@ from orchestrator.data.archive import LINK_TO_FOLDER, Files
 from orchestrator.data.decode import SUFFIXES, is_picture
 from orchestrator.data.pictures import Integers
 from orchestrator.data.source import Fault
-from orchestrator.errors import DataError, shortened
+from orchestrator.errors import DataError, many, shortened
 
 SetName = Literal["train", "valid", "test"]
 
@@ -131,7 +131,7 @@ def _of_sets(
         here = [(parts[1:], names) for parts, names in pictures if parts and parts[0] == top]
         if name is None:
             count = sum(len(names) for _, names in here)
-            notes.append(f"the folder {top} with {count:,} pictures is no train, valid or test, and is left out")
+            notes.append(f"the folder {top} with {many(count, 'picture')} is no train, valid or test, and is left out")
             continue
         sets[name], loose_here = _in_classes(here)
         loose += loose_here
@@ -157,7 +157,7 @@ def _classes(rows: Iterable[Row], empty: Iterable[str]) -> tuple[str, ...]:
 def _notes_of(loose: Sequence[str], empty: Iterable[str]) -> list[str]:
     notes = [f"the class {shortened(label)} has no picture" for label in sorted(empty)]
     if loose:
-        notes.append(f"{len(loose):,} pictures lie in no folder of a class, {loose[0]} among them, and are left out")
+        notes.append(f"in no folder of a class: {many(len(loose), 'picture')}, {loose[0]} among them, left out")
     return notes
 
 

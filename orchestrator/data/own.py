@@ -19,7 +19,7 @@ from orchestrator.data.source import Fault, OwnSet, Progress, Reading, Source, f
 from orchestrator.data.tables import by_tables, tables_of
 from orchestrator.data.threads import one_opencv_thread, threads
 from orchestrator.environment import digest
-from orchestrator.errors import DataError, shortened
+from orchestrator.errors import DataError, many, shortened
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 LEAST_CLASSES = 2
@@ -209,15 +209,15 @@ def _require_whole(faults: Sequence[Fault], reading: Reading, path: Path) -> Non
         told = "; ".join(f"{fault.name}: {fault.reason}" for fault in faults[:TOLD])
         more = f"; and {len(faults) - TOLD:,} more" if len(faults) > TOLD else ""
         raise DataError(
-            f"{path} has {len(faults):,} pictures that cannot be read: {told}{more}. Mend or remove them, or leave "
-            "them out with --skip-broken."
+            f"{path} has {many(len(faults), 'picture')} that cannot be read: {told}{more}. Mend or remove them, or "
+            "leave them out with --skip-broken."
         )
 
 
 def _require_sets(own: OwnSet, path: Path) -> None:
     if not own.train or not own.test:
         raise DataError(
-            f"{path} leaves {own.train:,} pictures to train and {own.test:,} to test; each needs one at least, and a "
+            f"{path} leaves {many(own.train, 'picture')} to train and {own.test:,} to test; each needs one, and a "
             "class of a single picture only trains."
         )
 
@@ -250,7 +250,8 @@ def _joined(first: Rows, second: Rows) -> Rows:
 def _notes(sets: dict[str, Rows], layout: Layout, digests: dict[str, _Digests], *, is_drawn: bool) -> Iterator[str]:
     """What a user should know of the sets: how they were made, lopsided classes, and pictures that are there twice."""
     if is_drawn:
-        yield f"it has no test pictures of its own: {len(sets['test']):,} were drawn from each class, always the same"
+        count = many(len(sets["test"]), "picture")
+        yield f"it has no test pictures of its own: {count} of all classes were drawn, always the same"
     counts = {name: np.bincount(rows.labels, minlength=len(layout.classes)) for name, rows in sets.items()}
     for number, label in enumerate(layout.classes):
         names = [name for name in ("train", "valid", "test") if name in sets]
@@ -270,7 +271,7 @@ def _leaks(sets: dict[str, Rows], digests: dict[str, _Digests]) -> Iterator[str]
         files = [file for name in learnt for file in sets[name].files]
         first = np.flatnonzero(known == _whole(digests["test"])[twice[0]])[0]
         yield (
-            f"{len(twice):,} test pictures have the same content as one to train or validate "
+            f"the same content is in {many(len(twice), 'test picture')} and in one to train or validate "
             f"({sets['test'].files[twice[0]]} and {files[first]}), so test accuracy is too high"
         )
 

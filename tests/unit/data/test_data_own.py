@@ -17,6 +17,7 @@ from orchestrator.data.source import Reading
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
 from orchestrator.trial import Dataset
+from tests.unit.data.odd_pictures import CMYK, PALETTE, TURNED
 from tests.unit.data.own_pictures import arrays, encoded, named, picture, prepared, registered, written
 
 
@@ -85,7 +86,7 @@ def test_an_archive_gives_the_pictures_of_its_folder(whole, home, tmp_path, name
 def test_one_folder_of_classes_is_split_by_class(tmp_path, home):
     own = registered(written(tmp_path / "set", named("", count=10)), home).own
     assert (own.train, own.test) == (16, 4)
-    assert "it has no test pictures of its own: 4 were drawn from each class, always the same" in own.notes
+    assert "it has no test pictures of its own: 4 pictures of all classes were drawn, always the same" in own.notes
     labels = arrays(prepared(home))["test_y"]
     assert labels.tolist() == [0, 0, 1, 1]
 
@@ -133,16 +134,14 @@ def test_a_class_of_one_picture_only_trains(tmp_path, home):
 def test_one_content_in_train_and_test_is_said(whole, home):
     (whole / "test/b/2.png").write_bytes((whole / "train/a/1.png").read_bytes())
     (note,) = registered(whole, home).own.notes
-    assert note.startswith(
-        "1 test pictures have the same content as one to train or validate (test/b/2.png and train/a/1"
-    )
+    assert note.startswith("the same content is in 1 test picture and in one to train or validate")
 
 
 def test_pictures_outside_of_classes_are_said(whole, home):
     written(whole, ["train/stray.png", "extra/a/0.png"])
     notes = registered(whole, home).own.notes
-    assert "1 pictures lie in no folder of a class, train/stray.png among them, and are left out" in notes
-    assert any(note.startswith("the folder extra with 1 pictures is no train, valid or test") for note in notes)
+    assert "in no folder of a class: 1 picture, train/stray.png among them, left out" in notes
+    assert any(note.startswith("the folder extra with 1 picture is no train, valid or test") for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +275,21 @@ def test_odd_pixels_become_colours(tmp_path):
     assert np.array_equal(decode(encoded(grey)), np.dstack([grey] * 3))
     assert np.array_equal(decode(cv2.imencode(".png", alpha)[1].tobytes()), rgb)
     assert np.array_equal(decode(cv2.imencode(".png", deep)[1].tobytes()), rgb)
+
+
+@pytest.mark.parametrize("content", [CMYK, PALETTE])
+def test_cmyk_and_palettes_become_rgb(content):
+    rgb = decode(content).astype(int)
+    assert rgb.shape == (8, 16, 3)
+    assert np.abs(rgb[:, :4] - (200, 30, 30)).max() <= 6
+    assert np.abs(rgb[:, -4:] - (30, 30, 200)).max() <= 6
+
+
+def test_a_picture_is_turned_as_its_exif_says():
+    rgb = decode(TURNED).astype(int)
+    assert rgb.shape == (16, 8, 3)
+    assert np.abs(rgb[:4] - (200, 30, 30)).max() <= 6
+    assert np.abs(rgb[-4:] - (30, 30, 200)).max() <= 6
 
 
 @pytest.mark.parametrize("size", [InputSize(1, 8, 8), InputSize(3, 48, 96)])
