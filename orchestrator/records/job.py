@@ -12,6 +12,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.environment import FLOAT32, Device, Environment, EnvironmentKey, Frozen, Precision, Token
 from orchestrator.networks import InputSize, Model, Network, label_at
+from orchestrator.networks.model import without_default
 from orchestrator.records.event import Event
 from orchestrator.trial import Inference, Measure, Training, Trial
 from workers import protocol
@@ -96,11 +97,12 @@ class AuditRequest(Frozen):
 class _TrainPayload(Frozen):
     training: Training
     measure: Measure
+    augment: dict[str, Any] | None = None
 
     @model_serializer(mode="wrap")
     def _whole(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """With `audit`, which a record leaves out where it is the default."""
-        fields: dict[str, Any] = handler(self)
+        fields: dict[str, Any] = without_default(handler(self), "augment", None)
         return {**fields, "measure": {**fields["measure"], "audit": self.measure.audit}}
 
 
