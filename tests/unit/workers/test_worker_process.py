@@ -300,3 +300,26 @@ def test_a_freeze_names_this_python_and_this_numpy(tmp_path):
     frozen = json.loads((tmp_path / "freeze.json").read_text())
     assert frozen["python"] == "%d.%d.%d" % sys.version_info[:3]
     assert "numpy==" + numpy.__version__ in frozen["freeze"]
+
+
+@pytest.mark.parametrize(("is_told", "passes"), [(True, True), (False, False)])
+def test_an_audit_repeats_how_pictures_were_changed(start, data, is_told, passes):
+    changes = {"shift": 0.2, "scale": 0.1, "rotation_degrees": 20, "brightness": 0.3, "erase": 0.4, "flip": [0, 1, 2]}
+    training = json.loads(job_json(audit=2, epochs=2, batch_size=8))
+    training["payload"]["augment"] = changes
+    code, events, folder = start(audit=2, epochs=2, batch_size=8, payload=training["payload"])
+    assert code == protocol.OK
+    losses = [event["loss"] for event in events if event["kind"] == "epoch"]
+    payload = {"training": training["payload"]["training"], "losses": losses}
+    payload.update({"augment": changes} if is_told else {})
+    (folder / "events.jsonl").unlink()
+    (folder / "job.json").write_text(job_json("audit", payload=payload))
+    assert run.main([str(folder), data]) == protocol.OK
+    (check,) = [event for event in said_in(folder) if event["kind"] == "check"]
+    assert check["passed"] == passes
+
+
+def test_an_augmentation_that_is_none_is_a_bad_job(start):
+    training = json.loads(job_json())
+    training["payload"]["augment"] = {"shift": 0.1}
+    assert start(payload=training["payload"])[0] == protocol.BAD_JOB
