@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import tarfile
 import zipfile
 
 import cv2
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 from orchestrator.commands.publication import ingest_publication, publish_run
 from orchestrator.console import flags
 from orchestrator.console.progress import Console
-from orchestrator.data import video
+from orchestrator.data import datasets, video
 from orchestrator.data.archive import ZipFiles
 from orchestrator.data.gtsrb import pictures_to_test, pictures_to_train
 from orchestrator.data.gtsrb_archives import ZIPS
+from orchestrator.data.source import Reading
 from orchestrator.errors import WaymarkError
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.planning.catalogue import Catalogue, index_mirrors, local_clones
@@ -38,6 +40,7 @@ from orchestrator.records.timeline import read_timeline
 from orchestrator.report.crate import SUMS
 from orchestrator.report.signature import SIGNATURE, signed, verify
 from tests import fake_run as fake
+from tests.unit.data.own_pictures import encoded, picture
 
 COUNT = int(os.environ.get("WAYMARK_FUZZ") or 40)
 """Inputs for each test; `make fuzz` takes 2,000, which are over 20,000 in all."""
@@ -252,6 +255,55 @@ CSV = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000_00000.pp
 def test_any_bytes_as_a_table_of_pictures(content):
     answered(lambda: pictures_to_train(Table(content)))
     answered(lambda: pictures_to_test(Table(content), Table(content)))
+
+
+PICTURES = {f"{label}/{number}.png": encoded(picture(number)) for label in "ab" for number in range(3)}
+LABELS = "path,class,x1,y1,x2,y2\n" + "".join(f"{name},{name[0]},1,1,8,9\n" for name in PICTURES)
+
+
+@st.composite
+def pictures_archive(draw):
+    """(ending, content) of an archive of pictures with one file, its name or some bytes of all changed."""
+    files = {**PICTURES, "train.csv": LABELS.encode()} if draw(st.booleans()) else dict(PICTURES)
+    name = draw(st.sampled_from(sorted(files)))
+    content = files.pop(name)
+    files[draw(st.sampled_from([name, "../x.png", "/x.png", "a/\u202e.png", "c/" + "x" * 90 + ".png"]))] = draw(
+        torn(content.decode("latin-1")) if name.endswith("csv") else st.just(content) | st.binary(max_size=30)
+    )
+    file, end = io.BytesIO(), draw(st.sampled_from([".zip", ".tar", ".tar.gz"]))
+    if end == ".zip":
+        with zipfile.ZipFile(file, "w", draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))) as made:
+            for one, inside in files.items():
+                made.writestr(one, inside)
+    else:
+        with tarfile.open(fileobj=file, mode="w:gz" if end == ".tar.gz" else "w") as made:
+            for one, inside in files.items():
+                info = tarfile.TarInfo(one)
+                info.size = len(inside)
+                made.addfile(info, io.BytesIO(inside))
+    packed = bytearray(file.getvalue())
+    for _ in range(draw(st.integers(0, 4))):
+        packed[draw(st.integers(0, len(packed) - 1))] = draw(st.integers(0, 255))
+    return end, bytes(packed)
+
+
+@fuzz
+@given(made=pictures_archive(), skips=st.booleans())
+def test_any_archive_of_ones_own_pictures(tmp_path, home, made, skips):
+    path = tmp_path / f"set{made[0]}"
+    path.write_bytes(made[1])
+    answered(lambda: datasets.register("mine", path, home, Reading(skips_broken=skips)))
+
+
+@fuzz
+@given(content=torn(LABELS) | st.binary(max_size=200), skips=st.booleans())
+def test_any_bytes_as_a_table_of_ones_own(tmp_path, home, content, skips):
+    folder = tmp_path / "set"
+    for name, inside in PICTURES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(inside)
+    (folder / "labels.csv").write_bytes(content)
+    answered(lambda: datasets.register("mine", folder / "labels.csv", home, Reading(skips_broken=skips)))
 
 
 @fuzz
