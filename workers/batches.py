@@ -11,6 +11,30 @@ from workers.protocol import BadJob
 TO_UNIT = numpy.float32(1 / 255.0)
 
 
+IN_MEMORY_BYTES = 2 * 2**30
+"""Of the pictures of one split; what is larger is read from the disk as it is needed."""
+
+
+class Mapped(object):
+    """Pictures that stay in a memory-mapped file: those of `numbers` (n,), as an array of them is indexed."""
+
+    def __init__(self, pictures, numbers):
+        self._pictures = pictures
+        self._numbers = numbers
+
+    def __getitem__(self, at):
+        return numpy.asarray(self._pictures[self._numbers[at]])
+
+    def __array__(self, dtype=None, copy=None):
+        return numpy.asarray(self[:], dtype=dtype)
+
+
+def _of_split(pictures, numbers):
+    """The pictures of those numbers: if they fit, in memory, so that no disk access is inside the clock."""
+    bytes_each = pictures[0].nbytes if len(pictures) else 0
+    return Mapped(pictures, numbers) if len(numbers) * bytes_each > IN_MEMORY_BYTES else pictures[numbers]
+
+
 class Scale(object):
     """What makes a network's input of bytes: times `factor`, plus `offset`, in float32.
 
@@ -108,8 +132,8 @@ def open_batches(job_folder, data_folder, net, batch_size, augmentation=None):
 
     augmentation: how the training pictures are changed; None for as they are.
 
-    The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), so that no disk access or
-    page fault is inside the clock; the test pictures, read once, stay memory-mapped.
+    The pictures of the split are copied into memory (217 MB for all of GTSRB at 48 x 48), up to IN_MEMORY_BYTES; the
+    test pictures, read once, stay memory-mapped.
     Raises BadJob, naming the file, if one is missing, does not fit the job, or holds too few pictures.
     """
     pictures, labels = _open_pictures(data_folder, "train", net)
@@ -119,7 +143,7 @@ def open_batches(job_folder, data_folder, net, batch_size, augmentation=None):
         numbers = _load(os.path.join(job_folder, name + ".npy"))
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(labels):
             raise BadJob(f"{name}.npy names picture {numbers.max()}; the data has {len(labels)} training pictures.")
-        split.append((pictures[numbers], labels[numbers], batch_size, scale))
+        split.append((_of_split(pictures, numbers), labels[numbers], batch_size, scale))
     validation = Batches(*split[1])
     training = Batches(*split[0]) if augmentation is None else AugmentedBatches(*split[0], augmentation=augmentation)
     test = open_test(data_folder, net, batch_size)

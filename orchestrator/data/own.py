@@ -22,7 +22,10 @@ from orchestrator.environment import digest
 from orchestrator.errors import DataError, many, shortened
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-LEAST_CLASSES = 2
+LEAST_CLASSES, MOST_CLASSES = 2, 10_000
+MOST_FAULTS = 10_000
+"""A folder with more of them holds something else than pictures."""
+
 TOLD = 5
 """Faults that a message names; the rest are counted."""
 
@@ -143,6 +146,10 @@ class OwnReader:
 def _layout(files: Files, reading: Reading, path: Path) -> Layout:
     tables = tables_of(files, reading.table)
     layout = by_tables(files, tables) if tables else by_folders(files, str(path))
+    if len(layout.classes) > MOST_CLASSES:
+        raise DataError(f"{path} has pictures of {len(layout.classes):,} classes; at most {MOST_CLASSES:,} are read.")
+    if len(layout.faults) > MOST_FAULTS:
+        raise _no_pictures(path, layout.faults)
     if len(layout.classes) < LEAST_CLASSES:
         raise DataError(
             f"{path} has pictures of {len(layout.classes)} class ({', '.join(map(shortened, layout.classes))}); it "
@@ -181,6 +188,8 @@ def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple
             for index, reason in found:
                 file = sets[name].files[index]
                 broken[file] = Fault(name=file, reason=reason)
+            if len(broken) > MOST_FAULTS:
+                raise _no_pictures(Path(files.where("")), list(broken.values()))
             done += len(block)
             progress(done, total)
     return digests, broken
@@ -202,6 +211,13 @@ def _look(files: Files, rows: Rows, block: range, digests: _Digests) -> list[tup
 
 def _is_broken(rows: Rows, broken: dict[str, Fault]) -> NDArray[np.bool_]:
     return np.array([file in broken for file in rows.files], bool)
+
+
+def _no_pictures(path: Path, faults: Sequence[Fault]) -> DataError:
+    return DataError(
+        f"{path} has more than {MOST_FAULTS:,} pictures that cannot be read, {faults[0].name} among them "
+        f"({faults[0].reason}); give a folder of pictures."
+    )
 
 
 def _require_whole(faults: Sequence[Fault], reading: Reading, path: Path) -> None:

@@ -69,5 +69,5 @@ def configured(alt: Any, chart: Any, right: int = 96) -> Any:
             labelColor=INK, titleColor=INK, domainColor=INK, tickColor=INK, gridColor=LINE, titleFontWeight=400
         )
         .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight=600, labelAnchor="start")
-        .configure_legend(labelColor=INK, labelFontSize=12)
+        .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=12)
     )

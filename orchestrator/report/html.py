@@ -216,18 +216,22 @@ def _pictures(stored: StoredRun) -> list[dict[str, Any]]:
     for job in stored.trials:
         if job.data is not None:
             entry = {"facts": job.data, "dataset": job.trial.dataset, "size": job.trial.input_size}
-            words = {"recognised": RECOGNISED[job.data.recognised], "filters": _filters(job.trial.dataset, job.data)}
+            known = RECOGNISED[job.data.recognised]
+            known = f"{job.trial.dataset.name}, {known}" if job.data.recognised == "own" else known
+            words = {"recognised": known, "filters": _filters(job.trial.dataset, job.data)}
             entries.setdefault(job.data.sha256, entry | words)
     return sorted(entries.values(), key=lambda entry: prod(entry["size"]))
 
 
 def _filters(dataset: Dataset, facts: DataFacts) -> str:
-    """'clahe (0.03 ms)', in their order, with what each took for a picture where that is known."""
+    """'clahe (0.03 ms)': what is done to pictures, in this order, with what each filter took for one."""
     words = [
         f"{name} ({facts.filter_ms[name]:.3g} ms)" if name in facts.filter_ms else name for name in dataset.filters
     ]
-    fit = [] if dataset.fit == "stretch" else [dataset.fit]
-    return ", ".join([*fit, *words]) or "none"
+    before = [] if dataset.fit == "stretch" else [dataset.fit]
+    after = [] if dataset.normalise == "unit" else ["mean and deviation"]
+    after += ["changed at random"] if dataset.augment else []
+    return ", ".join([*before, *words, *after]) or "none"
 
 
 def _builds(stored: StoredRun) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orchestrator import data
-from orchestrator.data import fill
+from orchestrator.data import fill, own
 from orchestrator.data.decode import decode
 from orchestrator.data.source import Reading
 from orchestrator.errors import DataError
@@ -40,8 +40,8 @@ def whole(tmp_path):
 
 
 def test_folders_say_sets_and_classes(whole, home):
-    own = registered(whole, home).own
-    assert (own.classes, own.train, own.valid, own.test, own.notes) == (("a", "b"), 6, 6, 6, ())
+    found = registered(whole, home).own
+    assert (found.classes, found.train, found.valid, found.test, found.notes) == (("a", "b"), 6, 6, 6, ())
 
 
 def test_the_validation_folder_validates(whole, home):
@@ -84,9 +84,9 @@ def test_an_archive_gives_the_pictures_of_its_folder(whole, home, tmp_path, name
 
 
 def test_one_folder_of_classes_is_split_by_class(tmp_path, home):
-    own = registered(written(tmp_path / "set", named("", count=10)), home).own
-    assert (own.train, own.test) == (16, 4)
-    assert "it has no test pictures of its own: 4 pictures of all classes were drawn, always the same" in own.notes
+    found = registered(written(tmp_path / "set", named("", count=10)), home).own
+    assert (found.train, found.test) == (16, 4)
+    assert "it has no test pictures of its own: 4 pictures of all classes were drawn, always the same" in found.notes
     labels = arrays(prepared(home))["test_y"]
     assert labels.tolist() == [0, 0, 1, 1]
 
@@ -113,8 +113,8 @@ def test_a_broken_picture_is_named_and_left_out(whole, home):
     (whole / "train/b/1.png").write_bytes((whole / "train/b/1.png").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"2 pictures that cannot be read: train/a/0.png: it is empty; train/b/1.png"):
         registered(whole, home)
-    own = registered(whole, home, skips_broken=True).own
-    assert (own.train, [fault.name for fault in own.faults]) == (4, ["train/a/0.png", "train/b/1.png"])
+    found = registered(whole, home, skips_broken=True).own
+    assert (found.train, [fault.name for fault in found.faults]) == (4, ["train/a/0.png", "train/b/1.png"])
     assert len(arrays(prepared(home))["train_y"]) == 10
 
 
@@ -127,8 +127,8 @@ def test_lopsided_classes_are_said(whole, home):
 
 
 def test_a_class_of_one_picture_only_trains(tmp_path, home):
-    own = registered(written(tmp_path / "set", [*named("", count=4), "c/0.png"]), home).own
-    assert "the class c has pictures to train only, none to test" in own.notes
+    found = registered(written(tmp_path / "set", [*named("", count=4), "c/0.png"]), home).own
+    assert "the class c has pictures to train only, none to test" in found.notes
 
 
 def test_one_content_in_train_and_test_is_said(whole, home):
@@ -195,19 +195,19 @@ def test_links_and_devices_are_no_pictures(whole, home, tmp_path):
     os.mkfifo(whole / "train/b/pipe.png")
     with pytest.raises(DataError, match="3 pictures that cannot be read"):
         registered(whole, home)
-    own = registered(whole, home, skips_broken=True).own
-    assert {fault.name: fault.reason for fault in own.faults} == {
+    found = registered(whole, home, skips_broken=True).own
+    assert {fault.name: fault.reason for fault in found.faults} == {
         "train/a/out.png": "a link that leads out of the folder",
         "train/b/folder": "a link to a folder",
         "train/b/pipe.png": "a device, socket or FIFO, not a file",
     }
-    assert own.train == 7
+    assert found.train == 7
 
 
 def test_a_name_that_is_no_text_is_said(whole, home):
     (whole / "train/a" / os.fsdecode(b"\xff.png")).write_bytes(encoded(picture(5)))
-    own = registered(whole, home, skips_broken=True).own
-    assert [(fault.name, fault.reason) for fault in own.faults] == [("train/a/\\xff.png", "its name is not UTF-8")]
+    found = registered(whole, home, skips_broken=True).own
+    assert [(fault.name, fault.reason) for fault in found.faults] == [("train/a/\\xff.png", "its name is not UTF-8")]
 
 
 def test_a_tar_that_leads_out_is_refused(home, tmp_path):
@@ -224,8 +224,8 @@ def test_a_tar_that_leads_out_is_refused(home, tmp_path):
 def test_a_link_in_a_tar_is_no_picture(whole, home, tmp_path):
     (whole / "train/a/9.png").symlink_to("/etc/passwd")
     path = packed(whole, tmp_path / "set.tar.gz")
-    own = registered(path, home, skips_broken=True).own
-    assert [(fault.name, fault.reason) for fault in own.faults] == [
+    found = registered(path, home, skips_broken=True).own
+    assert [(fault.name, fault.reason) for fault in found.faults] == [
         ("top/train/a/9.png", "it is a link or a device, not a file")
     ]
 
@@ -247,17 +247,17 @@ def test_a_bomb_is_one_broken_picture(whole, home):
     body[16:20] = body[20:24] = width
     body[29:33] = zlib.crc32(bytes(body[12:29])).to_bytes(4, "big")
     (whole / "train/a/bomb.png").write_bytes(bytes(body))
-    own = registered(whole, home, skips_broken=True).own
-    assert [fault.name for fault in own.faults] == ["train/a/bomb.png"]
-    assert "pixels" in own.faults[0].reason
+    found = registered(whole, home, skips_broken=True).own
+    assert [fault.name for fault in found.faults] == ["train/a/bomb.png"]
+    assert "pixels" in found.faults[0].reason
 
 
 def test_hostile_class_names_are_kept_as_text(tmp_path, home):
     labels = ["<script>alert(1)<", "日本語", "=1+1", "a b'\";--", "\u202eevil"]
     names = [f"{label}/{number}.png" for label in labels for number in range(3)]
-    own = registered(written(tmp_path / "set", names), home).own
-    assert own.classes == tuple(sorted(labels))
-    assert prepared(home).classes == own.classes
+    found = registered(written(tmp_path / "set", names), home).own
+    assert found.classes == tuple(sorted(labels))
+    assert prepared(home).classes == found.classes
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".ppm", ".bmp", ".webp", ".tiff"])
@@ -337,3 +337,20 @@ def test_an_old_part_is_removed(tmp_path, home):
     (home.data / ".part-new").mkdir()
     prepared(home)
     assert [path.name for path in home.data.glob(".part-*")] == [".part-new"]
+
+
+def test_a_folder_of_something_else_is_refused_at_once(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(own, "MOST_FAULTS", 100)
+    monkeypatch.setattr(own, "_BLOCK", 10)
+    for number in range(1000):
+        path = tmp_path / "set" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(DataError, match=r"more than 100 pictures that cannot be read, a/0.png among them .*empty"):
+        registered(tmp_path / "set", home, skips_broken=True)
+
+
+def test_too_many_classes_are_refused(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(own, "MOST_CLASSES", 3)
+    with pytest.raises(DataError, match="has pictures of 4 classes; at most 3 are read"):
+        registered(written(tmp_path / "set", named("", classes="abcd")), home)

@@ -7,6 +7,7 @@ import numpy
 import pytest
 
 from workers import augment
+from workers import batches as batches_module
 from workers.batches import Batches, open_batches
 from workers.net import NetBuilder
 from workers.protocol import BadJob
@@ -210,3 +211,15 @@ def test_each_epoch_changes_pictures_anew_and_validation_never(folder):
     assert not numpy.array_equal(cuts[0], cuts[1])
     plain = open_batches(str(folder), str(folder), NET, 4)[1]
     assert numpy.array_equal(validation.cut(numpy.arange(3))[0], plain.cut(numpy.arange(3))[0])
+
+
+def test_what_is_too_large_for_memory_is_read_as_it_is_needed(folder, monkeypatch):
+    numpy.save(str(folder / "train_x.npy"), numpy.random.RandomState(1).randint(0, 256, (10, 3, 2, 2)).astype("u1"))
+    in_memory = open_batches(str(folder), str(folder), NET, 4)[0]
+    monkeypatch.setattr(batches_module, "IN_MEMORY_BYTES", 50)
+    mapped = open_batches(str(folder), str(folder), NET, 4)[0]
+    assert isinstance(mapped.pictures, batches_module.Mapped)
+    assert not isinstance(in_memory.pictures, batches_module.Mapped)
+    for numbers in (numpy.array([5, 0, 3]), 2):
+        assert numpy.array_equal(mapped.cut(numbers)[0], in_memory.cut(numbers)[0])
+    assert numpy.array_equal(numpy.asarray(mapped.pictures), in_memory.pictures)
