@@ -15,6 +15,7 @@ Say = Callable[[str], None]
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_SECONDS = 60
+_SAID_BYTES = 20 << 20
 MOST_BYTES = 4 << 30
 """Of an archive whose size is not published."""
 
@@ -69,8 +70,7 @@ class _Progress:
     def update(self, size_bytes: int) -> None:
         self._done += size_bytes
         if self._size_bytes is None:
-            if self._done > MOST_BYTES:
-                raise DataError(f"The server sends more than {MOST_BYTES} bytes for {self._name}.")
+            self._say_bytes()
             return
         if self._done > self._size_bytes + _CHUNK_BYTES:  # pooch counts the last chunk as a whole one
             raise DataError(f"The server sends more than the {self._size_bytes} bytes that {self._name} has.")
@@ -78,6 +78,14 @@ class _Progress:
         if 10 * done // self._size_bytes > self._tenths_said:
             self._tenths_said = 10 * done // self._size_bytes
             self._say(f"{self._name}: {done / 1e6:.1f} of {self._size_bytes / 1e6:.1f} MB")
+
+    def _say_bytes(self) -> None:
+        """Of an archive whose size is not known."""
+        if self._done > MOST_BYTES:
+            raise DataError(f"The server sends more than {MOST_BYTES} bytes for {self._name}.")
+        if self._done // _SAID_BYTES > self._tenths_said:
+            self._tenths_said = self._done // _SAID_BYTES
+            self._say(f"{self._name}: {self._done / 1e6:.1f} MB")
 
     def reset(self) -> None:
         """Part of pooch's protocol, which reports the whole size once more at the end."""

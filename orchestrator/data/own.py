@@ -76,28 +76,24 @@ class OwnReader:
             layout = _layout(files, reading, path)
             sets = _columns(layout, reading, path)
             digests, broken = _looked_at(files, sets, progress)
-            faults = [*layout.faults, *broken.values()]
-            _require_whole(faults, reading, path)
-            is_drawn = "test" not in sets
-            whole = {name: np.flatnonzero(~_is_broken(rows, broken)) for name, rows in sets.items()}
-            digests = {name: digests[name][numbers] for name, numbers in whole.items()}
-            sets, digests = _with_test({name: sets[name].at(whole[name]) for name in sets}, reading, digests)
-            notes = [*layout.notes, *_notes(sets, layout, digests, is_drawn=is_drawn)]
-            own = OwnSet(
-                reading=reading,
-                classes=layout.classes,
-                **{name: len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test")},
-                faults=tuple(faults),
-                notes=tuple(notes),
-            )
-            _require_sets(own, path)
-            contents = [_content(name, rows, digests[name]) for name, rows in sorted(sets.items())]
-            sha256 = digest([[layout.classes], *contents])
+        faults = [*layout.faults, *broken.values()]
+        _require_whole(faults, reading, path)
+        is_drawn = "test" not in sets
+        sets, digests = _kept(sets, faults, reading, digests)
+        own = OwnSet(
+            reading=reading,
+            classes=layout.classes,
+            **_counts(sets),
+            faults=tuple(faults),
+            notes=(*layout.notes, *_notes(sets, layout, digests, is_drawn=is_drawn)),
+        )
+        _require_sets(own, path)
+        contents = [_content(name, rows, digests[name]) for name, rows in sorted(sets.items())]
         return Source(
             path=str(path),
             kind="own",
             recognised="own",
-            sha256s={"pictures": sha256},
+            sha256s={"pictures": digest([[layout.classes], *contents])},
             fingerprint=self.fingerprint(path),
             own=own,
         )
@@ -115,12 +111,9 @@ class OwnReader:
         assert own is not None
         with self._files(path) as files:
             layout = _layout(files, own.reading, path)
-            left_out = {fault.name: fault for fault in own.faults}
-            sets = _columns(layout, own.reading, path)
-            kept = {name: rows.at(np.flatnonzero(~_is_broken(rows, left_out))) for name, rows in sets.items()}
-            sets, _ = _with_test(kept, own.reading, {})
-            seen = tuple(len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test"))
-            if layout.classes != own.classes or seen != (own.train, own.valid, own.test):
+            sets, _ = _kept(_columns(layout, own.reading, path), own.faults, own.reading, {})
+            is_as_known = _counts(sets) == {"train": own.train, "valid": own.valid, "test": own.test}
+            if layout.classes != own.classes or not is_as_known:
                 raise DataError(f"{path} has changed since it was registered; run `invoke data --from` again.")
             valid = sets.get("valid")
             train = sets["train"] if valid is None else _joined(sets["train"], valid)
@@ -209,8 +202,18 @@ def _look(files: Files, rows: Rows, block: range, digests: _Digests) -> list[tup
     return found
 
 
-def _is_broken(rows: Rows, broken: dict[str, Fault]) -> NDArray[np.bool_]:
-    return np.array([file in broken for file in rows.files], bool)
+def _kept(
+    sets: dict[str, Rows], faults: Sequence[Fault], reading: Reading, digests: dict[str, _Digests]
+) -> tuple[dict[str, Rows], dict[str, _Digests]]:
+    """The sets without pictures that have a fault, with test pictures; and their digests, where these are given."""
+    left_out = {fault.name for fault in faults}
+    numbers = {name: np.flatnonzero([file not in left_out for file in rows.files]) for name, rows in sets.items()}
+    whole = {name: rows.at(numbers[name]) for name, rows in sets.items()}
+    return _with_test(whole, reading, {name: digests[name][numbers[name]] for name in digests})
+
+
+def _counts(sets: dict[str, Rows]) -> dict[str, int]:
+    return {name: len(sets[name]) if name in sets else 0 for name in ("train", "valid", "test")}
 
 
 def _no_pictures(path: Path, faults: Sequence[Fault]) -> DataError:
