@@ -60,7 +60,7 @@ def data_(call: Call) -> None:
         return
     from orchestrator.commands import data
 
-    name, share = flags.dataset_name(call.name), flags.share("--test-share", call.test_share)
+    name, share = flags.dataset_name("--name", call.name), flags.share("--test-share", call.test_share)
     reading = data.reading_of(call.group, share, call.skip_broken)
     request = data.DataRequest(name, call.from_, call.download, flags.sizes(call.sizes), reading)
     show("Prepared pictures", data.prepare_pictures(request, call.home, call.console), call.json)
@@ -144,6 +144,7 @@ def check_(call: Call) -> int:
     Flag(
         "network", "file of a network of your own, ONNX or what `invoke import` wrote, in place of the spec's networks"
     ),
+    Flag("dataset", "pictures in place of the spec's: a known data set, or a name that `invoke data` registered"),
     Flag("epochs", "epochs of every model, in place of the spec's"),
     CELLS,
     Flag("seeds", "only these, in place of the spec's, for example 0,1,2"),

@@ -33,6 +33,7 @@ _CHANGING = (
     "seeds",
     "repeats",
     "network",
+    "dataset",
     "spec",
     "scout",
     "weights",
@@ -76,6 +77,7 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
         seeds=flags.seeds(call.seeds),
         repeats=flags.number("--repeats", call.repeats),
         network=flags.path(call.network),
+        dataset=flags.dataset_name("--dataset", call.dataset),
         is_scout=call.scout,
     )
     request = SweepRequest(

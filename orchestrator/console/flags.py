@@ -100,9 +100,9 @@ def network_name(text: str) -> str:
     return _name("--as", text) if text else ""
 
 
-def dataset_name(text: str) -> str:
+def dataset_name(flag: str, text: str) -> str:
     """The name of a data set; '' for none."""
-    return _name("--name", text) if text else ""
+    return _name(flag, text) if text else ""
 
 
 def _name(flag: str, text: str) -> str:

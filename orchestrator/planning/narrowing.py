@@ -1,5 +1,5 @@
-"""What a user asks of a spec besides its file: a network of their own, fewer devices, frameworks, cells, other counts;
-or a scout of it."""
+"""What a user asks of a spec besides its file: a network or pictures of their own, fewer devices, frameworks, cells,
+other counts; or a scout of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +39,7 @@ class Narrowing:
     """None, and what is empty, leaves the spec as it is. variants: framework -> tags.
 
     network: file with a network of the user's own, in place of the spec's: ONNX, or what `invoke import` wrote (.json).
+    dataset: pictures in place of the spec's, by name; they are prepared as the spec says, and split as they come.
     """
 
     device: Device | None = None
@@ -48,6 +49,7 @@ class Narrowing:
     seeds: tuple[int, ...] = ()
     repeats: int | None = None
     network: Path | None = None
+    dataset: str = ""
     is_scout: bool = False
 
     def changes(self) -> dict[str, Any]:
@@ -58,6 +60,8 @@ class Narrowing:
         if self.network:
             kind = "net" if self.network.suffix == ".json" else "onnx"
             changes["axes.models"] = [{kind: str(self.network.absolute())}]
+        if self.dataset:
+            changes |= {"dataset.name": self.dataset, "dataset.split": "paper", "dataset.synthetic": None}
         changes |= SCOUT if self.is_scout else {}
         if self.device:
             changes["axes.devices"] = [self.device]

@@ -154,6 +154,13 @@ def test_each_stage_has_its_clock(monkeypatch):
     assert seen.stages["infer"] == pytest.approx([0.02] * FRAMES)
 
 
+def test_the_table_tells_what_each_filter_took_for_a_region(monkeypatch):
+    told = {row["what"]: row["value"] for row in World().run(monkeypatch).rows()}
+    assert told["clahe of a region, mean ms"] > 0
+    assert not [what for what in told if what.startswith("gamma")]
+    assert "clahe of a region, mean ms" not in {row["what"] for row in World().run(monkeypatch, clahe=False).rows()}
+
+
 def test_a_sign_is_recognised_where_class_and_place_agree(monkeypatch):
     truth = {0: [DrawnSign(7, BOX)], 1: [DrawnSign(8, BOX)], 2: [DrawnSign(7, (60, 60, 30, 30))]}
     seen = World().run(monkeypatch, truth)

@@ -25,6 +25,13 @@ def test_a_network_of_ones_own_replaces_those_of_the_spec(name, key, tmp_path, m
     assert list(changes).index("axes.models") < list(changes).index("axes.models[].epochs")
 
 
+def test_pictures_of_ones_own_replace_those_of_the_spec():
+    demo = REPOSITORY / "experiments" / "demo.json"
+    asked = load_cells(demo, ["numpy_ref", "pytorch", "tensorflow"], Narrowing(dataset="signs").changes(), ())
+    assert (asked.dataset.name, asked.dataset.split, asked.dataset.synthetic) == ("signs", "paper", None)
+    assert asked.dataset.validation_fraction == 0.08
+
+
 def test_seeds_and_repeats_replace_those_of_the_spec():
     assert Narrowing(seeds=(3, 4), repeats=2).changes() == {"axes.seeds": [3, 4], "axes.repeats": 2}
 
