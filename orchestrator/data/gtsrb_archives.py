@@ -114,7 +114,10 @@ def _other_layout(path: Path, names: Sequence[str]) -> str:
             f"zips it came in, with --name=gtsrb_torchvision. GTSRB itself is {wanted}; `invoke data --download` "
             "fetches them."
         )
-    return f"holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...)."
+    return (
+        f"holds neither {', '.join(ZIPS)} nor their unpacked contents (GTSRB/Final_Training/Images/...); "
+        "pictures of your own need a name: --name=NAME."
+    )
 
 
 def _files_below(path: Path) -> list[str]:

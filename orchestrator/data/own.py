@@ -16,7 +16,7 @@ from orchestrator.data.layout import Layout, Rows, by_folders, columns, drawn_to
 from orchestrator.data.pictures import Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.source import Fault, OwnSet, Progress, Reading, Source, fingerprint_of
-from orchestrator.data.tables import by_tables, tables_of
+from orchestrator.data.tables import by_tables, only_table, tables_of
 from orchestrator.data.threads import one_opencv_thread, threads
 from orchestrator.environment import digest
 from orchestrator.errors import DataError, many, shortened
@@ -139,6 +139,8 @@ class OwnReader:
 def _layout(files: Files, reading: Reading, path: Path) -> Layout:
     tables = tables_of(files, reading.table)
     layout = by_tables(files, tables) if tables else by_folders(files, str(path))
+    alone = only_table(files) if len(layout.classes) < LEAST_CLASSES else None
+    layout = by_tables(files, {alone: None}) if alone else layout
     if len(layout.classes) > MOST_CLASSES:
         raise DataError(f"{path} has pictures of {len(layout.classes):,} classes; at most {MOST_CLASSES:,} are read.")
     if len(layout.faults) > MOST_FAULTS:

@@ -31,11 +31,21 @@ def tables_of(files: Files, table: str) -> dict[str, SetName | None]:
     """
     if table:
         return {table: None}
-    found = sorted(name for name in files.names if name.lower().endswith(".csv"))
-    depth = min((name.count("/") for name in found), default=0)
-    sets = {name: set_named(name.rpartition("/")[2][:-4]) for name in found if name.count("/") == depth}
+    sets = {name: set_named(name.rpartition("/")[2][:-4]) for name in _at_the_top(files)}
     named = {name: set_ for name, set_ in sets.items() if set_}
     return dict(named) if "train" in named.values() else {}
+
+
+def only_table(files: Files) -> str | None:
+    """The CSV file at the top, of any name; None if there are several or none."""
+    found = _at_the_top(files)
+    return found[0] if len(found) == 1 else None
+
+
+def _at_the_top(files: Files) -> list[str]:
+    found = sorted(name for name in files.names if name.lower().endswith(".csv"))
+    depth = min((name.count("/") for name in found), default=0)
+    return [name for name in found if name.count("/") == depth]
 
 
 def by_tables(files: Files, tables: Mapping[str, SetName | None]) -> Layout:

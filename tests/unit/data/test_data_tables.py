@@ -1,5 +1,7 @@
 """Tables of pictures: Kaggle's and GTSRB's columns, and what users' editors make of them."""
 
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +86,15 @@ def rows(end="\n", between=",", path="p/{}.png", head="path,class"):
 def test_a_table_is_read_in_any_form(flat, home, text):
     own = registered(table(flat, text), home).own
     assert (own.classes, own.train, own.test) == (("a", "b"), 8, 2)
+
+
+def test_the_only_table_is_taken_where_folders_say_nothing(flat, home, tmp_path):
+    table(flat, rows())
+    assert registered(flat, home).own.classes == ("a", "b")
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+        for file in sorted(flat.rglob("*.*")):
+            archive.write(file, f"top/{file.relative_to(flat)}")
+    assert registered(tmp_path / "flat.zip", home).own.classes == ("a", "b")
 
 
 def test_classes_that_are_numbers_are_ordered_as_numbers(flat, home):
