@@ -16,6 +16,9 @@ MOST_PIXELS = 8192 * 8192
 """Of one picture; orchestrator/data/__init__.py tells OpenCV."""
 
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
 def is_picture(name: str) -> bool:
     """Whether a file of that name is taken for a picture."""
     return name.lower().endswith(SUFFIXES)
@@ -30,6 +33,8 @@ def decode(content: bytes) -> Pixels:
         raise ValueError("it is empty")
     if content.startswith(b"P6"):
         return decode_ppm(content)
+    if content.startswith(_PNG):
+        _require_chunks(content)
     try:
         rgb = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -41,3 +46,15 @@ def decode(content: bytes) -> Pixels:
     if rgb.dtype != np.uint8 or rgb.ndim != 3:
         raise ValueError(f"its pixels are {rgb.dtype} {rgb.shape}")
     return np.asarray(rgb, np.uint8)
+
+
+def _require_chunks(content: bytes) -> None:
+    """Raises ValueError for a PNG that promises a chunk beyond its end: OpenCV 5 takes memory for it, up to 4 GiB."""
+    at = len(_PNG)
+    while at + 8 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        at += 12 + length
+        if at > len(content):
+            raise ValueError("it is cut short, or damaged")
+        if kind == b"IEND":
+            return

@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import tarfile
 import zipfile
 import zlib
@@ -250,6 +251,16 @@ def test_a_bomb_is_one_broken_picture(whole, home):
     found = registered(whole, home, skips_broken=True).own
     assert [fault.name for fault in found.faults] == ["train/a/bomb.png"]
     assert "pixels" in found.faults[0].reason
+
+
+def test_a_chunk_of_gigabytes_takes_no_memory():
+    content = bytearray(encoded(picture(0)))
+    at = content.index(b"IDAT") - 4
+    content[at : at + 4] = b"\xff\xff\xff\xff"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="cut short"):
+        decode(bytes(content))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
 def test_hostile_class_names_are_kept_as_text(tmp_path, home):
