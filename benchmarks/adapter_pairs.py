@@ -28,6 +28,7 @@ from orchestrator import data
 from orchestrator.analysis.ratios import TimedRun, judge, paired
 from orchestrator.commands.images import catalogue_with
 from orchestrator.data import datasets
+from orchestrator.dataset import Dataset
 from orchestrator.engines import open_engine, rows_of
 from orchestrator.engines.engine import Launch
 from orchestrator.engines.source import snapshot
@@ -39,7 +40,7 @@ from orchestrator.networks import InputSize, Model, Network
 from orchestrator.planning.gpu_fit import card_for, why_not
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, JobFolder
-from orchestrator.trial import Dataset, Measure, Training, Trial
+from orchestrator.trial import Measure, Training, Trial
 
 MODELS = {
     "resnet20": Model(name="resnet", depth=20),

@@ -23,9 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from orchestrator import data
+from orchestrator.dataset import Dataset
 from orchestrator.home import Home
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 import cv2  # isort: skip - after orchestrator.data, which bounds the size of its pictures
 import numpy as np

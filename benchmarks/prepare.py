@@ -27,9 +27,9 @@ import cv2
 import numpy as np
 
 from orchestrator import data
+from orchestrator.dataset import Dataset
 from orchestrator.home import Home
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 SIZES = (32, 48, 64)
 ROUNDS = 5

@@ -20,6 +20,7 @@ import numpy as np
 
 from orchestrator.analysis.ratios import TimedRun, judge, paired
 from orchestrator.commands.images import catalogue_with
+from orchestrator.dataset import Dataset
 from orchestrator.engines import open_engine
 from orchestrator.engines.source import snapshot
 from orchestrator.home import REPOSITORY, Home
@@ -27,7 +28,7 @@ from orchestrator.host import read_host
 from orchestrator.networks import InputSize, Model, Network
 from orchestrator.records.job import trial_job
 from orchestrator.records.run_folder import EVENTS, JOB, START, JobFolder
-from orchestrator.trial import Dataset, Inference, Measure, Training, Trial
+from orchestrator.trial import Inference, Measure, Training, Trial
 from workers.net import weights_sha256
 
 RUNTIMES = {

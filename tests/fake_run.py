@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from orchestrator.dataset import Dataset
 from orchestrator.environment import Environment
 from orchestrator.files import write_atomically
 from orchestrator.networks import InputSize, Model, Network
@@ -10,7 +11,7 @@ from orchestrator.records.host_facts import Load, RecordedHost
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.run_folder import RUN, DataFacts, JobFolder, Record, RunFacts
 from orchestrator.records.sample import CardSample, Sample
-from orchestrator.trial import Dataset, Exit, Inference, Measure, Outcome, Training, Trial
+from orchestrator.trial import Exit, Inference, Measure, Outcome, Training, Trial
 
 OK = Outcome(status="ok", fault="none")
 CRASHED = Outcome(status="crashed", fault="unknown", reason="ended with exit code 1 after 'built'\0")

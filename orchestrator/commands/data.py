@@ -10,11 +10,11 @@ from orchestrator.console.progress import Console
 from orchestrator.data import datasets
 from orchestrator.data.own import TOLD
 from orchestrator.data.source import MOST_GROUP, OwnSet, Reading
+from orchestrator.dataset import Dataset
 from orchestrator.errors import SpecError
 from orchestrator.home import Home, expanded
 from orchestrator.networks import InputSize
 from orchestrator.printable import printable
-from orchestrator.trial import Dataset
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
+from orchestrator.dataset import Dataset, filters_words
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
@@ -30,7 +31,7 @@ from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.limit import limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip
 from orchestrator.report import Report, require_writable, write_report
-from orchestrator.trial import ORACLE, Dataset, filters_words
+from orchestrator.trial import ORACLE
 
 __all__ = ["INTERRUPTED", "SweepRequest", "SweepResult", "sweep"]
 
@@ -207,8 +208,9 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
             split = data.split(entry, dataset)
             trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split), classes=entry.classes)
         facts = trial_data[sizes[0], dataset].facts
+        filters = filters_words(dataset.filters) or (" with CLAHE" if facts.recognised == "own" else "")
         console.say(
-            f"pictures: {dataset.name} ({facts.recognised}){filters_words(dataset.filters)}, "
+            f"pictures: {dataset.name} ({facts.recognised}){filters}, "
             f"{facts.train_pictures:,} to train, {facts.valid_pictures:,} to validate, "
             f"{facts.test_pictures:,} to test; {facts.split_note}"
         )

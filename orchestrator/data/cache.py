@@ -18,11 +18,11 @@ from orchestrator.data import datasets, filters, parts, pixels
 from orchestrator.data.draft import open_to_all, part_folder, publish
 from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of, standard_scale
 from orchestrator.data.pictures import Located, Recognised
+from orchestrator.dataset import Dataset, Filtered
 from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
 from orchestrator.home import Home
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset, Filtered
 
 MANIFEST = "manifest.json"
 SCALE = "scale.npy"

@@ -16,10 +16,10 @@ from orchestrator.data.pictures import Pictures, PictureSets
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.threads import one_opencv_thread, threads
+from orchestrator.dataset import Dataset
 from orchestrator.environment import Frozen
 from orchestrator.networks import InputSize
 from orchestrator.networks.features import input_of
-from orchestrator.trial import Dataset
 
 BLOCK = 32  # pictures a thread prepares at a time
 _LOG_SECONDS = 5.0

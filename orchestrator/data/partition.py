@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from orchestrator.data.cache import Prepared
 from orchestrator.data.pictures import Integers
+from orchestrator.dataset import Dataset
 from orchestrator.environment import digest
 from orchestrator.errors import DataError
 from orchestrator.records.run_folder import DataFacts
-from orchestrator.trial import Dataset
 
 
 @dataclass(frozen=True, eq=False)

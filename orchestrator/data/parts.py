@@ -4,8 +4,8 @@ import numpy as np
 
 from orchestrator.data.pictures import Integers, Pictures, PictureSets
 from orchestrator.data.ppm import Pixels
+from orchestrator.dataset import Dataset
 from orchestrator.environment import digest
-from orchestrator.trial import Dataset
 
 
 class PartPictures:

@@ -18,9 +18,9 @@ import numpy as np
 
 from orchestrator.data.filters import CLIP_LIMIT, FILTERS, TILES
 from orchestrator.data.ppm import Pixels
+from orchestrator.dataset import STUDY_FILTERS, Dataset
 from orchestrator.networks import InputSize
 from orchestrator.networks.features import input_of
-from orchestrator.trial import STUDY_FILTERS, Dataset
 
 VERSION = 1
 """Increased when a change of code changes a pixel."""

@@ -27,9 +27,9 @@ from orchestrator.data.source import (
     is_published,
     recorded,
 )
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.home import Home
-from orchestrator.trial import Dataset
 
 MOST_BYTES = 256 << 20
 """Of one unpacked idx file; the largest has 47 MB."""

@@ -16,8 +16,8 @@ from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import TRACKS_PER_CLASS, Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import SIDE, drawn_sign
+from orchestrator.dataset import Synthetic
 from orchestrator.environment import digest
-from orchestrator.trial import Synthetic
 
 CLASSES = len(SIGNS)
 """The signs of GTSRB."""

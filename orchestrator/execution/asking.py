@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.data import datasets
+from orchestrator.dataset import Dataset
 from orchestrator.engines import rows_of
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
@@ -18,7 +19,7 @@ from orchestrator.planning.narrowing import load_cells
 from orchestrator.planning.plan import Order, datasets_of, training_of
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
 from orchestrator.records.run_folder import RunFacts, TrainedWeights, Until
-from orchestrator.trial import Dataset, SubjectPair
+from orchestrator.trial import SubjectPair
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator import files
 from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.dataset import Dataset
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, run_job, store_outcome
@@ -15,7 +16,7 @@ from orchestrator.records.payloads import Check
 from orchestrator.records.run_folder import AUDITS, JobFolder, Record, RunFolder
 from orchestrator.records.stored import StoredTrial
 from orchestrator.records.timeline import read_timeline
-from orchestrator.trial import Dataset, Outcome
+from orchestrator.trial import Outcome
 
 
 @dataclass

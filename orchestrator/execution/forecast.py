@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orchestrator.analysis.costs import Costs, Steps, costs
 from orchestrator.analysis.operations import step_operations
 from orchestrator.data import datasets
+from orchestrator.dataset import Dataset
 from orchestrator.engines.source import current_sha256
 from orchestrator.errors import StoreError
 from orchestrator.execution.selfcheck import request_of, required
@@ -18,7 +19,7 @@ from orchestrator.networks import Network
 from orchestrator.records.job import CheckRequest, needs_selfcheck
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredCheck, StoredTrial
-from orchestrator.trial import ORACLE, Dataset, Trial
+from orchestrator.trial import ORACLE, Trial
 
 
 class Guess(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.console.progress import Console, TrialProgress
+from orchestrator.dataset import Dataset
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
 from orchestrator.execution.job_runner import TrialData, record_unstarted, run_job
@@ -17,7 +18,7 @@ from orchestrator.networks import InputSize, Network
 from orchestrator.planning.plan import Plan
 from orchestrator.records.job import CheckRequest, needs_selfcheck, trial_job
 from orchestrator.records.run_folder import Record
-from orchestrator.trial import Dataset, Outcome, Trial, trial_id
+from orchestrator.trial import Outcome, Trial, trial_id
 
 BROKEN_AFTER = 3  # so many environment faults in a row mean that the machine is broken
 BACKOFF_SECONDS = (2.0, 10.0)  # before the second and the third attempt

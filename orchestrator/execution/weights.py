@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from orchestrator import files
+from orchestrator.dataset import Dataset
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.networks import InputSize, Model, label_at, own
@@ -15,7 +16,7 @@ from orchestrator.planning.plan import Weights
 from orchestrator.records.run_folder import WEIGHTS, TrainedWeights
 from orchestrator.records.store import Store
 from orchestrator.records.stored import StoredTrial
-from orchestrator.trial import Dataset, Training
+from orchestrator.trial import Training
 from workers import arrays
 from workers.net import weights_sha256
 

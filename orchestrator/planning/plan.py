@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from orchestrator.dataset import STUDY_FILTERS, Dataset, Filters
 from orchestrator.environment import FLOAT32, Device, EnvironmentKey, Precision
 from orchestrator.errors import CatalogueError, SpecError
 from orchestrator.networks import InputSize, Model
@@ -18,18 +19,7 @@ from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, ModelAxis
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.job import needs_selfcheck
 from orchestrator.records.run_folder import Skip
-from orchestrator.trial import (
-    STUDY_FILTERS,
-    UNTRAINED,
-    Cell,
-    Dataset,
-    Filters,
-    Inference,
-    Measure,
-    SubjectPair,
-    Training,
-    Trial,
-)
+from orchestrator.trial import UNTRAINED, Cell, Inference, Measure, SubjectPair, Training, Trial
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.data import filters
+from orchestrator.dataset import STUDY_FILTERS, Dataset, Filters
 from orchestrator.environment import Device, Frozen, Name, Tag
 from orchestrator.errors import SpecError, did_you_mean
 from orchestrator.networks import InputSize, Model, Network, families
@@ -20,17 +21,7 @@ from orchestrator.planning.spec_errors import sentence, shown
 from orchestrator.planning.spec_file import changed, read_object
 from orchestrator.planning.spec_networks import STARTS, with_networks
 from orchestrator.records.job import trial_kinds
-from orchestrator.trial import (
-    STUDY_FILTERS,
-    Dataset,
-    Filters,
-    League,
-    LoaderWorkers,
-    Measure,
-    Scenario,
-    Study,
-    Training,
-)
+from orchestrator.trial import League, LoaderWorkers, Measure, Scenario, Study, Training
 from workers import optimisers
 from workers.net import INITIALISERS
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
 from orchestrator import files
+from orchestrator.dataset import STUDY_FILTERS, Dataset
 from orchestrator.environment import Device, Environment, EnvironmentKey, Frozen, Name, RunId, Tag, Token, UnixSeconds
 from orchestrator.errors import StoreError
 from orchestrator.networks import InputSize, Model, Network, families, label_at
@@ -22,7 +23,7 @@ from orchestrator.records.host_facts import RecordedHost
 from orchestrator.records.job import CLASSES_BEFORE, AuditRequest, CheckRequest
 from orchestrator.records.limit import Limit
 from orchestrator.records.sample import Sample, read_samples
-from orchestrator.trial import STUDY_FILTERS, Cell, Dataset, Exit, League, Outcome, Study, SubjectPair, Trial
+from orchestrator.trial import Cell, Exit, League, Outcome, Study, SubjectPair, Trial
 
 RUN = "run.json"
 RECORD, JOB, EVENTS, EXIT, OUTCOME = "record.json", "job.json", "events.jsonl", "exit.json", "outcome.json"

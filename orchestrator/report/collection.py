@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from orchestrator.dataset import filters_words
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.records.host_facts import RecordedHost
@@ -21,7 +22,6 @@ from orchestrator.report.caveats import caveats
 from orchestrator.report.tables import FlatRow, natural
 from orchestrator.report.templating import inert, templates
 from orchestrator.report.text import without_paths
-from orchestrator.trial import filters_words
 
 CSV = "runs.csv"
 

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.analysis import comparison
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.analysis.ranks import Ranking
+from orchestrator.dataset import Dataset
 from orchestrator.errors import SpecError
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
@@ -29,7 +30,7 @@ from orchestrator.report.tables import SummaryRow, TrialNumbers
 from orchestrator.report.templating import cleaner, inert, templates
 from orchestrator.report.text import without_paths
 from orchestrator.report.trial_details import anchor, details
-from orchestrator.trial import Cell, Dataset
+from orchestrator.trial import Cell
 
 SYNC = {
     "step": "the device is idle at the end of every step (latency)",

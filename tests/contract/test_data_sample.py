@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from orchestrator import data
+from orchestrator.dataset import Dataset
 from orchestrator.home import REPOSITORY, Home
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 
 @pytest.fixture(scope="module")

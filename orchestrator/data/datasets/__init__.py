@@ -10,9 +10,9 @@ from orchestrator.data import source
 from orchestrator.data.own import OwnReader
 from orchestrator.data.pictures import Located, Origin
 from orchestrator.data.source import Progress, Publication, Reader, Reading, Source
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError, did_you_mean
 from orchestrator.home import Home
-from orchestrator.trial import Dataset
 
 
 @dataclass(frozen=True)

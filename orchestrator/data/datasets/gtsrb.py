@@ -5,9 +5,9 @@ from orchestrator.data.gtsrb_archives import OFFICIAL, GtsrbReader
 from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import Located, Origin
 from orchestrator.data.source import Publication, current, recorded
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.home import Home
-from orchestrator.trial import Dataset
 
 NAME = "gtsrb"
 

@@ -6,8 +6,8 @@ from orchestrator.data import synthetic
 from orchestrator.data.datasets import DatasetKind
 from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import Located, Origin
+from orchestrator.dataset import Dataset, Synthetic
 from orchestrator.home import Home
-from orchestrator.trial import Dataset, Synthetic
 
 
 def _origin(dataset: Dataset, home: Home) -> Origin:

@@ -11,13 +11,14 @@ from orchestrator.analysis import stats
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.analysis.ratios import Pairs, judge, paired
 from orchestrator.analysis.timed import timed_run
+from orchestrator.dataset import STUDY_FILTERS
 from orchestrator.records.stored import StoredRun, StoredTrial
 from orchestrator.report.studies.loaders import longer
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable, grouped, note_of, ok
 from orchestrator.report.study2020.paper import paper
 from orchestrator.report.tables import natural
 from orchestrator.report.text import percent
-from orchestrator.trial import STUDY_FILTERS, Trial, Turn
+from orchestrator.trial import Trial, Turn
 
 GroupKey = tuple[str, str]
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from orchestrator import data
 from orchestrator.data.source import Reading, current, recorded
+from orchestrator.dataset import Dataset
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 
 def picture(seed, height=12, width=10):

@@ -10,9 +10,9 @@ import pytest
 from orchestrator import data
 from orchestrator.data import cache, fill
 from orchestrator.data.draft import draft_folder, sweep
+from orchestrator.dataset import Dataset, Synthetic
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset, Synthetic
 
 SMALLEST = Synthetic(tracks_per_class=2, frames_per_track=1, test_tracks_per_class=1)
 

@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.data import filters
 from orchestrator.data.pixels import Preparer
+from orchestrator.dataset import Dataset
 from orchestrator.networks import InputSize
 from orchestrator.networks.features import input_of
-from orchestrator.trial import Dataset
 from tests.unit.data.own_pictures import arrays, named, picture, prepared, registered, written
 
 SIZE = InputSize.square(32)

@@ -11,9 +11,9 @@ import pytest
 from orchestrator import data
 from orchestrator.data import archive, gtsrb_archives
 from orchestrator.data.archive import Limits
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 FIRST = "GTSRB/Final_Training/Images/00000/00000_00000.ppm"
 CSV = "GTSRB/Final_Training/Images/00000/GT-00000.csv"

@@ -15,9 +15,9 @@ from orchestrator import data
 from orchestrator.data import fill, own
 from orchestrator.data.decode import decode
 from orchestrator.data.source import Reading
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 from tests.unit.data.odd_pictures import CMYK, PALETTE, TURNED
 from tests.unit.data.own_pictures import arrays, encoded, named, picture, prepared, registered, written
 

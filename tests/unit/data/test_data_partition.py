@@ -6,9 +6,9 @@ import pytest
 from orchestrator import data
 from orchestrator.data.cache import ArrayFacts, Manifest, Preparation, Prepared
 from orchestrator.data.labels import SIGNS
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 
 @pytest.fixture

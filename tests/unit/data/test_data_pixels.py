@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from orchestrator.data.pixels import Preparer
+from orchestrator.dataset import Dataset
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 
 
 @pytest.fixture

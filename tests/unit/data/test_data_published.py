@@ -18,9 +18,9 @@ from orchestrator.data import datasets
 from orchestrator.data.datasets import mnist
 from orchestrator.data.published import Idx
 from orchestrator.data.source import Published
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 from tests.unit.data.conftest import HEADER, ppm
 
 
@@ -85,6 +85,7 @@ class Hostile:
         (lambda: {b"data": np.zeros((2, 3), np.uint8), b"labels": [0, 1]}, r"arrays of \(2, 3\) and \(2,\)"),
         (lambda: {b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}, "labels from 10 to 10"),
     ],
+    ids=["a program", "a list", "other shapes", "other labels"],
 )
 def test_a_batch_that_is_something_else_is_refused(tmp_path, home, build, words):
     with pytest.raises(DataError, match=words):
@@ -100,6 +101,7 @@ def test_a_batch_that_is_something_else_is_refused(tmp_path, home, build, words)
         (gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", 2**31, 2**31, 2**31)), "declares"),
         (idx(np.zeros((3, 28, 28))), "has 3 pictures and .* 20 labels"),
     ],
+    ids=["no gzip", "labels", "gigabytes", "too few"],
 )
 def test_an_idx_file_that_is_something_else_is_refused(tmp_path, home, content, words):
     folder = write_idx(tmp_path / "idx")

@@ -5,8 +5,8 @@ from orchestrator import data
 from orchestrator.data import synthetic
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.signs import drawn_sign
+from orchestrator.dataset import Dataset, Synthetic
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset, Synthetic
 
 SMALL = Synthetic(tracks_per_class=2, frames_per_track=2, test_tracks_per_class=1)
 

@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator import data
 from orchestrator.data.ppm import decode_ppm
+from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
 from orchestrator.networks import InputSize
-from orchestrator.trial import Dataset
 from tests.unit.data.own_pictures import arrays, named, prepared, registered, written
 
 TRAINING = "GTSRB/Final_Training/Images"

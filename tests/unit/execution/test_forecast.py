@@ -2,11 +2,12 @@
 
 import pytest
 
+from orchestrator.dataset import Dataset, Synthetic
 from orchestrator.engines.source import current_sha256
 from orchestrator.execution.forecast import forecast, forecast_checks
 from orchestrator.host import machine_keys
 from orchestrator.records.store import Store
-from orchestrator.trial import Dataset, Measure, Synthetic, Training
+from orchestrator.trial import Measure, Training
 from tests import fake_run as fake
 
 STEP, EVALUATION = 0.1 + 0.001, 1.5 / 822  # of tests/fake_run.py: a step with its input, one picture

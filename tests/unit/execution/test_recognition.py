@@ -13,9 +13,9 @@ from orchestrator.console.progress import Console
 from orchestrator.data import video
 from orchestrator.data.labels import SIGNS
 from orchestrator.data.video import DrawnSign
+from orchestrator.dataset import Dataset
 from orchestrator.execution import recognition
 from orchestrator.records.run_folder import TrainedWeights
-from orchestrator.trial import Dataset
 from tests import fake_run as fake
 
 RATE, FRAMES, CLASSES = 10.0, 50, 43

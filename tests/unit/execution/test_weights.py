@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from orchestrator.commands import export_model
+from orchestrator.dataset import Dataset
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.execution import weights
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import Home
 from orchestrator.networks import InputSize
 from orchestrator.records.store import Store
-from orchestrator.trial import Dataset, Training
+from orchestrator.trial import Training
 from tests import fake_run as fake
 
 TRAINING = Training(epochs=2)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from orchestrator.analysis.noise import NoiseFloors
+from orchestrator.dataset import Dataset
 from orchestrator.networks import Model
 from orchestrator.report import html
 from orchestrator.report.study2020.claims import CLAIMS, verdict_of, weighed
 from orchestrator.report.study2020.measured import NETWORKS, Measured, measured_paper, paper_place
 from orchestrator.report.study2020.paper import paper
 from orchestrator.report.study2020.sections import paper_sections
-from orchestrator.trial import Dataset, Measure, Training
+from orchestrator.trial import Measure, Training
 from tests import fake_run as fake
 from tests.fake_stored import run, timed
 

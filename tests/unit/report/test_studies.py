@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.analysis.noise import Noise, NoiseFloors
 from orchestrator.analysis.scatter import Scatter
+from orchestrator.dataset import Dataset
 from orchestrator.networks import Model
 from orchestrator.records.run_folder import Skip
 from orchestrator.records.stored import StoredRun, StoredTrial
@@ -15,7 +16,7 @@ from orchestrator.records.timeline import read_timeline
 from orchestrator.report import html
 from orchestrator.report.studies import StudyTable, study_sections
 from orchestrator.report.study2020.sections import paper_sections
-from orchestrator.trial import Dataset, Measure, Outcome
+from orchestrator.trial import Measure, Outcome
 from tests import fake_run as fake
 
 TIMEOUT = Outcome(status="timeout", fault="subject", reason="still running after 60 s")
