@@ -186,8 +186,9 @@ class Recogniser:
         rgb = self._preparer.resized(crops)
         marks.append(clock())
         self._preparer.filter(rgb)
+        planes = self._preparer.planes(rgb)
         marks.append(clock())
-        signs, infer_seconds = self._answers(boxes, rgb)
+        signs, infer_seconds = self._answers(boxes, planes)
         marks.append(clock())
         propose, crop, resize, filtered, asked = np.diff(marks).tolist()
         times = (decode_seconds, propose, crop, resize, filtered, infer_seconds, max(0.0, asked - infer_seconds))
@@ -214,11 +215,11 @@ class Recogniser:
             if left + wide > width or top + high > height:
                 raise SpecError(f"--roi ends at {left + wide},{top + high}; the frames are {width} x {height} pixels.")
 
-    def _answers(self, boxes: Sequence[Box], rgb: Any) -> tuple[list[tuple[Box, int, float]], float]:
+    def _answers(self, boxes: Sequence[Box], planes: Any) -> tuple[list[tuple[Box, int, float]], float]:
         """(box, class, confidence) of each sign, and the seconds that the worker took."""
         if not boxes:
             return [], 0.0
-        logits, seconds = self.served.ask(self._preparer.planes(rgb))
+        logits, seconds = self.served.ask(planes)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares = shifted / shifted.sum(axis=1, keepdims=True)
         signs = zip(boxes, shares.argmax(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
