@@ -62,7 +62,7 @@ def written(folder: Path, count: int, height: int, width: int) -> None:
 
 def ours(home: Home) -> float:
     begun = time.perf_counter()
-    dataset = Dataset(name="bench", filters=())
+    dataset = Dataset(name="mine", filters=())
     (entry,) = data.prepare(dataset, [InputSize.square(SIDE)], home, lambda done, total: None).values()
     seconds = time.perf_counter() - begun
     for path in entry.path.iterdir():
@@ -95,7 +95,7 @@ def speeds(count: int) -> dict[str, object]:
         folder, home = Path(root) / "set", Home(Path(root) / "home")
         written(folder, count, 240, 320)
         begun = time.perf_counter()
-        data.register("bench", folder, home)
+        data.register("mine", folder, home)
         register_seconds = time.perf_counter() - begun
         clocks = {"ours": lambda: ours(home), "plain": lambda: plain(folder, Path(root) / "plain.npy")}
         for clock in clocks.values():
@@ -130,7 +130,7 @@ def child(root: Path) -> None:
 
     home, found = Home(root / "home"), {"start_mib": peak()}
     for name, work in (
-        ("register", lambda: data.register("bench", root / "set", home)),
+        ("register", lambda: data.register("mine", root / "set", home)),
         ("prepare", lambda: ours(home)),
     ):
         begun = time.perf_counter()
