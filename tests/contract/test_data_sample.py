@@ -27,7 +27,7 @@ SIZES = [SIDE, InputSize.square(48), InputSize.square(64)]
 @pytest.fixture(scope="module")
 def home(sample, tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("sample"))
-    data.register(sample, home)
+    data.register("gtsrb", sample, home)
     return home
 
 
@@ -61,7 +61,7 @@ def test_stop_signs_are_red(prepared):
 
 
 def test_second_run_finds_the_slice(sample, home, prepared):
-    data.register(sample, home)
+    data.register("gtsrb", sample, home)
     found = data.prepare(Dataset(), SIZES, home, lambda done, total: None)
     assert not any(entry.is_new for entry in found.values())
 
