@@ -153,6 +153,7 @@ def check_(call: Call) -> int:
     Flag("dry-run", "print the plan with its skips and reasons and how long it will take, and run nothing", False),
     Flag("scout", "take a few steps of each cell, three times or more, and tell what all of it would take", False),
     Flag("precision", "with --scout: an interval of +- this much is enough, for example 5%", "5%"),
+    Flag("shard", "of several machines: this part of the plan, for example 2/4; `invoke join` joins their runs"),
     Flag("weights", "of networks that are run: the run that trained them (default: the newest; else they are trained)"),
     Flag("resume", "continue the newest run, or with --resume=RUN that one, as it was asked", None, may_be_bare=True),
     Flag("unverified", "also time environments whose selfcheck did not pass, and mark them", False),
@@ -289,6 +290,22 @@ def report_(call: Call) -> None:
     call.console.say(f"report: {page}")
     if call.open and not webbrowser.open(page.as_uri()):
         call.console.say("no browser was found; open that file in one")
+
+
+@verb(
+    "join",
+    word("runs", "the runs of the shards of one sweep, comma-separated"),
+    Flag("open", "show the page in the browser, too", False),
+)
+def join_(call: Call) -> int:
+    """Join the shards of a sweep on one page: each counted once, with what is missing; exit code 1 if something is."""
+    from orchestrator.commands import collections
+
+    joined = collections.join_shards(flags.names(call.runs), call.home, REPORTS, call.console)
+    call.console.say(f"report: {joined.page}")
+    if call.open and not webbrowser.open(joined.page.as_uri()):
+        call.console.say("no browser was found; open that file in one")
+    return 0 if joined.is_whole else 1
 
 
 @verb(

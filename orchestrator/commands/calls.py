@@ -37,6 +37,7 @@ _CHANGING = (
     "spec",
     "scout",
     "weights",
+    "shard",
 )
 """Flags of a sweep that its recorded spec would contradict."""
 
@@ -87,6 +88,7 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
         resume=resumed,
         is_scout=call.scout,
         weights=call.weights,
+        shard=flags.shard(call.shard),
         until=flags.until(call.precision, "") if call.scout else None,
         options=options_of(call),
     )

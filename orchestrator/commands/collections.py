@@ -1,6 +1,7 @@
 """`invoke report --run=A,B` and `invoke index`: several runs on one page, of this home or published ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import files
@@ -9,7 +10,9 @@ from orchestrator.console.progress import Console
 from orchestrator.environment import digest
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
+from orchestrator.records.run_folder import Shard
 from orchestrator.records.store import Store
+from orchestrator.records.stored import StoredRun
 from orchestrator.report import write_report
 from orchestrator.report.collection import Entry, write_collection
 from orchestrator.scratch import folder_beside
@@ -25,6 +28,84 @@ def join_runs(run_ids: Sequence[str], home: Home, reports: Path, console: Consol
             entries.append(Entry(report.stored, f"../{run_id}/index.html"))
     folder = reports / f"joined-{digest(list(run_ids))[:12]}"
     return write_collection(entries, folder, f"{len(entries)} runs", home)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The page of a sweep that ran in shards. is_whole: every shard has a run that ended."""
+
+    page: Path
+    is_whole: bool
+
+
+def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> Joined:
+    """One page of the shards of one plan, each counted once: the run that ended first; all keep their own pages.
+
+    Raises StoreError for an unknown run, SpecError for one that is no shard, or of another plan.
+    """
+    entries = []
+    with Store.open(home.store_url) as store:
+        runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+        shards = _shards_of(runs)
+        counted = [min(same, key=_when_ended) for _, same in sorted(shards.items())]
+        missing = [number for number in range(1, _shard(runs[0]).count + 1) if number not in shards]
+        notes = list(_shard_notes(shards, counted, missing))
+        for stored in runs:
+            report = write_report(store, stored.facts.run_id, home, reports)
+            console.say(f"report: {report.page}")
+            if stored in counted:
+                entries.append(Entry(report.stored, f"../{stored.facts.run_id}/index.html"))
+    for note in notes:
+        console.say(f"note: {note}")
+    folder = reports / f"joined-{digest(list(run_ids))[:12]}"
+    title = f"{counted[0].facts.spec['name']}: {len(counted)} of {_shard(counted[0]).count} shards"
+    page = write_collection(entries, folder, title, home, notes)
+    return Joined(page, is_whole=not missing and all(stored.facts.state == "ended" for stored in counted))
+
+
+def _shard(stored: StoredRun) -> Shard:
+    if stored.facts.shard is None:
+        raise SpecError(
+            f"run {stored.facts.run_id} is no shard of a sweep; `invoke report --run=A,B` sets any runs side by side."
+        )
+    return stored.facts.shard
+
+
+def _shards_of(runs: Sequence[StoredRun]) -> dict[int, list[StoredRun]]:
+    """Number -> the runs of that shard. Raises SpecError if they are not all of one plan."""
+    first = _shard(runs[0])
+    shards: dict[int, list[StoredRun]] = {}
+    for stored in runs:
+        shard = _shard(stored)
+        if (shard.plan_sha256, shard.count) != (first.plan_sha256, first.count):
+            raise SpecError(
+                f"run {stored.facts.run_id} ({shard.label}) and run {runs[0].facts.run_id} ({first.label}) are not of "
+                "one plan: the spec, its flags or the number of shards differ."
+            )
+        shards.setdefault(shard.number, []).append(stored)
+    return shards
+
+
+def _when_ended(stored: StoredRun) -> tuple[bool, float]:
+    """A key: those that ended come first, in their order; then the others."""
+    ends = [trial.exit.launched_unix + trial.exit.wall_seconds for trial in stored.trials if trial.exit]
+    return stored.facts.state != "ended", max(ends, default=stored.facts.started_unix)
+
+
+def _shard_notes(
+    shards: Mapping[int, Sequence[StoredRun]], counted: Sequence[StoredRun], missing: Sequence[int]
+) -> Iterator[str]:
+    if missing:
+        numbers, count = ", ".join(map(str, missing)), _shard(counted[0]).count
+        yield f"no run of shard {numbers} of {count} was named; it is missing here."
+    for stored in counted:
+        others = [run.facts.run_id for run in shards[_shard(stored).number] if run is not stored]
+        if others:
+            times = f"{_shard(stored).label} was run {len(others) + 1} times"
+            yield f"{times}; {stored.facts.run_id} ended first and is counted, not {', '.join(others)}."
+        if stored.facts.state != "ended":
+            where = f"{_shard(stored).label}, run {stored.facts.run_id},"
+            yield f"{where} has not ended: `invoke sweep --resume={stored.facts.run_id}` on its machine."
 
 
 def write_index(published: Path, to: Path, home: Home, console: Console) -> Path:

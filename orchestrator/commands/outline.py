@@ -5,14 +5,13 @@ from contextlib import closing
 
 from orchestrator.engines import images, open_builder
 from orchestrator.errors import EngineError
-from orchestrator.execution import weights as trained
-from orchestrator.execution.asking import SweepRequest, ask
+from orchestrator.execution.asking import SweepRequest, ask, plan_of
 from orchestrator.execution.forecast import forecast, forecast_checks
 from orchestrator.home import Home
 from orchestrator.host import read_host
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.gpu_fit import narrowed
-from orchestrator.planning.plan import Plan, expand
+from orchestrator.planning.plan import Plan
 from orchestrator.records.run_folder import RunFacts
 from orchestrator.records.store import Store
 from orchestrator.trial import Trial
@@ -22,7 +21,7 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     """A title and a row per selfcheck, trial and skip, for `--dry-run`: nothing is started, made or written."""
     asked = ask(request, catalogue, home, lambda line: None)
     host = narrowed(read_host(), asked.options.gpus)
-    plan = expand(asked.spec, asked.catalogue, host, asked.order, trained.hashes(asked.weights))
+    plan = plan_of(asked, host)
     done = _done(asked.recorded, home)
     to_run = [trial for trial in plan.trials if _asked_key(trial) not in done]
     expected = dict(zip(map(_asked_key, to_run), forecast(to_run, home), strict=True))
@@ -40,8 +39,9 @@ def outline(request: SweepRequest, catalogue: Catalogue, home: Home) -> tuple[st
     ]
     made = sum(check.seconds for check in checks)
     already = f" ({len(plan.trials) - len(to_run)} of them done)" if done else ""
+    part = f", {asked.shard.label}" if asked.shard else ""
     title = (
-        f"{asked.spec.name}: {len(plan.trials)} trials{already}, {len(plan.skips)} cells skipped; "
+        f"{asked.spec.name}{part}: {len(plan.trials)} trials{already}, {len(plan.skips)} cells skipped; "
         f"{_duration(list(expected.values()))}; "
         f"selfchecks before them: {f'about {_time(made)}' if made else 'none to make'}"
         f"{f'; {host.gpu_note}' if host.gpu_note and host.gpus else ''}"

@@ -14,7 +14,7 @@ from orchestrator.dataset import Dataset, filters_words
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
-from orchestrator.execution.asking import Asked, SweepRequest, ask, labels_of, training_first
+from orchestrator.execution.asking import Asked, SweepRequest, ask, labels_of, plan_of, training_first
 from orchestrator.execution.audits import Auditor
 from orchestrator.execution.environments import Environments
 from orchestrator.execution.job_runner import TrialData
@@ -26,7 +26,7 @@ from orchestrator.host import machine_keys
 from orchestrator.networks import InputSize
 from orchestrator.planning.catalogue import BEST, Catalogue
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.planning.plan import Plan, expand, oversubscribed, skip_of
+from orchestrator.planning.plan import Plan, oversubscribed, skip_of
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.limit import limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip
@@ -97,7 +97,9 @@ def _carried_out(asked: Asked, catalogue: Catalogue, home: Home, reports: Path, 
 
 def _plan(asked: Asked, session: Session) -> Plan:
     """The trials on this machine. Raises SpecError if none of the cells can run here."""
-    plan = expand(asked.spec, asked.catalogue, session.host, asked.order, trained.hashes(asked.weights))
+    plan = plan_of(asked, session.host)
+    if asked.shard:
+        session.console.say(f"{asked.shard.label}: {len(plan.trials)} trials")
     for skip in plan.skips:
         session.console.say(f"skipped {skip.label}: {skip.reason}")
     if not plan.trials:
@@ -186,9 +188,11 @@ def _run_plan(asked: Asked, plan: Plan, environments: Environments, home: Home) 
         "limit": limit_of(read_limits(home.limits), machine_keys(), threads),
         "labels": {trial.model.name: trial.model.family for trial in plan.trials if not trial.model.network_sha256},
         "weights": tuple(asked.weights),
+        "shard": asked.shard,
         "class_names": {spec.dataset.name: datasets.classes(spec.dataset, home)},
     }
-    return RunPlan(spec.name, threads, spec.limits, facts, now, asked.recorded)
+    name = f"{spec.name}-{asked.shard.number}of{asked.shard.count}" if asked.shard else spec.name
+    return RunPlan(name, threads, spec.limits, facts, now, asked.recorded)
 
 
 def _best(spec: ExperimentSpec, rows_here: Catalogue) -> dict[str, dict[Device, str]]:

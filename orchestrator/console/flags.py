@@ -14,6 +14,8 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.run_folder import Until
 from orchestrator.trial import SubjectPair
 
+MOST_SHARDS = 1000
+
 
 def device(text: str) -> Device:
     """cpu or gpu."""
@@ -112,6 +114,20 @@ def _name(flag: str, text: str) -> str:
             "has at most 40 characters."
         )
     return text
+
+
+def shard(text: str) -> tuple[int, int] | None:
+    """'2/4' -> (2, 4); None for ''."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text, re.ASCII)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count <= MOST_SHARDS:
+        raise SpecError(
+            f"--shard is '{shortened(text)}'; it takes the number of a shard and how many there are, for example 2/4; "
+            f"at most {MOST_SHARDS} of them."
+        )
+    return number, count
 
 
 def seeds(text: str) -> tuple[int, ...]:

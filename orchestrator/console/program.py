@@ -25,7 +25,7 @@ from orchestrator.home import REPOSITORY
 GROUPS = {
     "Begin": ("doctor", "data", "import", "build-images", "check"),
     "Measure": ("sweep", "compare", "gate", "tune", "limit"),
-    "Look": ("report", "runs", "show", "index"),
+    "Look": ("report", "join", "runs", "show", "index"),
     "Use what was trained": ("export", "watch"),
     "Share": ("publish", "ingest", "export-env", "export-mlflow"),
     "Keep order": ("images", "remove", "reap"),

@@ -16,9 +16,11 @@ from orchestrator.home import Home
 from orchestrator.networks import InputSize, Model
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.narrowing import load_cells
-from orchestrator.planning.plan import Order, datasets_of, training_of
+from orchestrator.planning.plan import Order, Plan, datasets_of, expand, training_of
+from orchestrator.planning.shards import cut, plan_sha256
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
-from orchestrator.records.run_folder import RunFacts, TrainedWeights, Until
+from orchestrator.records.host_facts import HostFacts
+from orchestrator.records.run_folder import RunFacts, Shard, TrainedWeights, Until
 from orchestrator.trial import SubjectPair
 
 
@@ -33,6 +35,7 @@ class SweepRequest:
     until:    when that has pairs enough, or a scout turns enough; None for a fixed number of them.
     is_scout: its changes are those of a scout; the run says so.
     weights:  of an inference: the run whose weights its subjects run; '' for the newest that has them.
+    shard:    number and count: this part of the plan; None for all of it.
     """
 
     spec_path: Path
@@ -43,6 +46,7 @@ class SweepRequest:
     until: Until | None = None
     is_scout: bool = False
     weights: str = ""
+    shard: tuple[int, int] | None = None
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -53,6 +57,7 @@ class Asked:
     catalogue: the rows that the engine knows. recorded: the run that is resumed, None for a new one.
     order:     of the trials: that of the recorded run, or a new one.
     weights:   of an inference: those on record that its subjects run. missing: what no run has trained yet.
+    shard:     the part of the plan that is run; None for all of it.
     """
 
     request: SweepRequest
@@ -62,6 +67,7 @@ class Asked:
     order: Order
     weights: Sequence[TrainedWeights] = ()
     missing: Sequence[trained.Wanted] = ()
+    shard: Shard | None = None
 
     @property
     def options(self) -> RunOptions:
@@ -90,7 +96,19 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
         spec = load_cells(request.spec_path, rows_here.frameworks, changes, request.cells)
     _require_data(spec.dataset, home)
     weights, missing = _known_weights(request, spec, recorded, home)
-    return Asked(request, spec, rows_here, recorded, order, weights, missing)
+    shard = recorded.shard if recorded else None
+    if request.shard and not recorded:
+        shard = Shard(number=request.shard[0], count=request.shard[1], plan_sha256=plan_sha256(spec))
+    return Asked(request, spec, rows_here, recorded, order, weights, missing, shard)
+
+
+def plan_of(asked: Asked, host: HostFacts) -> Plan:
+    """The trials on that machine, of the shard if one is asked for.
+
+    Raises SpecError for a variant that its framework does not declare, and for more shards than there are groups.
+    """
+    plan = expand(asked.spec, asked.catalogue, host, asked.order, trained.hashes(asked.weights))
+    return cut(plan, asked.spec, asked.catalogue, asked.shard) if asked.shard else plan
 
 
 def _require_data(dataset: Dataset, home: Home) -> None:

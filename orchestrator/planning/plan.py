@@ -91,6 +91,12 @@ def expand(
     return Plan(tuple(trials), tuple(rows.values()), tuple(skips.values()))
 
 
+def asked_trials(spec: ExperimentSpec, catalogue: Catalogue) -> Iterator[Trial]:
+    """All that a spec asks for, whether it can run on this machine or not, in no order that means anything."""
+    for repeat in range(max(map(spec.axes.repeats_of, spec.axes.frameworks))):
+        yield from _cells(spec, catalogue, 1, repeat, {})
+
+
 def oversubscribed(plan: Plan, host: HostFacts) -> list[str]:
     """A warning for each row that starts more threads than a trial has processors, which slows it down."""
     threads = min((trial.threads for trial in plan.trials), default=0)

@@ -189,6 +189,22 @@ class TrainedWeights(Frozen):
         return Network.of(self.model, input_of(self.dataset.filters, self.input_size), classes)
 
 
+class Shard(Frozen):
+    """One of several parts of a plan, each a run on a machine of its own.
+
+    number: from 1 to `count`. plan_sha256: of the spec; shards of one plan have one.
+    """
+
+    number: Annotated[int, Field(ge=1, le=1000)]
+    count: Annotated[int, Field(ge=1, le=1000)]
+    plan_sha256: Token
+
+    @property
+    def label(self) -> str:
+        """'shard 2 of 4'."""
+        return f"shard {self.number} of {self.count}"
+
+
 class RunFacts(Frozen):
     """run.json: the spec and options of a sweep or check, its machine, and the cells that it skips.
 
@@ -206,6 +222,7 @@ class RunFacts(Frozen):
     labels:   the usual name of each family of its networks; {} in records of before 0.4.
     planned:  how many trials it has at most; None in records of before 0.4, and of a check.
     is_stopped: the user stopped it before its end.
+    shard:    which part of its plan it ran; None for all of it.
     """
 
     run_id: RunId
@@ -231,6 +248,7 @@ class RunFacts(Frozen):
     class_names: dict[Name, Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=10**6)]] = {}
     planned: Annotated[int, Field(ge=0, le=10**7)] | None = None
     is_stopped: bool = False
+    shard: Shard | None = None
 
     @property
     def state(self) -> Literal["ended", "stopped", "going on, or killed"]:

@@ -63,8 +63,10 @@ class _Machine:
     histories: Mapping[str, Sequence[FlatRow]]
 
 
-def write_collection(entries: Sequence[Entry], folder: Path, title: str, home: Home | None = None) -> Path:
-    """Write the page and runs.csv into `folder`; gives the page."""
+def write_collection(
+    entries: Sequence[Entry], folder: Path, title: str, home: Home | None = None, notes: Sequence[str] = ()
+) -> Path:
+    """Write the page and runs.csv into `folder`; gives the page. notes: what a reader must know of the runs first."""
     folder.mkdir(parents=True, exist_ok=True)
     machines = _machines(entries)
     rows = [row for machine in machines for group_rows in machine.groups.values() for row in group_rows]
@@ -74,6 +76,7 @@ def write_collection(entries: Sequence[Entry], folder: Path, title: str, home: H
         .get_template("collection.html")
         .render(
             title=title,
+            notes=notes,
             machines=machines,
             runs=len(entries),
             style=style,

@@ -1,16 +1,19 @@
 """Several runs on one page: of this home, and published ones."""
 
+import io
 import re
 import shutil
 import sys
 
 import pytest
+from rich.console import Console as Terminal
 
-from orchestrator.commands.collections import join_runs, write_index
+from orchestrator.commands.collections import join_runs, join_shards, write_index
 from orchestrator.commands.publication import publish_run
 from orchestrator.console.progress import Console
 from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
+from orchestrator.records.run_folder import Shard
 from orchestrator.records.store import Store
 from tests import fake_run as fake
 
@@ -96,3 +99,69 @@ def test_nothing_is_left_of_a_site_that_cannot_be_made(published, tmp_path, faul
 def test_a_site_replaces_nothing(published, tmp_path):
     with pytest.raises(SpecError, match="which exists; name a new folder"):
         write_index(published, tmp_path, Home(tmp_path / "home"), Console())
+
+
+def shard(number, count=2, plan="p"):
+    return Shard(number=number, count=count, plan_sha256=plan * 64)
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    """sharded(shard, ...) -> a home with these runs, a day apart, and their ids; None for a run that is no shard."""
+
+    def sharded(*shards):
+        home = Home(tmp_path / "shards")
+        for at, one in enumerate(shards):
+            run_id = f"2026112{at}-120000-part"
+            facts = fake.run_facts(run_id, started_unix=1_795_262_400.0 + 86_400 * at, shard=one)
+            fake.write_run(home.runs, facts, fake.some_jobs(run_id))
+        with Store.open(home.store_url) as store:
+            store.rebuild(home.runs, lambda line: None)
+        return home, [f"2026112{at}-120000-part" for at in range(len(shards))]
+
+    return sharded
+
+
+def joined(sharded, tmp_path, *shards):
+    home, run_ids = sharded(*shards)
+    said = io.StringIO()
+    result = join_shards(run_ids, home, tmp_path / "reports", Console(Terminal(file=said, width=300)))
+    return result, result.page.read_text(), said.getvalue()
+
+
+def test_all_shards_of_a_plan_are_one_page(sharded, tmp_path):
+    _, page, said = joined(sharded, tmp_path, shard(2), shard(1))
+    assert "2 of 2 shards" in page
+    assert page.count("/index.html") >= 2
+    assert "missing" not in said
+
+
+def test_a_missing_shard_is_said(sharded, tmp_path):
+    result, page, said = joined(sharded, tmp_path, shard(1, 3), shard(3, 3))
+    assert not result.is_whole
+    for text in (page, said):
+        assert "no run of shard 2 of 3 was named; it is missing here" in text
+
+
+def test_a_shard_that_ran_twice_is_counted_once(sharded, tmp_path):
+    _, page, said = joined(sharded, tmp_path, shard(1), shard(2), shard(1))
+    assert "shard 1 of 2 was run 2 times" in said
+    assert len(links_of(page)) == 2
+    assert "20261120-120000-part" in page
+
+
+def links_of(page):
+    return set(re.findall(r'href="([^"#]+index\.html)"', page))
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ((None,), "is no shard of a sweep"),
+        ((shard(2, 3),), "not of one plan"),
+        ((shard(2, 2, "q"),), "of one plan"),
+    ],
+)
+def test_runs_that_are_no_shards_of_one_plan_are_refused(sharded, tmp_path, others, words):
+    with pytest.raises(SpecError, match=words):
+        joined(sharded, tmp_path, shard(1), *others)
