@@ -43,6 +43,8 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
 
     Raises StoreError for an unknown run, SpecError for one that is no shard, or of another plan.
     """
+    if not run_ids:
+        raise SpecError("`invoke join` names no run; give the runs of the shards, for example: invoke join RUN,RUN")
     entries = []
     with Store.open(home.store_url) as store:
         runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
@@ -102,7 +104,8 @@ def _shard_notes(
         others = [run.facts.run_id for run in shards[_shard(stored).number] if run is not stored]
         if others:
             times = f"{_shard(stored).label} was run {len(others) + 1} times"
-            yield f"{times}; {stored.facts.run_id} ended first and is counted, not {', '.join(others)}."
+            first = "ended first and is" if stored.facts.state == "ended" else "is"
+            yield f"{times}; {stored.facts.run_id} {first} counted, not {', '.join(others)}."
         if stored.facts.state != "ended":
             where = f"{_shard(stored).label}, run {stored.facts.run_id},"
             yield f"{where} has not ended: `invoke sweep --resume={stored.facts.run_id}` on its machine."

@@ -150,6 +150,16 @@ def test_a_shard_that_ran_twice_is_counted_once(sharded, tmp_path):
     assert "20261120-120000-part" in page
 
 
+def test_no_run_is_a_sentence(sharded, tmp_path):
+    with pytest.raises(SpecError, match="names no run"):
+        joined(sharded, tmp_path)
+
+
+def test_of_shards_that_have_not_ended_one_is_counted(sharded, tmp_path):
+    _, _, said = joined(sharded, tmp_path, shard(1), shard(2), shard(2))
+    assert "is counted, not 20261122-120000-part" in said
+
+
 def links_of(page):
     return set(re.findall(r'href="([^"#]+index\.html)"', page))
 
