@@ -162,10 +162,17 @@ def _newest(store: Store) -> Iterator[Sequence[StoredTrial]]:
 
 
 def _counts(dataset: Dataset, home: Home) -> tuple[int, int, int] | None:
-    """Pictures to train, to validate and to test, as the whole data set has them."""
-    counts = datasets.named(dataset.name, home).counts
-    if counts is None:
+    """Pictures to train, to validate and to test, as the data set has them, or the part of it that is asked for."""
+    kind = datasets.named(dataset.name, home)
+    if kind.counts is None:
         return None
-    seen, test = counts(dataset)
+    seen, test = (_of_part(count, dataset, home) for count in kind.counts(dataset))
     valid = round(seen * dataset.validation_fraction)
     return seen - valid, valid, test
+
+
+def _of_part(count: int, dataset: Dataset, home: Home) -> int:
+    """How many of so many pictures are in the part that is asked for."""
+    if dataset.per_class is not None:
+        return min(count, dataset.per_class * len(datasets.classes(dataset, home)))
+    return round(count * (dataset.fraction or 1))

@@ -46,6 +46,17 @@ def test_pictures_that_no_run_has_read_are_the_whole_data_set(recorded, home):
 
 
 @pytest.mark.parametrize(
+    ("part", "seen", "tested"), [({"fraction": 0.1}, 3921, 1263), ({"per_class": 50}, 43 * 50, 43 * 50)]
+)
+def test_a_part_takes_the_time_of_its_pictures(recorded, home, part, seen, tested):
+    recorded(fake.trial(dataset=Dataset(name="synthetic", synthetic=Synthetic())))
+    asked = fake.trial(dataset=Dataset(**part), training=Training(epochs=1), measure=Measure(evaluate="end"))
+    (seconds,) = forecast([asked], home)
+    valid = round(seen * 0.2)
+    assert seconds == pytest.approx(FIXED + (seen - valid) // 64 * STEP + (valid + tested) * EVALUATION)
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"variant": "1.3"},
