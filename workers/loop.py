@@ -16,7 +16,6 @@ progress is reported between two steps, at most once a second. Copies for audits
 two steps, and their time is taken off that of the block and of the epoch.
 """
 
-import collections
 import gc
 import hashlib
 import math
@@ -123,20 +122,19 @@ def _read(adapter, handles, clock):
     return losses, max(0.0, (read - began) - (clock() - read))
 
 
-def score(adapter, batches, clock, progress=None, confusion=None):
+def score(adapter, batches, clock, progress=None, taken=None):
     """The fields of a `score` event for all pictures of `batches`, each exactly once, in inference mode.
 
-    progress: Progress in pictures. confusion: Confusion, which counts what each picture was taken for.
+    progress: Progress in pictures. taken: a list that gets the predicted classes of each batch.
     """
     began = clock()
     right, total_loss, done = 0, 0.0, 0
     for numbers in batches.in_order():
         x, y = batches.cut(numbers)
-        logits = adapter.predict(adapter.place(x, y))
-        right_here, loss_here = tally(logits, y)
-        right, total_loss, done = right + right_here, total_loss + loss_here, done + len(y)
-        if confusion is not None:
-            confusion.add(y, logits.argmax(1))
+        predicted, loss_here = tally(adapter.predict(adapter.place(x, y)), y)
+        right, total_loss, done = right + int((predicted == y).sum()), total_loss + loss_here, done + len(y)
+        if taken is not None:
+            taken.append(predicted)
         if progress is not None:
             progress.tell(done, clock())
     count = len(batches)
@@ -148,27 +146,18 @@ def score(adapter, batches, clock, progress=None, confusion=None):
     }
 
 
-class Confusion(object):
-    """How many pictures of each class were taken for each class."""
-
-    def __init__(self):
-        self._counts = collections.Counter()
-
-    def add(self, y, predicted):
-        """Count the classes (n,) of some pictures, and what they were taken for (n,)."""
-        self._counts.update(zip(y.tolist(), predicted.tolist()))
-
-    def counts(self):
-        """[[class, taken for, pictures], ...], sorted, without zeros."""
-        return [[true, taken, count] for (true, taken), count in sorted(self._counts.items())]
+def confusion(labels, taken):
+    """[[class, class it was taken for, pictures], ...] of labels (n,) and predicted classes (n,), without zeros."""
+    pairs, counts = numpy.unique(numpy.stack([labels, taken], 1), axis=0, return_counts=True)
+    return numpy.column_stack([pairs, counts]).tolist()
 
 
 def tally(logits, y):
-    """(how many of y (n,) are predicted, the sum of their cross-entropies) of logits (n, classes), in float64."""
+    """(predicted classes (n,), the sum of the cross-entropies of y (n,)) of logits (n, classes), in float64."""
     logits = logits.astype(numpy.float64)
     shifted = logits - logits.max(1, keepdims=True)
     losses = numpy.log(numpy.exp(shifted).sum(1)) - shifted[numpy.arange(len(y)), y]
-    return int((logits.argmax(1) == y).sum()), float(losses.sum())
+    return logits.argmax(1), float(losses.sum())
 
 
 def fingerprint(adapter, validation):

@@ -141,9 +141,14 @@ def off(logits, oracle):
 
 def score(logits, labels, seconds):
     """The fields of a `score` event."""
-    right, loss = tally(logits, labels)
+    predicted, loss = tally(logits, labels)
     count = len(labels)
-    return {"accuracy": right / float(count), "loss": loss / count, "pictures": count, "evaluate_seconds": seconds}
+    return {
+        "accuracy": int((predicted == labels).sum()) / float(count),
+        "loss": loss / count,
+        "pictures": count,
+        "evaluate_seconds": seconds,
+    }
 
 
 def differing(logits, oracle):

@@ -44,10 +44,9 @@ def work(job):
     throttled_after = native.throttled_periods()
     last = training.epochs - 1
     scoring = protocol.Progress(job.emit, clock, last, len(test), "scoring test pictures")
-    confusion = loop.Confusion()
-    scores = loop.score(adapter, test, clock, scoring, confusion)
-    job.emit("score", split="test", epoch=last, **scores)
-    job.emit("confusion", counts=confusion.counts())
+    taken = []
+    job.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring, taken))
+    job.emit("confusion", counts=loop.confusion(test.labels, numpy.concatenate(taken)))
     if measure.fingerprint == "epoch":
         seen = {"test": loop.predicted(adapter, test)}
         job.emit("fingerprint", epoch=last, weights={}, predictions=seen)
