@@ -137,7 +137,20 @@ class Dataset(Filtered):
         """'10 % of each class', '50 of each class'; '' for all pictures."""
         if self.per_class is not None:
             return f"{self.per_class} of each class"
-        return "" if self.fraction is None else f"{self.fraction:.3g} of each class"
+        return "" if self.fraction is None else f"{100 * self.fraction:.3g} % of each class"
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What is taken of its pictures and done to them, where that is not what the study did: ('with hsv', ...)."""
+        words = (
+            self.part,
+            "" if self.fit == "stretch" else self.fit,
+            filters_words(self.filters).strip(),
+            "" if self.channel_order == "bgr" else "red first",
+            "" if self.normalise == "unit" else "by mean and deviation",
+            "" if self.augment is None else "changed at random",
+        )
+        return tuple(word for word in words if word)
 
 
 _OF_LATER = (

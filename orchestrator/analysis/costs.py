@@ -18,17 +18,19 @@ class Steps(NamedTuple):
     framework: str
     variant: str
     model: Model
-    input_size: InputSize
+    network_input: InputSize
     device: Device
     threads: int
     batch_size: int
     feed: str
+    is_augmented: bool
 
     @classmethod
     def of(cls, trial: Trial) -> "Steps":
         """The steps of a trial."""
-        network = (trial.model, trial.input_size, trial.device, trial.threads)
-        return cls(trial.framework, trial.variant, *network, trial.training.batch_size, trial.measure.feed)
+        network = (trial.model, trial.network_input, trial.device, trial.threads)
+        feed = (trial.measure.feed, trial.dataset.augment is not None)
+        return cls(trial.framework, trial.variant, *network, trial.training.batch_size, *feed)
 
 
 class Costs(NamedTuple):

@@ -10,7 +10,7 @@ from orchestrator import data
 from orchestrator.analysis.noise import noise_floors
 from orchestrator.console.progress import Console
 from orchestrator.data import datasets
-from orchestrator.dataset import Dataset, filters_words
+from orchestrator.dataset import STUDY_FILTERS, Dataset
 from orchestrator.environment import Device
 from orchestrator.errors import SpecError
 from orchestrator.execution import weights as trained
@@ -212,9 +212,10 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
             split = data.split(entry, dataset)
             trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split), classes=entry.classes)
         facts = trial_data[sizes[0], dataset].facts
-        filters = filters_words(dataset.filters) or (" with CLAHE" if facts.recognised == "own" else "")
+        words = [f"{dataset.name} ({facts.recognised})", *dataset.differences]
+        words += ["with CLAHE"] if facts.recognised == "own" and dataset.filters == STUDY_FILTERS else []
         console.say(
-            f"pictures: {dataset.name} ({facts.recognised}){filters}, "
+            f"pictures: {', '.join(words)}, "
             f"{facts.train_pictures:,} to train, {facts.valid_pictures:,} to validate, "
             f"{facts.test_pictures:,} to test; {facts.split_note}"
         )

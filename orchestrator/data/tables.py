@@ -5,7 +5,7 @@ Training pictures are ordered by class and path, test pictures by path, as in th
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.data.archive import Files, plain
 from orchestrator.data.layout import Layout, Row, SetName, set_named
@@ -14,6 +14,9 @@ from orchestrator.errors import DataError, shortened
 
 _PATHS = ("path", "filename", "file", "image", "image_path", "filepath", "file_name")
 _LABELS = ("classid", "class", "label", "class_id", "category", "target")
+MOST_LABEL = 200
+"""Characters of the name of a class; a folder's has 255 bytes at most."""
+
 _SETS = ("split", "set", "subset", "partition")
 _BOXES = (
     ("roi.x1", "roi.y1", "roi.x2", "roi.y2"),
@@ -67,6 +70,9 @@ def by_tables(files: Files, tables: Mapping[str, SetName | None]) -> Layout:
                 )
             elif not record["label"]:
                 faults.append(Fault(name=place, reason="it names no class"))
+            elif len(record["label"]) > MOST_LABEL:
+                reason = f"its class has {len(record['label']):,} characters; at most {MOST_LABEL} are read"
+                faults.append(Fault(name=place, reason=reason))
             elif not file:
                 reason = files.refused.get(path, "is not there")
                 faults.append(Fault(name=place, reason=f"the picture {shortened(record['path'])}: {reason}"))
@@ -78,24 +84,22 @@ def by_tables(files: Files, tables: Mapping[str, SetName | None]) -> Layout:
         first = f" The first fault: {faults[0].name}: {faults[0].reason}." if faults else ""
         raise DataError(f"{files.where(next(iter(tables)))} lists no picture to train on.{first}")
     labels = {row.label for rows in sets.values() for row in rows}
-    classes = sorted(labels, key=int) if all(label.isdecimal() for label in labels) else sorted(labels)
-    if len({int(label) for label in classes if label.isdecimal()}) < sum(label.isdecimal() for label in classes):
-        classes = sorted(labels)
+    are_numbers = all(label.isdecimal() for label in labels)
+    classes = sorted(labels, key=lambda label: (int(label) if are_numbers else 0, label))
     order = {label: number for number, label in enumerate(classes)}
     for name, rows in sets.items():
         rows.sort(key=lambda row: (0 if name == "test" else order[row.label], row.file))
     return Layout(sets, tuple(classes), faults)
 
 
-def _records(where: str, content: bytes) -> list[tuple[str, dict[str, str]]]:
-    """(place, {path, label, set, left, top, right, bottom}) of each row."""
+def _records(where: str, content: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    """(place, {path, label, set, left, top, right, bottom}) of each row; one at a time: there may be a million."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8.") from None
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    records = []
     try:
         columns = _columns(where, next(reader, []))
         for row in reader:
@@ -104,10 +108,9 @@ def _records(where: str, content: bytes) -> list[tuple[str, dict[str, str]]]:
                 continue
             if len(row) <= max(columns.values()):
                 raise DataError(f"{place} has {len(row)} columns; the header has {max(columns.values()) + 1} or more.")
-            records.append((place, {name: row[at].strip() for name, at in columns.items()}))
+            yield place, {name: row[at].strip() for name, at in columns.items()}
     except csv.Error as error:
         raise DataError(f"{where}, line {reader.line_num}: {error}; it is not the CSV that its header says.") from None
-    return records
 
 
 def _columns(where: str, header: Sequence[str]) -> dict[str, int]:

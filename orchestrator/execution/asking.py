@@ -172,7 +172,8 @@ def training_first(asked: Asked) -> SweepRequest:
             if entry.model in sizes
         ],
     }
-    return replace(asked.request, changes=changes, cells=(), compared=None, until=None)
+    # Whole: a shard's networks are all of one plan of trainings, which is cut otherwise.
+    return replace(asked.request, changes=changes, cells=(), compared=None, until=None, shard=None)
 
 
 def _written(sizes: Iterable[InputSize]) -> list[int | list[int]]:

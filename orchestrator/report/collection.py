@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from orchestrator.dataset import filters_words
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.records.host_facts import RecordedHost
@@ -133,7 +132,7 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
         if not group.trials:
             continue
         trial = group.trials[0].trial
-        pictures = trial.dataset.name + filters_words(trial.dataset.filters).replace(" with", ", with", 1)
+        pictures = ", ".join([trial.dataset.name, *trial.dataset.differences])
         clock = f"clock of each {trial.measure.sync}, input {trial.measure.feed}"
         clock = clock if trial.inference is None else f"{trial.inference.seconds:g} s of queries"
         rows.append(

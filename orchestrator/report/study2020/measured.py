@@ -103,7 +103,8 @@ def is_equal_training(trial: Trial, is_scout: bool) -> bool:
     study = _training(trial.training.epochs)
     is_plain = trial.cell == Cell(model=trial.model, input_size=trial.input_size, device=trial.device)
     is_square = trial.input_size.side is not None
-    return (is_scout or trial.dataset.name == DATASET) and is_plain and is_square and trial.training == study
+    is_theirs = (is_scout or trial.dataset.name == DATASET) and not trial.dataset.differences
+    return is_theirs and is_plain and is_square and trial.training == study
 
 
 @lru_cache(maxsize=100)

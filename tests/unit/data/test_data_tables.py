@@ -102,6 +102,18 @@ def test_classes_that_are_numbers_are_ordered_as_numbers(flat, home):
     assert registered(table(flat, text), home).own.classes == ("9", "10")
 
 
+@pytest.mark.parametrize("label", ["9" * 5000, "x" * 201])
+def test_a_class_of_a_name_without_end_is_said(flat, home, label):
+    text = "path,class\n" + "".join(f"p/{number}.png,{(label, 1, 2)[number % 3]}\n" for number in range(10))
+    with pytest.raises(DataError, match=r"line 2: its class has .* characters; at most 200 are read"):
+        registered(table(flat, text), home)
+
+
+def test_numbers_with_zeros_in_front_are_classes_of_their_own(flat, home):
+    text = "path,class\n" + "".join(f"p/{number}.png,{('01', '1', '2')[number % 3]}\n" for number in range(10))
+    assert registered(table(flat, text), home).own.classes == ("01", "1", "2")
+
+
 def test_a_column_may_say_the_set(flat, home):
     sets = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
     text = "path,label,split\n" + "".join(f"p/{number}.png,{number % 2},{sets[number]}\n" for number in range(10))

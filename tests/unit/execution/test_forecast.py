@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.dataset import Dataset, Synthetic
+from orchestrator.dataset import Augmentation, Dataset, Synthetic
 from orchestrator.engines.source import current_sha256
 from orchestrator.execution.forecast import forecast, forecast_checks
 from orchestrator.host import machine_keys
@@ -43,6 +43,12 @@ def test_pictures_that_no_run_has_read_are_the_whole_data_set(recorded, home):
     recorded(fake.trial(dataset=Dataset(name="synthetic", synthetic=Synthetic())))
     (seconds,) = forecast([fake.trial(training=Training(epochs=1), measure=Measure(evaluate="end"))], home)
     assert seconds == pytest.approx(FIXED + 490 * STEP + (7842 + 12_630) * EVALUATION)
+
+
+@pytest.mark.parametrize("other", [{"filters": ("hog",)}, {"augment": Augmentation(shift=0.1)}])
+def test_features_and_changed_pictures_have_steps_of_their_own(recorded, home, other):
+    recorded(fake.trial())
+    assert forecast([fake.trial(dataset=Dataset(**other))], home) == [None]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.analysis.noise import NoiseFloors
-from orchestrator.dataset import Dataset
+from orchestrator.dataset import Augmentation, Dataset
 from orchestrator.networks import Model
 from orchestrator.report import html
 from orchestrator.report.study2020.claims import CLAIMS, verdict_of, weighed
@@ -208,11 +208,27 @@ def test_the_machine_and_each_erratum_are_named(ours):
         fake.trial(model=Model(name="resnet", depth=8)),
         fake.trial(dataset=Dataset(name="synthetic")),
         fake.trial(dataset=Dataset(clahe=False)),
+        fake.trial(dataset=Dataset(fraction=0.1)),
+        fake.trial(dataset=Dataset(fit="letterbox")),
+        fake.trial(dataset=Dataset(normalise="standard")),
+        fake.trial(dataset=Dataset(augment=Augmentation(shift=0.1))),
         fake.trial(measure=Measure(feed="native")),
         fake.trial(training=Training(batch_size=32)),
         fake.trial(training=Training(learning_rate=0.1)),
     ],
-    ids=["framework", "network", "drawn signs", "no CLAHE", "loader", "batch", "rate"],
+    ids=[
+        *(
+            "framework",
+            "network",
+            "drawn signs",
+            "no CLAHE",
+            "a part",
+            "another fit",
+            "normalised",
+            "changed at random",
+        ),
+        *("loader", "batch", "rate"),
+    ],
 )
 def test_what_the_study_did_not_train_is_not_beside_it(asked):
     assert paper_sections(run(timed(asked)), NO_FLOORS) == []

@@ -1,0 +1,19 @@
+"""What a sweep asks for before anything is planned."""
+
+from orchestrator.dataset import Dataset
+from orchestrator.execution.asking import Asked, SweepRequest, training_first
+from orchestrator.execution.weights import Wanted
+from orchestrator.home import REPOSITORY
+from orchestrator.networks import InputSize
+from orchestrator.planning.plan import Order
+from orchestrator.planning.spec import load_spec
+from orchestrator.trial import Training
+
+
+def test_the_weights_of_a_shard_are_trained_whole(catalogue):
+    path = REPOSITORY / "experiments" / "inference.json"
+    spec = load_spec(path, catalogue.frameworks)
+    model = spec.axes.models[0].model
+    request = SweepRequest(path, shard=(2, 2))
+    missing = [Wanted(model, InputSize.square(32), Dataset(), Training())]
+    assert training_first(Asked(request, spec, catalogue, None, Order(), missing=missing)).shard is None
