@@ -19,7 +19,6 @@ from orchestrator.home import Home
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.spec import Limits
 from orchestrator.records.job import serve_job
-from orchestrator.records.run_folder import TrainedWeights
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
             network = weights.network_of(len(classes))
             job = serve_job(environment, network, weights.sha256, threads)
             start, cpus = trained.path_of(weights, home), session.host.cpus[:threads]
-            scale = _scale(weights, home, console)
+            with console.counting("preparing pictures") as progress:
+                scale = data.scale_of(weights.dataset, weights.input_size, home, progress)
             with serving(environment, session.engine, home, job, start, cpus, scale) as served:
                 console.say(
                     f"{row.subject} answers; weights of {weights.network} by "
@@ -73,15 +73,6 @@ def watch(request: WatchRequest, catalogue: Catalogue, home: Home, console: Cons
     for note in notes(source, seen):
         console.say(f"note: {note}")
     return seen
-
-
-def _scale(weights: TrainedWeights, home: Home, console: Console) -> Path | None:
-    """What the network gets of bytes, with the pictures that it was trained on; None for shares of 255."""
-    if weights.dataset.normalise == "unit":
-        return None
-    with console.counting("preparing pictures") as progress:
-        prepared = data.prepare(weights.dataset, [weights.input_size], home, progress)
-    return prepared[weights.input_size].path / data.SCALE
 
 
 def draw_video(path: Path, seconds: float, rate: float, seed: int, console: Console) -> tuple[int, Path]:

@@ -12,7 +12,6 @@ from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.records.run_folder import Shard
 from orchestrator.records.store import Store
-from orchestrator.records.stored import StoredRun
 from orchestrator.report import write_report
 from orchestrator.report.collection import Entry, write_collection
 from orchestrator.scratch import folder_beside
@@ -20,12 +19,7 @@ from orchestrator.scratch import folder_beside
 
 def join_runs(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> Path:
     """One page of several runs, beside their reports, which are written too. Raises StoreError for an unknown run."""
-    entries = []
-    with Store.open(home.store_url) as store:
-        for run_id in run_ids:
-            report = write_report(store, run_id, home, reports)
-            console.say(f"report: {report.page}")
-            entries.append(Entry(report.stored, f"../{run_id}/index.html"))
+    entries = _reported(run_ids, home, reports, console)
     folder = reports / f"joined-{digest(list(run_ids))[:12]}"
     return write_collection(entries, folder, f"{len(entries)} runs", home)
 
@@ -45,70 +39,77 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
     """
     if not run_ids:
         raise SpecError("`invoke join` names no run; give the runs of the shards, for example: invoke join RUN,RUN")
-    entries = []
-    with Store.open(home.store_url) as store:
-        runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
-        shards = _shards_of(runs)
-        counted = [min(same, key=_when_ended) for _, same in sorted(shards.items())]
-        missing = [number for number in range(1, _shard(runs[0]).count + 1) if number not in shards]
-        notes = list(_shard_notes(shards, counted, missing))
-        for stored in runs:
-            report = write_report(store, stored.facts.run_id, home, reports)
-            console.say(f"report: {report.page}")
-            if stored in counted:
-                entries.append(Entry(report.stored, f"../{stored.facts.run_id}/index.html"))
+    entries = _reported(list(dict.fromkeys(run_ids)), home, reports, console)
+    shards = _shards_of(entries)
+    counted = [min(same, key=_when_ended) for _, same in sorted(shards.items())]
+    count = _shard(counted[0]).count
+    missing = [number for number in range(1, count + 1) if number not in shards]
+    notes = list(_shard_notes(shards, counted, missing))
     for note in notes:
         console.say(f"note: {note}")
     folder = reports / f"joined-{digest(list(run_ids))[:12]}"
-    title = f"{counted[0].facts.spec['name']}: {len(counted)} of {_shard(counted[0]).count} shards"
-    page = write_collection(entries, folder, title, home, notes)
-    return Joined(page, is_whole=not missing and all(stored.facts.state == "ended" for stored in counted))
+    title = f"{counted[0].stored.facts.spec['name']}: {len(counted)} of {count} shards"
+    page = write_collection(counted, folder, title, home, notes)
+    return Joined(page, is_whole=not missing and all(entry.stored.facts.state == "ended" for entry in counted))
 
 
-def _shard(stored: StoredRun) -> Shard:
-    if stored.facts.shard is None:
+def _reported(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> list[Entry]:
+    """The runs, with their reports, which are written. Raises StoreError for an unknown run."""
+    entries = []
+    with Store.open(home.store_url) as store:
+        for run_id in run_ids:
+            report = write_report(store, run_id, home, reports)
+            console.say(f"report: {report.page}")
+            entries.append(Entry(report.stored, f"../{run_id}/index.html"))
+    return entries
+
+
+def _shard(entry: Entry) -> Shard:
+    facts = entry.stored.facts
+    if facts.shard is None:
         raise SpecError(
-            f"run {stored.facts.run_id} is no shard of a sweep; `invoke report --run=A,B` sets any runs side by side."
+            f"run {facts.run_id} is no shard of a sweep; `invoke report --run=A,B` shows any runs together."
         )
-    return stored.facts.shard
+    return facts.shard
 
 
-def _shards_of(runs: Sequence[StoredRun]) -> dict[int, list[StoredRun]]:
+def _shards_of(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
     """Number -> the runs of that shard. Raises SpecError if they are not all of one plan."""
-    first = _shard(runs[0])
-    shards: dict[int, list[StoredRun]] = {}
-    for stored in runs:
-        shard = _shard(stored)
-        if (shard.plan_sha256, shard.count) != (first.plan_sha256, first.count):
+    first, shards = _shard(entries[0]), dict[int, list[Entry]]()
+    for entry in entries:
+        shard = _shard(entry)
+        if (shard.spec_sha256, shard.count) != (first.spec_sha256, first.count):
+            runs = [f"run {one.stored.facts.run_id} ({_shard(one).label})" for one in (entry, entries[0])]
             raise SpecError(
-                f"run {stored.facts.run_id} ({shard.label}) and run {runs[0].facts.run_id} ({first.label}) are not of "
-                "one plan: the spec, its flags or the number of shards differ."
+                f"{' and '.join(runs)} are not of one plan: the spec, its flags or the number of shards differ."
             )
-        shards.setdefault(shard.number, []).append(stored)
+        shards.setdefault(shard.number, []).append(entry)
     return shards
 
 
-def _when_ended(stored: StoredRun) -> tuple[bool, float]:
+def _when_ended(entry: Entry) -> tuple[bool, float]:
     """A key: those that ended come first, in their order; then the others."""
+    stored = entry.stored
     ends = [trial.exit.launched_unix + trial.exit.wall_seconds for trial in stored.trials if trial.exit]
     return stored.facts.state != "ended", max(ends, default=stored.facts.started_unix)
 
 
 def _shard_notes(
-    shards: Mapping[int, Sequence[StoredRun]], counted: Sequence[StoredRun], missing: Sequence[int]
+    shards: Mapping[int, Sequence[Entry]], counted: Sequence[Entry], missing: Sequence[int]
 ) -> Iterator[str]:
     if missing:
         numbers, count = ", ".join(map(str, missing)), _shard(counted[0]).count
         yield f"no run of shard {numbers} of {count} was named; it is missing here."
-    for stored in counted:
-        others = [run.facts.run_id for run in shards[_shard(stored).number] if run is not stored]
+    for entry in counted:
+        facts, shard = entry.stored.facts, _shard(entry)
+        others = [run.stored.facts.run_id for run in shards[shard.number] if run is not entry]
+        has_ended = facts.state == "ended"
         if others:
-            times = f"{_shard(stored).label} was run {len(others) + 1} times"
-            first = "ended first and is" if stored.facts.state == "ended" else "is"
-            yield f"{times}; {stored.facts.run_id} {first} counted, not {', '.join(others)}."
-        if stored.facts.state != "ended":
-            where = f"{_shard(stored).label}, run {stored.facts.run_id},"
-            yield f"{where} has not ended: `invoke sweep --resume={stored.facts.run_id}` on its machine."
+            times, first = f"{shard.label} was run {len(others) + 1} times", "ended first and is" if has_ended else "is"
+            yield f"{times}; {facts.run_id} {first} counted, not {', '.join(others)}."
+        if not has_ended:
+            command = f"`invoke sweep --resume={facts.run_id}`"
+            yield f"{shard.label}, run {facts.run_id}, has not ended: {command} on its machine."
 
 
 def write_index(published: Path, to: Path, home: Home, console: Console) -> Path:

@@ -120,11 +120,9 @@ def _about(weights: TrainedWeights, classes: Sequence[str], home: Home, console:
     scale: for each channel the factor and the offset that make a network's input of a byte.
     """
     dataset, size = weights.dataset, weights.input_size
-    scale: list[list[float]] = [[1 / 255], [0.0]]
-    if dataset.normalise != "unit":
-        with console.counting("preparing pictures") as progress:
-            prepared = data.prepare(dataset, [size], home, progress)
-        scale = np.load(prepared[size].path / data.SCALE).tolist()
+    with console.counting("preparing pictures") as progress:
+        path = data.scale_of(dataset, size, home, progress)
+    scale: list[list[float]] = [[1 / 255], [0.0]] if path is None else np.load(path).tolist()
     return {
         "network": weights.network,
         "classes": [printable(name) for name in classes],

@@ -11,10 +11,8 @@ from orchestrator.errors import SpecError, shortened
 from orchestrator.home import REPOSITORY, Home, default_reports, expanded
 from orchestrator.networks import InputSize
 from orchestrator.planning.image_row import ImageRow
-from orchestrator.records.run_folder import Until
+from orchestrator.records.run_folder import MOST_SHARDS, Until
 from orchestrator.trial import SubjectPair
-
-MOST_SHARDS = 1000
 
 
 def device(text: str) -> Device:

@@ -11,14 +11,13 @@ os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(8192 * 8192)
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a damaged picture, waymark says with its name
 
 from orchestrator.data import datasets
-from orchestrator.data.cache import SCALE, Manifest, Prepared, prepare, verify
+from orchestrator.data.cache import Manifest, Prepared, prepare, scale_of, verify
 from orchestrator.data.datasets import register
 from orchestrator.data.fetch import download
 from orchestrator.data.partition import Split, facts, split
 from orchestrator.data.source import Reading, Source, recorded
 
 __all__ = [
-    "SCALE",
     "Manifest",
     "Prepared",
     "Reading",
@@ -30,6 +29,7 @@ __all__ = [
     "prepare",
     "recorded",
     "register",
+    "scale_of",
     "split",
     "verify",
 ]

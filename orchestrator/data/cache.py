@@ -16,8 +16,9 @@ import numpy as np
 
 from orchestrator.data import datasets, filters, parts, pixels
 from orchestrator.data.draft import open_to_all, part_folder, publish
-from orchestrator.data.fill import ArrayFacts, Progress, array_facts, fill, sha256_of, standard_scale
+from orchestrator.data.fill import ArrayFacts, array_facts, fill, sha256_of, standard_scale
 from orchestrator.data.pictures import Located, Recognised
+from orchestrator.data.source import Progress
 from orchestrator.dataset import Dataset, Filtered
 from orchestrator.environment import Frozen, Name, digest
 from orchestrator.errors import DataError
@@ -116,6 +117,13 @@ def prepare(dataset: Dataset, sizes: Sequence[InputSize], home: Home, progress: 
     lacking = [size for size, entry in entries.items() if not entry.exists()]
     made = _make(dataset, located, lacking, home, progress) if lacking else set()
     return {size: _read(entry, origin.classes, is_new=size in made) for size, entry in entries.items()}
+
+
+def scale_of(dataset: Dataset, size: InputSize, home: Home, progress: Progress) -> Path | None:
+    """The file that says what a network gets of bytes; None for shares of 255. Raises DataError as `prepare` does."""
+    if dataset.normalise == "unit":
+        return None
+    return prepare(dataset, [size], home, progress)[size].path / SCALE
 
 
 def verify(prepared: Prepared) -> None:

@@ -65,7 +65,7 @@ class _Progress:
         self._size_bytes = size_bytes
         self._say = say
         self._done = 0
-        self._tenths_said = 0
+        self._steps_said = 0
 
     def update(self, size_bytes: int) -> None:
         self._done += size_bytes
@@ -75,16 +75,16 @@ class _Progress:
         if self._done > self._size_bytes + _CHUNK_BYTES:  # pooch counts the last chunk as a whole one
             raise DataError(f"The server sends more than the {self._size_bytes} bytes that {self._name} has.")
         done = min(self._done, self._size_bytes)
-        if 10 * done // self._size_bytes > self._tenths_said:
-            self._tenths_said = 10 * done // self._size_bytes
+        if 10 * done // self._size_bytes > self._steps_said:
+            self._steps_said = 10 * done // self._size_bytes
             self._say(f"{self._name}: {done / 1e6:.1f} of {self._size_bytes / 1e6:.1f} MB")
 
     def _say_bytes(self) -> None:
         """Of an archive whose size is not known."""
         if self._done > MOST_BYTES:
             raise DataError(f"The server sends more than {MOST_BYTES} bytes for {self._name}.")
-        if self._done // _SAID_BYTES > self._tenths_said:
-            self._tenths_said = self._done // _SAID_BYTES
+        if self._done // _SAID_BYTES > self._steps_said:
+            self._steps_said = self._done // _SAID_BYTES
             self._say(f"{self._name}: {self._done / 1e6:.1f} MB")
 
     def reset(self) -> None:

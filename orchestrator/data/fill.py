@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from orchestrator.data.pictures import Pictures, PictureSets
 from orchestrator.data.pixels import Preparer
 from orchestrator.data.ppm import Pixels
+from orchestrator.data.source import Progress
 from orchestrator.data.threads import one_opencv_thread, threads
 from orchestrator.dataset import Dataset
 from orchestrator.environment import Frozen
@@ -24,9 +25,6 @@ from orchestrator.networks.features import input_of
 BLOCK = 32  # pictures a thread prepares at a time
 _LOG_SECONDS = 5.0
 _COUNTED = 4096  # pictures that are counted at a time
-
-Progress = Callable[[int, int], None]
-"""Receives pictures done and pictures in all."""
 
 
 class ArrayFacts(Frozen):

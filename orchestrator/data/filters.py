@@ -94,7 +94,7 @@ def _to(code: int) -> Callable[[], Callable[[Pixels], Pixels]]:
     return lambda: lambda rgb: np.asarray(cv2.cvtColor(rgb, code), np.uint8)
 
 
-def _normalise(rgb: Pixels) -> Pixels:
+def _min_max(rgb: Pixels) -> Pixels:
     return np.asarray(cv2.normalize(rgb, np.empty_like(rgb), 0, 255, cv2.NORM_MINMAX), np.uint8)
 
 
@@ -227,7 +227,7 @@ FILTERS = {
     "clahe": Filter(_clahe, "CLAHE on the luminance: clip limit 2, 4 x 4 tiles"),
     "equalise": Filter(_equalise, "the histogram of the luminance equalised"),
     "grey": Filter(_plain(_grey), "the luminance in all three channels"),
-    "normalise": Filter(_plain(_normalise), "least and largest value to 0 and 255"),
+    "min_max": Filter(_plain(_min_max), "least and largest value to 0 and 255"),
     "standardise": Filter(_plain(_standardise), "mean to 127.5, three deviations to 0 and 255"),
     "unsharp": Filter(_plain(_unsharp), "sharpened by the difference to a blur of 1 pixel"),
     "bilateral": Filter(_plain(_bilateral), "bilateral filter, 5 pixels, 50 levels"),

@@ -41,7 +41,9 @@ class GtsrbReader:
     """Of a folder that holds the three archives or their unpacked contents."""
 
     def inspect(self, path: Path, progress: Progress) -> Source:
-        return _inspect(path)
+        source = _inspect(path)
+        with self.opened(source):
+            return source
 
     def fingerprint(self, path: Path) -> str:
         return fingerprint_of(path, _located(path)[1])

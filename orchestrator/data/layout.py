@@ -183,7 +183,11 @@ def _is_shown(name: str) -> bool:
 
 def is_text(name: str) -> bool:
     """Whether it is UTF-8: Linux takes any bytes for a name."""
-    return not any("\ud800" <= char <= "\udfff" for char in name) if not name.isascii() else True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(name: str) -> str:

@@ -73,9 +73,10 @@ class OwnReader:
             reading = reading.model_copy(update={"table": path.name})
             path = path.parent
         with self._files(path) as files:
+            fingerprint = _fingerprint(path, files.names)  # before the look: a change during it is seen the next time
             layout = _layout(files, reading, path)
             sets = _columns(layout, reading, path)
-            digests, broken = _looked_at(files, sets, progress)
+            digests, broken = _looked_at(files, sets, path, progress)
         faults = [*layout.faults, *broken.values()]
         _require_whole(faults, reading, path)
         is_drawn = "test" not in sets
@@ -94,16 +95,12 @@ class OwnReader:
             kind="own",
             recognised="own",
             sha256s={"pictures": digest([[layout.classes], *contents])},
-            fingerprint=self.fingerprint(path),
+            fingerprint=fingerprint,
             own=own,
         )
 
     def fingerprint(self, path: Path) -> str:
-        if path.is_file():
-            return fingerprint_of(path.parent, [path.name])
-        if not path.is_dir():
-            raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}) nor a CSV file.")
-        return fingerprint_of(path, sorted(FolderFiles.below(path, OWN).names))
+        return _fingerprint(path, FolderFiles.below(path, OWN).names if path.is_dir() else ())
 
     @contextlib.contextmanager
     def opened(self, source: Source) -> Iterator[PictureSets]:
@@ -136,6 +133,11 @@ class OwnReader:
             files.close()
 
 
+def _fingerprint(path: Path, names: Sequence[str]) -> str:
+    """Of an archive, or of all files of a folder."""
+    return fingerprint_of(path, sorted(names)) if path.is_dir() else fingerprint_of(path.parent, [path.name])
+
+
 def _layout(files: Files, reading: Reading, path: Path) -> Layout:
     tables = tables_of(files, reading.table)
     layout = by_tables(files, tables) if tables else by_folders(files, str(path))
@@ -155,14 +157,13 @@ def _layout(files: Files, reading: Reading, path: Path) -> Layout:
 
 
 def _columns(layout: Layout, reading: Reading, path: Path) -> dict[str, Rows]:
-    try:
-        group = re.compile(reading.group) if reading.group else None
-    except re.error as error:
-        raise DataError(f"--group is {reading.group!r}, which is no regular expression: {error}.") from None
+    group = re.compile(reading.group) if reading.group else None
     return {name: columns(rows, layout.classes, group, str(path)) for name, rows in layout.sets.items()}
 
 
-def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple[dict[str, _Digests], dict[str, Fault]]:
+def _looked_at(
+    files: Files, sets: dict[str, Rows], path: Path, progress: Progress
+) -> tuple[dict[str, _Digests], dict[str, Fault]]:
     """sha256 (n, 32) of the content of each file, and a fault for each that does not decode, by name; on all cores."""
     blocks = [
         (name, range(at, min(at + _BLOCK, len(rows))))
@@ -184,7 +185,7 @@ def _looked_at(files: Files, sets: dict[str, Rows], progress: Progress) -> tuple
                 file = sets[name].files[index]
                 broken[file] = Fault(name=file, reason=reason)
             if len(broken) > MOST_FAULTS:
-                raise _no_pictures(Path(files.where("")), list(broken.values()))
+                raise _no_pictures(path, list(broken.values()))
             done += len(block)
             progress(done, total)
     return digests, broken

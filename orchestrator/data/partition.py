@@ -67,10 +67,12 @@ def split(prepared: Prepared, dataset: Dataset) -> Split:
         return Split(train, valid, f"As the set has it: {len(train):,} pictures train, {len(valid):,} validate.")
     counts = f"{len(train):,} pictures train, {len(valid):,} validate (seed {dataset.split_seed})"
     if tracks is None:
-        return Split(train, valid, f"Random split, as in the paper: {counts}.")
+        is_own = prepared.recognised == "own"
+        return Split(train, valid, f"Random split{'' if is_own else ', as in the paper'}: {counts}.")
+    objects = "objects" if prepared.manifest.keeps_tracks else "signs"
     shared = np.intersect1d(tracks[train], tracks[valid])
     if is_by_track:
-        signs = f"{len(np.unique(tracks[valid])):,} of {len(np.unique(tracks)):,} signs"
+        signs = f"{len(np.unique(tracks[valid])):,} of {len(np.unique(tracks)):,} {objects}"
         return Split(train, valid, f"Split by track: {counts}; {signs} validate and none of them is trained on.")
     leak = f"frames of {len(shared):,} of {len(np.unique(tracks)):,} signs are in both sets"
     return Split(

@@ -45,3 +45,10 @@ def _numbers(labels: Integers, dataset: Dataset) -> Integers:
         count = dataset.per_class or max(1, round(len(here) * (dataset.fraction or 1)))
         drawn += here[:count].tolist()
     return np.sort(np.array(drawn, np.int64))
+
+
+def size(count: int, classes: int, dataset: Dataset) -> int:
+    """About how many of so many pictures of so many classes the part has."""
+    if dataset.per_class is not None:
+        return min(count, dataset.per_class * classes)
+    return round(count * (dataset.fraction or 1))

@@ -15,21 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from orchestrator.data.archive import Files
-from orchestrator.data.pictures import Integers, Located, Origin, PictureSets
+from orchestrator.data.pictures import Integers, PictureSets
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.source import (
     Progress,
     Published,
     Source,
     checksum,
-    current,
     fingerprint_of,
     is_published,
-    recorded,
 )
-from orchestrator.dataset import Dataset
 from orchestrator.errors import DataError
-from orchestrator.home import Home
 
 MOST_BYTES = 256 << 20
 """Of one unpacked idx file; the largest has 47 MB."""
@@ -61,13 +57,15 @@ class ArchivesReader:
     def inspect(self, path: Path, progress: Progress) -> Source:
         folder = self._folder(path)
         is_official = all(is_published(folder / name, known) for name, known in self._archives.items())
-        return Source(
+        source = Source(
             path=str(folder),
             kind="archives",
             recognised="official" if is_official else "unknown",
             sha256s={name: checksum(folder / name, "sha256") for name in self._archives},
             fingerprint=self.fingerprint(folder),
         )
+        with self.opened(source):
+            return source
 
     def fingerprint(self, path: Path) -> str:
         return fingerprint_of(self._folder(path), self._archives)
@@ -84,25 +82,6 @@ class ArchivesReader:
                 "fetch them with --download."
             )
         return folder
-
-
-def origin_of(name: str, classes: tuple[str, ...], reader: ArchivesReader) -> Callable[[Dataset, Home], Origin]:
-    """What a data set of archives gives for `DatasetKind.origin`."""
-
-    def origin(dataset: Dataset, home: Home) -> Origin:
-        def locate() -> Located:
-            found = recorded(name, home)
-            if found is None:
-                raise DataError(
-                    f"No pictures of '{name}' are known on this machine. Run `invoke data --name={name} --from=FOLDER` "
-                    f"with the folder of its archives, or `invoke data --name={name} --download`."
-                )
-            here = current(name, found, reader, home)
-            return Located(here.recognised, here.sha256, here.sha256s, lambda: reader.opened(here))
-
-        return Origin(classes, locate)
-
-    return origin
 
 
 class Idx(NamedTuple):

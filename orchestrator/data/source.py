@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
-from pydantic import Field, model_serializer
+from pydantic import Field, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator import files
@@ -36,7 +37,7 @@ class Published(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """Where the archives of a set are published: a folder on a server, or of each archive its own, and checksums."""
+    """Where the archives of a set are published: a folder on a server, and the checksum of each."""
 
     url: str
     archives: Mapping[str, Published]
@@ -62,6 +63,15 @@ class Reading(Frozen):
     group: Annotated[str, Field(max_length=MOST_GROUP)] = ""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     skips_broken: bool = False
+
+    @field_validator("group")
+    @classmethod
+    def _is_pattern(cls, group: str) -> str:
+        try:
+            re.compile(group)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from None
+        return group
 
 
 class OwnSet(Frozen):
@@ -106,7 +116,7 @@ class Reader(Protocol):
     """Reads the pictures of one data set."""
 
     def inspect(self, path: Path, progress: Progress) -> Source:
-        """What is at `path`. Raises DataError if it is not this data set, or if a name or a row is damaged."""
+        """What is at `path`, all rows and names checked. Raises DataError if it is not this data set, or damaged."""
         ...
 
     def fingerprint(self, path: Path) -> str:
@@ -114,7 +124,7 @@ class Reader(Protocol):
         ...
 
     def opened(self, source: Source) -> AbstractContextManager[PictureSets]:
-        """The pictures, all rows and names checked. Raises DataError if they are gone or damaged."""
+        """The pictures. Raises DataError if they are gone or damaged."""
         ...
 
 
@@ -124,8 +134,6 @@ def register(name: str, path: Path, reader: Reader, home: Home, progress: Progre
     Raises DataError if they are not, as `reader` does. Pixels of published sets are checked by `prepare`.
     """
     source = reader.inspect(path.resolve(), progress)
-    with reader.opened(source):
-        pass
     home.data.mkdir(parents=True, exist_ok=True)
     files.write_atomically(_register_file(name, home), source.model_dump_json(indent=1) + "\n")
     return source

@@ -13,21 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.data.archive import is_debris
+from orchestrator.data.decode import MOST_PIXELS, SUFFIXES
 from orchestrator.data.ppm import Pixels
 from orchestrator.data.signs import DRAWINGS, drawn_sign
 from orchestrator.errors import DataError
 
 Box = tuple[int, int, int, int]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp")
 SMALLEST_SIDE = 16
 """Pixels of a region that is looked at; the smallest signs of GTSRB have 15."""
 
 MARGIN = 0.1
 """Around a region, as around the signs of GTSRB."""
-
-MOST_PIXELS = 8192 * 8192
-"""Of one frame."""
 
 _CAMERA = re.compile(r"[0-9]{1,4}")
 
@@ -52,10 +49,10 @@ class Source:
         self.taken, self.was_stopped = 0, False
         self._first_seconds = 0.0
         if not self.is_live and Path(name).is_dir():
-            here = (path for path in Path(name).iterdir() if path.suffix.lower() in PICTURES and path.is_file())
+            here = (path for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
             self._pictures = sorted((path for path in here if not is_debris(path.name)), key=_by_number)
             if not self._pictures:
-                raise DataError(f"{name} holds no picture ({', '.join(PICTURES)}); name a video or a folder of frames.")
+                raise DataError(f"{name} holds no picture ({', '.join(SUFFIXES)}); name a video or a folder of frames.")
             self.frames_per_second, self.expected = rate, len(self._pictures)
             return
         if not self.is_live and not Path(name).is_file():

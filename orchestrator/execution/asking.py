@@ -17,7 +17,7 @@ from orchestrator.networks import InputSize, Model
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.narrowing import load_cells
 from orchestrator.planning.plan import Order, Plan, datasets_of, expand, training_of
-from orchestrator.planning.shards import cut, plan_sha256
+from orchestrator.planning.shards import cut, spec_sha256
 from orchestrator.planning.spec import ExperimentSpec, InferenceAxes, recorded_spec
 from orchestrator.records.host_facts import HostFacts
 from orchestrator.records.run_folder import RunFacts, Shard, TrainedWeights, Until
@@ -98,7 +98,7 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
     weights, missing = _known_weights(request, spec, recorded, home)
     shard = recorded.shard if recorded else None
     if request.shard and not recorded:
-        shard = Shard(number=request.shard[0], count=request.shard[1], plan_sha256=plan_sha256(spec))
+        shard = Shard(number=request.shard[0], count=request.shard[1], spec_sha256=spec_sha256(spec))
     return Asked(request, spec, rows_here, recorded, order, weights, missing, shard)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.analysis.costs import Costs, Steps, costs
 from orchestrator.analysis.operations import step_operations
-from orchestrator.data import datasets
+from orchestrator.data import datasets, parts
 from orchestrator.dataset import Dataset
 from orchestrator.engines.source import current_sha256
 from orchestrator.errors import StoreError
@@ -166,13 +166,7 @@ def _counts(dataset: Dataset, home: Home) -> tuple[int, int, int] | None:
     kind = datasets.named(dataset.name, home)
     if kind.counts is None:
         return None
-    seen, test = (_of_part(count, dataset, home) for count in kind.counts(dataset))
+    classes = len(datasets.classes(dataset, home))
+    seen, test = (parts.size(count, classes, dataset) for count in kind.counts(dataset))
     valid = round(seen * dataset.validation_fraction)
     return seen - valid, valid, test
-
-
-def _of_part(count: int, dataset: Dataset, home: Home) -> int:
-    """How many of so many pictures are in the part that is asked for."""
-    if dataset.per_class is not None:
-        return min(count, dataset.per_class * len(datasets.classes(dataset, home)))
-    return round(count * (dataset.fraction or 1))

@@ -21,8 +21,8 @@ _ANY_CLASSES = 2
 """What a step costs does not depend much on how many classes there are; the pictures may not be on this machine."""
 
 
-def plan_sha256(spec: ExperimentSpec) -> str:
-    """Hash of what is asked: shards of one plan have one."""
+def spec_sha256(spec: ExperimentSpec) -> str:
+    """Hash of what is asked: shards of one plan have the same."""
     return digest(spec.model_dump(mode="json", by_alias=True, exclude={"schema_path"}))
 
 

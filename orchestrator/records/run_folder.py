@@ -189,15 +189,18 @@ class TrainedWeights(Frozen):
         return Network.of(self.model, input_of(self.dataset.filters, self.input_size), classes)
 
 
+MOST_SHARDS = 1000
+
+
 class Shard(Frozen):
     """One of several parts of a plan, each a run on a machine of its own.
 
-    number: from 1 to `count`. plan_sha256: of the spec; shards of one plan have one.
+    number: from 1 to `count`. spec_sha256: of what is asked; shards of one plan have the same.
     """
 
-    number: Annotated[int, Field(ge=1, le=1000)]
-    count: Annotated[int, Field(ge=1, le=1000)]
-    plan_sha256: Token
+    number: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+    count: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+    spec_sha256: Token
 
     @property
     def label(self) -> str:

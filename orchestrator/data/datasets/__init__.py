@@ -61,18 +61,34 @@ def _own(name: str, found: Source, home: Home) -> DatasetKind:
     if found.own is None:
         raise DataError(f"the data set '{name}' was registered as another; run `invoke data --from PATH` again.")
     reader, own = OwnReader(found.own.reading, home.data), found.own
-    origin = Origin(own.classes, lambda: located(source.current(name, found, reader, home), reader))
     return DatasetKind(
         title=name,
-        origin=lambda dataset, home: origin,
+        origin=origin_of(name, own.classes, reader),
         counts=lambda _: (own.train + own.valid, own.test),
         reader=reader,
     )
 
 
-def located(found: Source, reader: Reader) -> Located:
-    """A registered source as `prepare` takes it."""
-    return Located(found.recognised, found.sha256, found.sha256s, lambda: reader.opened(found))
+def origin_of(name: str, classes: tuple[str, ...], reader: Reader) -> Callable[[Dataset, Home], Origin]:
+    """What a set that lies in files gives for `DatasetKind.origin`."""
+
+    def origin(dataset: Dataset, home: Home) -> Origin:
+        return Origin(classes, lambda: _located(name, reader, home))
+
+    return origin
+
+
+def _located(name: str, reader: Reader, home: Home) -> Located:
+    """The source registered under that name, as `prepare` takes it. Raises DataError if there is none."""
+    found = source.recorded(name, home)
+    if found is None:
+        flag = "" if name == "gtsrb" else f"--name={name} "
+        raise DataError(
+            f"No pictures of '{name}' are known on this machine. Run `invoke data {flag}--from PATH` with the folder "
+            f"of its archives, or `invoke data {flag}--download`."
+        )
+    here = source.current(name, found, reader, home)
+    return Located(here.recognised, here.sha256, here.sha256s, lambda: reader.opened(here))
 
 
 def register(
@@ -92,15 +108,17 @@ def register(
 
 
 def recognised(path: Path) -> str | None:
-    """The set whose published archives lie at `path`, by their checksums; None if it is none of them."""
+    """The set whose archives lie at `path`: by their names, and by checksums where several sets have such names."""
     folder = path.parent if path.is_file() else path
-    for name in names():
-        published = _shipped(name).published
-        archives = published.archives if published else {}
-        is_there = archives and all((folder / archive).is_file() for archive in archives)
-        if is_there and all(source.is_published(folder / archive, known) for archive, known in archives.items()):
-            return name
-    return None
+    archives = {name: kind.published.archives for name in names() if (kind := _shipped(name)).published}
+    there = [name for name, known in archives.items() if all((folder / archive).is_file() for archive in known)]
+    if len(there) > 1:
+        there = [
+            name
+            for name in there
+            if all(source.is_published(folder / archive, known) for archive, known in archives[name].items())
+        ]
+    return there[0] if there else None
 
 
 def classes(dataset: Dataset, home: Home) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.data.archive import ZipFiles
-from orchestrator.data.datasets import DatasetKind
+from orchestrator.data.datasets import DatasetKind, origin_of
 from orchestrator.data.gtsrb import GtsrbPictures, pictures_in_classes
 from orchestrator.data.pictures import PictureSets
-from orchestrator.data.published import ArchivesReader, origin_of
+from orchestrator.data.published import ArchivesReader
 from orchestrator.data.source import Publication, Published
 
 NAME, TITLE = "btsc", "BTSC"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.data.archive import OWN, TarFiles
-from orchestrator.data.datasets import DatasetKind
+from orchestrator.data.datasets import DatasetKind, origin_of
 from orchestrator.data.pictures import PictureSets
-from orchestrator.data.published import ArchivesReader, cifar_sets, origin_of
+from orchestrator.data.published import ArchivesReader, cifar_sets
 from orchestrator.data.source import Publication, Published
 
 NAME, TITLE, ARCHIVE = "cifar10", "CIFAR-10", "cifar-10-python.tar.gz"

@@ -1,7 +1,7 @@
 """Fashion-MNIST: articles of clothing (Xiao, Rasul and Vollgraf 2017)."""
 
-from orchestrator.data.datasets import DatasetKind
-from orchestrator.data.published import ArchivesReader, Idx, opened_idx, origin_of
+from orchestrator.data.datasets import DatasetKind, origin_of
+from orchestrator.data.published import ArchivesReader, Idx, opened_idx
 from orchestrator.data.source import Publication, Published
 
 NAME, TITLE = "fashion_mnist", "Fashion-MNIST"

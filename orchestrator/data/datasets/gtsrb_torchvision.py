@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.data.archive import ZipFiles
-from orchestrator.data.datasets import DatasetKind
+from orchestrator.data.datasets import DatasetKind, origin_of
 from orchestrator.data.gtsrb import pictures_in_classes, pictures_to_test
 from orchestrator.data.gtsrb_archives import OFFICIAL, TEST_ZIP, TRUTH_ZIP
 from orchestrator.data.labels import SIGNS
 from orchestrator.data.pictures import PictureSets
-from orchestrator.data.published import ArchivesReader, origin_of
+from orchestrator.data.published import ArchivesReader
 from orchestrator.data.source import Publication, Published
 
 NAME, TITLE, TRAINING = "gtsrb_torchvision", "GTSRB (torchvision)", "GTSRB-Training_fixed.zip"

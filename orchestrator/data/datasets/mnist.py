@@ -1,7 +1,7 @@
 """MNIST: handwritten digits (LeCun, Cortes and Burges)."""
 
-from orchestrator.data.datasets import DatasetKind
-from orchestrator.data.published import ArchivesReader, Idx, opened_idx, origin_of
+from orchestrator.data.datasets import DatasetKind, origin_of
+from orchestrator.data.published import ArchivesReader, Idx, opened_idx
 from orchestrator.data.source import Publication, Published
 
 NAME, TITLE = "mnist", "MNIST"

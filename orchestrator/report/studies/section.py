@@ -16,7 +16,8 @@ Key = TypeVar("Key")
 class StudyTable:
     """Rows of plain values, and the columns to show: key -> heading. name: of its CSV file, without .csv.
 
-    is_detail: too long or wide for the console, which leaves it out. is_data: for the page, too: its CSV file has it.
+    is_detail: too long or wide for the console, which leaves it out. is_data: too long for the page, which only links
+               its CSV file.
     Keys name the unit: _s seconds, _ms milliseconds; error_, accuracy_ and share_ shares of 1; ratio, _times factors.
     """
 

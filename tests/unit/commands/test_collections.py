@@ -102,7 +102,7 @@ def test_a_site_replaces_nothing(published, tmp_path):
 
 
 def shard(number, count=2, plan="p"):
-    return Shard(number=number, count=count, plan_sha256=plan * 64)
+    return Shard(number=number, count=count, spec_sha256=plan * 64)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from orchestrator import data
-from orchestrator.data.source import Reading, current, recorded
+from orchestrator.data.source import Reading
 from orchestrator.dataset import Dataset
 from orchestrator.networks import InputSize
 
@@ -48,6 +48,3 @@ def prepared(home, size=8, **dataset):
 def arrays(entry):
     """name -> array of an entry."""
     return {path.stem: np.load(path) for path in entry.path.glob("*.npy")}
-
-
-__all__ = ["arrays", "current", "encoded", "named", "picture", "prepared", "recorded", "registered", "written"]

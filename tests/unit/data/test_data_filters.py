@@ -27,7 +27,7 @@ def test_a_filter_gives_the_shape_that_networks_are_told(name):
     assert planes(name).shape == (3, *input_of((name,), SIZE))
 
 
-@pytest.mark.parametrize("name", sorted(set(filters.FILTERS) - {"normalise"}))
+@pytest.mark.parametrize("name", sorted(set(filters.FILTERS) - {"min_max"}))
 def test_a_filter_changes_a_picture(name):
     found = planes(name)
     assert found.shape != (3, 3, 32, 32) or not np.array_equal(found, planes())
@@ -42,7 +42,7 @@ def test_a_block_is_filtered_as_each_picture_alone(name):
 
 def test_clahe_in_a_chain_is_clahe_alone():
     alone = planes("clahe")
-    chained = Preparer(SIZE, Dataset(filters=("clahe", "normalise")), 4)
+    chained = Preparer(SIZE, Dataset(filters=("clahe", "min_max")), 4)
     rgb = chained.resized(PICTURES).copy()
     equalised = np.stack([filters.FILTERS["clahe"].make()(one) for one in rgb.reshape(3, 32, 32, 3)])
     assert np.array_equal(equalised[..., ::-1].transpose(0, 3, 1, 2), alone)

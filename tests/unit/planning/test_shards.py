@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.plan import Order, asked_trials, expand
-from orchestrator.planning.shards import cut, group_of, numbered, plan_sha256, size_of
+from orchestrator.planning.shards import cut, group_of, numbered, size_of, spec_sha256
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.run_folder import Shard
 from tests.fake_host import machine
@@ -27,9 +27,9 @@ def spec(name="paper", **changes):
 
 def shards(asked, catalogue, host, count, seed=3):
     plan = expand(asked, catalogue, host, Order(seed))
-    sha256 = plan_sha256(asked)
+    sha256 = spec_sha256(asked)
     parts = [
-        cut(plan, asked, catalogue, Shard(number=number, count=count, plan_sha256=sha256))
+        cut(plan, asked, catalogue, Shard(number=number, count=count, spec_sha256=sha256))
         for number in range(1, count + 1)
     ]
     return plan, parts
@@ -77,5 +77,5 @@ def test_more_shards_than_groups_are_refused(catalogue, host):
 
 
 def test_another_question_is_another_plan():
-    assert plan_sha256(spec()) == plan_sha256(spec())
-    assert plan_sha256(spec()) != plan_sha256(spec(**{"training.batch_size": 32}))
+    assert spec_sha256(spec()) == spec_sha256(spec())
+    assert spec_sha256(spec()) != spec_sha256(spec(**{"training.batch_size": 32}))
