@@ -33,15 +33,15 @@ class Filter:
     """One filter.
 
     make:   gives the function that does it, for one thread: RGB (height, width, 3) to uint8 of the same shape, or to
-            the map of features (1, height, width).
+            the map of features (1, height, width); of the kind 'luminance', that alone, (height, width) to the same.
     about:  what it does, with its parameters; they are part of the name of prepared pictures.
-    kind:   'picture'; 'space', whose channels are no RGB any more; or 'features'.
+    kind:   'picture'; 'luminance'; 'space', whose channels are no RGB any more; or 'features'.
     needs:  why a picture of that size cannot be taken, or ''.
     """
 
     make: Callable[[], Callable[[Pixels], Pixels]]
     about: str
-    kind: Literal["picture", "space", "features"] = "picture"
+    kind: Literal["picture", "luminance", "space", "features"] = "picture"
     needs: Callable[[InputSize], str] = lambda size: ""
 
 
@@ -51,25 +51,13 @@ def fault(filters: Sequence[str], size: InputSize) -> str:
         if name not in FILTERS:
             return f"'{name}' is no filter. Known: {', '.join(sorted(FILTERS))}.{did_you_mean(name, FILTERS)}"
         filter_ = FILTERS[name]
-        if filter_.kind != "picture" and at < len(filters) - 1:
+        if filter_.kind in ("space", "features") and at < len(filters) - 1:
             return f"'{name}' gives no RGB picture, so it stands last; here {filters[at + 1]} follows."
         if filter_.kind == "space" and size.channels == 1:
             return f"'{name}' gives three channels, and pictures of {size.pixels} have one."
         if needs := filter_.needs(size):
             return f"'{name}' needs {needs}; they are {size.pixels}."
     return ""
-
-
-def _on_luminance(apply: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Pixels]:
-    """A filter of Y of YCrCb: converting there and back changes a channel by at most 1, through L*a*b* by up to 26."""
-
-    def of(rgb: Pixels) -> Pixels:
-        ycrcb = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
-        luminance = np.asarray(cv2.extractChannel(ycrcb, 0), np.uint8)
-        cv2.insertChannel(apply(luminance), ycrcb, 0)
-        return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), np.uint8)
-
-    return of
 
 
 def _bytes(values: NDArray[Any]) -> Pixels:
@@ -79,11 +67,11 @@ def _bytes(values: NDArray[Any]) -> Pixels:
 
 def _clahe() -> Callable[[Pixels], Pixels]:
     equaliser = cv2.createCLAHE(CLIP_LIMIT, TILES)
-    return _on_luminance(lambda luminance: np.asarray(equaliser.apply(luminance), np.uint8))
+    return lambda luminance: np.asarray(equaliser.apply(luminance), np.uint8)
 
 
-def _equalise() -> Callable[[Pixels], Pixels]:
-    return _on_luminance(lambda luminance: np.asarray(cv2.equalizeHist(luminance), np.uint8))
+def _equalise(luminance: Pixels) -> Pixels:
+    return np.asarray(cv2.equalizeHist(luminance), np.uint8)
 
 
 def _grey(rgb: Pixels) -> Pixels:
@@ -120,15 +108,12 @@ def _gamma() -> Callable[[Pixels], Pixels]:
     return lambda rgb: np.asarray(cv2.LUT(rgb, table), np.uint8)
 
 
-def _local_contrast() -> Callable[[Pixels], Pixels]:
-    def apply(luminance: Pixels) -> Pixels:
-        level = luminance.astype(np.float32)
-        sigma = max(luminance.shape) / 8
-        mean = cv2.GaussianBlur(level, (0, 0), sigma)
-        deviation = cv2.sqrt(np.maximum(cv2.GaussianBlur(level * level, (0, 0), sigma) - mean * mean, 0))
-        return _bytes((level - mean) / (deviation + 4) * 42.5 + 127.5)
-
-    return _on_luminance(apply)
+def _local_contrast(luminance: Pixels) -> Pixels:
+    level = luminance.astype(np.float32)
+    sigma = max(luminance.shape) / 8
+    mean = cv2.GaussianBlur(level, (0, 0), sigma)
+    deviation = cv2.sqrt(np.maximum(cv2.GaussianBlur(level * level, (0, 0), sigma) - mean * mean, 0))
+    return _bytes((level - mean) / (deviation + 4) * 42.5 + 127.5)
 
 
 def _hog(rgb: Pixels) -> Pixels:
@@ -224,8 +209,8 @@ def _plain(apply: Callable[[Pixels], Pixels]) -> Callable[[], Callable[[Pixels],
 
 
 FILTERS = {
-    "clahe": Filter(_clahe, "CLAHE on the luminance: clip limit 2, 4 x 4 tiles"),
-    "equalise": Filter(_equalise, "the histogram of the luminance equalised"),
+    "clahe": Filter(_clahe, "CLAHE on the luminance: clip limit 2, 4 x 4 tiles", "luminance"),
+    "equalise": Filter(_plain(_equalise), "the histogram of the luminance equalised", "luminance"),
     "grey": Filter(_plain(_grey), "the luminance in all three channels"),
     "min_max": Filter(_plain(_min_max), "least and largest value to 0 and 255"),
     "standardise": Filter(_plain(_standardise), "mean to 127.5, three deviations to 0 and 255"),
@@ -233,7 +218,9 @@ FILTERS = {
     "bilateral": Filter(_plain(_bilateral), "bilateral filter, 5 pixels, 50 levels"),
     "nl_means": Filter(_plain(_nl_means), "non-local means, strength 5, patches of 5 in windows of 11 pixels"),
     "gamma": Filter(_gamma, "brightened by gamma 1.5"),
-    "local_contrast": Filter(_local_contrast, "luminance less its local mean over 1/8 of a side, by its deviation"),
+    "local_contrast": Filter(
+        _plain(_local_contrast), "luminance less its local mean over 1/8 of a side, by its deviation", "luminance"
+    ),
     "yuv": Filter(_to(cv2.COLOR_RGB2YUV), "Y, U and V", "space"),
     "hsv": Filter(_to(cv2.COLOR_RGB2HSV_FULL), "hue, saturation and value", "space"),
     "lab": Filter(_to(cv2.COLOR_RGB2Lab), "L*, a* and b*", "space"),

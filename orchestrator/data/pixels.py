@@ -57,9 +57,7 @@ class Preparer:
     def __init__(self, size: InputSize, dataset: Dataset, capacity: int) -> None:
         """size: of CHANNELS. dataset: says fit and filters. capacity: pictures of the largest block."""
         self._size, self._fit = size, dataset.fit
-        self._is_clahe = dataset.filters == STUDY_FILTERS
-        self._equaliser = cv2.createCLAHE(CLIP_LIMIT, TILES) if self._is_clahe else None
-        self._chain = [] if self._is_clahe else [(name, FILTERS[name].make()) for name in dataset.filters]
+        self._chain = [(name, FILTERS[name].kind, FILTERS[name].make()) for name in dataset.filters]
         last = FILTERS[dataset.filters[-1]].kind if dataset.filters else "picture"
         self._features = input_of(dataset.filters, size) if last == "features" else None
         is_plain = last == "space" or dataset.channel_order == "rgb"
@@ -67,7 +65,7 @@ class Preparer:
         self._rgb = np.empty((capacity * size.height, size.width, 3), np.uint8)
         self._ycrcb = np.empty_like(self._rgb)
         self._channel = np.empty((capacity * size.height, size.width), np.uint8)
-        self._equalised = np.empty_like(self._channel)
+        self._filtered = np.empty_like(self._channel)
         self._planes = np.empty((capacity, *(self._features or size)), np.uint8)
         self.filter_seconds = dict.fromkeys(dataset.filters, 0.0)
 
@@ -99,16 +97,13 @@ class Preparer:
 
     def filter(self, rgb: Pixels) -> None:
         """The second: the filters on each picture of the tall one, in place; features wait for `planes`."""
-        if not len(rgb):
-            return
-        if self._equaliser is not None:
+        for name, kind, apply in self._chain if len(rgb) else ():
             began = time.thread_time()
-            self._equalise(self._equaliser, rgb)
-            self.filter_seconds["clahe"] += time.thread_time() - began
-        for name, apply in self._chain[: -1 if self._features else None]:
-            began = time.thread_time()
-            for picture in rgb.reshape(-1, self._size.height, self._size.width, 3):
-                picture[:] = apply(picture)
+            if kind == "luminance":
+                self._filter_luminance(apply, rgb)
+            elif kind != "features":
+                for picture in rgb.reshape(-1, self._size.height, self._size.width, 3):
+                    picture[:] = apply(picture)
             self.filter_seconds[name] += time.thread_time() - began
 
     def planes(self, rgb: Pixels) -> Pixels:
@@ -127,21 +122,21 @@ class Preparer:
 
     def _describe(self, rgb: Pixels, count: int) -> None:
         """The features of each picture, in place of its planes."""
-        name, apply = self._chain[-1]
+        name, _, apply = self._chain[-1]
         began = time.thread_time()
         for index, picture in enumerate(rgb.reshape(count, self._size.height, self._size.width, 3)):
             self._planes[index] = apply(picture)
         self.filter_seconds[name] += time.thread_time() - began
 
-    def _equalise(self, equaliser: cv2.CLAHE, rgb: Pixels) -> None:
-        """CLAHE on the luminance of each picture of the tall picture `rgb`, in place."""
-        ycrcb, luminance, equalised = (buffer[: len(rgb)] for buffer in (self._ycrcb, self._channel, self._equalised))
+    def _filter_luminance(self, apply: Callable[[Pixels], Pixels], rgb: Pixels) -> None:
+        """A filter of the luminance of each picture of the tall picture `rgb`, in place."""
+        ycrcb, luminance, filtered = (buffer[: len(rgb)] for buffer in (self._ycrcb, self._channel, self._filtered))
         cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb, ycrcb)
         cv2.extractChannel(ycrcb, 0, luminance)
         for top in range(0, len(rgb), self._size.height):
             rows = slice(top, top + self._size.height)
-            equaliser.apply(luminance[rows], equalised[rows])
-        cv2.insertChannel(equalised, ycrcb, 0)
+            filtered[rows] = apply(luminance[rows])
+        cv2.insertChannel(filtered, ycrcb, 0)
         cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB, rgb)
 
 
