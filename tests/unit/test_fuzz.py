@@ -412,7 +412,7 @@ PICTURE = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 
 
 @fuzz
-@given(content=torn(PICTURE.decode("latin-1")) | st.binary(max_size=200), kind=st.sampled_from(video.PICTURES))
+@given(content=torn(PICTURE.decode("latin-1")) | st.binary(max_size=200), kind=st.sampled_from(video.SUFFIXES))
 def test_any_bytes_as_a_frame(tmp_path, content, kind):
     path = tmp_path / f"frame{kind}"
     path.write_bytes(content)

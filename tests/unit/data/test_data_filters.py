@@ -40,7 +40,7 @@ def test_a_block_is_filtered_as_each_picture_alone(name):
     assert all(np.array_equal(preparer.prepare([one])[0], together[at]) for at, one in enumerate(PICTURES))
 
 
-def test_a_chain_applies_each_filter_to_what_the_one_before_gave():
+def test_a_chain_filters_what_the_filter_before_it_gave():
     equalised = planes("clahe")
     table = filters.FILTERS["gamma"].make()
     assert np.array_equal(planes("clahe", "gamma"), table(equalised.reshape(-1)).reshape(equalised.shape))
