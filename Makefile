@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test check docs coverage faults fuzz clean
+.PHONY: demo test check docs coverage faults fuzz cluster clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
@@ -23,6 +23,9 @@ faults: .venv/tools ## a table of what can go wrong, and what comes of it in eac
 fuzz: .venv/tools ## over 20,000 random inputs: each is a value or one sentence
 	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py tests/unit/networks/test_onnx_mutants.py
 
+cluster: .venv/tools ## what can happen on a Slurm cluster, 20 times each, on one of two nodes on this host (an hour)
+	WAYMARK_CLUSTER_TIMES=20 $(BIN)/pytest -q tests/integration/test_cluster.py
+
 check: .venv/tools
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -35,11 +38,11 @@ check: .venv/tools
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" -m venv .venv; fi; \
 	done; echo 'waymark needs CPython 3.11 or newer with venv (Debian: apt install python3-venv); none was found. Name one: make PYTHON=/path/to/python3.11' >&2; exit 1
-	$(INSTALL) '.[docker,report,publish,onnx]'
+	$(INSTALL) '.[docker,report,publish,onnx,slurm]'
 	@touch $@
 
 .venv/tools: .venv/installed ## what tests and checks need besides
-	$(INSTALL) '.[docker,report,publish,onnx,parquet,mlflow,postgres,docs,dev]'
+	$(INSTALL) '.[docker,report,publish,onnx,slurm,parquet,mlflow,postgres,docs,dev]'
 	@touch $@
 
 clean: ## forget the virtualenv; data, environments and runs stay (invoke doctor says where)

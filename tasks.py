@@ -7,7 +7,7 @@ import webbrowser
 
 from orchestrator.console import flags
 from orchestrator.console.program import take_over
-from orchestrator.console.tables import IMAGES, RUNS, TUNED, show
+from orchestrator.console.tables import IMAGES, JOBS, RUNS, TUNED, show
 from orchestrator.console.verb import (
     BUDGET,
     CELLS,
@@ -294,18 +294,70 @@ def report_(call: Call) -> None:
 
 @verb(
     "join",
-    word("runs", "the runs of the shards of one sweep, comma-separated"),
+    word("runs", "the runs of the shards of one sweep, comma-separated; or what `invoke submit` sent, by its id"),
     Flag("open", "show the page in the browser, too", False),
 )
 def join_(call: Call) -> int:
     """Join the shards of a sweep on one page: each counted once, with what is missing; exit code 1 if something is."""
     from orchestrator.commands import collections
 
-    joined = collections.join_shards(flags.names(call.runs), call.home, REPORTS, call.console)
+    runs = collections.runs_of(flags.names(call.runs), call.home, call.console)
+    joined = collections.join_shards(runs, call.home, REPORTS, call.console)
     call.console.say(f"report: {joined.page}")
     if call.open and not webbrowser.open(joined.page.as_uri()):
         call.console.say("no browser was found; open that file in one")
     return 0 if joined.is_whole else 1
+
+
+@verb(
+    "submit",
+    Flag("spec", "experiment to run (default experiments/quick.json)"),
+    Flag("nodes", "how many nodes run a part of it, each as a job of its own"),
+    Flag("partition", "of Slurm; this flag and the next ones have their defaults in waymark.toml, below [slurm]"),
+    Flag("account", "of Slurm"),
+    Flag("constraint", "of Slurm: a feature that the nodes have"),
+    Flag("qos", "of Slurm"),
+    Flag("time", "limit of one job, 90m, 4h or 1-12:00:00 (default 4h); a shard that reaches it goes on in the next"),
+    Flag("detach", "return when the jobs are sent; `invoke jobs` tells how they go", False),
+    Flag(
+        "resume", "send what is missing of the newest submission, or with --resume=ID of that", None, may_be_bare=True
+    ),
+    Flag("device", "cpu or gpu: only this one"),
+    FRAMEWORKS,
+    VARIANT,
+    Flag("network", "file of a network of your own in place of the spec's networks"),
+    Flag("dataset", "pictures in place of the spec's"),
+    Flag("epochs", "epochs of every model, in place of the spec's"),
+    CELLS,
+    Flag("seeds", "only these, in place of the spec's, for example 0,1,2"),
+    Flag("repeats", "of every cell, in place of the spec's"),
+    *RUN,
+    Flag("weights", "of networks that are run: the run that trained them"),
+    Flag("unverified", "also time environments whose selfcheck did not pass, and mark them", False),
+    STRICT,
+)
+def submit_(call: Call) -> int:
+    """Run a sweep on a Slurm cluster: a shard a node, each a run of its own; wait for them and join them."""
+    from orchestrator.commands import calls, submit
+
+    resumed = flags.resumed(call.resume)
+    if resumed:
+        name = "" if resumed == "latest" else resumed
+        return submit.resume(name, call.home, REPORTS, call.console, is_detached=call.detach)
+    request, catalogue = calls.submission_of(call)
+    return submit.submit(request, catalogue, call.home, REPORTS, call.console)
+
+
+@verb(
+    "jobs",
+    Flag("submission", "only this one (default: the newest, and those that are not done)"),
+    *JSON,
+)
+def jobs_(call: Call) -> None:
+    """List what was sent to the cluster: each shard with its state, its node, its attempts and its trials."""
+    from orchestrator.commands import submit
+
+    show("Jobs", submit.job_rows(call.submission, call.home), call.json, JOBS)
 
 
 @verb(

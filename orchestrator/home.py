@@ -82,6 +82,21 @@ class Home:
         return self.root / "images"
 
     @property
+    def submissions(self) -> Path:
+        """`submissions/<id>/`: what was sent to a cluster."""
+        return self.root / "submissions"
+
+    @property
+    def locks(self) -> Path:
+        """`locks/<boot>/`: of each machine that uses this home."""
+        return self.root / "locks"
+
+    @property
+    def settings(self) -> Path:
+        """What the user set: the table `[slurm]`."""
+        return self.root / "waymark.toml"
+
+    @property
     def logs(self) -> Path:
         """One log per image or virtualenv build."""
         return self.root / "logs"

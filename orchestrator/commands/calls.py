@@ -1,17 +1,21 @@
 """The arguments of the commands, from the flags of one call of a verb."""
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 
+from orchestrator.cluster import SlurmSettings, read_settings
 from orchestrator.commands import images
 from orchestrator.commands.camera import WatchRequest
 from orchestrator.commands.compare import CompareRequest
 from orchestrator.commands.export_model import ExportRequest
+from orchestrator.commands.submit import SubmitRequest
 from orchestrator.commands.sweep import SweepRequest
 from orchestrator.commands.tune import TuneRequest
 from orchestrator.console import flags
 from orchestrator.console.verb import Call
-from orchestrator.errors import SpecError
+from orchestrator.errors import SpecError, shortened
 from orchestrator.execution import weights
 from orchestrator.execution.recognition import Wanted
 from orchestrator.execution.session import RunOptions
@@ -41,6 +45,10 @@ _CHANGING = (
 )
 """Flags of a sweep that its recorded spec would contradict."""
 
+_SLURM = ("partition", "account", "constraint", "qos", "time")
+_PASSED, _PASSED_OFTEN, _PASSED_BARE = ("engine", "gpus", "weights"), ("image", "source"), ("unverified", "strict")
+"""Flags of `submit` that the sweep on a node gets; the others make its spec."""
+
 
 def catalogue_of(call: Call, device: str = "cpu", *, pulls: bool = True) -> tuple[Catalogue, Sequence[ImageRow]]:
     """The rows that the engine knows, and those of the user's own images."""
@@ -69,7 +77,38 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
     resumed = flags.resumed(call.resume)
     if resumed and any(vars(call)[name] for name in _CHANGING):
         raise SpecError("--resume uses the spec that the run recorded; leave out the flags that change it.")
-    catalogue, own = catalogue_of(call, call.device or "cpu", pulls=not call.dry_run)
+    return _sweep_of(call, resumed, pulls=not call.dry_run)
+
+
+def submission_of(call: Call) -> tuple[SubmitRequest, Catalogue]:
+    """The request of `submit`, and the rows that it may use."""
+    sweep, catalogue = _sweep_of(call, None, pulls=False)
+    settings = settings_of(call)
+    count = flags.number("--nodes", call.nodes)
+    if count is None:
+        raise SpecError("--nodes is needed: of how many nodes each runs a part, for example --nodes=4.")
+    given = vars(call)
+    passed = [f"--{name}={given[name]}" for name in _PASSED if given[name]]
+    passed += [f"--{name}={value}" for name in _PASSED_OFTEN for value in given[name] or ()]
+    passed += [f"--{name}" for name in _PASSED_BARE if given[name]]
+    return SubmitRequest(sweep, count, settings, tuple(passed), is_detached=call.detach), catalogue
+
+
+def settings_of(call: Call) -> SlurmSettings:
+    """What Slurm is asked for: waymark.toml, and flags in its place."""
+    given = {name: vars(call)[name] for name in _SLURM if vars(call)[name]}
+    wrong = next((name for name, value in given.items() if not re.fullmatch("[!-~]{1,200}", value)), None)
+    if wrong:
+        raise SpecError(f"--{wrong} is '{shortened(given[wrong])}'; it takes a name without spaces.")
+    settings = read_settings(call.home).model_copy(update=given)
+    assert settings.limit_minutes, "a time that does not read is refused there"
+    return settings
+
+
+def _sweep_of(call: Call, resumed: str | None, *, pulls: bool) -> tuple[SweepRequest, Catalogue]:
+    given = vars(call)
+    catalogue, own = catalogue_of(call, call.device or "cpu", pulls=pulls)
+    is_scout = given.get("scout", False)
     narrowing = Narrowing(
         device=flags.device(call.device) if call.device else None,
         frameworks=flags.names(call.frameworks),
@@ -79,17 +118,18 @@ def sweep_of(call: Call) -> tuple[SweepRequest, Catalogue]:
         repeats=flags.number("--repeats", call.repeats),
         network=flags.path(call.network),
         dataset=flags.dataset_name("--dataset", call.dataset),
-        is_scout=call.scout,
+        is_scout=is_scout,
     )
     request = SweepRequest(
         spec_path=flags.spec(call.spec, "quick.json"),
         changes=narrowing.changes(),
         cells=flags.names(call.cells),
         resume=resumed,
-        is_scout=call.scout,
+        is_scout=is_scout,
         weights=call.weights,
-        shard=flags.shard(call.shard),
-        until=flags.until(call.precision, "") if call.scout else None,
+        shard=flags.shard(given.get("shard", "")),
+        submission=os.environ.get("WAYMARK_SUBMISSION", ""),
+        until=flags.until(call.precision, "") if is_scout else None,
         options=options_of(call),
     )
     return request, catalogue

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import files
+from orchestrator.cluster import SubmissionFolder, read_submission
 from orchestrator.commands.publication import is_published, move_to, rendered, require_new, unpacked
 from orchestrator.console.progress import Console
 from orchestrator.environment import digest
@@ -51,6 +52,32 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
     title = f"{counted[0].stored.facts.spec['name']}: {len(counted)} of {count} shards"
     page = write_collection(counted, folder, title, home, notes)
     return Joined(page, is_whole=not missing and all(entry.stored.facts.state == "ended" for entry in counted))
+
+
+def runs_of(names: Sequence[str], home: Home, console: Console) -> list[str]:
+    """The runs that these name: runs, or submissions, whose runs are taken into this machine's store."""
+    runs = []
+    for name in names:
+        if (home.submissions / name).is_dir():
+            runs += taken_in(read_submission(name, home), console)
+        else:
+            runs.append(name)
+    return runs
+
+
+def taken_in(folder: SubmissionFolder, console: Console) -> list[str]:
+    """The runs of a submission, each taken into this machine's store from its folder. Raises SpecError for none."""
+    shards = folder.shards(folder.read().count)
+    run_ids = [run.run_id for shard in shards for run in shard.runs]
+    if not run_ids:
+        raise SpecError(
+            f"no shard of {folder.submission} has begun a run; `invoke jobs --submission={folder.submission}` says why."
+        )
+    with Store.open(folder.home.store_url) as store:
+        for run_id in run_ids:
+            for sentence in store.ingest(folder.home.runs / run_id).damaged:
+                console.say(f"note: {sentence}")
+    return run_ids
 
 
 def _reported(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> list[Entry]:

@@ -25,7 +25,8 @@ from orchestrator.home import REPOSITORY
 GROUPS = {
     "Begin": ("doctor", "data", "import", "build-images", "check"),
     "Measure": ("sweep", "compare", "gate", "tune", "limit"),
-    "Look": ("report", "join", "runs", "show", "index"),
+    "Many machines": ("submit", "jobs", "join"),
+    "Look": ("report", "runs", "show", "index"),
     "Use what was trained": ("export", "watch"),
     "Share": ("publish", "ingest", "export-env", "export-mlflow"),
     "Keep order": ("images", "remove", "reap"),

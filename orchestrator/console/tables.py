@@ -82,6 +82,10 @@ RUNS = {"run": "run", "what": "what", "began": "began, UTC", "age": "age", "tria
 RUNS |= {"state": "state", "engine": "engine", "size_MB": "size MB"}
 """The columns of the list of runs, of commands.records.run_rows."""
 
+JOBS = {"submission": "submission", "shard": "shard", "state": "state", "job": "job", "node": "node"}
+JOBS |= {"attempts": "attempts", "jobs_ended": "ended", "trials": "trials", "run": "run", "why": "why"}
+"""The columns of the list of shards on a cluster, of commands.submit.job_rows."""
+
 GATE = {"cell": "cell", "finding": "candidate is", "words": "speed"}
 """The columns of a gate's table, of report.ci.GateRow; --json has all of them."""
 

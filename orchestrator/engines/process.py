@@ -31,6 +31,7 @@ class Command:
     timeout_seconds: after this its process group is ended.
     memory_bytes:    its group is killed at more resident memory than this, measured four times a second; None means
                      no limit. (RLIMIT_AS would count the large maps that frameworks reserve and never use.)
+    grace_seconds:   between SIGTERM and SIGKILL, when it is ended.
     on_start:        receives, once it runs, a function that gives the processor seconds that its group has used.
     """
 
@@ -42,6 +43,7 @@ class Command:
     cpus: tuple[int, ...] = ()
     memory_bytes: int | None = None
     on_start: Callable[[ReadSeconds], None] | None = None
+    grace_seconds: float = GRACE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
                 tick()
             time.sleep(_POLL_SECONDS)
     finally:
-        _end_group(process, 0.0 if is_over_memory else GRACE_SECONDS)
+        _end_group(process, 0.0 if is_over_memory else command.grace_seconds)
     code = process.returncode
     is_killed = code == -signal.SIGKILL and not (is_timeout or is_over_memory)
     return Ended(

@@ -36,6 +36,7 @@ class SweepRequest:
     is_scout: its changes are those of a scout; the run says so.
     weights:  of an inference: the run whose weights its subjects run; '' for the newest that has them.
     shard:    number and count: this part of the plan; None for all of it.
+    submission: of `invoke submit`, which sent that shard; '' for one that was started by hand.
     """
 
     spec_path: Path
@@ -47,6 +48,7 @@ class SweepRequest:
     is_scout: bool = False
     weights: str = ""
     shard: tuple[int, int] | None = None
+    submission: str = ""
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -98,7 +100,12 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
     weights, missing = _known_weights(request, spec, recorded, home)
     shard = recorded.shard if recorded else None
     if request.shard and not recorded:
-        shard = Shard(number=request.shard[0], count=request.shard[1], spec_sha256=spec_sha256(spec))
+        shard = Shard(
+            number=request.shard[0],
+            count=request.shard[1],
+            spec_sha256=spec_sha256(spec),
+            submission=request.submission,
+        )
     return Asked(request, spec, rows_here, recorded, order, weights, missing, shard)
 
 

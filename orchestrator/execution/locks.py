@@ -10,27 +10,32 @@ from types import FrameType
 
 from orchestrator.environment import Card
 from orchestrator.errors import EngineError, LockedError
-from orchestrator.files import take_lock
+from orchestrator.files import NO_LOCKS, take_lock
 from orchestrator.home import Home, expanded
+from orchestrator.host import boot_key
 
 
 @contextmanager
 def exclusive_run(home: Home) -> Iterator[Callable[[], None]]:
-    """Hold this machine's lock, since two runs at once would disturb each other, and this home's.
+    """Hold this machine's lock, since two runs at once would disturb each other, and its lock in this home.
+
+    The second keeps apart containers of one machine, whose folders of temporary files differ. Other machines that share
+    the home have others.
 
     A lock ends with its process, however that ends. Raises LockedError if one of them is held.
     Gives what is to be called before each job: a file can be removed while it is locked, and then another run can make
     and lock its own. It takes such a lock again, or raises LockedError.
     """
+    folder = home.locks / boot_key()
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
         raise EngineError(f"{home.root}, waymark's folder, cannot be made ({reason}). Set WAYMARK_HOME.") from None
-    paths = (_lock_folder() / "waymark.lock", home.root / "sweep.lock")
+    paths = (_lock_folder() / "waymark.lock", folder / "sweep.lock")
     with ExitStack() as stack:
         held = {path: _taken(path, stack) for path in paths}
-        if not take_lock(stack.enter_context(_opened_folder(home.root)), home.root):
+        if not _is_folder_ours(folder, stack):
             raise _other_run()
 
         def hold_on() -> None:
@@ -39,6 +44,16 @@ def exclusive_run(home: Home) -> Iterator[Callable[[], None]]:
                     held[path] = _taken(path, stack)
 
         yield hold_on
+
+
+def _is_folder_ours(folder: Path, stack: ExitStack) -> bool:
+    """Whether no other run holds the folder of the lock, which outlives a lock that was removed."""
+    try:
+        return take_lock(stack.enter_context(_opened_folder(folder)), folder)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True  # NFS locks files alone
 
 
 def _taken(path: Path, stack: ExitStack) -> int:

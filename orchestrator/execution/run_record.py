@@ -1,6 +1,8 @@
 """run.json: the facts of a run, written before its first job and again at its end."""
 
 import itertools
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,11 +30,7 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
     """
     _keep_private(home.runs)
     began = datetime.now(UTC)
-    run_id = first = f"{began:%Y%m%d-%H%M%S}-{name}"
-    same_second = itertools.count(2)
-    while (home.runs / run_id).exists():
-        run_id = f"{first}-{next(same_second)}"
-    (home.runs / run_id).mkdir(parents=True)
+    run_id = _new_folder(home.runs, f"{began:%Y%m%d-%H%M%S}-{name}{_node()}")
     return RunFacts(
         run_id=run_id,
         started_unix=began.timestamp(),
@@ -40,6 +38,24 @@ def new_run(name: str, home: Home, host: HostFacts, **facts: Any) -> RunFacts:
         host=RecordedHost(**dict(host), load=read_load()),
         **facts,
     )
+
+
+def _new_folder(runs: Path, first: str) -> str:
+    """Make the folder of a new run; gives its name, which no other run has, of this machine or another."""
+    for count in itertools.count(1):
+        run_id = first if count == 1 else f"{first}-{count}"
+        try:
+            (runs / run_id).mkdir()
+        except FileExistsError:
+            continue
+        return run_id
+    raise AssertionError("count does not end")
+
+
+def _node() -> str:
+    """'-n12', the node of a cluster; '' elsewhere."""
+    named = re.sub(r"[^A-Za-z0-9_]", "", os.environ.get("SLURMD_NODENAME", ""))[:30]
+    return f"-{named}" if named else ""
 
 
 def _keep_private(runs: Path) -> None:

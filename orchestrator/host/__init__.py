@@ -7,6 +7,7 @@ from orchestrator.host.card import GIB
 from orchestrator.host.cgroup import ReadSeconds, cgroup_seconds, oom_kills
 from orchestrator.host.machine import (
     STEAL_PERCENT,
+    boot_key,
     free_disk_bytes,
     load_warnings,
     machine_keys,
@@ -17,6 +18,7 @@ from orchestrator.host.machine import (
     read_load,
     yield_processors,
 )
+from orchestrator.host.shared import file_system_of, is_local
 from orchestrator.host.telemetry import Telemetry
 
 __all__ = [
@@ -24,8 +26,11 @@ __all__ = [
     "STEAL_PERCENT",
     "ReadSeconds",
     "Telemetry",
+    "boot_key",
     "cgroup_seconds",
+    "file_system_of",
     "free_disk_bytes",
+    "is_local",
     "load_warnings",
     "machine_keys",
     "machine_marks",

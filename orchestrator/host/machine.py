@@ -171,6 +171,12 @@ def machine_keys() -> tuple[str, ...]:
     return (*machine_marks(), _hashed(platform.node()))
 
 
+def boot_key() -> str:
+    """Tells one running system from all others: a hash of its boot, which its containers share, or of its name."""
+    boot = _line(str(BOOT))
+    return _hashed(f"waymark boot {boot}") if boot else _hashed(platform.node())
+
+
 def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -44,7 +44,7 @@ def cut(plan: Plan, spec: ExperimentSpec, catalogue: Catalogue, shard: Shard) ->
     )
 
 
-def numbered(trials: Iterable[Trial], count: int) -> Mapping[Group, int]:
+def numbered(trials: Iterable[Trial], count: int, flag: str = "--shard") -> Mapping[Group, int]:
     """Group -> number of its shard, from 1: the largest group first, each to the shard that has least so far.
 
     Source: Graham 1969, "Bounds on multiprocessing timing anomalies" (LPT). Raises SpecError for too few groups.
@@ -54,7 +54,7 @@ def numbered(trials: Iterable[Trial], count: int) -> Mapping[Group, int]:
         sizes[group_of(trial)] = sizes.get(group_of(trial), 0.0) + size_of(trial)
     if len(sizes) < count:
         raise SpecError(
-            f"--shard asks for {count} shards, and the plan has {len(sizes)} groups of network, device and seed, which "
+            f"{flag} asks for {count} shards, and the plan has {len(sizes)} groups of network, device and seed, which "
             f"are not split; ask for at most {len(sizes)}."
         )
     loads = [0.0] * count

@@ -196,11 +196,13 @@ class Shard(Frozen):
     """One of several parts of a plan, each a run on a machine of its own.
 
     number: from 1 to `count`. spec_sha256: of what is asked; shards of one plan have the same.
+    submission: by which `invoke submit` sent it; '' for one that was started by hand.
     """
 
     number: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     count: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     spec_sha256: Token
+    submission: RunId | Literal[""] = ""
 
     @property
     def label(self) -> str:

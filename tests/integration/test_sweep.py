@@ -20,7 +20,7 @@ from orchestrator.engines.virtualenv import VirtualenvEngine
 from orchestrator.errors import EngineError, StoreError
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import REPOSITORY
-from orchestrator.host import read_host
+from orchestrator.host import boot_key, read_host
 from orchestrator.host.card import read_cards
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.records.run_folder import Until
@@ -186,7 +186,9 @@ def test_resuming_nothing_is_one_sentence(world, catalogue):
 
 
 def test_two_sweeps_at_once_are_refused(world, catalogue):
-    with (world[0].root / "sweep.lock").open("w") as lock:
+    folder = world[0].locks / boot_key()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "sweep.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(EngineError, match="another run is going on"):
             run(world, catalogue)

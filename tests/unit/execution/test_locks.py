@@ -1,8 +1,10 @@
 """Locks: one run at a time on a machine, and on each of its cards."""
 
+import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from orchestrator.errors import EngineError, LockedError
 from orchestrator.execution import locks
 from orchestrator.files import NO_LOCKS
 from orchestrator.home import Home
+from orchestrator.host import boot_key, machine
 
 FIRST, SECOND = (
     Card(index=at, uuid=f"GPU-{at}", name="Tesla T4", memory_bytes=1, capability="7.5", driver="550.54")
@@ -94,13 +97,13 @@ def test_what_is_no_lock_file_is_refused_in_its_place(leases, made):
 def test_a_home_has_one_run_though_its_lock_was_removed(tmp_path, leases, monkeypatch):
     home = Home(tmp_path / "a")
     with locks.exclusive_run(home):
-        (home.root / "sweep.lock").unlink()
+        (home.locks / boot_key() / "sweep.lock").unlink()
         (leases / "waymark.lock").unlink()
         with pytest.raises(LockedError), locks.exclusive_run(home):
             pass
 
 
-@pytest.mark.parametrize("name", ["waymark.lock", "home/sweep.lock"])
+@pytest.mark.parametrize("name", ["waymark.lock", f"home/locks/{boot_key()}/sweep.lock"])
 def test_a_lock_that_was_removed_is_taken_again(leases, tmp_path, name):
     with locks.exclusive_run(Home(tmp_path / "home")) as hold_on:
         hold_on()
@@ -136,9 +139,34 @@ def test_two_homes_do_not_run_at_once(tmp_path):
 
 def test_one_home_has_one_run_even_with_other_locks(tmp_path, monkeypatch):
     with locks.exclusive_run(Home(tmp_path / "a")):
-        monkeypatch.setenv("WAYMARK_LOCKS", str(tmp_path / "a"))  # as on another machine that shares the home
+        monkeypatch.setenv("WAYMARK_LOCKS", str(tmp_path / "a"))  # as in another container of this machine
         with pytest.raises(EngineError), locks.exclusive_run(Home(tmp_path / "a")):
             pass
+
+
+def test_another_machine_that_shares_the_home_runs_beside(tmp_path, monkeypatch):
+    with locks.exclusive_run(Home(tmp_path / "a")):
+        (tmp_path / "boot").write_text("another")
+        monkeypatch.setattr(machine, "BOOT", tmp_path / "boot")
+        monkeypatch.setenv("WAYMARK_LOCKS", str(tmp_path / "a"))
+        with locks.exclusive_run(Home(tmp_path / "a")):
+            pass
+
+
+def test_a_home_whose_file_system_locks_no_folders_has_one_run(tmp_path, monkeypatch):
+    def flock(file, how):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")  # NFS emulates flock on files that may be written
+        return take(file, how)
+
+    take = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        locks.exclusive_run(Home(tmp_path / "a")),
+        pytest.raises(LockedError),
+        locks.exclusive_run(Home(tmp_path / "a")),
+    ):
+        pass
 
 
 def test_a_lock_can_be_opened_by_all_users_whatever_the_umask(leases, tmp_path):

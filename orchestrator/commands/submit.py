@@ -1,0 +1,248 @@
+"""`invoke submit` and `invoke jobs`: the shards of a sweep as jobs of a Slurm cluster."""
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.cluster import (
+    Sent,
+    ShardJob,
+    ShardState,
+    SlurmSettings,
+    Submission,
+    SubmissionFolder,
+    cancel,
+    job_states,
+    new_submission,
+    read_submission,
+    require_slurm,
+    send,
+    submissions,
+    usable_nodes,
+)
+from orchestrator.cluster.slurm import JobState
+from orchestrator.cluster.submission import SPEC
+from orchestrator.commands.collections import join_shards, taken_in
+from orchestrator.console.progress import Console
+from orchestrator.errors import EngineError, SpecError
+from orchestrator.execution.asking import SweepRequest, ask
+from orchestrator.files import write_atomically
+from orchestrator.home import Home
+from orchestrator.host import file_system_of, is_local
+from orchestrator.planning.catalogue import Catalogue
+from orchestrator.planning.plan import asked_trials
+from orchestrator.planning.shards import numbered
+from orchestrator.records.run_folder import MOST_SHARDS
+
+POLL_SECONDS = 3.0
+INTERRUPTED = 130
+LEFT = ("done", "given up", "cancelled", "to send again")
+"""States of shards for which no job is queued or running."""
+
+
+@dataclass(frozen=True)
+class SubmitRequest:
+    """The arguments of `invoke submit`.
+
+    sweep: what each shard runs a part of. flags: of the sweeps on the nodes, besides spec and shard.
+    is_detached: return when the jobs are sent.
+    """
+
+    sweep: SweepRequest
+    nodes: int
+    settings: SlurmSettings
+    flags: tuple[str, ...] = ()
+    is_detached: bool = False
+
+
+def submit(request: SubmitRequest, catalogue: Catalogue, home: Home, reports: Path, console: Console) -> int:
+    """Send a sweep to the cluster, a shard a node, and wait for it. Gives the exit code.
+
+    Raises WaymarkError if anything is wrong with it; nothing is submitted then.
+    """
+    require_slurm()
+    _require_shared(home, request.settings)
+    asked = ask(request.sweep, catalogue, home, console.say)
+    if not 1 <= request.nodes <= MOST_SHARDS:
+        raise SpecError(f"--nodes is {request.nodes}; it takes 1 to {MOST_SHARDS}.")
+    numbered(asked_trials(asked.spec, asked.catalogue), request.nodes, "--nodes")
+    folder = new_submission(asked.spec.name, home)
+    spec = asked.spec.model_dump(mode="json", by_alias=True)
+    write_atomically(folder.path / SPEC, json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
+    submission = Submission(
+        submission=folder.submission,
+        name=asked.spec.name,
+        began_unix=time.time(),
+        count=request.nodes,
+        flags=request.flags,
+        settings=request.settings,
+    )
+    folder.write(submission)
+    try:
+        submission = _sent(submission, folder, range(1, request.nodes + 1), reports)
+    except BaseException:
+        folder.remove()
+        raise
+    console.say(f"submitted {folder.submission}: {request.nodes} jobs, {', '.join(_ids(submission))}")
+    return _wait(submission, folder, reports, console, is_detached=request.is_detached)
+
+
+def resume(name: str, home: Home, reports: Path, console: Console, *, is_detached: bool) -> int:
+    """Send the shards of a submission that are neither done nor queued nor running, and wait for all."""
+    require_slurm()
+    folder = read_submission(name, home)
+    submission = folder.read()
+    states = job_states({sent.job_id for sent in submission.sent})
+    if states is None:
+        raise EngineError("Slurm's controller does not answer, so nobody knows which jobs are queued. Try again later.")
+    left = {row.shard.number: row for row in _rows(submission, folder, states) if row.state in LEFT[1:]}
+    if left:
+        folder.forgive(left)
+        submission = submission.model_copy(update={"is_cancelled": False})
+        usable = usable_nodes()
+        for number, row in left.items():
+            node = row.shard.node_of_run
+            submission = _sent(submission, folder, [number], reports, node if node in usable else "")
+        console.say(f"sent again: shards {', '.join(map(str, left))} of {submission.count}")
+    else:
+        console.say("no shard is missing: each is done, queued or running")
+    return _wait(submission, folder, reports, console, is_detached=is_detached)
+
+
+def job_rows(name: str, home: Home) -> list[dict[str, object]]:
+    """A row for each shard of a submission, or of all that are not done and the newest for ''."""
+    folders = [read_submission(name, home)] if name else submissions(home)
+    rows: list[dict[str, object]] = []
+    for at, folder in enumerate(folders):
+        submission = folder.read()
+        states = job_states({sent.job_id for sent in submission.sent}) or {}
+        shards = _rows(submission, folder, states)
+        if name or at == 0 or any(row.state not in ("done", "cancelled") for row in shards):
+            rows += [{"submission": folder.submission, **row.shown(home)} for row in shards]
+    return rows
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One shard with its state. job_id: of its newest job."""
+
+    shard: ShardState
+    state: str
+    job_id: str
+    node: str
+    why: str
+
+    def shown(self, home: Home) -> dict[str, object]:
+        """As `invoke jobs` prints it."""
+        run = self.shard.runs[0] if self.shard.runs else None
+        ended = len(list((home.runs / run.run_id).glob("*/outcome.json"))) if run else 0
+        return {
+            "shard": self.shard.number,
+            "state": self.state,
+            "job": self.job_id,
+            "node": self.node,
+            "attempts": len(self.shard.attempts),
+            "jobs_ended": ended,
+            "trials": run.planned if run else None,
+            "run": run.run_id if run else "",
+            "why": self.why,
+        }
+
+
+def _rows(submission: Submission, folder: SubmissionFolder, states: Mapping[str, JobState]) -> list[_Row]:
+    rows = []
+    for shard in folder.shards(submission.count):
+        job_ids = [sent.job_id for sent in submission.sent if sent.number == shard.number]
+        live = next((job_id for job_id in reversed(job_ids) if job_id in states), "")
+        job = states.get(live)
+        newest = shard.attempts[-1] if shard.attempts else None
+        if shard.is_done:
+            state = "done"
+        elif job:
+            state = "running" if job.is_running else "queued"
+        elif submission.is_cancelled:
+            state = "cancelled"
+        else:
+            state = "given up" if shard.is_given_up else "to send again"
+        why = job.why if job and state == "queued" else newest.why if newest and state != "done" else ""
+        node = job.node if job else newest.node if newest else ""
+        rows.append(_Row(shard, state, live or (job_ids[-1] if job_ids else ""), node, why))
+    return rows
+
+
+def _sent(
+    submission: Submission, folder: SubmissionFolder, numbers: Collection[int], reports: Path, node: str = ""
+) -> Submission:
+    """Send these shards; gives the submission with their jobs, which is written."""
+    count, flags = submission.count, submission.flags
+    jobs = [ShardJob(str(folder.home.root), str(reports), folder.submission, at, count, flags) for at in numbers]
+    job_ids = send(jobs, submission.settings, folder.path, node)
+    new = [Sent(number=number, job_id=job_id) for number, job_id in zip(numbers, job_ids, strict=True)]
+    submission = submission.model_copy(update={"sent": (*submission.sent, *new)})
+    folder.write(submission)
+    return submission
+
+
+def _ids(submission: Submission) -> list[str]:
+    return [sent.job_id for sent in submission.sent]
+
+
+def _require_shared(home: Home, settings: SlurmSettings) -> None:
+    """Raises EngineError where other machines cannot see the home."""
+    if not settings.home_is_shared and is_local(home.root if home.root.exists() else home.root.parent):
+        raise EngineError(
+            f"{home.root}, waymark's folder, lies on {file_system_of(home.root)}, a disk of this machine alone, so no "
+            "node sees it, and nothing was submitted. Set WAYMARK_HOME to a folder that all nodes share; if they do "
+            f"share this one, write home_is_shared = true below [slurm] in {home.settings}."
+        )
+
+
+def _wait(
+    submission: Submission, folder: SubmissionFolder, reports: Path, console: Console, *, is_detached: bool
+) -> int:
+    if is_detached:
+        console.say(f"`invoke jobs` tells how it goes; at the end: invoke join {folder.submission}")
+        return 0
+    try:
+        rows = _watched(submission, folder, console)
+    except KeyboardInterrupt:
+        folder.write(folder.read().model_copy(update={"is_cancelled": True}))
+        is_told = cancel(_ids(submission))
+        said = (
+            "its jobs are cancelled" if is_told else "Slurm's controller does not answer: cancel its jobs with scancel"
+        )
+        console.say(f"stopped; {said}. What is done is kept. Go on: invoke submit --resume={folder.submission}")
+        return INTERRUPTED
+    return _joined(folder, reports, console) if any(row.shard.runs for row in rows) else 1
+
+
+def _watched(submission: Submission, folder: SubmissionFolder, console: Console) -> Sequence[_Row]:
+    """Wait until no job is queued or running; each change of a shard is said."""
+    known: dict[int, tuple[str, str]] = {}
+    while True:
+        states = job_states(set(_ids(submission)))
+        if states is not None:
+            rows = _rows(submission, folder, states)
+            for row in rows:
+                now = row.state, row.node if row.state in ("running", "done") else ""
+                if known.get(row.shard.number) != now:
+                    known[row.shard.number] = now
+                    on = f" on {now[1]}" if now[1] else f" ({row.why})" if row.why else ""
+                    console.say(f"shard {row.shard.number} of {submission.count}: {row.state}{on}")
+            if all(row.state in LEFT for row in rows):
+                return rows
+        time.sleep(POLL_SECONDS)
+
+
+def _joined(folder: SubmissionFolder, reports: Path, console: Console) -> int:
+    """The runs of a submission on one page; 0 if every shard is done, else 1."""
+    page = join_shards(taken_in(folder, console), folder.home, reports, console)
+    console.say(f"report: {page.page}")
+    left = [str(shard.number) for shard in folder.shards(folder.read().count) if not shard.is_done]
+    if left:
+        console.say(
+            f"shards {', '.join(left)} are not done. Send them again: invoke submit --resume={folder.submission}"
+        )
+    return 0 if page.is_whole else 1
