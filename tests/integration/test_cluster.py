@@ -35,7 +35,7 @@ TWELVE = {
     "input_sizes": [16, 24, 32],
     "seeds": [0, 1],
 }
-TWO = {"frameworks": ["numpy_ref"], "models": [{"name": "linear"}], "input_sizes": [16], "seeds": [0, 1], "repeats": 3}
+TWO = {"frameworks": ["numpy_ref"], "models": [{"name": "linear"}], "input_sizes": [16], "seeds": [0, 1], "repeats": 16}
 
 
 def spec_of(axes):
@@ -237,7 +237,7 @@ def test_a_job_that_is_requeued_goes_on(world, nth):
 
 @times
 def test_a_job_whose_time_ends_goes_on_on_its_node(world, nth):
-    submitting = world.begin(f"--spec={world.write({**TWO, 'repeats': 8})}", "--nodes=2", "--engine=virtualenv")
+    submitting = world.begin(f"--spec={world.write(TWO)}", "--nodes=2", "--engine=virtualenv")
     number = world.until_trial("n1")
     job_id = next(sent.job_id for sent in world.newest().read().sent if sent.number == number)
     world.cluster.slurm("scancel", "--signal=USR2", job_id)  # as Slurm does before the limit
