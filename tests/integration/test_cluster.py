@@ -80,6 +80,7 @@ class World:
         return subprocess.Popen(
             [*PROGRAM, "submit", *map(str, words)],
             cwd=REPOSITORY, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )  # fmt: skip
 
     def newest(self):
