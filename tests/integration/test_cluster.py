@@ -63,6 +63,7 @@ class World:
             "WAYMARK_LOCKS": str(cluster.folder),
         }
         self.environment.pop("WAYMARK_STORE", None)
+        self.before = set()
 
     def write(self, axes, name="spec.json"):
         path = self.cluster.shared / name
@@ -77,6 +78,7 @@ class World:
 
     def begin(self, *words):
         """`invoke submit` at the login node, which goes on."""
+        self.before = {path.name for path in self.home.submissions.iterdir()}
         return subprocess.Popen(
             [*PROGRAM, "submit", *map(str, words)],
             cwd=REPOSITORY, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -91,7 +93,7 @@ class World:
         """Wait until a trial of the newest submission runs on the node; gives the shard's number."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self.home.submissions.is_dir() and any(self.home.submissions.iterdir()):
+            if {path.name for path in self.home.submissions.iterdir()} - self.before:
                 begun = [one for one in self.newest().attempts() if one.node == node and one.ended_unix is None]
                 for attempt in begun:
                     runs = self.home.runs.glob(f"*-{attempt.number}of*-{node}*")
