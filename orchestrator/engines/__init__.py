@@ -25,6 +25,13 @@ def _open_docker(home: Home, cores: Cores, _: str) -> Engine:
     return DockerEngine(home, cores)
 
 
+def _open_podman(home: Home, cores: Cores, _: str) -> Engine:
+    _require_sdk()
+    from orchestrator.engines.container import PodmanEngine
+
+    return PodmanEngine(home, cores)
+
+
 @dataclass(frozen=True)
 class EngineKind:
     """One engine.
@@ -40,6 +47,7 @@ class EngineKind:
 
 ENGINES = {
     "docker": EngineKind("docker", _open_docker),
+    "podman": EngineKind("podman", _open_podman),
     "virtualenv": EngineKind("virtualenv", lambda home, cores, _: VirtualenvEngine(home, cores)),
     "host": EngineKind("host[:PYTHON]", HostEngine, Catalogue.installed),
     "replay": EngineKind("replay:FOLDER", lambda home, cores, folder: ReplayEngine(expanded(folder).absolute())),
@@ -47,12 +55,12 @@ ENGINES = {
 
 
 def engine_forms() -> str:
-    """'docker, virtualenv, host[:PYTHON], replay:FOLDER': what --engine takes."""
+    """'docker, podman, virtualenv, host[:PYTHON], replay:FOLDER': what --engine takes."""
     return ", ".join(kind.form for kind in ENGINES.values())
 
 
 def open_engine(name: str, home: Home, cores: Cores) -> Engine:
-    """The engine of that name: 'docker', 'virtualenv', 'host:PYTHON', 'replay:FOLDER'.
+    """The engine of that name: 'docker', 'podman', 'virtualenv', 'host:PYTHON', 'replay:FOLDER'.
 
     'host' without a Python runs workers in $WAYMARK_HOST_PYTHON, or in the Python that runs waymark.
     Raises EngineError for an unknown name, and if the engine cannot be used on this machine.

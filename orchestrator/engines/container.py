@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engines import images
+from orchestrator.engines import images, podman
 from orchestrator.engines.docker import Daemon
 from orchestrator.engines.engine import Launch, Say
 from orchestrator.engines.environment import declared, exit_of, frozen
 from orchestrator.engines.source import snapshot
-from orchestrator.environment import Card, Environment
+from orchestrator.environment import Card, Environment, digest
 from orchestrator.errors import EngineError
+from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.planning.image_row import Cores, ImageRow
 from orchestrator.records.run_folder import LOG
@@ -34,17 +35,32 @@ _LOOK_MEMORY_BYTES, _LOOK_SECONDS = 2**28, 60.0
 _UNSEEN = "bind source path does not exist"  # what the daemon answers
 
 
+def _require_mounts(options: dict[str, Any]) -> None:
+    """Raises EngineError for a folder that is not there; podman would make it."""
+    for mount in options["mounts"]:
+        if not Path(mount["Source"]).exists():
+            raise EngineError(f"podman was asked to start a container and refused: {_UNSEEN}: {mount['Source']}.")
+
+
 class DockerEngine:
     """See Engine."""
 
     name = "docker"
     is_local = True
 
-    def __init__(self, home: Home, cores: Cores) -> None:
-        """Raises EngineError if no daemon answers. Removes containers that a killed sweep left behind."""
+    def __init__(self, home: Home, cores: Cores, address: str = "") -> None:
+        """address: of the daemon; '' for that of the user's environment.
+
+        Raises EngineError if none answers, or if it cannot hold a worker to its limits. Removes containers that a
+        killed sweep left behind.
+        """
         self._home = home
         self._cores = cores
-        self._daemon = Daemon()
+        self._daemon = Daemon(address)
+        if self._daemon.fault:
+            fault = self._daemon.fault
+            self._daemon.close()
+            raise EngineError(fault)
         self._daemon.sweep()
         self._is_home_seen = False
 
@@ -64,9 +80,23 @@ class DockerEngine:
         user = worker_user(caller, self._daemon.is_rootless)
         with _lent(launch.job_dir, user, caller):
             image = self._daemon.image(launch.environment.location)
-            options = container_options(launch, user, image.volumes if image else (), self._daemon.seccomp)
+            options = container_options(launch, user, image.volumes if image else (), self._seccomp())
+            if self._daemon.is_podman:
+                _require_mounts(options)
+            if self._daemon.has_selinux:
+                options["security_opt"].append("label=disable")
             ended = self._daemon.run(options, log, launch.timeout_seconds, tick, launch.on_start)
         return exit_of(ended, log)
+
+    def _seccomp(self) -> str | None:
+        """The profile as the daemon takes it: Docker its text, podman the path of a file."""
+        profile = self._daemon.seccomp
+        if profile is None or not self._daemon.is_podman:
+            return profile
+        path = self._home.root / f"seccomp-{digest(profile)[:12]}.json"
+        if not path.exists():
+            write_atomically(path, profile)
+        return str(path)
 
     def _look_for_home(self, environment: Environment) -> None:
         """Read a new file of the home from a container.
@@ -108,6 +138,24 @@ class DockerEngine:
     def close(self) -> None:
         """Close the connection; no container outlives `run`."""
         self._daemon.close()
+
+
+class PodmanEngine(DockerEngine):
+    """The same by podman's service, which is started if none is there."""
+
+    name = "podman"
+
+    def __init__(self, home: Home, cores: Cores) -> None:
+        """Raises EngineError as DockerEngine does, AbsentError without podman."""
+        self._held = ExitStack()
+        with ExitStack() as held:
+            super().__init__(home, cores, held.enter_context(podman.socket_address()))
+            self._held = held.pop_all()
+
+    def close(self) -> None:
+        """Close the connection, and end the service that was started."""
+        super().close()
+        self._held.close()
 
 
 def worker_user(caller: tuple[int, int], is_rootless: bool) -> tuple[int, int]:

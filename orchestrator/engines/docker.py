@@ -21,7 +21,7 @@ import docker
 import requests
 import urllib3
 from docker.credentials.errors import StoreError as CredentialsError
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.utils import build as build_context
 
@@ -39,19 +39,22 @@ _TICK_SECONDS = 0.1
 _STAGE_LEFT = "2h"
 """So old is what a build left that was killed: no build that is going on still needs it."""
 
-_STEP = re.compile(r" ---> ([0-9a-f]{12})")
-"""A line of the builder: the image that a step made or found."""
+_STEP = re.compile(r"(?: -)?--> ([0-9a-f]{11,12})")
+"""A line of the builder, Docker's or podman's: the image that a step made or found."""
 
 _GONE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 """Exceptions of the SDK if the daemon refuses, does not answer or stops."""
 
 
 class Daemon:
-    """A connection to the daemon that the user's environment names."""
+    """A connection to a daemon of Docker, or to podman's service, which speaks as one."""
 
-    def __init__(self) -> None:
-        """Raises EngineError if none answers, or if the user's Docker configuration does not read."""
-        self.address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    def __init__(self, address: str = "") -> None:
+        """address: '' for the daemon that the user's environment names.
+
+        Raises EngineError if none answers, or if the user's Docker configuration does not read.
+        """
+        self.address = address or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         has_user = "@" in self.address  # and with it perhaps a password
         self._shown = package_index.shown(self.address) if has_user else self.address
         self._steps: set[str] = set()
@@ -60,8 +63,10 @@ class Daemon:
             raise EngineError(fault)
         try:
             _knock(self.address)
-            self._client = docker.from_env()
+            self._client = docker.DockerClient(base_url=address) if address else docker.from_env()
             self._facts: dict[str, Any] = self._client.info()
+            parts = self._client.version().get("Components") or ()
+            self.is_podman = any(part.get("Name") == "Podman Engine" for part in parts)
         except PermissionError:
             raise EngineError(
                 f"You may not use Docker at {self._shown}. Join the group that owns it, or use --engine=virtualenv."
@@ -75,6 +80,21 @@ class Daemon:
     def is_rootless(self) -> bool:
         """Whether its containers' root is the calling user."""
         return any("rootless" in option for option in self._facts.get("SecurityOptions") or ())
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot hold a worker to its processors and its memory, a sentence; '' if it can."""
+        if self.is_podman and self.is_rootless and str(self._facts.get("CgroupVersion")) == "1":
+            return (
+                "podman without root holds a trial to its processors and its memory by cgroups v2 alone, and this "
+                "machine has v1. Run it as root, or use --engine=virtualenv."
+            )
+        return ""
+
+    @property
+    def has_selinux(self) -> bool:
+        """Whether a container may read only what carries its label; our mounts carry none."""
+        return any("selinux" in option for option in self._facts.get("SecurityOptions") or ())
 
     @property
     def seccomp(self) -> str | None:
@@ -94,7 +114,7 @@ class Daemon:
         with self._asking(f"about image {reference}"):
             try:
                 seen: dict[str, Any] = self._client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
+            except NotFound:  # ImageNotFound, or podman's other words for it
                 return None
         return ImageFacts(
             id=seen["Id"],
@@ -180,7 +200,7 @@ class Daemon:
         """
         with self._asking("to remove what first stages left"):
             for image in self._client.images.list(filters={"dangling": True, "label": STAGE}):
-                if str(image.id).removeprefix("sha256:")[:12] in self._steps:
+                if str(image.id).removeprefix("sha256:").startswith(tuple(self._steps)):
                     with suppress(APIError):  # another has removed it, or builds upon it
                         self._client.images.remove(str(image.id))
             self._client.images.prune(filters={"dangling": True, "label": STAGE, "until": _STAGE_LEFT})
@@ -198,6 +218,7 @@ class Daemon:
             labels = {**options.get("labels", {}), OWNER: _owner()}
             self._remove(lambda owner: owner == labels[OWNER])  # left running when the daemon went away for a while
             launched_unix, launched = time.time(), time.monotonic()
+            kills_before = _oom_kills()
             with self._asking("to create a container"):
                 container = self._client.containers.create(**{**options, "labels": labels})
             guard(str(container.id))
@@ -220,7 +241,7 @@ class Daemon:
             code=None if number else code,
             signal=number,
             is_timeout=is_timeout,
-            is_over_memory=bool(state.get("OOMKilled")) and code != 0 and not is_timeout,
+            is_over_memory=_is_over_memory(state, code, kills_before) and code != 0 and not is_timeout,
             launched_unix=launched_unix,
             wall_seconds=wall_seconds,
             started_seconds=_started_seconds(state, launched_unix),
@@ -344,6 +365,19 @@ def _started_seconds(state: dict[str, Any], launched_unix: float) -> float | Non
         return None
     seconds = datetime.fromisoformat(started).timestamp() - launched_unix
     return seconds if seconds >= 0 else None
+
+
+def _oom_kills() -> int:
+    """How many processes of this machine the kernel has killed because their group's memory ran out."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0
+
+
+def _is_over_memory(state: dict[str, Any], code: int | None, kills_before: int) -> bool:
+    """Whether its memory ran out; podman does not tell that under cgroups v1, but the kernel counts it."""
+    return bool(state.get("OOMKilled")) or (code == 128 + signal.SIGKILL and _oom_kills() > kills_before)
 
 
 def _owner() -> str:

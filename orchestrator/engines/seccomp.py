@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+ARCHITECTURES |= {"amd64": ARCHITECTURES["x86_64"], "arm64": ARCHITECTURES["aarch64"]}  # as podman calls them
 """Where the list has been tried or holds; elsewhere Docker's own profile stands."""
 
 _FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}

@@ -9,6 +9,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import docker
 import pytest
@@ -28,7 +29,7 @@ in_docker = pytest.mark.parametrize("stand", ["docker"], indirect=True)
 def forget(reference):
     """Remove an image that a test built."""
     client = docker.from_env()
-    with suppress(docker.errors.ImageNotFound):
+    with suppress(docker.errors.NotFound):
         client.images.remove(reference, force=True)
     client.close()
 
@@ -64,6 +65,9 @@ def inspected(prepared, tmp_path_factory):
     with pytest.raises(KeyboardInterrupt):
         engine.run(launch, look)
     seen["after"] = client.containers.list(all=True, filters={"label": "waymark.run=inspected"})
+    _, option = seen["HostConfig"]["SecurityOpt"]
+    path = Path(option.removeprefix("seccomp="))
+    seen["profile"] = path.read_text(encoding="utf-8") if len(option) < 4096 and path.is_file() else ""
     seen["owners"] = {path.stat().st_uid for path in folders[1].iterdir()}
     client.close()
     return seen
@@ -74,10 +78,7 @@ def inspected(prepared, tmp_path_factory):
     [
         ("ReadonlyRootfs", True),
         ("NetworkMode", "none"),
-        ("CapDrop", ["ALL"]),
-        ("CapAdd", None),
         ("Privileged", False),
-        ("SecurityOpt", ["no-new-privileges:true", f"seccomp={seccomp.profile(platform.machine())}"]),
         ("CpusetCpus", "0"),
         ("Memory", 2**28),
         ("PidsLimit", 4096),
@@ -86,6 +87,21 @@ def inspected(prepared, tmp_path_factory):
 )
 def test_a_running_trial_is_confined(inspected, key, value):
     assert inspected["HostConfig"][key] == value
+
+
+def test_a_running_trial_has_our_profile_and_no_more_rights(inspected):
+    rights, profile = inspected["HostConfig"]["SecurityOpt"]
+    assert rights in ("no-new-privileges:true", "no-new-privileges")  # podman's word for the same
+    said = profile.removeprefix("seccomp=")
+    text = said if said.startswith("{") else inspected["profile"]  # podman takes the path of a file
+    assert text == seccomp.profile(platform.machine())
+
+
+@in_docker
+def test_a_worker_has_no_capability(stand):
+    """Neither now nor by a program that it starts: also where `inspect` lists each that was dropped."""
+    ended = stand.run("print(*(line for line in open('/proc/self/status') if line.startswith('Cap')))")
+    assert [int(word, 16) for word in ended.log_tail.split() if not word.startswith("Cap")] == [0] * 5
 
 
 def test_a_running_trial_is_not_root(inspected):
@@ -261,7 +277,7 @@ def test_a_failed_build_is_told_and_its_words_are_in_the_log(recipe):
     daemon, broken, log = recipe("echo what went wrong; exit 3")
     assert daemon.build(broken, log, 60, print) == "the build failed"
     assert "what went wrong" in log.read_text()
-    assert "returned a non-zero code: 3" in log.read_text()
+    assert any(words in log.read_text() for words in ("returned a non-zero code: 3", "exit status 3"))
 
 
 def test_a_builds_lines_come_while_it_runs(recipe):
@@ -276,8 +292,7 @@ def test_a_builds_lines_come_while_it_runs(recipe):
 def test_a_refused_build_is_told_in_the_daemons_words(recipe):
     daemon, build, log = recipe("true")
     said = daemon.build(replace(build, stage="cpux"), log, 60, print)
-    assert said.startswith("Docker refused to build it: ")
-    assert "cpux" in said
+    assert said.startswith("Docker refused to build it: ") or said == "the build failed"  # podman's comes as a line
     assert "cpux" in log.read_text()
 
 
