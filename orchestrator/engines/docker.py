@@ -227,7 +227,7 @@ class Daemon:
                     container.start()
                     if on_start is not None:
                         on_start(self._processor_seconds(container))
-                is_timeout = _wait(container, launched + timeout_seconds, tick)
+                is_timeout = _wait(container, launched + timeout_seconds, tick, self._process_of(container))
                 wall_seconds = time.monotonic() - launched
                 state = self._state(container, log)
             finally:
@@ -290,6 +290,12 @@ class Daemon:
                 return {}
         return state
 
+    def _process_of(self, container: Container) -> int:
+        """The first process of a container of podman, which is on this machine; 0 for one of Docker."""
+        if not self.is_podman or self.folder is None:
+            return 0
+        return int(self._client.api.inspect_container(str(container.id))["State"].get("Pid", 0))
+
     def _processor_seconds(self, container: Container) -> ReadSeconds:
         """Gives what the container has used; None if its daemon is not on this machine."""
         pid = self._client.api.inspect_container(str(container.id))["State"].get("Pid", 0)
@@ -338,11 +344,16 @@ def _knock(address: str) -> None:
             knocker.connect(address.removeprefix("unix://"))
 
 
-def _wait(container: Container, deadline: float, tick: Callable[[], None]) -> bool:
-    """Call `tick` until the container has ended; True if it had to be killed at the deadline."""
-    ended = threading.Event()
+def _wait(container: Container, deadline: float, tick: Callable[[], None], pid: int = 0) -> bool:
+    """Call `tick` until the container has ended; True if it had to be killed at the deadline.
+
+    pid: its first process, of which the end is awaited before podman is asked: to wait, podman 4 takes a processor.
+    """
+    ended, born = threading.Event(), process.birth(pid) if pid else None
 
     def wait() -> None:
+        while born is not None and process.birth(pid) == born:
+            time.sleep(_TICK_SECONDS / 2)
         with suppress(*_GONE):
             container.wait(timeout=None)
         ended.set()
