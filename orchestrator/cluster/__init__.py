@@ -4,8 +4,8 @@ The only user of submitit and of Slurm's commands.
 """
 
 from orchestrator.cluster.settings import SlurmSettings, read_settings
-from orchestrator.cluster.shard_job import ShardJob
-from orchestrator.cluster.slurm import JobState, cancel, job_states, require_slurm, send, usable_nodes
+from orchestrator.cluster.shard_job import MACHINE_VARIABLE, SUBMISSION_VARIABLE, ShardJob
+from orchestrator.cluster.slurm import JobState, all_nodes, cancel, job_states, require_slurm, send, usable_nodes
 from orchestrator.cluster.submission import (
     Attempt,
     Sent,
@@ -18,6 +18,8 @@ from orchestrator.cluster.submission import (
 )
 
 __all__ = [
+    "MACHINE_VARIABLE",
+    "SUBMISSION_VARIABLE",
     "Attempt",
     "JobState",
     "Sent",
@@ -26,6 +28,7 @@ __all__ = [
     "SlurmSettings",
     "Submission",
     "SubmissionFolder",
+    "all_nodes",
     "cancel",
     "job_states",
     "new_submission",

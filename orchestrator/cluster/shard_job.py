@@ -18,12 +18,15 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator import files
-from orchestrator.cluster.submission import FAULTS_IN_A_ROW, SPEC, Attempt, ShardState, SubmissionFolder
+from orchestrator.cluster.submission import CONTROL, FAULTS_IN_A_ROW, SPEC, Attempt, ShardState, SubmissionFolder
 from orchestrator.engines import process
 from orchestrator.errors import WaymarkError
 from orchestrator.home import Home
 from orchestrator.host import boot_key, machine_marks
 from orchestrator.records.run_folder import RunFacts
+
+SUBMISSION_VARIABLE, MACHINE_VARIABLE = "WAYMARK_SUBMISSION", "WAYMARK_MACHINE"
+"""What a job tells the sweep that it starts."""
 
 STOP_SECONDS = 100.0
 """What a sweep may take to stop: it ends a worker, and writes its report."""
@@ -48,7 +51,10 @@ class _StoppedError(Exception):
 
 @dataclass
 class ShardJob:
-    """One shard of a submission; submitit pickles it, so all of it is plain. flags: of its sweep."""
+    """One shard of a submission; submitit pickles it, so all of it is plain.
+
+    flags: of its sweep. machine: the feature or node that it is for, '' for any.
+    """
 
     root: str
     reports: str
@@ -56,6 +62,7 @@ class ShardJob:
     number: int
     count: int
     flags: tuple[str, ...]
+    machine: str = ""
 
     def __call__(self) -> int | None:
         """Run the shard, unless it is done; gives the exit code of its sweep, None if it was stopped."""
@@ -108,23 +115,29 @@ class ShardJob:
         raise _StoppedError("its time ended, or it was preempted", is_sent_again=True)
 
     def _sweep(self, shard: ShardState, folder: SubmissionFolder) -> int:
+        """Run the control, if this machine has none, and the shard."""
         begun = next((run for run in shard.runs if _is_of_this_machine(run)), None)
+        if not begun and not any(_is_of_this_machine(run) for run in folder.controls()):
+            self._waymark(folder, "sweep", f"--spec={folder.path / CONTROL}", *self._flags(is_resumed=True))
         asked = (f"--spec={folder.path / SPEC}", f"--shard={self.number}/{self.count}")
-        words = ("sweep", *((f"--resume={begun.run_id}",) if begun else asked), *self._flags(is_resumed=bool(begun)))
-        home = Home(Path(self.root))
-        stores = home.root / "stores"
+        words = (f"--resume={begun.run_id}",) if begun else asked
+        return self._waymark(folder, "sweep", *words, *self._flags(is_resumed=bool(begun)))
+
+    def _waymark(self, folder: SubmissionFolder, *words: str) -> int:
+        """Run waymark to its end; gives its exit code."""
+        stores = Path(self.root) / "stores"
         stores.mkdir(parents=True, exist_ok=True)
         env = {
             **os.environ,
             "WAYMARK_HOME": self.root,
             "WAYMARK_REPORTS": self.reports,
             "WAYMARK_STORE": f"sqlite:///{stores / boot_key()}.sqlite",
-            "WAYMARK_SUBMISSION": self.submission,
+            SUBMISSION_VARIABLE: self.submission,
+            MACHINE_VARIABLE: self.machine,
         }
+        argv = (sys.executable, "-c", _PROGRAM, *words)
         log = self._log(folder)
-        command = process.Command(
-            (sys.executable, "-c", _PROGRAM, *words), Path.cwd(), env, log, _WITHOUT_LIMIT, grace_seconds=STOP_SECONDS
-        )
+        command = process.Command(argv, Path.cwd(), env, log, _WITHOUT_LIMIT, grace_seconds=STOP_SECONDS)
         ended = process.run(command, lambda: None)
         return ended.code if ended.code is not None else 128 + (ended.signal or 0)
 

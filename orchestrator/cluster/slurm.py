@@ -111,6 +111,11 @@ def usable_nodes() -> Collection[str]:
     return {node for node, state in words if state in _USABLE}
 
 
+def all_nodes() -> Collection[str]:
+    """The names of all nodes."""
+    return set((process.output(("sinfo", "-h", "-N", "-o", "%N")) or "").split())
+
+
 def cancel(job_ids: Collection[str]) -> bool:
     """End these jobs, and no others; False if Slurm's controller does not answer."""
     return not job_ids or process.output(("scancel", *sorted(job_ids))) is not None

@@ -22,7 +22,7 @@ from orchestrator.errors import StoreError, did_you_mean
 from orchestrator.home import Home
 from orchestrator.records.run_folder import MOST_SHARDS, RUN, RunFacts, RunFolder, damage
 
-SUBMISSION, SPEC, ATTEMPTS = "submission.json", "spec.json", "attempts"
+SUBMISSION, SPEC, CONTROL, ATTEMPTS = "submission.json", "spec.json", "control.json", "attempts"
 FAULTS_IN_A_ROW = 3
 """After so many failed attempts in a row a node is left out, and a shard is given up."""
 
@@ -37,12 +37,17 @@ class Sent(Frozen):
 
 
 class Submission(Frozen):
-    """submission.json. flags: of the sweep of each shard. sent: all its jobs, the oldest first."""
+    """submission.json.
+
+    flags: of the sweep of each shard. machine: the feature or node of the spec that it is for, '' for any.
+    sent: all its jobs, the oldest first.
+    """
 
     submission: RunId
     name: Annotated[str, Field(max_length=100)]
     began_unix: UnixSeconds
     count: _Number
+    machine: Annotated[str, Field(max_length=60)] = ""
     flags: tuple[Annotated[str, Field(max_length=4096)], ...] = ()
     settings: SlurmSettings = SlurmSettings()
     sent: tuple[Sent, ...] = ()
@@ -175,14 +180,20 @@ class SubmissionFolder:
 
     def _runs(self, count: int) -> Mapping[int, Sequence[RunFacts]]:
         runs: dict[int, list[RunFacts]] = {}
-        for facts in self._facts(count):
+        for facts in self._facts(f"*of{count}*"):
             if facts.shard and facts.shard.submission == self.submission:
                 runs.setdefault(facts.shard.number, []).append(facts)
         return {number: sorted(found, key=_first_counted) for number, found in runs.items()}
 
-    def _facts(self, count: int) -> Iterator[RunFacts]:
+    def controls(self) -> list[RunFacts]:
+        """The runs that compare the nodes, one a machine, the oldest first."""
+        runs = [run for run in self._facts("*-control-*") if run.control_of == self.submission and run.state == "ended"]
+        runs.sort(key=lambda run: run.started_unix)
+        return [run for at, run in enumerate(runs) if not any(run.host.is_same_machine(o.host) for o in runs[:at])]
+
+    def _facts(self, names: str) -> Iterator[RunFacts]:
         """Of all runs that may be of this submission, by their names."""
-        for path in self.home.runs.glob(f"*of{count}*/{RUN}"):
+        for path in self.home.runs.glob(f"{names}/{RUN}"):
             if not path.parent.name.startswith("."):
                 try:
                     yield RunFolder(path.parent).facts()

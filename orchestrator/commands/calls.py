@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from orchestrator.cluster import SlurmSettings, read_settings
+from orchestrator.cluster import MACHINE_VARIABLE, SUBMISSION_VARIABLE, SlurmSettings, read_settings
 from orchestrator.commands import images
 from orchestrator.commands.camera import WatchRequest
 from orchestrator.commands.compare import CompareRequest
@@ -17,6 +17,7 @@ from orchestrator.console import flags
 from orchestrator.console.verb import Call
 from orchestrator.errors import SpecError, shortened
 from orchestrator.execution import weights
+from orchestrator.execution.asking import SentBy
 from orchestrator.execution.recognition import Wanted
 from orchestrator.execution.session import RunOptions
 from orchestrator.home import expanded
@@ -128,11 +129,17 @@ def _sweep_of(call: Call, resumed: str | None, *, pulls: bool) -> tuple[SweepReq
         is_scout=is_scout,
         weights=call.weights,
         shard=flags.shard(given.get("shard", "")),
-        submission=os.environ.get("WAYMARK_SUBMISSION", ""),
+        sent_by=_sent_by(),
         until=flags.until(call.precision, "") if is_scout else None,
         options=options_of(call),
     )
     return request, catalogue
+
+
+def _sent_by() -> SentBy | None:
+    """What the job of a cluster says of itself (cluster/shard_job.py)."""
+    submission = os.environ.get(SUBMISSION_VARIABLE, "")
+    return SentBy(submission, os.environ.get(MACHINE_VARIABLE, "")) if submission else None
 
 
 def comparison_of(call: Call, subjects: SubjectPair) -> tuple[CompareRequest, Catalogue]:

@@ -13,7 +13,7 @@ from orchestrator.errors import SpecError, StoreError
 from orchestrator.home import Home
 from orchestrator.records.run_folder import Shard
 from orchestrator.records.store import Store
-from orchestrator.report import write_report
+from orchestrator.report import nodes, write_report
 from orchestrator.report.collection import Entry, write_collection
 from orchestrator.scratch import folder_beside
 
@@ -43,13 +43,18 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
     entries = _reported(list(dict.fromkeys(run_ids)), home, reports, console)
     shards = _shards_of(entries)
     counted = [min(same, key=_when_ended) for _, same in sorted(shards.items())]
-    count = _shard(counted[0]).count
-    missing = [number for number in range(1, count + 1) if number not in shards]
-    notes = list(_shard_notes(shards, counted, missing))
+    count, places = _shard(counted[0]).count, sorted({machine for machine, _ in shards})
+    missing = [
+        _shard(counted[0]).model_copy(update={"machine": machine, "number": number})
+        for machine in places
+        for number in range(1, count + 1)
+        if (machine, number) not in shards
+    ]
+    notes = [*_shard_notes(shards, counted, missing), *_node_notes(counted, home, console)]
     for note in notes:
         console.say(f"note: {note}")
     folder = reports / f"joined-{digest(list(run_ids))[:12]}"
-    title = f"{counted[0].stored.facts.spec['name']}: {len(counted)} of {count} shards"
+    title = f"{counted[0].stored.facts.spec['name']}: {len(counted)} of {count * len(places)} shards"
     page = write_collection(counted, folder, title, home, notes)
     return Joined(page, is_whole=not missing and all(entry.stored.facts.state == "ended" for entry in counted))
 
@@ -100,9 +105,13 @@ def _shard(entry: Entry) -> Shard:
     return facts.shard
 
 
-def _shards_of(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
-    """Number -> the runs of that shard. Raises SpecError if they are not all of one plan."""
-    first, shards = _shard(entries[0]), dict[int, list[Entry]]()
+_Place = tuple[str, int]
+"""The machine that a shard was sent to, '' for any, and its number."""
+
+
+def _shards_of(entries: Sequence[Entry]) -> dict[_Place, list[Entry]]:
+    """Place -> the runs of that shard. Raises SpecError if they are not all of one plan."""
+    first, shards = _shard(entries[0]), dict[_Place, list[Entry]]()
     for entry in entries:
         shard = _shard(entry)
         if (shard.spec_sha256, shard.count) != (first.spec_sha256, first.count):
@@ -110,7 +119,7 @@ def _shards_of(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
             raise SpecError(
                 f"{' and '.join(runs)} are not of one plan: the spec, its flags or the number of shards differ."
             )
-        shards.setdefault(shard.number, []).append(entry)
+        shards.setdefault((shard.machine, shard.number), []).append(entry)
     return shards
 
 
@@ -122,14 +131,14 @@ def _when_ended(entry: Entry) -> tuple[bool, float]:
 
 
 def _shard_notes(
-    shards: Mapping[int, Sequence[Entry]], counted: Sequence[Entry], missing: Sequence[int]
+    shards: Mapping[_Place, Sequence[Entry]], counted: Sequence[Entry], missing: Sequence[Shard]
 ) -> Iterator[str]:
-    if missing:
-        numbers, count = ", ".join(map(str, missing)), _shard(counted[0]).count
-        yield f"no run of shard {numbers} of {count} was named; it is missing here."
+    for shard in missing:
+        yield f"no run of {shard.label} was named; it is missing here."
     for entry in counted:
         facts, shard = entry.stored.facts, _shard(entry)
-        others = [run.stored.facts.run_id for run in shards[shard.number] if run is not entry]
+        same = shards[shard.machine, shard.number]
+        others = [run.stored.facts.run_id for run in same if run is not entry]
         has_ended = facts.state == "ended"
         if others:
             times, first = f"{shard.label} was run {len(others) + 1} times", "ended first and is" if has_ended else "is"
@@ -137,6 +146,20 @@ def _shard_notes(
         if not has_ended:
             command = f"`invoke sweep --resume={facts.run_id}`"
             yield f"{shard.label}, run {facts.run_id}, has not ended: {command} on its machine."
+
+
+def _node_notes(counted: Sequence[Entry], home: Home, console: Console) -> Iterator[str]:
+    """How far the machines of the shards differ, by their controls; first those of one kind."""
+    hosts = {entry.stored.facts.host.key: entry.stored.facts.host for entry in counted}
+    if len(hosts) < 2:
+        return
+    sent = {name: None for entry in counted if (name := _shard(entry).submission)}
+    found = [run for name in sent for run in read_submission(name, home).controls()]
+    with Store.open(home.store_url) as store:
+        for run in found:
+            store.ingest(home.runs / run.run_id)
+        controls = [store.run(run.run_id) for run in found]
+    yield from nodes.compared([run for run in controls if run.facts.host.key in hosts], list(hosts.values()))
 
 
 def write_index(published: Path, to: Path, home: Home, console: Console) -> Path:

@@ -13,6 +13,7 @@ from orchestrator.cluster import (
     SlurmSettings,
     Submission,
     SubmissionFolder,
+    all_nodes,
     cancel,
     job_states,
     new_submission,
@@ -23,8 +24,8 @@ from orchestrator.cluster import (
     usable_nodes,
 )
 from orchestrator.cluster.slurm import JobState
-from orchestrator.cluster.submission import SPEC
-from orchestrator.commands.collections import join_shards, taken_in
+from orchestrator.cluster.submission import CONTROL, SPEC
+from orchestrator.commands.collections import join_shards, runs_of
 from orchestrator.console.progress import Console
 from orchestrator.errors import EngineError, SpecError
 from orchestrator.execution.asking import SweepRequest, ask
@@ -33,13 +34,17 @@ from orchestrator.home import Home
 from orchestrator.host import file_system_of, is_local
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.plan import asked_trials
-from orchestrator.planning.shards import numbered
+from orchestrator.planning.shards import control_of, numbered
+from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.run_folder import MOST_SHARDS
 
 POLL_SECONDS = 3.0
 INTERRUPTED = 130
 LEFT = ("done", "given up", "cancelled", "to send again")
 """States of shards for which no job is queued or running."""
+
+
+_Sent = tuple[Submission, SubmissionFolder]
 
 
 @dataclass(frozen=True)
@@ -68,25 +73,42 @@ def submit(request: SubmitRequest, catalogue: Catalogue, home: Home, reports: Pa
     if not 1 <= request.nodes <= MOST_SHARDS:
         raise SpecError(f"--nodes is {request.nodes}; it takes 1 to {MOST_SHARDS}.")
     numbered(asked_trials(asked.spec, asked.catalogue), request.nodes, "--nodes")
-    folder = new_submission(asked.spec.name, home)
-    spec = asked.spec.model_dump(mode="json", by_alias=True)
-    write_atomically(folder.path / SPEC, json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
-    submission = Submission(
-        submission=folder.submission,
-        name=asked.spec.name,
-        began_unix=time.time(),
-        count=request.nodes,
-        flags=request.flags,
-        settings=request.settings,
-    )
-    folder.write(submission)
+    sent = _send_all(request, asked.spec, home, reports)
+    for submission, folder in sent:
+        on = f" on {submission.machine}" if submission.machine else ""
+        console.say(f"submitted {folder.submission}: {request.nodes} jobs{on}, {', '.join(_ids(submission))}")
+    return _wait(sent, reports, console, is_detached=request.is_detached)
+
+
+def _send_all(request: SubmitRequest, spec: ExperimentSpec, home: Home, reports: Path) -> list[_Sent]:
+    """A submission for each machine that the spec names, or one. All are sent, or none is."""
+    written = json.dumps(spec.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+    control = json.dumps(control_of(spec).model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+    sent: list[_Sent] = []
+    made: list[SubmissionFolder] = []
     try:
-        submission = _sent(submission, folder, range(1, request.nodes + 1), reports)
+        for machine in spec.axes.machines or ("",):
+            folder = new_submission(f"{spec.name}-{machine}" if machine else spec.name, home)
+            made.append(folder)
+            write_atomically(folder.path / SPEC, written)
+            write_atomically(folder.path / CONTROL, control)
+            submission = Submission(
+                submission=folder.submission,
+                name=spec.name,
+                began_unix=time.time(),
+                count=request.nodes,
+                machine=machine,
+                flags=request.flags,
+                settings=request.settings,
+            )
+            folder.write(submission)
+            sent.append((_sent(submission, folder, range(1, request.nodes + 1), reports), folder))
     except BaseException:
-        folder.remove()
+        cancel([job_id for submission, _ in sent for job_id in _ids(submission)])
+        for folder in made:
+            folder.remove()
         raise
-    console.say(f"submitted {folder.submission}: {request.nodes} jobs, {', '.join(_ids(submission))}")
-    return _wait(submission, folder, reports, console, is_detached=request.is_detached)
+    return sent
 
 
 def resume(name: str, home: Home, reports: Path, console: Console, *, is_detached: bool) -> int:
@@ -108,7 +130,7 @@ def resume(name: str, home: Home, reports: Path, console: Console, *, is_detache
         console.say(f"sent again: shards {', '.join(map(str, left))} of {submission.count}")
     else:
         console.say("no shard is missing: each is done, queued or running")
-    return _wait(submission, folder, reports, console, is_detached=is_detached)
+    return _wait([(submission, folder)], reports, console, is_detached=is_detached)
 
 
 def job_rows(name: str, home: Home) -> list[dict[str, object]]:
@@ -177,8 +199,14 @@ def _sent(
 ) -> Submission:
     """Send these shards; gives the submission with their jobs, which is written."""
     count, flags = submission.count, submission.flags
-    jobs = [ShardJob(str(folder.home.root), str(reports), folder.submission, at, count, flags) for at in numbers]
-    job_ids = send(jobs, submission.settings, folder.path, node)
+    root, machine, settings = str(folder.home.root), submission.machine, submission.settings
+    if machine in all_nodes():
+        node = machine
+    elif machine:
+        both = f"{settings.constraint}&{machine}" if settings.constraint else machine
+        settings = settings.model_copy(update={"constraint": both})
+    jobs = [ShardJob(root, str(reports), folder.submission, at, count, flags, machine) for at in numbers]
+    job_ids = send(jobs, settings, folder.path, node)
     new = [Sent(number=number, job_id=job_id) for number, job_id in zip(numbers, job_ids, strict=True)]
     submission = submission.model_copy(update={"sent": (*submission.sent, *new)})
     folder.write(submission)
@@ -199,50 +227,53 @@ def _require_shared(home: Home, settings: SlurmSettings) -> None:
         )
 
 
-def _wait(
-    submission: Submission, folder: SubmissionFolder, reports: Path, console: Console, *, is_detached: bool
-) -> int:
+def _wait(sent: Sequence[_Sent], reports: Path, console: Console, *, is_detached: bool) -> int:
+    names = ",".join(folder.submission for _, folder in sent)
     if is_detached:
-        console.say(f"`invoke jobs` tells how it goes; at the end: invoke join {folder.submission}")
+        console.say(f"`invoke jobs` tells how it goes; at the end: invoke join {names}")
         return 0
     try:
-        rows = _watched(submission, folder, console)
+        rows = _watched(sent, console)
     except KeyboardInterrupt:
-        folder.write(folder.read().model_copy(update={"is_cancelled": True}))
-        is_told = cancel(_ids(submission))
-        said = (
-            "its jobs are cancelled" if is_told else "Slurm's controller does not answer: cancel its jobs with scancel"
-        )
-        console.say(f"stopped; {said}. What is done is kept. Go on: invoke submit --resume={folder.submission}")
+        for _, folder in sent:
+            folder.write(folder.read().model_copy(update={"is_cancelled": True}))
+        job_ids = [job_id for submission, _ in sent for job_id in _ids(submission)]
+        said = "its jobs are cancelled"
+        if not cancel(job_ids):
+            said = f"Slurm's controller does not answer: scancel {' '.join(job_ids)}"
+        console.say(f"stopped; {said}. What is done is kept. Go on: {_resume_words(sent)}")
         return INTERRUPTED
-    return _joined(folder, reports, console) if any(row.shard.runs for row in rows) else 1
-
-
-def _watched(submission: Submission, folder: SubmissionFolder, console: Console) -> Sequence[_Row]:
-    """Wait until no job is queued or running; each change of a shard is said."""
-    known: dict[int, tuple[str, str]] = {}
-    while True:
-        states = job_states(set(_ids(submission)))
-        if states is not None:
-            rows = _rows(submission, folder, states)
-            for row in rows:
-                now = row.state, row.node if row.state in ("running", "done") else ""
-                if known.get(row.shard.number) != now:
-                    known[row.shard.number] = now
-                    on = f" on {now[1]}" if now[1] else f" ({row.why})" if row.why else ""
-                    console.say(f"shard {row.shard.number} of {submission.count}: {row.state}{on}")
-            if all(row.state in LEFT for row in rows):
-                return rows
-        time.sleep(POLL_SECONDS)
-
-
-def _joined(folder: SubmissionFolder, reports: Path, console: Console) -> int:
-    """The runs of a submission on one page; 0 if every shard is done, else 1."""
-    page = join_shards(taken_in(folder, console), folder.home, reports, console)
+    if not any(row.shard.runs for row in rows):
+        return 1
+    page = join_shards(runs_of(names.split(","), sent[0][1].home, console), sent[0][1].home, reports, console)
     console.say(f"report: {page.page}")
-    left = [str(shard.number) for shard in folder.shards(folder.read().count) if not shard.is_done]
-    if left:
-        console.say(
-            f"shards {', '.join(left)} are not done. Send them again: invoke submit --resume={folder.submission}"
-        )
+    if not page.is_whole:
+        console.say(f"not all shards are done. Send what is missing: {_resume_words(sent)}")
     return 0 if page.is_whole else 1
+
+
+def _resume_words(sent: Sequence[_Sent]) -> str:
+    return "; ".join(f"invoke submit --resume={folder.submission}" for _, folder in sent)
+
+
+def _watched(sent: Sequence[_Sent], console: Console) -> Sequence[_Row]:
+    """Wait until no job is queued or running; each change of a shard is said."""
+    known: dict[tuple[str, int], tuple[str, str]] = {}
+    job_ids = {job_id for submission, _ in sent for job_id in _ids(submission)}
+    while True:
+        states = job_states(job_ids)
+        rows: list[_Row] = []
+        for submission, folder in sent if states is not None else ():
+            here = _rows(submission, folder, states or {})
+            for row in here:
+                now = row.state, row.node if row.state in ("running", "done") else ""
+                place = folder.submission, row.shard.number
+                if known.get(place) != now:
+                    known[place] = now
+                    on = f" on {now[1]}" if now[1] else f" ({row.why})" if row.why else ""
+                    of = f" for {submission.machine}" if submission.machine else ""
+                    console.say(f"shard {row.shard.number} of {submission.count}{of}: {row.state}{on}")
+            rows += here
+        if rows and all(row.state in LEFT for row in rows):
+            return rows
+        time.sleep(POLL_SECONDS)

@@ -189,6 +189,7 @@ def _run_plan(asked: Asked, plan: Plan, environments: Environments, home: Home) 
         "labels": {trial.model.name: trial.model.family for trial in plan.trials if not trial.model.network_sha256},
         "weights": tuple(asked.weights),
         "shard": asked.shard,
+        "control_of": request.sent_by.submission if request.sent_by and not asked.shard else "",
         "class_names": {spec.dataset.name: datasets.classes(spec.dataset, home)},
     }
     name = f"{spec.name}-{asked.shard.number}of{asked.shard.count}" if asked.shard else spec.name

@@ -25,6 +25,14 @@ from orchestrator.trial import SubjectPair
 
 
 @dataclass(frozen=True)
+class SentBy:
+    """The submission of a cluster, and the feature or node that its part is for, '' for any."""
+
+    submission: str
+    machine: str = ""
+
+
+@dataclass(frozen=True)
 class SweepRequest:
     """The arguments of `invoke sweep`.
 
@@ -36,7 +44,7 @@ class SweepRequest:
     is_scout: its changes are those of a scout; the run says so.
     weights:  of an inference: the run whose weights its subjects run; '' for the newest that has them.
     shard:    number and count: this part of the plan; None for all of it.
-    submission: of `invoke submit`, which sent that shard; '' for one that was started by hand.
+    sent_by:  the job of a cluster that runs it; None for one that was started by hand.
     """
 
     spec_path: Path
@@ -48,7 +56,7 @@ class SweepRequest:
     is_scout: bool = False
     weights: str = ""
     shard: tuple[int, int] | None = None
-    submission: str = ""
+    sent_by: SentBy | None = None
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -104,7 +112,8 @@ def ask(request: SweepRequest, catalogue: Catalogue, home: Home, say: Callable[[
             number=request.shard[0],
             count=request.shard[1],
             spec_sha256=spec_sha256(spec),
-            submission=request.submission,
+            submission=request.sent_by.submission if request.sent_by else "",
+            machine=request.sent_by.machine if request.sent_by else "",
         )
     return Asked(request, spec, rows_here, recorded, order, weights, missing, shard)
 

@@ -8,14 +8,18 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.environment import Device, digest
 from orchestrator.errors import SpecError
+from orchestrator.networks import InputSize, Network
+from orchestrator.networks.features import input_of
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.plan import Plan, asked_trials
-from orchestrator.planning.spec import ExperimentSpec
+from orchestrator.planning.spec import ExperimentSpec, ModelAxis
 from orchestrator.records.run_folder import Shard
 from orchestrator.trial import Trial
 
 Group = tuple[str, Device, int]
 """Network at its input size, device and seed."""
+
+CONTROL_REPEATS = 3
 
 _ANY_CLASSES = 2
 """What a step costs does not depend much on how many classes there are; the pictures may not be on this machine."""
@@ -64,6 +68,48 @@ def numbered(trials: Iterable[Trial], count: int, flag: str = "--shard") -> Mapp
         loads[at] += sizes[group]
         numbers[group] = at + 1
     return numbers
+
+
+def control_of(spec: ExperimentSpec) -> ExperimentSpec:
+    """A few minutes of the spec, the same on each node, that tell how far nodes of one kind differ: an A/A.
+
+    One epoch, CONTROL_REPEATS times, of its cheapest network by its first framework.
+    """
+    asked = _cheapest(spec)
+    framework = spec.axes.frameworks[0]
+    axes = spec.axes.model_copy(
+        update={
+            "frameworks": (framework,),
+            "variants": {name: tag for name, tag in spec.axes.variants.items() if name == framework},
+            "models": (asked,),
+            "epochs": {},
+            "devices": spec.axes.devices[:1],
+            "seeds": spec.axes.seeds[:1],
+            "clahe": None,
+            "filters": None,
+            "loader_workers": None,
+            "repeats": CONTROL_REPEATS,
+            "machines": (),
+        }
+    )
+    variant = axes.variants_of(framework)[0]
+    axes = axes.model_copy(update={"variants": {framework: variant} if variant else {}})
+    changes = {"name": f"{spec.name[:50]}-control", "axes": axes, "study": None, "league": None, "pairs": ()}
+    training = spec.training.model_copy(update={"epochs": 1})
+    measure = spec.measure.model_copy(update={"audit": 0})
+    return spec.model_copy(update={**changes, "training": training, "measure": measure})
+
+
+def _cheapest(spec: ExperimentSpec) -> ModelAxis:
+    """The network of the spec that computes least, at that input size and for one epoch."""
+
+    def cost(asked: tuple[ModelAxis, InputSize]) -> int:
+        entry, size = asked
+        network = Network.of(entry.model, input_of(spec.dataset.filters, size), _ANY_CLASSES)
+        return network.net.multiply_adds
+
+    entry, size = min(spec.axes.networks, key=cost)
+    return entry.model_copy(update={"input_sizes": (size,), "epochs": 1})
 
 
 def group_of(trial: Trial) -> Group:

@@ -27,6 +27,7 @@ from workers.net import INITIALISERS
 
 STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
 
+MachineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 Repeats = Annotated[int, Field(ge=1, le=1000)]
 Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
@@ -66,6 +67,8 @@ class Axes(Frozen):
 
     epochs: by framework; they replace those of the models and of the training.
     repeats: of every cell; or by framework, where one that is not named runs once.
+    machines: of a cluster, by a feature that Slurm knows or a node's name: `invoke submit` runs the whole spec on each.
+            `invoke sweep` runs it on the machine that it is called on.
     clahe, filters: they replace dataset.filters. loader_workers: measure.loader_workers with the native feed.
     """
 
@@ -80,6 +83,11 @@ class Axes(Frozen):
     filters: Annotated[tuple[Filters, ...], Field(min_length=1)] | None = None
     loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
     repeats: Repeats | dict[Name, Repeats] = 1
+    machines: Annotated[tuple[MachineName, ...], Field(max_length=100)] = ()
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_default(without_default(handler(self), "machines", ()), "machines", [])
 
     def variants_of(self, framework: str) -> tuple[str | None, ...]:
         """The variants of the spec; (None,) means the catalogue's default."""

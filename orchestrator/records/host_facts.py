@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from orchestrator.environment import Bytes, Card, Frozen
+from orchestrator.environment import Bytes, Card, Frozen, digest
 
+_GIB = 2**30
 _Count = Annotated[int, Field(ge=0, le=2**20)]
 
 
@@ -72,6 +73,13 @@ class HostFacts(Frozen):
     def key(self) -> str:
         """Under which what is kept of it is found; see host.machine_keys."""
         return self.marks[0] if self.marks else self.hostname_sha256
+
+    @property
+    def kind(self) -> str:
+        """A hash of what times depend on: machines of one kind have the same processors, memory, kernel and cards."""
+        cards = [[card.name, card.memory_bytes, card.driver] for card in self.gpus]
+        parts = [self.cpu_model, sorted(self.cpu_flags), self.microcode, self.physical_cores, self.logical_cores]
+        return digest([*parts, round(self.memory_bytes / _GIB), self.kernel, cards])[:8]
 
     @property
     def known_by(self) -> frozenset[str]:

@@ -197,17 +197,19 @@ class Shard(Frozen):
 
     number: from 1 to `count`. spec_sha256: of what is asked; shards of one plan have the same.
     submission: by which `invoke submit` sent it; '' for one that was started by hand.
+    machine: the feature or node of the spec that it was sent to; '' where the spec names none.
     """
 
     number: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     count: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     spec_sha256: Token
     submission: RunId | Literal[""] = ""
+    machine: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,60}$")] = ""
 
     @property
     def label(self) -> str:
-        """'shard 2 of 4'."""
-        return f"shard {self.number} of {self.count}"
+        """'shard 2 of 4', 'shard 2 of 4 on zen4'."""
+        return f"shard {self.number} of {self.count}{f' on {self.machine}' if self.machine else ''}"
 
 
 class RunFacts(Frozen):
@@ -228,6 +230,7 @@ class RunFacts(Frozen):
     planned:  how many trials it has at most; None in records of before 0.4, and of a check.
     is_stopped: the user stopped it before its end.
     shard:    which part of its plan it ran; None for all of it.
+    control_of: the submission whose nodes it compares: each ran the same few trials; '' for any other run.
     """
 
     run_id: RunId
@@ -254,6 +257,7 @@ class RunFacts(Frozen):
     planned: Annotated[int, Field(ge=0, le=10**7)] | None = None
     is_stopped: bool = False
     shard: Shard | None = None
+    control_of: RunId | Literal[""] = ""
 
     @property
     def state(self) -> Literal["ended", "stopped", "going on, or killed"]:

@@ -3,8 +3,10 @@
 `make cluster` repeats what happens to them, and does what takes minutes.
 """
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -175,6 +177,17 @@ def test_a_sweep_over_two_nodes_has_every_cell_once(prepared):
     assert len(asked) == len(set(map(str, asked))) == 12
     assert len({run.host.marks for run in runs}) == 2
     assert "note: no run of shard" not in submitted.stderr
+    assert re.search(r"note: the 2 machines are of one kind and differ by up to \d+\.\d% in the step", submitted.stderr)
+
+
+def test_machines_are_an_axis_and_stand_side_by_side(world):
+    axes = {**TWO, "machines": ["zen4", "n2"], "repeats": 1}
+    submitted = world.waymark("submit", f"--spec={world.write(axes)}", "--nodes=1", "--engine=virtualenv")
+    assert submitted.returncode == 0, submitted.stderr
+    page = Path(submitted.stderr.split("report: ")[-1].strip())
+    rows = list(csv.DictReader(page.with_name("runs.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["machine"], row["run"][-3:]) for row in rows] == [("Machine 1", "-n1"), ("Machine 2", "-n2")]
+    assert len({row["group"] for row in rows}) == 1
 
 
 @times
