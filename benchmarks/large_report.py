@@ -32,14 +32,14 @@ def fill(home: Home, trials: int, steps: int) -> None:
             trial = fake.trial(name, variant, model=model, input_size=size, repeat=repeat)
             seconds, warmup = 0.1 + 0.001 * (at % 7), min(steps // 2, 20)
             said = fake.training(step_seconds=seconds, steps=steps, warmup=warmup, epochs=25)
-            store.add(fake.trial_record(trial, at + 1), fake.ENDED, fake.OK, [*map(_learning, said)])
+            store.add(fake.trial_record(trial, at + 1), fake.ENDED, fake.OK, [*map(learning, said)])
         numbers = count(trials + 1)
         for (model, _), (name, variant) in product(CELLS[2:], FRAMEWORKS):
             record = fake.check_record(framework=name, variant=variant, model=model, ordinal=next(numbers))
             store.add(record, fake.ENDED, fake.OK, fake.checking())
 
 
-def _learning(event: Event) -> Event:
+def learning(event: Event) -> Event:
     """The event, with an accuracy that grows with the epochs."""
     if event.kind != "score":
         return event

@@ -40,7 +40,7 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
     """
     if not run_ids:
         raise SpecError("`invoke join` names no run; give the runs of the shards, for example: invoke join RUN,RUN")
-    entries = _reported(list(dict.fromkeys(run_ids)), home, reports, console)
+    entries = _stored(list(dict.fromkeys(run_ids)), home, reports)
     shards = _shards_of(entries)
     counted = [min(same, key=_when_ended) for _, same in sorted(shards.items())]
     count, places = _shard(counted[0]).count, sorted({machine for machine, _ in shards})
@@ -54,9 +54,9 @@ def join_shards(run_ids: Sequence[str], home: Home, reports: Path, console: Cons
     for note in notes:
         console.say(f"note: {note}")
     folder = reports / f"joined-{digest(list(run_ids))[:12]}"
-    title = f"{counted[0].stored.facts.spec['name']}: {len(counted)} of {count * len(places)} shards"
+    title = f"{counted[0].facts.spec['name']}: {len(counted)} of {count * len(places)} shards"
     page = write_collection(counted, folder, title, home, notes)
-    return Joined(page, is_whole=not missing and all(entry.stored.facts.state == "ended" for entry in counted))
+    return Joined(page, is_whole=not missing and all(entry.facts.state == "ended" for entry in counted))
 
 
 def runs_of(names: Sequence[str], home: Home, console: Console) -> list[str]:
@@ -85,6 +85,16 @@ def taken_in(folder: SubmissionFolder, console: Console) -> list[str]:
     return run_ids
 
 
+def _stored(run_ids: Sequence[str], home: Home, reports: Path) -> list[Entry]:
+    """The runs, with links to those of their reports that are there: each node has written its own.
+
+    Raises StoreError for an unknown run.
+    """
+    links = {run_id: f"../{run_id}/index.html" for run_id in run_ids if (reports / run_id / "index.html").is_file()}
+    with Store.open(home.store_url) as store:
+        return [Entry.of(store.run(run_id), links.get(run_id, "")) for run_id in run_ids]
+
+
 def _reported(run_ids: Sequence[str], home: Home, reports: Path, console: Console) -> list[Entry]:
     """The runs, with their reports, which are written. Raises StoreError for an unknown run."""
     entries = []
@@ -92,12 +102,12 @@ def _reported(run_ids: Sequence[str], home: Home, reports: Path, console: Consol
         for run_id in run_ids:
             report = write_report(store, run_id, home, reports)
             console.say(f"report: {report.page}")
-            entries.append(Entry(report.stored, f"../{run_id}/index.html"))
+            entries.append(Entry.of(report.stored, f"../{run_id}/index.html"))
     return entries
 
 
 def _shard(entry: Entry) -> Shard:
-    facts = entry.stored.facts
+    facts = entry.facts
     if facts.shard is None:
         raise SpecError(
             f"run {facts.run_id} is no shard of a sweep; `invoke report --run=A,B` shows any runs together."
@@ -115,7 +125,7 @@ def _shards_of(entries: Sequence[Entry]) -> dict[_Place, list[Entry]]:
     for entry in entries:
         shard = _shard(entry)
         if (shard.spec_sha256, shard.count) != (first.spec_sha256, first.count):
-            runs = [f"run {one.stored.facts.run_id} ({_shard(one).label})" for one in (entry, entries[0])]
+            runs = [f"run {one.facts.run_id} ({_shard(one).label})" for one in (entry, entries[0])]
             raise SpecError(
                 f"{' and '.join(runs)} are not of one plan: the spec, its flags or the number of shards differ."
             )
@@ -125,9 +135,7 @@ def _shards_of(entries: Sequence[Entry]) -> dict[_Place, list[Entry]]:
 
 def _when_ended(entry: Entry) -> tuple[bool, float]:
     """A key: those that ended come first, in their order; then the others."""
-    stored = entry.stored
-    ends = [trial.exit.launched_unix + trial.exit.wall_seconds for trial in stored.trials if trial.exit]
-    return stored.facts.state != "ended", max(ends, default=stored.facts.started_unix)
+    return entry.facts.state != "ended", entry.ended_unix
 
 
 def _shard_notes(
@@ -136,9 +144,9 @@ def _shard_notes(
     for shard in missing:
         yield f"no run of {shard.label} was named; it is missing here."
     for entry in counted:
-        facts, shard = entry.stored.facts, _shard(entry)
+        facts, shard = entry.facts, _shard(entry)
         same = shards[shard.machine, shard.number]
-        others = [run.stored.facts.run_id for run in same if run is not entry]
+        others = [run.facts.run_id for run in same if run is not entry]
         has_ended = facts.state == "ended"
         if others:
             times, first = f"{shard.label} was run {len(others) + 1} times", "ended first and is" if has_ended else "is"
@@ -150,7 +158,7 @@ def _shard_notes(
 
 def _node_notes(counted: Sequence[Entry], home: Home, console: Console) -> Iterator[str]:
     """How far the machines of the shards differ, by their controls; first those of one kind."""
-    hosts = {entry.stored.facts.host.key: entry.stored.facts.host for entry in counted}
+    hosts = {entry.facts.host.key: entry.facts.host for entry in counted}
     if len(hosts) < 2:
         return
     sent = {name: None for entry in counted if (name := _shard(entry).submission)}
@@ -182,7 +190,7 @@ def write_index(published: Path, to: Path, home: Home, console: Console) -> Path
             if (site / run_id).exists():
                 raise StoreError(f"{path} is run {run_id}, which another file of {published} is, too. Remove one.")
             stored = rendered(draft, run_id, site / run_id, console)
-            entries.append(Entry(stored, f"{run_id}/index.html"))
+            entries.append(Entry.of(stored, f"{run_id}/index.html"))
             files.remove(draft.root)
         write_collection(entries, site, f"{len(entries)} published run{'s' if len(entries) > 1 else ''}")
         move_to(site, to)

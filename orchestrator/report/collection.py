@@ -14,11 +14,12 @@ from typing import Any
 from orchestrator.files import write_atomically
 from orchestrator.home import Home
 from orchestrator.records.host_facts import RecordedHost
+from orchestrator.records.run_folder import RunFacts
 from orchestrator.records.stored import StoredRun
 from orchestrator.report import export, inline, tables
 from orchestrator.report.answer import unquiet
 from orchestrator.report.caveats import caveats
-from orchestrator.report.tables import FlatRow, natural
+from orchestrator.report.tables import FlatRow, SummaryRow, natural
 from orchestrator.report.templating import inert, templates
 from orchestrator.report.text import without_paths
 
@@ -30,10 +31,26 @@ MOST_CAVEATS = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """A run of a collection. link: its report, from the folder of the page."""
+    """What a collection needs of a run, which may be one of hundreds; its trials are not kept.
 
-    stored: StoredRun
+    link: its report, from the folder of the page; '' if it is not there. ended_unix: when its last trial ended.
+    summary, rows: of its subjects and cells. caveats: a sentence each, the most important first.
+    """
+
+    facts: RunFacts
     link: str
+    ended_unix: float
+    summary: Sequence[SummaryRow]
+    rows: Sequence[FlatRow]
+    caveats: Sequence[str]
+
+    @classmethod
+    def of(cls, stored: StoredRun, link: str) -> "Entry":
+        """The entry of a run."""
+        summary = tables.summary_rows(stored)
+        ends = [trial.exit.launched_unix + trial.exit.wall_seconds for trial in stored.trials if trial.exit]
+        ended_unix = max(ends, default=stored.facts.started_unix)
+        return cls(stored.facts, link, ended_unix, summary, _rows(stored, link, summary), caveats(stored, summary))
 
 
 @dataclass(frozen=True)
@@ -90,45 +107,43 @@ def write_collection(
 
 def _machines(entries: Sequence[Entry]) -> list[_Machine]:
     machines: list[list[Entry]] = []
-    for entry in sorted(entries, key=lambda entry: entry.stored.facts.started_unix):
+    for entry in sorted(entries, key=lambda entry: entry.facts.started_unix):
         same = [runs for runs in machines if any(_is_same_machine(entry, run) for run in runs)]
         joined = [run for runs in same for run in runs]  # a run may show that two machines are one
         machines = [*(runs for runs in machines if runs not in same), [*joined, entry]]
-    machines.sort(key=lambda runs: runs[0].stored.facts.started_unix)
+    machines.sort(key=lambda runs: runs[0].facts.started_unix)
     return [_machine(f"Machine {number}", runs) for number, runs in enumerate(machines, start=1)]
 
 
 def _is_same_machine(member: Entry, other: Entry) -> bool:
-    return member.stored.facts.host.is_same_machine(other.stored.facts.host)
+    return member.facts.host.is_same_machine(other.facts.host)
 
 
 def _machine(name: str, entries: Sequence[Entry]) -> _Machine:
-    rows = [row for entry in entries for row in _rows(name, entry)]
+    rows = [{"machine": name, **row} for entry in entries for row in entry.rows]
     rows.sort(key=lambda row: natural(row["group"]))
     groups = {
         group: sorted(members, key=_reading_order) for group, members in groupby(rows, key=lambda row: row["group"])
     }
     histories = {group: _history(members) for group, members in groups.items()}
-    newest = entries[-1].stored.facts.host
+    newest = entries[-1].facts.host
     told = {group: rows for group, rows in histories.items() if rows}
-    notes = unquiet([row for entry in entries for row in tables.summary_rows(entry.stored)])
+    notes = unquiet([row for entry in entries for row in entry.summary])
     return _Machine(name, newest, len(entries), notes, [_limits(entry) for entry in entries], groups, told)
 
 
 def _limits(entry: Entry) -> _Limits:
-    sentences = caveats(entry.stored, tables.summary_rows(entry.stored))
-    return _Limits(
-        entry.stored.facts.run_id, entry.link, sentences[:MOST_CAVEATS], max(0, len(sentences) - MOST_CAVEATS)
-    )
+    sentences = entry.caveats
+    return _Limits(entry.facts.run_id, entry.link, sentences[:MOST_CAVEATS], max(0, len(sentences) - MOST_CAVEATS))
 
 
-def _rows(machine: str, entry: Entry) -> list[FlatRow]:
-    facts = entry.stored.facts
+def _rows(stored: StoredRun, link: str, summary: Sequence[SummaryRow]) -> list[FlatRow]:
+    facts = stored.facts
     began = datetime.fromtimestamp(facts.started_unix, UTC).strftime("%Y-%m-%d %H:%M")
     head = {"run": facts.run_id, "began": began, "waymark": facts.waymark_version, "engine": facts.engine}
-    head |= {"league": facts.league or "", "link": entry.link}
+    head |= {"league": facts.league or "", "link": link}
     rows = []
-    for group, row in zip(tables.groups(entry.stored), tables.summary_rows(entry.stored), strict=True):
+    for group, row in zip(tables.groups(stored), summary, strict=True):
         if not group.trials:
             continue
         trial = group.trials[0].trial
@@ -137,7 +152,6 @@ def _rows(machine: str, entry: Entry) -> list[FlatRow]:
         clock = clock if trial.inference is None else f"{trial.inference.seconds:g} s of queries"
         rows.append(
             {
-                "machine": machine,
                 "group": f"{row.cell.title}: batches of {trial.batch_size}, {pictures}, {clock}",
                 "subject": row.subject,
                 **head,

@@ -14,7 +14,7 @@ HERE, THERE = "a" * 64, "b" * 64
 def entry(run_id, host=HERE, started=1.0, step=0.1, **said):
     facts = {"host": fake.run_facts().host.model_copy(update={"hostname_sha256": host}), "started_unix": started}
     stored = run(timed(said.pop("trial", None), step_seconds=step), checks=[checked(**said)], run_id=run_id, **facts)
-    return Entry(stored, f"{run_id}/index.html")
+    return Entry.of(stored, f"{run_id}/index.html")
 
 
 def rows_of(folder, *entries):
@@ -34,9 +34,9 @@ def test_machines_are_never_mixed(tmp_path):
 def test_a_run_that_joins_two_machines_makes_them_one(tmp_path):
     entries = [entry("one"), entry("two", host=THERE, started=2.0), entry("three", started=3.0)]
     marks = {"one": ("system",), "two": ("boot",), "three": ("system", "boot")}
-    hosts = [one.stored.facts.host.model_copy(update={"marks": marks[one.stored.facts.run_id]}) for one in entries]
+    hosts = [one.facts.host.model_copy(update={"marks": marks[one.facts.run_id]}) for one in entries]
     marked = [
-        Entry(replace(one.stored, facts=one.stored.facts.model_copy(update={"host": host})), one.link)
+        replace(one, facts=one.facts.model_copy(update={"host": host}))
         for one, host in zip(entries, hosts, strict=True)
     ]
     assert {row["machine"] for row in rows_of(tmp_path / "all", *marked)} == {"Machine 1"}
@@ -62,7 +62,7 @@ def test_each_run_brings_its_caveats(tmp_path):
 
 
 def test_a_disturbed_row_is_named_above_the_table(tmp_path):
-    loud = Entry(run(timed(others=90.0), checks=[checked()]), "loud/index.html")
+    loud = Entry.of(run(timed(others=90.0), checks=[checked()]), "loud/index.html")
     (row,) = rows_of(tmp_path, loud)
     page = (tmp_path / "index.html").read_text()
     assert (row["load"], float(row["foreign_percent"])) == ("disturbed", 90.0)
@@ -90,11 +90,11 @@ def test_one_run_has_no_history(tmp_path):
 
 def test_names_from_outside_are_inert(tmp_path):
     hostile = RecordedHost(hostname_sha256=HERE, cpu_model="<script>alert(1)</script>")
-    page = write_collection([Entry(run(timed(), host=hostile), "x")], tmp_path, "<b>").read_text()
+    page = write_collection([Entry.of(run(timed(), host=hostile), "x")], tmp_path, "<b>").read_text()
     assert ("<script>alert" in page, "<b>" in page, "&lt;script&gt;alert" in page) == (False, False, True)
 
 
 def test_a_disturbed_run_is_in_no_history(tmp_path):
     loud = run(timed(others=90.0), checks=[checked()], run_id="loud", started_unix=2.0)
-    write_collection([entry("one"), Entry(loud, "loud/index.html")], tmp_path, "Runs")
+    write_collection([entry("one"), Entry.of(loud, "loud/index.html")], tmp_path, "Runs")
     assert "History" not in (tmp_path / "index.html").read_text()
