@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +108,6 @@ class SubmissionFolder:
 
     home: Home
     submission: str
-    runs_by_shard: dict[int, list[RunFacts]] = field(default_factory=dict, compare=False)
 
     @property
     def path(self) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.home import REPOSITORY
 from orchestrator.planning.plan import Order, asked_trials, expand
-from orchestrator.planning.shards import cut, group_of, numbered, size_of, spec_sha256
+from orchestrator.planning.shards import CONTROL_REPEATS, control_of, cut, group_of, numbered, size_of, spec_sha256
 from orchestrator.planning.spec import load_spec
 from orchestrator.records.run_folder import Shard
 from tests.fake_host import machine
@@ -79,3 +79,19 @@ def test_more_shards_than_groups_are_refused(catalogue, host):
 def test_another_question_is_another_plan():
     assert spec_sha256(spec()) == spec_sha256(spec())
     assert spec_sha256(spec()) != spec_sha256(spec(**{"training.batch_size": 32}))
+
+
+def test_the_control_is_the_cheapest_network_once_more(catalogue):
+    asked = spec(**{"axes.variants": {"cntk": ["2.7", "2.7-mkl"]}, "axes.machines": ["zen4"]})
+    control = control_of(asked)
+    trials = list(asked_trials(control, catalogue))
+    smallest = min(trial.network(2).net.multiply_adds for trial in asked_trials(asked, catalogue))
+    assert len(trials) == CONTROL_REPEATS
+    assert {(trial.subject, trial.training.epochs, trial.seed) for trial in trials} == {("cntk:2.7", 1, 0)}
+    assert {trial.network(2).net.multiply_adds for trial in trials} == {smallest}
+    assert control.axes.machines == ()
+
+
+def test_a_spec_without_machines_is_the_question_that_it_was():
+    assert "machines" not in spec().model_dump(mode="json")["axes"]
+    assert spec(**{"axes.machines": ["zen4"]}).model_dump(mode="json")["axes"]["machines"] == ["zen4"]
