@@ -134,6 +134,7 @@ class ShardJob:
             "WAYMARK_STORE": f"sqlite:///{stores / boot_key()}.sqlite",
             SUBMISSION_VARIABLE: self.submission,
             MACHINE_VARIABLE: self.machine,
+            **_staging(),
         }
         argv = (sys.executable, "-c", _PROGRAM, *words)
         log = self._log(folder)
@@ -162,6 +163,12 @@ def _slurm_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _staging() -> dict[str, str]:
+    """Where pictures and virtualenvs are copied to: the user's choice, or the disk that Slurm gives the job."""
+    disk = os.environ.get("SLURM_TMPDIR")
+    return {"WAYMARK_STAGING": f"{disk}/waymark"} if disk and "WAYMARK_STAGING" not in os.environ else {}
 
 
 def _wait_for(folder: Path) -> None:

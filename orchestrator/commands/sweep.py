@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.limit import limit_of, read_limits
 from orchestrator.records.run_folder import RunFacts, Skip
 from orchestrator.report import Report, require_writable, write_report
+from orchestrator.staging import staged
 from orchestrator.trial import ORACLE
 
 __all__ = ["INTERRUPTED", "SweepRequest", "SweepResult", "sweep"]
@@ -208,7 +209,8 @@ def _trial_data(plan: Plan, home: Home, console: Console) -> dict[tuple[InputSiz
         sizes = sorted({trial.input_size for trial in plan.trials if trial.dataset == dataset})
         with console.counting("preparing pictures") as progress:
             prepared = data.prepare(dataset, sizes, home, progress)
-        for size, entry in prepared.items():
+        for size, found in prepared.items():
+            entry = replace(found, path=staged(found.path, console.say))
             data.verify(entry)
             split = data.split(entry, dataset)
             trial_data[size, dataset] = TrialData(entry.path, split, data.facts(entry, split), classes=entry.classes)

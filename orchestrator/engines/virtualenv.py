@@ -26,6 +26,7 @@ from orchestrator.home import Home
 from orchestrator.planning.image_row import FINISH, Cores, ImageRow, pins_sha256
 from orchestrator.records.run_folder import LOG
 from orchestrator.scratch import temporary_folder
+from orchestrator.staging import staged
 from orchestrator.trial import Exit
 
 # Written last: a virtualenv without it was never finished. (None can be renamed into place: its scripts hold its path.)
@@ -94,6 +95,7 @@ class VirtualenvEngine:
                 self._finish(row, folder, say)
             elif not (folder / _COMPLETE).exists() or lacking_pins(row, folder):
                 self._make(row, folder, say)
+        folder = staged(folder, say)
         bare = declared(self.name, row, self._cores, str(folder))
         bare = bare.model_copy(update={"location": str(folder / "bin" / "python")})
         return frozen(bare, self.run, snapshot(self._home), self._home)

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "unshare")
 FEATURES = {"n1": "zen4", "n2": "graviton"}
 REFUSED_ACCOUNT = "closed"
-DISK_MIB = 200
+DISK_MIB = 1600
 STARTUP_SECONDS = 30.0
 
 _SCRIPT = """function slurm_job_submit(job, partitions, user)
@@ -116,7 +116,9 @@ class Cluster:
         (self.folder / "job_submit.lua").write_text(_SCRIPT.format(account=REFUSED_ACCOUNT), encoding="utf-8")
         prolog = self.folder / "taskprolog"
         disk = f"{self.folder}/disk.$SLURMD_NODENAME"
-        prolog.write_text(f'#!/bin/sh\necho "export TMPDIR={disk}"\necho "export WAYMARK_LOCKS={disk}"\n', "utf-8")
+        places = {"TMPDIR": disk, "WAYMARK_LOCKS": disk, "WAYMARK_STAGING": f"{disk}/staging"}
+        exports = "".join(f'echo "export {name}={place}"\n' for name, place in places.items())
+        prolog.write_text(f"#!/bin/sh\n{exports}", encoding="utf-8")
         prolog.chmod(0o755)
         (self.folder / "slurm.conf").write_text(self._settings(), encoding="utf-8")
         options = {name: munge / name for name in ("socket", "key-file", "pid-file", "log-file", "seed-file")}

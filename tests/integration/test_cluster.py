@@ -177,6 +177,9 @@ def test_a_sweep_over_two_nodes_has_every_cell_once(prepared):
     assert len(asked) == len(set(map(str, asked))) == 12
     assert len({run.host.marks for run in runs}) == 2
     assert "note: no run of shard" not in submitted.stderr
+    log = (folder.path / "shard-1.log").read_text(encoding="utf-8")
+    assert re.search(r"copied numpy_ref-\w+ to .*/disk\.n\d/staging/virtualenvs", log)
+    assert re.search(r"copied synthetic-16-\w+ to .*/disk\.n\d/staging/data", log)
     assert re.search(r"note: the 2 machines are of one kind and differ by up to \d+\.\d% in the step", submitted.stderr)
 
 

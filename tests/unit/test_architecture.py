@@ -12,7 +12,7 @@ import pytest
 from orchestrator.home import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-GROUND = {"trial", "dataset", "networks", "environment", "files", "home", "errors", "printable", "scratch"}
+GROUND = {"trial", "dataset", "networks", "environment", "files", "home", "errors", "printable", "scratch", "staging"}
 TOP_LEVEL = ("tasks", "workers")
 
 
