@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test check docs coverage faults fuzz cluster clean
+.PHONY: demo test check docs coverage faults fuzz podman cluster clean
 
 demo: .venv/installed ## from nothing to a report, in minutes
 	$(BIN)/invoke sweep --device=cpu --spec=experiments/demo.json
@@ -22,6 +22,11 @@ faults: .venv/tools ## a table of what can go wrong, and what comes of it in eac
 
 fuzz: .venv/tools ## over 20,000 random inputs: each is a value or one sentence
 	WAYMARK_FUZZ=2000 $(BIN)/pytest -q tests/unit/test_fuzz.py tests/unit/networks/test_onnx_mutants.py
+
+podman: .venv/tools ## the contract and the escapes of the Docker engine, on podman (as root; base images: docker save | podman load)
+	folder=$$(mktemp -d); podman system service --time=0 unix://$$folder/podman.sock & \
+	sleep 2; DOCKER_HOST=unix://$$folder/podman.sock $(BIN)/pytest -q -k docker tests/contract/test_docker_engine.py \
+	  tests/contract/test_engines.py tests/contract/test_escapes.py; code=$$?; kill $$!; rm -rf $$folder; exit $$code
 
 cluster: .venv/tools ## what can happen on a Slurm cluster, 20 times each, on one of two nodes on this host (an hour)
 	WAYMARK_CLUSTER_TIMES=20 $(BIN)/pytest -q tests/integration/test_cluster.py
