@@ -268,6 +268,36 @@ def test_a_job_whose_time_ends_goes_on_on_its_node(world, nth):
 
 
 @takes_minutes
+def test_a_shard_that_is_longer_than_its_time_ends_in_the_next(world):
+    axes = {**TWO, "repeats": 80}
+    submitting = world.begin(f"--spec={world.write(axes)}", "--nodes=2", "--engine=virtualenv", "--time=1m")
+    world.until_trial("n1")
+    for _ in range(6):
+        if submitting.poll() is None:
+            world.cluster.start_requeued()
+    code, said = ended(submitting)
+    shards = require_whole(world, said)
+    assert code == 0
+    assert all(len(shard.attempts) > 1 for shard in shards)
+    assert all(len(shard.runs) == 1 for shard in shards)
+
+
+@takes_minutes
+def test_a_node_that_fails_three_times_is_left_out(world):
+    broken = world.cluster.folder / "disk.n1" / "waymark.lock"
+    world.cluster.run_on("n1", "sh", "-c", f"rm -f {broken}; mkdir {broken}")
+    submitting = world.begin(f"--spec={world.write(TWO)}", "--nodes=2", "--engine=virtualenv")
+    for _ in range(6):
+        if submitting.poll() is None:
+            world.cluster.start_requeued(20)
+    code, said = ended(submitting)
+    world.cluster.run_on("n1", "rmdir", str(broken))
+    shards = require_whole(world, said)
+    assert (code, {run.run_id[-3:] for shard in shards for run in shard.runs}) == (0, {"-n2"})
+    assert sum(one.node == "n1" and one.code == 3 for shard in shards for one in shard.attempts) == 3
+
+
+@takes_minutes
 @times
 def test_a_controller_that_restarts_loses_no_shard(world, nth):
     submitting = world.begin(f"--spec={world.write(TWO)}", "--nodes=2", "--engine=virtualenv")
