@@ -76,7 +76,7 @@ class ShardJob:
         attempt = Attempt(number=self.number, job_id=job_id, node=node, machine=boot_key(), began_unix=time.time())
         if _is_left_out(node, folder):
             why = f"{node} failed {FAULTS_IN_A_ROW} times in a row, and is left out"
-            folder.begin(attempt.model_copy(update={"ended_unix": time.time(), "why": why}))
+            folder.begin(attempt.model_copy(update={"ended_unix": attempt.began_unix, "why": why}))
             _send_again(job_id, without=node)
             return None
         path = folder.begin(attempt)

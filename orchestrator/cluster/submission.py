@@ -71,6 +71,11 @@ class Attempt(Frozen):
     why: Annotated[str, Field(max_length=1000)] = ""
 
     @property
+    def is_turned_away(self) -> bool:
+        """It ended as it began: its node is left out."""
+        return self.ended_unix is not None and self.ended_unix == self.began_unix
+
+    @property
     def has_failed(self) -> bool:
         """Because of its machine: not by a wrong spec, and not because it was stopped."""
         return self.code not in (None, 0, 1, 130)
@@ -97,9 +102,15 @@ class ShardState:
 
     @property
     def is_given_up(self) -> bool:
-        """It failed too often, or in a way that another attempt would not change."""
-        failed = list(itertools.takewhile(lambda one: one.has_failed, reversed(self.attempts)))
-        return len(failed) >= FAULTS_IN_A_ROW or any(one.code == 2 for one in failed)
+        """It failed too often on more than one node, or in a way that another attempt would not change."""
+        failed = list(itertools.takewhile(lambda one: one.has_failed, reversed(self._tried)))
+        is_everywhere = len(failed) >= FAULTS_IN_A_ROW and len({one.node for one in failed}) > 1
+        return is_everywhere or any(one.code == 2 for one in failed)
+
+    @property
+    def _tried(self) -> Sequence[Attempt]:
+        """Without those that a node that is left out turned away."""
+        return [one for one in self.attempts if not one.is_turned_away]
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def job_rows(name: str, home: Home) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for at, folder in enumerate(folders):
         submission = folder.read()
-        states = job_states({sent.job_id for sent in submission.sent}) or {}
+        states = job_states({sent.job_id for sent in submission.sent})
         shards = _rows(submission, folder, states)
         if name or at == 0 or any(row.state not in ("done", "cancelled") for row in shards):
             rows += [{"submission": folder.submission, **row.shown(home)} for row in shards]
@@ -173,8 +173,9 @@ class _Row:
         }
 
 
-def _rows(submission: Submission, folder: SubmissionFolder, states: Mapping[str, JobState]) -> list[_Row]:
-    rows = []
+def _rows(submission: Submission, folder: SubmissionFolder, states: Mapping[str, JobState] | None) -> list[_Row]:
+    """states: of the jobs that are queued or running; None if Slurm's controller does not answer."""
+    rows, is_known, states = [], states is not None, states or {}
     for shard in folder.shards(submission.count):
         job_ids = [sent.job_id for sent in submission.sent if sent.number == shard.number]
         live = next((job_id for job_id in reversed(job_ids) if job_id in states), "")
@@ -184,6 +185,8 @@ def _rows(submission: Submission, folder: SubmissionFolder, states: Mapping[str,
             state = "done"
         elif job:
             state = "running" if job.is_running else "queued"
+        elif not is_known:
+            state = "not known: Slurm does not answer"
         elif submission.is_cancelled:
             state = "cancelled"
         else:
@@ -264,7 +267,7 @@ def _watched(sent: Sequence[_Sent], console: Console) -> Sequence[_Row]:
         states = job_states(job_ids)
         rows: list[_Row] = []
         for submission, folder in sent if states is not None else ():
-            here = _rows(submission, folder, states or {})
+            here = _rows(submission, folder, states)
             for row in here:
                 now = row.state, row.node if row.state in ("running", "done") else ""
                 place = folder.submission, row.shard.number

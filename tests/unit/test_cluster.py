@@ -132,8 +132,10 @@ def test_a_shard_is_done_when_one_of_its_runs_ended(home, folder):
 
 
 def test_a_shard_is_given_up_after_three_faults_or_a_wrong_spec():
-    faults = [attempt(code=3, ended=2.0)] * 3
-    assert ShardState(1, faults).is_given_up
+    faults = [attempt(code=3, ended=2.0, node=node) for node in ("n1", "n1", "n2")]
+    turned_away = attempt(node="n3", ended=1.0)
+    assert ShardState(1, [*faults, turned_away]).is_given_up
+    assert not ShardState(1, faults[:2] * 2).is_given_up
     assert ShardState(1, [attempt(code=2, ended=2.0)]).is_given_up
     assert not ShardState(1, faults[1:]).is_given_up
     assert not ShardState(1, [*faults, attempt(ended=2.0)]).is_given_up
@@ -153,8 +155,8 @@ def test_an_attempt_that_is_damaged_hides_no_other(folder):
 
 
 def test_shards_that_were_given_up_are_tried_again_when_asked(folder):
-    for _ in range(3):
-        folder.begin(attempt(code=3, ended=2.0))
+    for node in ("n1", "n2", "n2"):
+        folder.begin(attempt(code=3, ended=2.0, node=node))
     assert folder.shards(2)[0].is_given_up
     folder.forgive([1])
     assert not folder.shards(2)[0].is_given_up
@@ -328,6 +330,8 @@ def test_rows_of_jobs_say_state_and_attempts(home, folder, called):
         (2, "queued", 0, "Priority"),
     ]
     assert json.dumps(rows)
+    answers["squeue"] = None
+    assert {row["state"] for row in submit.job_rows("", home)} == {"not known: Slurm does not answer"}
 
 
 def test_the_boot_tells_machines_apart():
