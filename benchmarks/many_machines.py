@@ -1,8 +1,8 @@
 """python -m benchmarks.many_machines [RUNS [TRIALS]]: what a sweep on many machines costs waymark itself.
 
-Default 200 runs, each of 50 trials of 25 epochs, as if 200 nodes had written them below one shared home: seconds and
-memory to say what is done, to take all runs into a store (SQLite, and PostgreSQL where its server is installed), and to
-join them. Each is a process of its own.
+Default 200 runs, each of 50 trials of 25 epochs and 20 selfchecks, as if 200 nodes had written them below one shared
+home: seconds and memory to say what is done, to take all runs into a store (SQLite, and PostgreSQL where its server is
+installed), and to join them. Each is a process of its own.
 """
 
 import io
@@ -45,6 +45,11 @@ def write(home: Home, runs: int, trials: int) -> int:
             said = [*map(learning, fake.training(step_seconds=seconds, steps=10, warmup=5, epochs=25))]
             events += len(said)
             jobs.append((fake.trial_record(asked, at + 1, run_id), fake.ENDED, fake.OK, said))
+        for at, ((model, size), (name, variant)) in enumerate(product(CELLS, FRAMEWORKS), start=trials + 1):
+            asked = {"framework": name, "variant": variant, "model": model, "input_size": size}
+            said = fake.checking()
+            events += len(said)
+            jobs.append((fake.check_record(**asked, ordinal=at, run_id=run_id), fake.ENDED, fake.OK, said))
         fake.write_run(home.runs, facts, jobs)
     folder = SubmissionFolder(home, SUBMISSION)
     folder.path.mkdir(parents=True)
