@@ -209,7 +209,7 @@ def test_a_node_that_is_killed_loses_no_shard(world, nth):
 @takes_minutes
 @times
 def test_the_old_job_of_a_frozen_node_counts_once(world, nth):
-    submitting = world.begin(f"--spec={world.write({**TWO, 'repeats': 50})}", "--nodes=2", "--engine=virtualenv")
+    submitting = world.begin(f"--spec={world.write({**TWO, 'repeats': 150})}", "--nodes=2", "--engine=virtualenv")
     number = world.until_trial("n1")
     world.cluster.freeze("n1")
     world.cluster.start_requeued()
