@@ -92,7 +92,7 @@ def _said(error: Exception) -> str:
 
 def job_states(job_ids: Collection[str]) -> Mapping[str, JobState] | None:
     """Of these jobs those that are queued or running; None if Slurm's controller does not answer."""
-    said = process.output(("squeue", "-h", "-r", "-u", str(os.geteuid()), "-o", "%i|%T|%N|%r"))
+    said = process.output(("squeue", "-h", "-r", "-t", "all", "-u", str(os.geteuid()), "-o", "%i|%T|%N|%r"))
     if said is None:
         return None
     states = {}

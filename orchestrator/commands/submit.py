@@ -39,6 +39,9 @@ from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.run_folder import MOST_SHARDS
 
 POLL_SECONDS = 3.0
+REQUEUE_SECONDS = 20.0
+"""So long a job that is sent again may be in no state at all."""
+
 INTERRUPTED = 130
 LEFT = ("done", "given up", "cancelled", "to send again")
 """States of shards for which no job is queued or running."""
@@ -263,6 +266,7 @@ def _watched(sent: Sequence[_Sent], console: Console) -> Sequence[_Row]:
     """Wait until no job is queued or running; each change of a shard is said."""
     known: dict[tuple[str, int], tuple[str, str]] = {}
     job_ids = {job_id for submission, _ in sent for job_id in _ids(submission)}
+    ended_at: float | None = None
     while True:
         states = job_states(job_ids)
         rows: list[_Row] = []
@@ -271,12 +275,15 @@ def _watched(sent: Sequence[_Sent], console: Console) -> Sequence[_Row]:
             for row in here:
                 now = row.state, row.node if row.state in ("running", "done") else ""
                 place = folder.submission, row.shard.number
-                if known.get(place) != now:
+                if known.get(place) != now and (now[0] not in LEFT[1:] or ended_at is not None):
                     known[place] = now
                     on = f" on {now[1]}" if now[1] else f" ({row.why})" if row.why else ""
                     of = f" for {submission.machine}" if submission.machine else ""
                     console.say(f"shard {row.shard.number} of {submission.count}{of}: {row.state}{on}")
             rows += here
-        if rows and all(row.state in LEFT for row in rows):
+        has_ended = bool(rows) and all(row.state in LEFT for row in rows)
+        ended_at = (ended_at or time.monotonic()) if has_ended else None
+        is_whole = all(row.state == "done" for row in rows)
+        if ended_at is not None and (is_whole or time.monotonic() - ended_at > REQUEUE_SECONDS):
             return rows
         time.sleep(POLL_SECONDS)

@@ -181,7 +181,7 @@ def test_states_of_other_jobs_are_left_out(called):
     }
     answers["squeue"] = None
     assert job_states({"7_0"}) is None
-    assert calls[0][:4] == ("squeue", "-h", "-r", "-u")
+    assert calls[0][:6] == ("squeue", "-h", "-r", "-t", "all", "-u")
 
 
 def ours(home, monkeypatch, codes):
