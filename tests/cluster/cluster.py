@@ -23,6 +23,7 @@ FEATURES = {"n1": "zen4", "n2": "graviton"}
 REFUSED_ACCOUNT = "closed"
 DISK_MIB = 1600
 STARTUP_SECONDS = 30.0
+CREDENTIAL_SECONDS = 3
 
 _SCRIPT = """function slurm_job_submit(job, partitions, user)
   if job.account == "{account}" then
@@ -44,7 +45,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=3
+AuthInfo=socket={folder}/munge/socket,cred_expire={credential}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -138,7 +139,13 @@ class Cluster:
         )
         lua = "JobSubmitPlugins=lua" if self.refuses_accounts else ""
         return _SETTINGS.format(
-            host=host, port=port, folder=self.folder, nodes=nodes, names=",".join(FEATURES), lua=lua
+            host=host,
+            port=port,
+            folder=self.folder,
+            nodes=nodes,
+            credential=CREDENTIAL_SECONDS,
+            names=",".join(FEATURES),
+            lua=lua,
         )
 
     @property
@@ -214,11 +221,16 @@ class Cluster:
         raise TimeoutError(f"the nodes are {states.split()}; the logs are in {self.folder}")
 
     def start_requeued(self, seconds: float = 60.0) -> None:
-        """Wait for jobs that Slurm sends again, and start them now; by itself it waits two minutes before."""
+        """Wait for jobs that Slurm sends again, and start them soon; by itself it waits two minutes before.
+
+        Not at once: what revokes the old job on its node would revoke the new one.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             lines = self.slurm("squeue", "-h", "-r", "-t", "PD", "-o", "%i %r").splitlines()
             delayed = [line.split()[0] for line in lines if line.endswith("BeginTime")]
+            if delayed:
+                time.sleep(2 * CREDENTIAL_SECONDS)
             for job_id in delayed:
                 self.slurm("scontrol", "update", f"JobId={job_id}", "StartTime=now")
             if delayed:

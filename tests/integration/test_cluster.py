@@ -149,11 +149,18 @@ def ended(process, seconds=240):
     return process.returncode, said
 
 
+def evidence(world, folder):
+    """What Slurm, the jobs and the sweeps said last."""
+    logs = [world.cluster.folder / "slurmctld.log", *folder.path.glob("*.log"), *(folder.path / "jobs").glob("*log*")]
+    tails = [f"--- {path.name}\n{path.read_text(encoding='utf-8', errors='replace')[-1500:]}" for path in logs]
+    return "\n".join([*map(repr, folder.attempts()), *tails])
+
+
 def require_whole(world, said=""):
     """Every shard is done and counted once; what was tried is listed."""
     folder = world.newest()
     shards = folder.shards(folder.read().count)
-    assert all(shard.is_done for shard in shards), said
+    assert all(shard.is_done for shard in shards), f"{said}\n{evidence(world, folder)}"
     joined = world.waymark("join", folder.submission)
     assert joined.returncode == 0, joined.stderr
     page = Path(joined.stderr.split("report: ")[-1].strip()).with_name("runs.csv").read_text(encoding="utf-8")
