@@ -172,7 +172,7 @@ def test_preparing_again_makes_nothing_and_gives_the_same(stand, tiny):
 
 @pytest.mark.parametrize("name", ["dcoker", "replay", "ray"])
 def test_an_unknown_engine_is_answered_with_the_known_ones(name, home):
-    with pytest.raises(EngineError, match=r"Known: docker, virtualenv, host\[:PYTHON\], replay:FOLDER"):
+    with pytest.raises(EngineError, match=r"Known: docker, podman, virtualenv, host\[:PYTHON\], replay:FOLDER"):
         open_engine(name, home, read_host())
 
 

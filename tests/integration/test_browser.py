@@ -161,7 +161,7 @@ def test_on_paper_there_are_pictures_and_no_controls(opened):
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory):
     """The address of a page of two runs of one machine."""
-    entries = [Entry(a_run(name, at), f"{name}/index.html") for at, name in enumerate(("old", "new"))]
+    entries = [Entry.of(a_run(name, at), f"{name}/index.html") for at, name in enumerate(("old", "new"))]
     return write_collection(entries, tmp_path_factory.mktemp("joined"), f"Runs {HOSTILE}").as_uri()
 
 

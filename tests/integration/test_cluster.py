@@ -196,7 +196,8 @@ def test_machines_are_an_axis_and_stand_side_by_side(world):
     assert submitted.returncode == 0, submitted.stderr
     page = Path(submitted.stderr.split("report: ")[-1].strip())
     rows = list(csv.DictReader(page.with_name("runs.csv").read_text(encoding="utf-8").splitlines()))
-    assert [(row["machine"], row["run"][-3:]) for row in rows] == [("Machine 1", "-n1"), ("Machine 2", "-n2")]
+    assert {row["run"][-3:] for row in rows} == {"-n1", "-n2"}
+    assert len({row["machine"] for row in rows}) == 2
     assert len({row["group"] for row in rows}) == 1
 
 

@@ -68,7 +68,7 @@ def invoke(*arguments, home):
         (["sweep", "--engine=host:/bin/true", "--spec=experiments/smoke.json"], 3, "that is no Python that runs"),
         (["sweep", "--resume", "--epochs=3"], 2, "--resume uses the spec that the run recorded"),
         (["sweep", "--resume"], 4, "holds no run to resume"),
-        (["sweep", "--engine=podman", "--spec=experiments/smoke.json"], 3, "No engine is called 'podman'"),
+        (["sweep", "--engine=lxc", "--spec=experiments/smoke.json"], 3, "No engine is called 'lxc'"),
         (["sweep", "--image=mxnet"], 2, "--image is 'mxnet'; write framework=image"),
         (["sweep", "--source=neon"], 2, "--source is 'neon'; write framework=PATH"),
         (["check", "--device=gpu", "--frameworks=numpy_ref"], 2, "declares a gpu image of numpy_ref"),
