@@ -241,7 +241,8 @@ def read_submission(name: str, home: Home) -> SubmissionFolder:
         return SubmissionFolder(home, name)
     newest = submissions(home)[:1]
     if name or not newest:
-        raise StoreError(f"there is no submission '{name}'. `invoke submit` sends one, `invoke jobs` lists them.")
+        what = f"there is no submission '{name}'" if name else "no submission is on record"
+        raise StoreError(f"{what}. `invoke submit` sends one, `invoke jobs` lists them.")
     return newest[0]
 
 

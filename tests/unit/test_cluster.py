@@ -169,6 +169,8 @@ def test_an_unknown_submission_is_named_with_one_like_it(home, folder):
     with pytest.raises(StoreError, match=r"there is no submission '\.\./x'"):
         read_submission("../x", home)
     assert read_submission("", home) == folder
+    with pytest.raises(StoreError, match="no submission is on record"):
+        read_submission("", Home(home.root / "empty"))
 
 
 def test_states_of_other_jobs_are_left_out(called):
