@@ -190,6 +190,31 @@ def test_a_sweep_over_two_nodes_has_every_cell_once(prepared):
     assert re.search(r"note: the 2 machines are of one kind and differ by up to \d+\.\d% in the step", submitted.stderr)
 
 
+def trained(runs):
+    """Network, input size and seed of each trial -> its id, its losses, its accuracies and its weights."""
+    found = {}
+    for folder in (folder for run in runs for folder in run.glob("0*") if (folder / "events.jsonl").is_file()):
+        trial = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        said = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+        if trial["trial"]:
+            asked = trial["trial"]["model"]["name"], str(trial["trial"]["input_size"]), trial["trial"]["seed"]
+            kept = ("loss", "accuracy", "weights_sha256")
+            found[asked] = trial["id"], [event[key] for event in said for key in kept if key in event]
+    return found
+
+
+def test_two_nodes_compute_what_one_machine_does(prepared):
+    world, _ = prepared
+    alone = World(world.cluster)
+    alone.home = Home(world.cluster.shared / "alone")
+    alone.environment["WAYMARK_HOME"] = str(alone.home.root)
+    swept = alone.waymark("sweep", f"--spec={world.write(TWELVE)}", "--engine=virtualenv")
+    assert swept.returncode == 0, swept.stderr
+    together = trained(world.home.runs.glob("*of2-n?"))
+    assert len(together) == 12
+    assert together == trained(alone.home.runs.iterdir())
+
+
 def test_machines_are_an_axis_and_stand_side_by_side(world):
     axes = {**TWO, "machines": ["zen4", "n2"], "repeats": 1}
     submitted = world.waymark("submit", f"--spec={world.write(axes)}", "--nodes=1", "--engine=virtualenv")
