@@ -126,6 +126,7 @@ def resume(name: str, home: Home, reports: Path, console: Console, *, is_detache
     if left:
         folder.forgive(left)
         submission = submission.model_copy(update={"is_cancelled": False})
+        folder.write(submission)  # first: a job that begins at once reads it
         usable = usable_nodes()
         for number, row in left.items():
             node = row.shard.node_of_run

@@ -241,7 +241,7 @@ class Daemon:
             code=None if number else code,
             signal=number,
             is_timeout=is_timeout,
-            is_over_memory=_is_over_memory(state, code, kills_before) and code != 0 and not is_timeout,
+            is_over_memory=self._is_over_memory(state, kills_before) and code != 0 and not is_timeout,
             launched_unix=launched_unix,
             wall_seconds=wall_seconds,
             started_seconds=_started_seconds(state, launched_unix),
@@ -295,6 +295,11 @@ class Daemon:
         if not self.is_podman or self.folder is None:
             return 0
         return int(self._client.api.inspect_container(str(container.id))["State"].get("Pid", 0))
+
+    def _is_over_memory(self, state: dict[str, Any], kills_before: int) -> bool:
+        """Whether its memory ran out; podman does not tell that under cgroups v1, but the kernel counts it."""
+        was_killed = self.is_podman and state.get("ExitCode") == 128 + signal.SIGKILL
+        return bool(state.get("OOMKilled")) or (was_killed and _oom_kills() > kills_before)
 
     def _processor_seconds(self, container: Container) -> ReadSeconds:
         """Gives what the container has used; None if its daemon is not on this machine."""
@@ -384,11 +389,6 @@ def _oom_kills() -> int:
         lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
     return 0
-
-
-def _is_over_memory(state: dict[str, Any], code: int | None, kills_before: int) -> bool:
-    """Whether its memory ran out; podman does not tell that under cgroups v1, but the kernel counts it."""
-    return bool(state.get("OOMKilled")) or (code == 128 + signal.SIGKILL and _oom_kills() > kills_before)
 
 
 def _owner() -> str:

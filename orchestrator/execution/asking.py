@@ -189,7 +189,7 @@ def training_first(asked: Asked) -> SweepRequest:
         ],
     }
     # Whole: a shard's networks are all of one plan of trainings, which is cut otherwise.
-    return replace(asked.request, changes=changes, cells=(), compared=None, until=None, shard=None)
+    return replace(asked.request, changes=changes, cells=(), compared=None, until=None, shard=None, sent_by=None)
 
 
 def _written(sizes: Iterable[InputSize]) -> list[int | list[int]]:
