@@ -4,7 +4,7 @@
 hash of what is in it; it is compared with the original before it is put in place in one rename. What nobody used for
 KEPT_DAYS is removed; a disk that is too small is no fault: then the original is read.
 
-Only a run that holds this machine's lock calls this, so that nothing is removed that another one reads.
+What was used within a day stays, whatever room that takes: another process may read it.
 """
 
 import hashlib
@@ -52,7 +52,8 @@ def _copy(original: Path, copy: Path) -> None:
     """Raises OSError if there is no room, or if the copy is not what the original is."""
     size = sum(path.lstat().st_size for path in original.rglob("*"))
     while shutil.disk_usage(copy.parent).free < size + _ROOM_BYTES:
-        oldest = min(_copies(copy.parent.parent), key=_last_used, default=None)
+        unused = [known for known in _copies(copy.parent.parent) if time.time() - _last_used(known) > _DAY_SECONDS]
+        oldest = min(unused, key=_last_used, default=None)
         if oldest is None:
             raise OSError(f"it takes {size / 2**30:.1f} GiB, and the disk has no room for it")
         files.remove(oldest)

@@ -73,7 +73,7 @@ class ShardJob:
             return 0
         node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         job_id = os.environ.get("SLURM_JOB_ID", "")
-        attempt = Attempt(number=self.number, job_id=job_id, node=node, machine=boot_key(), began_unix=time.time())
+        attempt = Attempt(number=self.number, job_id=job_id, node=node, began_unix=time.time())
         if _is_left_out(node, folder):
             why = f"{node} failed {FAULTS_IN_A_ROW} times in a row, and is left out"
             folder.begin(attempt.model_copy(update={"ended_unix": attempt.began_unix, "why": why}))
@@ -118,10 +118,10 @@ class ShardJob:
         """Run the control, if this machine has none, and the shard."""
         begun = next((run for run in shard.runs if _is_of_this_machine(run)), None)
         if not begun and not any(_is_of_this_machine(run) for run in folder.controls()):
-            self._waymark(folder, "sweep", f"--spec={folder.path / CONTROL}", *self._flags(is_resumed=True))
+            self._waymark(folder, "sweep", f"--spec={folder.path / CONTROL}", *self._flags(has_weights=True))
         asked = (f"--spec={folder.path / SPEC}", f"--shard={self.number}/{self.count}")
         words = (f"--resume={begun.run_id}",) if begun else asked
-        return self._waymark(folder, "sweep", *words, *self._flags(is_resumed=bool(begun)))
+        return self._waymark(folder, "sweep", *words, *self._flags(has_weights=bool(begun)))
 
     def _waymark(self, folder: SubmissionFolder, *words: str) -> int:
         """Run waymark to its end; gives its exit code."""
@@ -142,9 +142,9 @@ class ShardJob:
         ended = process.run(command, lambda: None)
         return ended.code if ended.code is not None else 128 + (ended.signal or 0)
 
-    def _flags(self, *, is_resumed: bool) -> tuple[str, ...]:
-        """Those of the sweep; a resumed one keeps its weights."""
-        return tuple(flag for flag in self.flags if not (is_resumed and flag.startswith("--weights=")))
+    def _flags(self, *, has_weights: bool) -> tuple[str, ...]:
+        """Those of the sweep. has_weights: it keeps its own, or takes the newest."""
+        return tuple(flag for flag in self.flags if not (has_weights and flag.startswith("--weights=")))
 
     def _log(self, folder: SubmissionFolder) -> Path:
         return folder.path / f"shard-{self.number}.log"

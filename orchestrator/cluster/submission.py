@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from orchestrator import files
 from orchestrator.cluster.settings import SlurmSettings
-from orchestrator.environment import Frozen, RunId, Token, UnixSeconds
+from orchestrator.environment import Frozen, RunId, UnixSeconds
 from orchestrator.errors import StoreError, did_you_mean
 from orchestrator.home import Home
 from orchestrator.records.run_folder import MOST_SHARDS, RUN, RunFacts, RunFolder, damage
@@ -57,14 +57,13 @@ class Submission(Frozen):
 class Attempt(Frozen):
     """One attempt at a shard, by one job on one node.
 
-    ended: None while it goes on, or if its node was lost. code: the sweep's exit code; None for an end without one.
-    why:   a sentence about its end, '' for an ordinary one.
+    ended_unix: None while it goes on, or if its node was lost. code: of the sweep's exit; None for an end without one.
+    why: a sentence about its end, '' for an ordinary one.
     """
 
     number: _Number
     job_id: Annotated[str, Field(max_length=40)]
     node: Annotated[str, Field(max_length=200)]
-    machine: Token
     began_unix: UnixSeconds
     ended_unix: UnixSeconds | None = None
     code: int | None = None
@@ -92,7 +91,7 @@ class ShardState:
     @property
     def node_of_run(self) -> str:
         """The node that can go on with a run that has begun; '' for none, and for one that nobody knows."""
-        ran = [one.node for one in self.attempts if one.machine and not one.has_failed]
+        ran = [one.node for one in self.attempts if not one.has_failed]
         return ran[-1] if self.runs and ran else ""
 
     @property

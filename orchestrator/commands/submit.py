@@ -47,7 +47,7 @@ LEFT = ("done", "given up", "cancelled", "to send again")
 """States of shards for which no job is queued or running."""
 
 
-_Sent = tuple[Submission, SubmissionFolder]
+_Submitted = tuple[Submission, SubmissionFolder]
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ def submit(request: SubmitRequest, catalogue: Catalogue, home: Home, reports: Pa
     return _wait(sent, reports, console, is_detached=request.is_detached)
 
 
-def _send_all(request: SubmitRequest, spec: ExperimentSpec, home: Home, reports: Path) -> list[_Sent]:
+def _send_all(request: SubmitRequest, spec: ExperimentSpec, home: Home, reports: Path) -> list[_Submitted]:
     """A submission for each machine that the spec names, or one. All are sent, or none is."""
     written = json.dumps(spec.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
     control = json.dumps(control_of(spec).model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
-    sent: list[_Sent] = []
+    sent: list[_Submitted] = []
     made: list[SubmissionFolder] = []
     try:
         for machine in spec.axes.machines or ("",):
@@ -105,7 +105,7 @@ def _send_all(request: SubmitRequest, spec: ExperimentSpec, home: Home, reports:
                 settings=request.settings,
             )
             folder.write(submission)
-            sent.append((_sent(submission, folder, range(1, request.nodes + 1), reports), folder))
+            sent.append((_with_jobs(submission, folder, range(1, request.nodes + 1), reports), folder))
     except BaseException:
         cancel([job_id for submission, _ in sent for job_id in _ids(submission)])
         for folder in made:
@@ -130,7 +130,7 @@ def resume(name: str, home: Home, reports: Path, console: Console, *, is_detache
         usable = usable_nodes()
         for number, row in left.items():
             node = row.shard.node_of_run
-            submission = _sent(submission, folder, [number], reports, node if node in usable else "")
+            submission = _with_jobs(submission, folder, [number], reports, node if node in usable else "")
         console.say(f"sent again: shards {', '.join(map(str, left))} of {submission.count}")
     else:
         console.say("no shard is missing: each is done, queued or running")
@@ -201,7 +201,7 @@ def _rows(submission: Submission, folder: SubmissionFolder, states: Mapping[str,
     return rows
 
 
-def _sent(
+def _with_jobs(
     submission: Submission, folder: SubmissionFolder, numbers: Collection[int], reports: Path, node: str = ""
 ) -> Submission:
     """Send these shards; gives the submission with their jobs, which is written."""
@@ -234,7 +234,7 @@ def _require_shared(home: Home, settings: SlurmSettings) -> None:
         )
 
 
-def _wait(sent: Sequence[_Sent], reports: Path, console: Console, *, is_detached: bool) -> int:
+def _wait(sent: Sequence[_Submitted], reports: Path, console: Console, *, is_detached: bool) -> int:
     names = ",".join(folder.submission for _, folder in sent)
     if is_detached:
         console.say(f"`invoke jobs` tells how it goes; at the end: invoke join {names}")
@@ -259,11 +259,11 @@ def _wait(sent: Sequence[_Sent], reports: Path, console: Console, *, is_detached
     return 0 if page.is_whole else 1
 
 
-def _resume_words(sent: Sequence[_Sent]) -> str:
+def _resume_words(sent: Sequence[_Submitted]) -> str:
     return "; ".join(f"invoke submit --resume={folder.submission}" for _, folder in sent)
 
 
-def _watched(sent: Sequence[_Sent], console: Console) -> Sequence[_Row]:
+def _watched(sent: Sequence[_Submitted], console: Console) -> Sequence[_Row]:
     """Wait until no job is queued or running; each change of a shard is said."""
     known: dict[tuple[str, int], tuple[str, str]] = {}
     job_ids = {job_id for submission, _ in sent for job_id in _ids(submission)}

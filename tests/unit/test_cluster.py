@@ -24,6 +24,7 @@ from orchestrator.cluster import shard_job as on_node
 from orchestrator.cluster.settings import minutes_of
 from orchestrator.cluster.submission import SPEC
 from orchestrator.commands import submit
+from orchestrator.console.progress import Console
 from orchestrator.engines import process
 from orchestrator.errors import AbsentError, EngineError, SpecError, StoreError
 from orchestrator.home import Home
@@ -73,7 +74,7 @@ def run(home, number, state="ended", began=1.0, submission=NAME, marks=("m",), *
 
 def attempt(number=1, node="n1", code=None, ended=None, began=1.0):
     return Attempt(
-        number=number, job_id="7", node=node, machine="b", began_unix=began, ended_unix=ended, code=code
+        number=number, job_id="7", node=node, began_unix=began, ended_unix=ended, code=code
     )  # fmt: skip
 
 
@@ -338,3 +339,18 @@ def test_rows_of_jobs_say_state_and_attempts(home, folder, called):
 
 def test_the_boot_tells_machines_apart():
     assert len(boot_key()) == 16
+
+
+def test_a_resumed_submission_is_open_before_its_jobs_start(home, folder, monkeypatch, called):
+    """A job that begins at once runs nothing if it is still cancelled."""
+    folder.write(folder.read().model_copy(update={"is_cancelled": True}))
+    seen = []
+
+    def sent(jobs, settings, path, node=""):
+        seen.append(folder.read().is_cancelled)
+        return [str(job.number) for job in jobs]
+
+    monkeypatch.setattr(submit, "require_slurm", lambda: None)
+    monkeypatch.setattr(submit, "send", sent)
+    submit.resume("", home, home.root / "reports", Console(), is_detached=True)
+    assert seen == [False, False]

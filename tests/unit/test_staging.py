@@ -69,11 +69,21 @@ def test_what_nobody_used_for_long_is_removed(original, disk):
 
 
 def test_a_full_disk_gives_up_its_oldest_copies_first(original, disk, monkeypatch):
-    old = disk / "data" / "old"
-    old.mkdir(parents=True)
+    old, used = disk / "data" / "old", disk / "data" / "used"
+    for folder, days in ((old, 2), (used, 0.5)):
+        folder.mkdir(parents=True)
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0 if old.exists() else 2**40))
     assert staged(original, ignored) == disk / "data" / original.name
-    assert not old.exists()
+    assert (old.exists(), used.exists()) == (False, True)
+
+
+def test_a_copy_that_may_be_in_use_makes_no_room(original, disk, monkeypatch):
+    used = disk / "data" / "used"
+    used.mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0))
+    assert (staged(original, ignored), used.exists()) == (original, True)
 
 
 def test_where_there_is_no_room_the_original_is_read(original, disk, monkeypatch):
