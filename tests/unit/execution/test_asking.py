@@ -1,7 +1,7 @@
 """What a sweep asks for before anything is planned."""
 
 from orchestrator.dataset import Dataset
-from orchestrator.execution.asking import Asked, SweepRequest, training_first
+from orchestrator.execution.asking import Asked, SentBy, SweepRequest, training_first
 from orchestrator.execution.weights import Wanted
 from orchestrator.home import REPOSITORY
 from orchestrator.networks import InputSize
@@ -14,6 +14,7 @@ def test_the_weights_of_a_shard_are_trained_whole(catalogue):
     path = REPOSITORY / "experiments" / "inference.json"
     spec = load_spec(path, catalogue.frameworks)
     model = spec.axes.models[0].model
-    request = SweepRequest(path, shard=(2, 2))
+    request = SweepRequest(path, shard=(2, 2), sent_by=SentBy("20261130-120000-many"))
     missing = [Wanted(model, InputSize.square(32), Dataset(), Training())]
-    assert training_first(Asked(request, spec, catalogue, None, Order(), missing=missing)).shard is None
+    first = training_first(Asked(request, spec, catalogue, None, Order(), missing=missing))
+    assert (first.shard, first.sent_by) == (None, None)  # else it would be taken for a control
