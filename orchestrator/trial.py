@@ -7,7 +7,7 @@ old result is never taken for a new one.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_serializer
+from pydantic import Field, field_validator, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from orchestrator.dataset import Dataset, Filtered, filters_words
@@ -27,6 +27,7 @@ from orchestrator.environment import (
 from orchestrator.networks import InputSize, Model, Network, label_at
 from orchestrator.networks.features import input_of
 from orchestrator.networks.model import without_default
+from workers.optimisers import RULES
 
 LoaderWorkers = Annotated[int, Field(ge=0, le=256)]
 
@@ -77,6 +78,7 @@ class Cell(Filtered):
     scenario:       in which a trained network is asked, with its batch if that may differ: 'offline 64'; None for a
                     training.
     precision:      the number format that is asked for: subjects of two formats do not meet in a cell.
+    batch_size:     of a training, in a sweep over several; None in any other.
     """
 
     model: Model
@@ -85,11 +87,12 @@ class Cell(Filtered):
     loader_workers: int | None = None
     scenario: str | None = None
     precision: Precision = FLOAT32
+    batch_size: int | None = None
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = without_default(self.as_before(handler(self)), "scenario", None)
-        return without_default(fields, "precision", FLOAT32)
+        return without_default(without_default(fields, "precision", FLOAT32), "batch_size", None)
 
     @property
     def network(self) -> str:
@@ -102,7 +105,8 @@ class Cell(Filtered):
         workers = "" if self.loader_workers is None else f" {self.loader_workers} loader workers"
         scenario = "" if self.scenario is None else f" {self.scenario}"
         precision = "" if self.precision == FLOAT32 else f" in {self.precision}"
-        return f"{self.network}{filters_words(self.filters)}{workers}{scenario}{precision}"
+        batch = "" if self.batch_size is None else f" batch {self.batch_size}"
+        return f"{self.network}{filters_words(self.filters)}{workers}{scenario}{batch}{precision}"
 
     @property
     def in_float32(self) -> "Cell":
@@ -115,10 +119,37 @@ class Cell(Filtered):
         return f"{self.label} {self.device}"
 
 
-class Training(Frozen):
-    """How a network is trained: on the mean softmax cross-entropy, at a constant rate, shuffled anew in each epoch.
+class Schedule(Frozen):
+    """The rate of each step, as a share of the learning rate; defined in workers/protocol.py.
 
-    optimiser, initialiser: names of workers/optimisers.py and of workers/net.py.
+    warmup_epochs: over which the rate rises in a line; not of one-cycle, which rises by itself.
+    milestones, factor: of `step`: at each of these epochs (from 0) the rate is multiplied by the factor.
+    floor: of `cosine`: the share at its end. rise: of `one-cycle`: the share of the training in which the rate rises.
+    """
+
+    kind: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=100)] = ()
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+    @property
+    def label(self) -> str:
+        """'cosine, warm-up 2', or '' for a constant rate."""
+        kind = "" if self.kind == "constant" else self.kind
+        return ", ".join(filter(None, [kind, f"warm-up {self.warmup_epochs:g}" if self.warmup_epochs else ""]))
+
+
+CONSTANT = Schedule()
+
+
+class Training(Frozen):
+    """How a network is trained: on the mean softmax cross-entropy, shuffled anew in each epoch.
+
+    optimiser, initialiser: names of workers/optimisers.py, which defines the rule and its settings, and of
+    workers/net.py. What an optimiser has by default follows from its name; None for what it does not have.
+    decay: 'coupled' or 'apart', how the weight decay is applied; None is the optimiser's own way.
     """
 
     optimiser: Name = "sgd"
@@ -127,6 +158,46 @@ class Training(Frozen):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     epochs: Annotated[int, Field(ge=1, le=1000)] = 25
+    beta2: Annotated[float, Field(gt=0, lt=1)] | None = None
+    epsilon: Annotated[float, Field(ge=1e-12, le=1)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    decay: Literal["coupled", "apart"] | None = None
+    clip_norm: Annotated[float, Field(ge=0.01, le=1e6)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    schedule: Schedule = CONSTANT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, given: object) -> object:
+        """The settings of its optimiser that are not given, so that equal trainings have equal fields."""
+        if not isinstance(given, dict) or given.get("optimiser", "sgd") not in RULES:
+            return given
+        return {**RULES[given.get("optimiser", "sgd")].SETTINGS, **given}
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what says nothing new, so that the keys of older trials stand."""
+        fields = handler(self)
+        for name in ("beta2", "epsilon", "decay", "clip_norm"):
+            fields = without_default(fields, name, None)
+        for name in ("weight_decay", "label_smoothing"):
+            fields = without_default(fields, name, 0.0)
+        return fields if self.schedule != CONSTANT else without_default(fields, "schedule", fields.get("schedule"))
+
+    @property
+    def rule(self) -> str:
+        """'adam, rate 0.001, cosine, clipped at 1': how weights are updated, in words."""
+        words = [
+            self.optimiser,
+            f"rate {self.learning_rate:g}",
+            self.schedule.label,
+            f"weight decay {self.weight_decay:g} {self.decay or RULES[self.optimiser].DECAYS[0]}"
+            if self.weight_decay
+            else "",
+            "" if self.clip_norm is None else f"clipped at {self.clip_norm:g}",
+            f"labels smoothed by {self.label_smoothing:g}" if self.label_smoothing else "",
+        ]
+        return ", ".join(filter(None, words))
 
 
 class Measure(Frozen):
@@ -183,6 +254,7 @@ class Trial(Frozen):
     training:  how the network is trained; of an inference: how its weights were.
     inference: what the trained network is asked; None for a training.
     precision: the number format that is asked for, which the row of its variant declares.
+    by_batch:  whether its batch size tells its cell from others, as in a sweep over batch sizes.
     """
 
     kind: Name = "train"
@@ -199,10 +271,12 @@ class Trial(Frozen):
     threads: Annotated[int, Field(ge=1, le=1024)]
     inference: Inference | None = None
     precision: Precision = FLOAT32
+    by_batch: bool = False
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(without_default(handler(self), "inference", None), "precision", FLOAT32)
+        fields = without_default(without_default(handler(self), "inference", None), "precision", FLOAT32)
+        return without_default(fields, "by_batch", False)
 
     @property
     def network_input(self) -> InputSize:
@@ -222,7 +296,7 @@ class Trial(Frozen):
     def key(self) -> str:
         """Hash of all that is asked but the variant."""
         # 'train' was the only kind until 0.1: such trials keep the keys that they had then.
-        left_out = {"variant", "kind"} if self.kind == "train" else {"variant"}
+        left_out = {"variant", "kind", "by_batch"} if self.kind == "train" else {"variant", "by_batch"}
         return digest(self.model_dump(mode="json", exclude=left_out))
 
     @property
@@ -256,6 +330,7 @@ class Trial(Frozen):
             loader_workers=self.measure.loader_workers if self.measure.feed == "native" else None,
             scenario=self.inference.label if self.inference else None,
             precision=self.precision,
+            batch_size=self.training.batch_size if self.by_batch else None,
         )
 
 

@@ -22,12 +22,15 @@ def job_json(kind="train", **changes):
     network = as_json(residual(changes.pop("shape", SHAPE), changes.pop("classes", CLASSES)))
     for name, record in (("training", TRAINING), ("measure", MEASURE)):
         own = {key: changes.pop(key) for key in record._fields if key in changes}
-        parts[name] = dict(record._asdict(), **own)
+        defaults = getattr(record, "_field_defaults", {})
+        told = {key: value for key, value in record._asdict().items() if defaults.get(key, ...) != value}
+        parts[name] = dict(told, **own)
     payloads = {
         "train": {"training": parts["training"], "measure": parts["measure"]},
         "selfcheck": {
             "optimiser": parts["training"]["optimiser"],
             "initialiser": parts["training"]["initialiser"],
+            "traits": [],
             "batch_size": 64,
             "steps": "all",
         },

@@ -1,8 +1,8 @@
 """Audited steps: what a timed training did in a few steps, drawn at random; workers/jobs/audit.py repeats them.
 
 Of each audited step the loop keeps the weights before the step in front of it, before it and after it, outside every
-clock; the adapter is not told which steps these are. The optimiser's state need not be kept: SGD's velocity is what the
-step in front did to the weights, divided by the rate.
+clock; the adapter is not told which steps these are. Of a rule whose state does not show in what it did to the weights
+(see left_by in workers/optimisers.py) the adapter shows its state before and after the step as well.
 """
 
 import os
@@ -12,6 +12,7 @@ import numpy
 
 FILE = "audits.npz"
 COPIES = ("front", "before", "after")
+STATES = ("state_before", "state_after")
 CALM_STEPS = 20  # the selfcheck trains so many; one audited step at least comes later, if there is one
 
 
@@ -19,10 +20,11 @@ class Audits(object):
     """Keeps the weights around the audited steps of one training.
 
     count: how many steps. epochs, steps: of the training, and of each epoch. clock: as in workers/loop.py.
+    has_state: whether the adapter's state is kept too.
     """
 
-    def __init__(self, adapter, count, epochs, steps, clock):
-        self._adapter, self._clock = adapter, clock
+    def __init__(self, adapter, count, epochs, steps, clock, has_state=False):
+        self._adapter, self._clock, self._has_state = adapter, clock, has_state
         self.steps = drawn(count, epochs, steps)
         self._due = {}
         for epoch, step in self.steps:
@@ -41,6 +43,10 @@ class Audits(object):
         weights = self._adapter.weights()
         for copy in self._due[epoch, step]:
             self._kept.update((f"{copy}/{name}", value) for name, value in weights.items())
+            place, _, which = copy.rpartition("/")
+            if self._has_state and f"state_{which}" in STATES:
+                for name, state in self._adapter.state().items():
+                    self._kept.update((f"{place}/state_{which}/{name}/{part}", part_) for part, part_ in state.items())
         seconds = self._clock() - began
         self.seconds += seconds
         return seconds

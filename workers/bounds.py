@@ -3,6 +3,7 @@
 A number format without an entry promises no closeness: what it is off by is told, and never passes.
 """
 
+import math
 import types
 
 import numpy
@@ -31,18 +32,26 @@ _SELFCHECK = {
     "logits_step_20": 3e-2,  # inference with weights that are off by that (seen: 1e-2)
 }
 
+# Of a rule that takes the sign of an average. A gradient may be off by 5e-2 (above); of one whose values are normally
+# distributed, as the noise is, the share of signs that then differ is 5e-2 / pi, and each is off by twice the update:
+# 2 sqrt(5e-2 / pi) = 0.25 (seen: 0.1).
+_SIGN = 2 * math.sqrt(5e-2 / math.pi)
+
 _BOUNDS = {
     FLOAT32: {
         "selfcheck": _SELFCHECK,
         # Of networks of more than some 20 layers, whose training is chaotic: see workers/jobs/selfcheck.py.
         "selfcheck_deep": dict(_SELFCHECK, study_loss_step_5=2e-2, update_step_45=1e-1),
+        "selfcheck_sign": {"update_step_1": _SIGN},
         "audit": {
             # Relative differences of the audited step that is off most.
             "loss": 1e-3,
             "update": 5e-2,  # of all trained arrays, as a share of the update; ReLUs that flip by rounding move it
             "averages": 2e-2,  # likewise, of the running averages; of n or n - 1 values of a batch: frameworks differ
+            "state": 2e-2,  # of what an adapter shows of its optimiser's state, as a share of it
             "decay": 3e-5,  # the share of all weights by which the update differs, over the rate: a decay not asked for
         },
+        "audit_sign": {"update": _SIGN},
         # Largest difference from the oracle's logits, as a share of the largest of them. ncnn's float16 makes 2.5e-4.
         "inference": {"logits": 1e-4},
         "export": {"logits": 1e-5},  # what is written is not rewritten for speed

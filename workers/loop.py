@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     """The arguments of a training.
 
     measure: Measure of workers/protocol.py. rule: of workers/optimisers.py, which says the rate of each step; the
-    adapter was made with that of the first.
+    adapter was made with its learning rate.
     """
 
     seed: int
@@ -75,7 +75,8 @@ def train(adapter, training, validation, asked, emit, clock):
     measure = asked.measure
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
-    audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock)
+    has_state = not asked.rule.shows_itself
+    audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock, has_state)
     rate = Rate(adapter, asked.rule, clock)
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
@@ -265,7 +266,7 @@ class Rate(object):
 
     def __init__(self, adapter, rule, clock):
         self._adapter, self._rate_at, self._clock = adapter, rule.rate_at, clock
-        self._current = rule.rate_at(0, 0)
+        self._current = rule.learning_rate
 
     def set(self, epoch, step):
         """`step` comes next; gives the seconds that it took to tell the adapter, which are nobody's step."""

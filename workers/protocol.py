@@ -55,7 +55,7 @@ import json
 import math
 import os
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from workers.augment import Augmentation
 
@@ -97,11 +97,31 @@ COUNT, SECONDS = struct.Struct("<I"), struct.Struct("<d")
 """The pipes of a `serve`, and the numbers in front of a question's pictures and of an answer's logits."""
 
 
+class Schedule(NamedTuple):
+    """The rate of each step, as a share of the learning rate; rate_at of workers/optimisers.py.
+
+    With t, the number of a step from 0, of T in the whole training:
+    constant   1.
+    step       factor to the power of how many of `milestones` (epochs, from 0) have begun.
+    cosine     floor + (1 - floor) (1 + cos(pi t / T)) / 2.
+    one-cycle  up to t = rise T half a cosine from 1/25 to 1, then half a cosine to 0.
+    With warmup_epochs, the W steps of these have (t + 1) / W, and t and T of a cosine count from their end.
+    """
+
+    kind: str = "constant"
+    warmup_epochs: float = 0.0
+    milestones: tuple = ()
+    factor: float = 0.1
+    floor: float = 0.0
+    rise: float = 0.3
+
+
 class Training(NamedTuple):
     """How to train: payload.training of job.json.
 
-    optimiser:   a name of workers/optimisers.py, which defines how it uses learning_rate and momentum.
+    optimiser:   a name of workers/optimisers.py, which defines how it uses all but initialiser, batch_size and epochs.
     initialiser: a name of INITIALISERS in workers/net.py.
+    decay:       'coupled' or 'apart'; None is the optimiser's own way.
     """
 
     optimiser: str
@@ -110,6 +130,13 @@ class Training(NamedTuple):
     momentum: float
     batch_size: int
     epochs: int
+    beta2: Optional[float] = None
+    epsilon: Optional[float] = None
+    weight_decay: float = 0.0
+    decay: Optional[str] = None
+    clip_norm: Optional[float] = None
+    label_smoothing: float = 0.0
+    schedule: Schedule = Schedule()
 
 
 class Measure(NamedTuple):
@@ -195,10 +222,20 @@ def require_fields(given, names, where):
 
 def record(kind, given, where):
     """`given`, an object of job.json, as the NamedTuple `kind`. Raises BadJob for a missing or unknown field."""
-    require_fields(given, kind._fields, where)
+    defaults = kind._field_defaults
+    require_fields(given, [name for name in kind._fields if name not in defaults], where)
     for name in sorted(set(given) - set(kind._fields)):
         raise BadJob("%s.%s is not known; known: %s." % (where, name, ", ".join(kind._fields)))
     return kind(**given)
+
+
+def training_of(payload):
+    """payload.training of a job as Training. Raises BadJob for what is none."""
+    training = record(Training, payload["training"], "job.json: payload.training")
+    if isinstance(training.schedule, dict):
+        schedule = record(Schedule, training.schedule, "job.json: payload.training.schedule")
+        training = training._replace(schedule=schedule)
+    return training
 
 
 def augmentation_of(payload):

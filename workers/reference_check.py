@@ -17,24 +17,26 @@ from workers.protocol import Training
 TRAINING = Training("sgd", "he_normal", 0.05, 0.9, 1, 1)
 
 
-def compare(net, weights, x, y):
+def compare(net, weights, x, y, training=TRAINING):
     """Figures: relative differences of numpy_ref from the definitions.
 
     x: float64 (n, channels, height, width); y: int64 (n,). A few pictures are enough; more would take long.
+    training: with the rule, at whatever rate.
     """
+    training = training._replace(learning_rate=TRAINING.learning_rate, schedule=TRAINING.schedule)
     weights = {name: value.astype(numpy.float64) for name, value in weights.items()}
     logits, _ = forward(net, weights, x, training=False)
-    oracle = _oracle(net, weights)
+    oracle = _oracle(net, weights, training)
     seen_logits = oracle.predict((x, y))
     seen_loss, gradients = oracle.gradients((x, y))
     averages = _averages(net, weights, x)
     after = oracle.weights()
     return {
         "reference_logits": _difference(seen_logits, logits),
-        "reference_loss": _difference(seen_loss, loss(net, weights, x, y)),
-        "reference_gradients": _slope_error(net, weights, x, y, gradients),
+        "reference_loss": _difference(seen_loss, loss(net, weights, x, y, training.label_smoothing)),
+        "reference_gradients": _slope_error(net, weights, x, y, gradients, training.label_smoothing),
         "reference_averages": worst([_difference(after[name], value) for name, value in averages.items()] or [0.0]),
-        "reference_weights": _three_updates(net, weights, x, y),
+        "reference_weights": _three_updates(net, weights, x, y, training),
     }
 
 
@@ -174,10 +176,13 @@ _OF_EACH = {
 """kind -> (x, its own weights, its params) -> a value of the same shape."""
 
 
-def loss(net, weights, x, y):
-    """Mean over the pictures of -log(probability of the right class), in training mode."""
+def loss(net, weights, x, y, smoothing=0.0):
+    """Mean over the pictures, in training mode, of -log(probability of the right class), less `smoothing` of it, and
+    so much of the mean of that of all classes.
+    """
     logits, _ = forward(net, weights, x, training=True)
-    return numpy.mean([-numpy.log(numpy.exp(z[k]) / numpy.exp(z).sum()) for z, k in zip(logits - logits.max(), y)])
+    losses = [-numpy.log(numpy.exp(z) / numpy.exp(z).sum()) for z in logits - logits.max()]
+    return numpy.mean([(1 - smoothing) * one[k] + smoothing * one.mean() for one, k in zip(losses, y)])
 
 
 def _conv(x, own, params):
@@ -232,7 +237,7 @@ def _pool(x, summary, kernel, stride, padding, counts_padding=False):
     return out
 
 
-def _slope_error(net, weights, x, y, gradients):
+def _slope_error(net, weights, x, y, gradients, smoothing):
     """Worst error of the loss's slope, by differences, along a direction that is half the gradient's and half random.
 
     Relative to the length of the gradient, or to 1e-3 of the longest, since some gradients are zero up to rounding.
@@ -242,7 +247,10 @@ def _slope_error(net, weights, x, y, gradients):
     for name, gradient in sorted(gradients.items()):
         noise = rng.standard_normal(gradient.shape)
         direction = gradient / lengths[name] + noise / numpy.linalg.norm(noise)
-        ends = [loss(net, dict(weights, **{name: weights[name] + move * direction}), x, y) for move in (step, -step)]
+        ends = [
+            loss(net, dict(weights, **{name: weights[name] + move * direction}), x, y, smoothing)
+            for move in (step, -step)
+        ]
         error = abs((ends[0] - ends[1]) / (2 * step) - (gradient * direction).sum())
         errors.append(error / max(lengths[name], 1e-3 * max(lengths.values())))
     return worst(errors)
@@ -259,14 +267,15 @@ def _averages(net, weights, x):
     return averages
 
 
-def _three_updates(net, weights, x, y):
+def _three_updates(net, weights, x, y, training):
     """Difference between three of the oracle's updates and the rule's, each by the checked gradients of its weights."""
-    oracle, rule = _oracle(net, weights), rule_of(TRAINING)
+    oracle, rule = _oracle(net, weights, training), rule_of(training)
     state = {weight.name: rule.start(weights[weight.name]) for weight in net.weights if weight.is_trainable}
     by_hand = dict(weights)
     for step in range(3):
         oracle.step((x, y))
-        _, gradients = _oracle(net, by_hand).gradients((x, y))
+        _, gradients = _oracle(net, by_hand, training).gradients((x, y))
+        gradients = rule.clipped(gradients)
         for name in state:
             rate = rule.rate_at(0, step)
             state[name], by_hand[name] = rule.update(state[name], by_hand[name], gradients[name], rate)
@@ -274,8 +283,8 @@ def _three_updates(net, weights, x, y):
     return worst(_difference(after[name], by_hand[name]) for name in state)
 
 
-def _oracle(net, weights):
-    return Oracle(net, weights, "cpu", Settings(TRAINING, threads=1, seed=0), {})
+def _oracle(net, weights, training):
+    return Oracle(net, weights, "cpu", Settings(training, threads=1, seed=0), {})
 
 
 def _difference(seen, wanted):

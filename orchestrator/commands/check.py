@@ -25,6 +25,7 @@ from orchestrator.planning.plan import datasets_of
 from orchestrator.planning.spec import ExperimentSpec
 from orchestrator.records.job import CheckRequest
 from orchestrator.records.stored import CheckSubject, StoredCheck
+from workers.optimisers import traits
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def _requests(rows: Sequence[ImageRow], spec: ExperimentSpec, threads: int, home
                 classes=classes,
                 optimiser=spec.training.optimiser,
                 initialiser=spec.training.initialiser,
+                traits=traits(spec.training),
                 batch_size=spec.training.batch_size,
                 steps="all" if size == sizes[0] else "first",
                 network_sha256=network.sha256,

@@ -105,9 +105,9 @@ def _network(trial: Trial, home: Home) -> Network:
     return trial.network(len(datasets.classes(trial.dataset, home)))
 
 
-def _traces(request: CheckRequest) -> tuple[str, str, str, int, str]:
+def _traces(request: CheckRequest) -> tuple[str, tuple[str, ...], int, str]:
     """What decides which traces of the oracle a check reads."""
-    return (request.network_sha256, request.optimiser, request.initialiser, request.batch_size, request.steps)
+    return (request.network_sha256, request.rule, request.batch_size, request.steps)
 
 
 def _known_checks(home: Home) -> list[StoredCheck]:

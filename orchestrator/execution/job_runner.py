@@ -287,7 +287,8 @@ def _open_folder(context: JobContext, record: Record) -> JobFolder:
 def _reference(context: JobContext, job: Job, record: Record) -> Path | None:
     """Where the oracle's traces of a selfcheck, or its logits of an inference, are kept; None for another job."""
     if record.check is not None:
-        rule = "-".join(str(job.payload[name]) for name in ("optimiser", "initialiser", "batch_size", "steps"))
+        parts = [job.payload[name] for name in ("optimiser", "initialiser", "batch_size", "steps")]
+        rule = "-".join(str(part).replace(" ", "_") for part in [*parts, *job.payload["traits"]])
         return context.references / f"{job.network.sha256[:32]}-{rule}.npz"
     if record.trial is not None and record.trial.inference is not None and record.data is not None:
         weights = record.trial.inference.weights_sha256

@@ -14,6 +14,7 @@ from orchestrator.records.job import CheckRequest, check_job
 from orchestrator.records.run_folder import Record
 from orchestrator.records.stored import CheckSubject
 from orchestrator.trial import Outcome, Trial
+from workers.optimisers import traits
 
 
 def request_of(trial: Trial, network: Network) -> CheckRequest:
@@ -28,6 +29,7 @@ def request_of(trial: Trial, network: Network) -> CheckRequest:
         classes=network.net.classes,
         optimiser=trial.training.optimiser,
         initialiser=trial.training.initialiser,
+        traits=traits(trial.training),
         batch_size=trial.training.batch_size,
         steps="first",
         network_sha256=network.sha256,

@@ -162,7 +162,8 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
     for framework, device, seed in product(repeated, axes.devices, axes.seeds):
         asked = (_variant(catalogue, framework, device, variant) for variant in axes.variants_of(framework))
         for variant, (entry, size) in product(dict.fromkeys(asked), axes.networks):
-            for dataset, measure in product(datasets_of(spec), _measures(spec)):
+            trainings = _trainings(spec, training_of(spec, entry, framework))
+            for dataset, measure, training in product(datasets_of(spec), _measures(spec), trainings):
                 trial = Trial(
                     kind=spec.kind,
                     framework=framework,
@@ -173,7 +174,8 @@ def _cells(spec: ExperimentSpec, catalogue: Catalogue, threads: int, repeat: int
                     seed=seed,
                     repeat=repeat,
                     dataset=dataset,
-                    training=training_of(spec, entry, framework),
+                    training=training,
+                    by_batch=spec.axes.batch_sizes is not None,
                     measure=measure,
                     threads=threads,
                     precision=_precision(catalogue, framework, device, variant),
@@ -205,6 +207,12 @@ def training_of(spec: ExperimentSpec, entry: ModelAxis, framework: str) -> Train
     """How a network of the spec is trained, by that framework."""
     epochs = spec.axes.epochs.get(framework) or entry.epochs or spec.training.epochs
     return spec.training.model_copy(update={"epochs": epochs})
+
+
+def _trainings(spec: ExperimentSpec, training: Training) -> list[Training]:
+    if spec.axes.batch_sizes is None:
+        return [training]
+    return [training.model_copy(update={"batch_size": size}) for size in spec.axes.batch_sizes]
 
 
 def _row_of(trial: Trial, catalogue: Catalogue) -> ImageRow:

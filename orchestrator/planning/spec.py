@@ -29,6 +29,7 @@ STUDY_FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
 
 MachineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Repeats = Annotated[int, Field(ge=1, le=1000)]
 Sizes = Annotated[tuple[InputSize, ...], Field(min_length=1)]
 _SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -69,6 +70,7 @@ class Axes(Frozen):
     repeats: of every cell; or by framework, where one that is not named runs once.
     machines: of a cluster, by a feature that Slurm knows or a node's name: `invoke submit` runs the whole spec on each.
             `invoke sweep` runs it on the machine that it is called on.
+    batch_sizes: of trainings, in place of training.batch_size.
     clahe, filters: they replace dataset.filters. loader_workers: measure.loader_workers with the native feed.
     """
 
@@ -82,12 +84,14 @@ class Axes(Frozen):
     clahe: Annotated[tuple[bool, ...], Field(min_length=1)] | None = None
     filters: Annotated[tuple[Filters, ...], Field(min_length=1)] | None = None
     loader_workers: Annotated[tuple[LoaderWorkers, ...], Field(min_length=1)] | None = None
+    batch_sizes: Annotated[tuple[BatchSize, ...], Field(min_length=1)] | None = None
     repeats: Repeats | dict[Name, Repeats] = 1
     machines: Annotated[tuple[MachineName, ...], Field(max_length=100)] = ()
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_default(without_default(handler(self), "machines", ()), "machines", [])
+        fields = without_default(without_default(handler(self), "machines", ()), "machines", [])
+        return without_default(fields, "batch_sizes", None)
 
     def variants_of(self, framework: str) -> tuple[str | None, ...]:
         """The variants of the spec; (None,) means the catalogue's default."""
@@ -251,7 +255,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             return f"{where} is '{name}', which is no framework here. Known: {listed}.{did_you_mean(name, frameworks)}"
         if name not in axes.frameworks:
             return f"{where} names '{name}', which is not in axes.frameworks; add it there or remove it."
-    for where, values in _lists(axes, spec.inference):
+    for where, values in _lists(spec):
         for at, value in enumerate(values):
             if value in values[:at]:
                 return f"{where}[{at}] repeats {shown(value)}; each value may stand once."
@@ -270,7 +274,7 @@ def _fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
             return f"axes.models[{at}]{fault}"
     if spec.dataset.synthetic is not None and spec.dataset.name != "synthetic":
         return f"dataset.synthetic is set while dataset.name is '{spec.dataset.name}'; set the name to 'synthetic'."
-    return _inference_fault(spec, frameworks) or _feed_fault(spec) or _pairs_fault(spec)
+    return _training_fault(spec) or _inference_fault(spec, frameworks) or _feed_fault(spec) or _pairs_fault(spec)
 
 
 def _chains(axes: Axes) -> list[tuple[str, Filters]]:
@@ -291,6 +295,40 @@ def _inference_fault(spec: ExperimentSpec, frameworks: Collection[str]) -> str:
         return f"inference.trained_with is '{name}'. Known: {', '.join(sorted(frameworks))}.{nearest}"
     if spec.axes.loader_workers is not None:
         return "axes.loader_workers is set while kind is 'infer'; a query has no loader: remove it."
+    return ""
+
+
+def _training_fault(spec: ExperimentSpec) -> str:
+    training, schedule = spec.training, spec.training.schedule
+    rule = optimisers.RULES[training.optimiser]
+    for name in ("beta2", "epsilon"):
+        if getattr(training, name) is not None and name not in rule.SETTINGS:
+            return (
+                f"training.{name} is set while training.optimiser is '{training.optimiser}', which has none: remove it."
+            )
+    if training.optimiser == "nesterov" and not training.momentum:
+        return (
+            "training.momentum is 0 while training.optimiser is 'nesterov'; without momentum it is 'sgd': write that."
+        )
+    if training.decay not in (None, *rule.DECAYS):
+        other = {"adam": "adamw", "adamw": "adam"}.get(training.optimiser)
+        instead = f": write '{other}'" if other else f"; allowed: {', '.join(rule.DECAYS)}"
+        return f"training.decay is '{training.decay}' while training.optimiser is '{training.optimiser}'{instead}."
+    if training.decay is not None and not training.weight_decay:
+        return "training.decay is set while training.weight_decay is 0; set the weight decay, or remove it."
+    if schedule.milestones and schedule.kind != "step":
+        return f"training.schedule.milestones is set while its kind is '{schedule.kind}'; only 'step' has them."
+    if schedule.kind == "step" and not schedule.milestones:
+        return "training.schedule.kind is 'step' without milestones; name the epochs at which the rate falls."
+    if schedule.kind == "one-cycle" and schedule.warmup_epochs:
+        return "training.schedule.warmup_epochs is set while its kind is 'one-cycle', which rises by itself: remove it."
+    if schedule.warmup_epochs >= training.epochs and schedule.warmup_epochs:
+        return (
+            f"training.schedule.warmup_epochs is {schedule.warmup_epochs:g}, and a training has {training.epochs} "
+            "epochs; let it end before them."
+        )
+    if spec.axes.batch_sizes is not None and spec.kind != "train":
+        return "axes.batch_sizes is set while kind is 'infer'; write inference.batch_sizes."
     return ""
 
 
@@ -338,7 +376,8 @@ def _pairs_fault(spec: ExperimentSpec) -> str:
     return ""
 
 
-def _lists(axes: Axes, inference: InferenceAxes | None) -> list[tuple[str, tuple[Any, ...]]]:
+def _lists(spec: ExperimentSpec) -> list[tuple[str, tuple[Any, ...]]]:
+    axes, inference, milestones = spec.axes, spec.inference, spec.training.schedule.milestones
     lists: list[tuple[str, tuple[Any, ...]]] = [
         ("axes.frameworks", axes.frameworks),
         ("axes.input_sizes", axes.input_sizes),
@@ -347,6 +386,8 @@ def _lists(axes: Axes, inference: InferenceAxes | None) -> list[tuple[str, tuple
         ("axes.clahe", axes.clahe or ()),
         ("axes.filters", axes.filters or ()),
         ("axes.loader_workers", axes.loader_workers or ()),
+        ("axes.batch_sizes", axes.batch_sizes or ()),
+        ("training.schedule.milestones", milestones),
         ("inference.scenarios", inference.scenarios if inference else ()),
         ("inference.batch_sizes", inference.batch_sizes if inference else ()),
         ("axes.models", tuple(entry.model.label for entry in axes.models)),

@@ -40,6 +40,7 @@ class Job(Frozen):
 class CheckRequest(Frozen):
     """A selfcheck to run: one model in one environment, trained with this optimiser and initialiser.
 
+    traits: what the rule has beside its optimiser; of workers/optimisers.py.
     batch_size: of the trials, in which the first step is taken. steps: all of a selfcheck, or the first one alone.
     network_sha256: of its ops; '' in records of before 0.6, whose worker held the families.
     """
@@ -53,9 +54,19 @@ class CheckRequest(Frozen):
     classes: int = CLASSES_BEFORE
     optimiser: str = "sgd"
     initialiser: str = "he_normal"
+    traits: tuple[str, ...] = ()
     batch_size: int = 64
     steps: Literal["all", "first"] = "all"
     network_sha256: Token = ""
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_default(without_default(handler(self), "traits", ()), "traits", [])
+
+    @property
+    def rule(self) -> tuple[str, ...]:
+        """What one passed check vouches for: optimiser, initialiser and traits."""
+        return (self.optimiser, self.initialiser, *self.traits)
 
     @property
     def network(self) -> Network:
@@ -69,9 +80,11 @@ class CheckRequest(Frozen):
 
     @property
     def label(self) -> str:
-        """'pytorch:2.13 selfcheck ResNet-20@32'."""
+        """'pytorch:2.13 selfcheck ResNet-20@32', with a rule that is not plain SGD: '... with adam, clipping'."""
+        rule = ", ".join([self.optimiser, *self.traits])
+        with_rule = "" if rule == "sgd" else f" with {rule}"
         steps = "" if self.steps == "all" else f", first step of {self.batch_size}"
-        return f"{self.key.subject} selfcheck {label_at(self.model, self.input_size)}{steps}"
+        return f"{self.key.subject} selfcheck {label_at(self.model, self.input_size)}{with_rule}{steps}"
 
     def is_at(self, input_size: InputSize, batch_size: int) -> bool:
         """Whether its first step is one of that input size and batch."""
@@ -166,7 +179,10 @@ def check_job(request: CheckRequest, environment: Environment) -> Job:
         threads=request.threads,
         options=environment.options,
         expects=environment.expects,
-        payload=request.model_dump(include={"optimiser", "initialiser", "batch_size", "steps"}),
+        payload={
+            "traits": [],
+            **request.model_dump(include={"optimiser", "initialiser", "traits", "batch_size", "steps"}),
+        },
     )
 
 

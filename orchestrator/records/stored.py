@@ -10,6 +10,7 @@ from orchestrator.records.run_folder import DataFacts, Record, RunFacts
 from orchestrator.records.sample import Sample
 from orchestrator.records.timeline import Timeline
 from orchestrator.trial import Exit, Outcome, Trial
+from workers.optimisers import traits
 
 
 class CheckSubject(NamedTuple):
@@ -25,8 +26,7 @@ class CheckSubject(NamedTuple):
     device: Device
     model: Model
     classes: int
-    optimiser: str
-    initialiser: str
+    rule: tuple[str, ...]
 
     @classmethod
     def of(cls, record: Record) -> "CheckSubject":
@@ -37,16 +37,16 @@ class CheckSubject(NamedTuple):
         if record.trial is None:
             raise ValueError("its record asks for neither a trial nor a check")
         trial, classes = record.trial, record.data.classes if record.data else CLASSES_BEFORE
-        rule = (trial.training.optimiser, trial.training.initialiser)
-        return cls(*where, trial.threads, trial.device, trial.model, classes, *rule)
+        rule = (trial.training.optimiser, trial.training.initialiser, *traits(trial.training))
+        return cls(*where, trial.threads, trial.device, trial.model, classes, rule)
 
     @classmethod
     def of_request(
         cls, environment_identity: str, worker_sha256: str, processor: str, request: CheckRequest
     ) -> "CheckSubject":
         """The subject of a check that is asked for."""
-        where, rule = (environment_identity, worker_sha256, processor), (request.optimiser, request.initialiser)
-        return cls(*where, request.threads, request.device, request.model, request.classes, *rule)
+        where = (environment_identity, worker_sha256, processor)
+        return cls(*where, request.threads, request.device, request.model, request.classes, request.rule)
 
 
 def has_passed(outcome: Outcome, timeline: Timeline) -> bool:

@@ -15,10 +15,15 @@ load(batches, order, workers)
                batches: as in workers/batches.py: pictures, labels, scale, and batches[number] for one picture.
                Called before the clock of an epoch starts and iterated once, inside it. Raises Unsupported("feed", why)
                if its loader cannot.
-step(batch)    one update of the optimiser on the mean softmax cross-entropy; a lazy handle of the loss before it.
+step(batch)    one update of the rule (settings.training) on the mean softmax cross-entropy; a lazy handle of the loss
+               before it.
+optimiser      an Optimiser below: whose update `step` takes.
 set_rate(rate) the rate of the steps from now on; the first is settings.training.learning_rate. Called between two
                steps, outside every clock, and only where the rate changes. Raises Unsupported("rate", why) if its
                update would then not be the rule's.
+state()        weight name -> {name of workers/optimisers.py: float32 array in the layout of that weight}: what the
+               optimiser keeps, as its rule defines it. An adapter that cannot show it lacks this method; then no timed
+               step is audited whose rule does not show its state in what it does to the weights, as sgd's does.
 loss_value(h)  that loss as a float.
 predict(batch) logits in inference mode, numpy float32 (n, classes), for any n.
 sync()         returns when the device is idle.
@@ -58,6 +63,29 @@ class Settings(NamedTuple):
     threads: int
     seed: int
     precision: str = FLOAT32
+
+
+OWN, ALIGNED, OURS = "own", "aligned", "ours"
+"""Whose update it is: the framework's own; its own, with an argument or an op around it that makes it the rule's; or
+waymark's, written in the framework's ops."""
+
+EXTRAS = ("weight_decay", "clip_norm", "label_smoothing")
+"""What a Training may ask for beside an optimiser."""
+
+
+class Optimiser(NamedTuple):
+    """One entry of an adapter's OPTIMISERS. source: OWN, ALIGNED or OURS. what: the framework's own name for it, and
+    what is aligned. make: whatever the adapter makes its update with.
+    """
+
+    source: str
+    what: str
+    make: object
+
+
+def update_of(adapter):
+    """Whose update an adapter takes: {"source", "what"} of its Optimiser, without what it is made with."""
+    return {"source": adapter.optimiser.source, "what": adapter.optimiser.what}
 
 
 def inference_settings(batch_size, threads=1, seed=0, precision=FLOAT32):
@@ -110,13 +138,17 @@ def own_options(options, **allowed):
     return chosen
 
 
-def own_optimiser(training, known):
+def own_optimiser(training, known, extras=()):
     """The adapter's entry for the optimiser of `training`. known: optimiser name -> entry.
 
-    Raises Unsupported for one that the adapter lacks.
+    extras: those of EXTRAS that the adapter has, with every optimiser.
+    Raises Unsupported for what the adapter lacks.
     """
     if training.optimiser not in known:
         raise Unsupported("optimiser", f"this adapter has no {training.optimiser!r}; it has {', '.join(sorted(known))}")
+    for name in EXTRAS:
+        if getattr(training, name) and name not in extras:
+            raise Unsupported("optimiser", f"this adapter has no {name.replace('_', ' ')}")
     return known[training.optimiser]
 
 

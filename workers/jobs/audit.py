@@ -6,27 +6,31 @@ from typing import NamedTuple
 import numpy
 
 from workers import arrays, native, protocol
-from workers.audits import COPIES, FILE
+from workers.audits import COPIES, FILE, STATES
 from workers.averages import over_n
 from workers.batches import open_batches
 from workers.bounds import bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
-from workers.optimisers import is_audited, rule_of
+from workers.optimisers import rule_of
 from workers.process import clock
-from workers.protocol import BadJob, Training
+from workers.protocol import BadJob
 
 PAYLOAD = ("training", "losses")
 
 ROUNDING = 64 * float(numpy.finfo(numpy.float32).eps)
 """Of the weights: an update of no more than this cannot be told from their rounding."""
 
+LEAST_RATE = 4e-3
+"""Below it the bound of a decay (3e-5 times the rate) would be less than one rounding of a weight, 1.2e-7."""
+
+CHANCE = 4
+"""Standard deviations of what the sum of products with the weights is, if an error has no direction."""
+
 
 def work(job):
     """Emit how far the audited steps are from the oracle's. job: Job, with network and seed of that trial."""
-    training = protocol.record(Training, job.payload["training"], "job.json: payload.training")
-    if not is_audited(training):
-        raise BadJob(f"the state of the optimiser {training.optimiser!r} is not known; its steps cannot be repeated.")
+    training = protocol.training_of(job.payload)
     if job.data_folder is None:
         raise BadJob("an audit needs the pictures of its trial: give the folder of the prepared data.")
     adapter_class = job.import_adapter()
@@ -34,32 +38,51 @@ def work(job):
     augmentation = protocol.augmentation_of(job.payload)
     batches, _, _ = open_batches(job.folder, job.data_folder, job.net, training.batch_size, augmentation)
     job.say_built(adapter_class.describe(), clock() - began)
-    kept = load(os.path.join(job.folder, FILE), job.net)
+    rule = rule_of(training, len(batches) // batches.size)
+    kept = load(os.path.join(job.folder, FILE), job.net, rule)
     if not kept:
         raise BadJob(f"{FILE} holds no step.")
-    allowed = bounds("audit", job.precision)
+    allowed = dict(bounds("audit", job.precision), **(bounds("audit_sign") if rule.takes_sign else {}))
+    if not any(states for _, states in kept.values()):
+        allowed.pop("state", None)
     figures = dict.fromkeys(allowed, 0.0)
     with native.one_blas_thread():
-        for at, ((epoch, step), copies) in enumerate(sorted(kept.items()), start=1):
+        for at, ((epoch, step), (copies, states)) in enumerate(sorted(kept.items()), start=1):
             cut = batches.cut(batches.shuffled(job.seed, epoch)[step])
-            audited = Audited(epoch, step, copies, cut, job.payload["losses"][epoch][step])
-            seen = compare(job.net, training, audited)
+            count = epoch * (len(batches) // batches.size) + step
+            audited = Audited(epoch, step, copies, cut, job.payload["losses"][epoch][step], states, count)
+            seen = compare(job.net, rule, audited)
             figures = {name: worst([figures[name], value]) for name, value in seen.items()}
             job.emit("progress", epoch=0, step=at, steps=len(kept))
-    job.emit("check", figures=figures, bounds=dict(allowed), passed=is_within(figures, allowed))
+    job.emit("check", figures=figures, bounds=allowed, passed=is_within(figures, allowed))
     job.emit("done", weights_sha256=None, total_seconds=clock())
 
 
-def load(path, net):
-    """(epoch, step) -> (weights in front, before, after) of a training of `net`. Raises BadJob if it holds others."""
+def load(path, net, rule):
+    """(epoch, step) -> ((weights in front, before, after), states) of a training of `net` by `rule`.
+
+    states: before and after, each weight name -> {name: array}; None where no adapter had to show them.
+    Raises BadJob if the file holds other weights.
+    """
     names = [weight.name for weight in net.weights]
+    trained = [weight.name for weight in net.weights if weight.is_trainable]
     try:
         copies = arrays.read(path)
         places = sorted({tuple(map(int, key.split("/")[:2])) for key in copies})
-        return {
-            place: tuple({name: copies[f"{place[0]}/{place[1]}/{copy}/{name}"] for name in names} for copy in COPIES)
-            for place in places
-        }
+        kept = {}
+        for epoch, step in places:
+            weights = tuple({name: copies[f"{epoch}/{step}/{copy}/{name}"] for name in names} for copy in COPIES)
+            states = None
+            if f"{epoch}/{step}/{STATES[0]}/{trained[0]}/{rule.STATE[0]}" in copies:
+                states = tuple(
+                    {
+                        name: {part: copies[f"{epoch}/{step}/{copy}/{name}/{part}"] for part in rule.STATE}
+                        for name in trained
+                    }
+                    for copy in STATES
+                )
+            kept[epoch, step] = (weights, states)
+        return kept
     except (ValueError, KeyError) as error:
         raise BadJob(f"{path} does not hold the audited steps of this network: {error}.") from error
 
@@ -67,7 +90,7 @@ def load(path, net):
 class Audited(NamedTuple):
     """One audited step. copies: weights in front, before and after, name -> float32 array.
 
-    batch: (x, y) of the step. loss: as the worker read it.
+    batch: (x, y) of the step. loss: as the worker read it. states: as `load` gives them. count: of updates before it.
     """
 
     epoch: int
@@ -75,36 +98,64 @@ class Audited(NamedTuple):
     copies: tuple
     batch: tuple
     loss: float
+    states: object = None
+    count: int = 0
 
 
-def compare(net, training, audited):
-    """Figures of one audited step against the oracle; see workers/bounds.py."""
+def compare(net, rule, audited):
+    """Figures of one audited step against the oracle; see workers/bounds.py. rule: of the training.
+
+    Raises BadJob if neither the weights nor the adapter show the state in front of the step.
+    """
     front, before, after = (
         {name: value.astype(numpy.float64) for name, value in one.items()} for one in audited.copies
     )
     batch, loss = audited.batch, audited.loss
-    oracle = Oracle(net, before, "cpu", Settings(training, threads=1, seed=0), {})
+    oracle = Oracle(net, before, "cpu", Settings(rule.training, threads=1, seed=0), {})
     wanted_loss, gradients = oracle.gradients(oracle.place(*batch))
     averages = oracle.weights()
-    rule = rule_of(training)
+    if audited.states is None and not rule.shows_itself:
+        name = rule.training.optimiser
+        raise BadJob(f"the state of the optimiser {name!r} is not known; its steps cannot be repeated.")
     rate, rate_before = rule.rate_at(audited.epoch, audited.step), rule.rate_at(audited.epoch, audited.step - 1)
-    moves, wanted = {}, {}
-    for name, gradient in gradients.items():
-        state = rule.left_by(front[name], before[name], rate_before)
+    moves, wanted, states = {}, {}, {}
+    for name, gradient in rule.clipped(gradients).items():
+        if audited.states is None:
+            state = rule.left_by(front[name], before[name], rate_before)
+        else:
+            state = {part: value.astype(numpy.float64) for part, value in audited.states[0][name].items()}
+            state["count"] = audited.count
         moves[name] = after[name] - before[name]
-        wanted[name] = rule.update(state, before[name], gradient, rate)[1] - before[name]
+        states[name], updated = rule.update(state, before[name], gradient, rate)
+        wanted[name] = updated - before[name]
     others = [weight.name for weight in net.weights if not weight.is_trainable]
     of_batch = over_n(net, before, averages, len(batch[1]))
     rest = {name: moves[name] - wanted[name] for name in moves}
     weight = _norm(before[name] for name in moves)
     kept_moves = _norm(averages[name] - before[name] for name in others)
-    return {
+    figures = {
         "loss": abs(loss / wanted_loss - 1),
         "update": _norm(rest.values()) / (_norm(wanted.values()) + ROUNDING * weight),
         "averages": min(_norm(after[name] - due[name] for name in others) for due in (averages, of_batch))
         / (kept_moves + ROUNDING * _norm(before[name] for name in others) or 1.0),
-        "decay": abs(sum(float((rest[name] * before[name]).sum()) for name in rest)) / (rate * weight**2),
+        "decay": _decay(rest, before) / max(rate, LEAST_RATE),
     }
+    if audited.states is not None:
+        figures["state"] = worst(_state_off(part, audited.states[1], states) for part in rule.STATE)
+    return figures
+
+
+def _decay(rest, before):
+    """The share of all weights by which an update differs, beyond what errors without a direction give by chance."""
+    weight, count = _norm(before[name] for name in rest), sum(value.size for value in rest.values())
+    along = abs(sum(float((rest[name] * before[name]).sum()) for name in rest))
+    return max(0.0, along - CHANCE * _norm(rest.values()) * weight / count**0.5) / weight**2
+
+
+def _state_off(part, seen, wanted):
+    """How far one part of the state after a step is off, all weights together, as a share of its length."""
+    off = _norm(seen[name][part] - wanted[name][part] for name in wanted)
+    return off / (_norm(wanted[name][part] for name in wanted) or 1.0)
 
 
 def _norm(arrays):

@@ -2,6 +2,9 @@
 
 It is of all regimes at one input size, or of the first step alone at another size or batch of the trials.
 
+What the rule of the trials has besides (workers/optimisers.py: TRAITS) is checked with settings that make a mistake in
+it large; see LOUD. So one check vouches for all of its values, and the audits of a trial for its own.
+
 The adapter trains through the same loop and batches as a timed trial. The oracle does not: its order of batches, its
 epochs and its rate are written a second time here, so that a loop that does not shuffle is found. Pictures are
 asymmetric (not equal to their transpose, red unlike blue), so that a transposed picture or swapped channels change the
@@ -25,13 +28,13 @@ from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import weights_sha256
 from workers.ops import size_of
-from workers.optimisers import rule_of
+from workers.optimisers import RULES, rule_of
 from workers.phases import Phases
 from workers.process import clock
-from workers.protocol import Measure, Training
+from workers.protocol import BadJob, Measure, Schedule, Training
 from workers.traces import Trace
 
-PAYLOAD = ("optimiser", "initialiser", "batch_size", "steps")
+PAYLOAD = ("optimiser", "initialiser", "traits", "batch_size", "steps")
 
 SEED = 0
 BATCH = 64
@@ -108,10 +111,10 @@ class Centred(object):
 ORACLE_TIMES = 4
 
 
-def regimes_and_bounds(net, steps="all", batch_size=BATCH):
+def regimes_and_bounds(net, steps="all", batch_size=BATCH, optimiser="sgd"):
     """(regime by name, bound by figure) for `net`, by how many convolutions and dense layers it has.
 
-    steps: a key of STEPS. batch_size: of the trials, in which the first step is taken.
+    steps: a key of STEPS. batch_size: of the trials, in which the first step is taken. optimiser: of them.
     """
     regimes, allowed = dict(REGIMES), bounds("selfcheck")
     regimes["first"] = REGIMES["first"]._replace(pictures=batch_size + 10, batch=batch_size)
@@ -121,6 +124,7 @@ def regimes_and_bounds(net, steps="all", batch_size=BATCH):
         regimes[name] = REGIMES[name]._replace(pictures=count * batch + min(10, batch - 1), batch=batch)
     if sum(op.kind in ("conv", "dense") for op in net.ops) > CALM_LAYERS:
         regimes["clean"], allowed = regimes["clean"]._replace(learning_rate=DEEP_RATE), bounds("selfcheck_deep")
+    allowed = dict(allowed, **(bounds("selfcheck_sign") if RULES[optimiser].takes_sign else {}))
     return {name: regimes[name] for name in STEPS[steps]}, allowed
 
 
@@ -170,7 +174,8 @@ def trace_adapter(build, training, regime, pictures, labels, make_batches=Batche
 
     measure = Measure(regime.sync, regime.feed, 0, 0, 0.0, "end", "none", 0)
     with contextlib.suppress(protocol.NotFinite):  # the losses are not finite, so the bounds fail
-        asked = loop.Asked(SEED, regime.epochs, measure, rule_of(in_regime(training, regime)))
+        rule = rule_of(in_regime(training, regime), regime.pictures // regime.batch)
+        asked = loop.Asked(SEED, regime.epochs, measure, rule)
         loop.train(adapter, batches, None, asked, listen, clock)
     end_logits = adapter.predict(adapter.place(*probe))
     return Trace(start_logits, numpy.array(losses), adapter.weights(), end_logits, regime.batch)
@@ -211,17 +216,19 @@ def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: Non
     probe = place(numpy.arange(regime.pictures)[:100])
     start_logits = oracle.predict(probe)
     losses = []
+    rule = rule_of(in_regime(training, regime), regime.pictures // regime.batch)
     for epoch in range(regime.epochs):
         order = numpy.random.RandomState([SEED, epoch]).permutation(regime.pictures)
         size = regime.batch
         starts = range(0, regime.pictures - size + 1, size)
         for at, start in enumerate(starts):
+            oracle.set_rate(rule.rate_at(epoch, at))
             losses.append(oracle.step(place(order[start : start + size])))
             tell((epoch + (at + 1.0) / len(starts)) / regime.epochs)
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe), regime.batch)
 
 
-def compare_odd_batches(build, net, first, pictures, labels, wanted):
+def compare_odd_batches(build, net, training, first, pictures, labels, wanted):
     """Figures of what no short training shows: a small batch, and black pictures.
 
     first: the regime of the first step. wanted: its trace.
@@ -231,6 +238,8 @@ def compare_odd_batches(build, net, first, pictures, labels, wanted):
     logits = adapter.predict(adapter.place(x - numpy.float32(first.centre), y))
     figures = {"partial_logits": _of_largest(logits, wanted.start_logits[:PARTIAL])}
     # Of the first layer: black pictures give it no gradient, so only a decay moves it.
+    if training.weight_decay:  # asked for: the other figures hold it
+        return figures
     name = next(op.name + ".weight" for op in net.ops if op.kind in ("conv", "dense"))
     before = adapter.weights()[name]
     black = numpy.zeros_like(pictures[: first.batch], numpy.float32)
@@ -274,10 +283,40 @@ def parts_of(regimes, wanted, is_oracle, is_known):
 TRAINING = Training("sgd", "he_normal", 0.001, MOMENTUM, BATCH, 1)
 """With the optimiser and the initialiser of the study."""
 
+LOUD = {
+    "coupled decay": {"weight_decay": 0.1, "decay": "coupled"},
+    "decay apart": {"weight_decay": 10.0, "decay": "apart"},
+    "clipping": {"clip_norm": 1.0},
+    "smoothing": {"label_smoothing": 0.3},
+    "schedule": {"schedule": Schedule("one-cycle")},
+    "no momentum": {"momentum": 0.0},
+}
+"""Trait -> settings of the training of a selfcheck that has it."""
+
+RATES = {"adam": 0.1, "adamw": 0.1, "rmsprop": 0.03, "lion": 0.03}
+"""Optimiser -> times the rate of a regime: an update of these is as large as the rate, whatever the gradient is."""
+
+LOUD_EPSILON = 1e-3
+"""In place of 1e-8: a misplaced one is seen, and gradients that are rounding do not become whole updates."""
+
+
+def training_of(optimiser, initialiser, traits=()):
+    """The training of a selfcheck. Raises BadJob for an unknown optimiser or trait."""
+    for name, known in [(optimiser, RULES)] + [(trait, LOUD) for trait in traits]:
+        if name not in known:
+            raise BadJob(f"job.json: payload: {name!r} is not known; known: {', '.join(sorted(known))}.")
+    settings = dict(RULES[optimiser].SETTINGS, momentum=MOMENTUM)
+    if "epsilon" in settings:
+        settings["epsilon"] = LOUD_EPSILON
+    for trait in traits:
+        settings.update(LOUD[trait])
+    return TRAINING._replace(optimiser=optimiser, initialiser=initialiser, **settings)
+
 
 def in_regime(training, regime):
-    """`training` at the rate and the batch of a regime."""
-    return training._replace(learning_rate=regime.learning_rate, momentum=MOMENTUM, batch_size=regime.batch)
+    """`training` at the rate, the batch and the epochs of a regime."""
+    rate = regime.learning_rate * RATES.get(training.optimiser, 1.0)
+    return training._replace(learning_rate=rate, batch_size=regime.batch, epochs=regime.epochs)
 
 
 def build_with(adapter_class, net, device, training, threads=1, options=None, nudge=0.0):
@@ -370,8 +409,8 @@ def work(job):
     adapter_class = job.import_trainer()
     began = clock()
     net, payload = job.net, job.payload
-    training = TRAINING._replace(optimiser=payload["optimiser"], initialiser=payload["initialiser"])
-    regimes, allowed = regimes_and_bounds(net, payload["steps"], payload["batch_size"])
+    training = training_of(payload["optimiser"], payload["initialiser"], payload["traits"])
+    regimes, allowed = regimes_and_bounds(net, payload["steps"], payload["batch_size"], training.optimiser)
     count = max(regime.pictures for regime in regimes.values())
     pictures, labels = lopsided(net.input, net.classes, count)
     job.say_built(adapter_class.describe(), clock() - began)
@@ -411,12 +450,12 @@ def work(job):
             seen["clean"] = trace_adapter(build, training, regimes["clean"], pictures, labels, tell=phases.tell)
         figures = compare(net, training, seen, reference)
     phases.enter(ODD_BATCHES)
-    figures.update(compare_odd_batches(build, net, regimes["first"], pictures, labels, reference["first"]))
+    figures.update(compare_odd_batches(build, net, training, regimes["first"], pictures, labels, reference["first"]))
     phases.leave()
     allowed = {name: allowed[name] for name in figures}
     if is_oracle and payload["steps"] == "all":
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]
-        figures.update(reference_check.compare(net, net.start(SEED, training.initialiser), x, y))
+        figures.update(reference_check.compare(net, net.start(SEED, training.initialiser), x, y, training))
         allowed.update(bounds("reference"))
     passed = is_within(figures, allowed)
     batch = regimes["clean"].batch if "clean" in regimes else None

@@ -6,17 +6,18 @@ import numpy
 
 from workers import loop, native, protocol
 from workers.batches import open_batches
+from workers.frameworks import update_of
 from workers.net import weights_sha256
-from workers.optimisers import is_audited, rule_of
+from workers.optimisers import rule_of
 from workers.process import clock
-from workers.protocol import BadJob, Measure, Training
+from workers.protocol import BadJob, Measure
 
 PAYLOAD = ("training", "measure")
 
 
 def work(job):
     """Import, build, train, score the test set once, save the weights. job: Job."""
-    training = protocol.record(Training, job.payload["training"], "job.json: payload.training")
+    training = protocol.training_of(job.payload)
     measure = protocol.record(Measure, job.payload["measure"], "job.json: payload.measure")
     if job.data_folder is None:
         raise BadJob("a training needs pictures: give the folder of the prepared data after that of the job.")
@@ -32,13 +33,14 @@ def work(job):
     adapter.sync()
     built = clock()
     describe = adapter.describe()
-    job.say_built(describe, built - opened, opened - began)
+    job.say_built(describe, built - opened, opened - began, optimiser=update_of(adapter))
     job.require_settings(describe)
 
     # Nobody can repeat a step that drew random numbers, or one of a rule whose state is not known.
-    if any(op.kind == "dropout" for op in job.net.ops) or not is_audited(training):
+    rule = rule_of(training, len(batches) // batches.size)
+    if any(op.kind == "dropout" for op in job.net.ops) or not (rule.shows_itself or hasattr(adapter, "state")):
         measure = measure._replace(audit=0)
-    asked = loop.Asked(job.seed, training.epochs, measure, rule_of(training))
+    asked = loop.Asked(job.seed, training.epochs, measure, rule)
     throttled = native.throttled_periods()
     audits = loop.train(adapter, batches, validation, asked, job.emit, clock)
     throttled_after = native.throttled_periods()

@@ -13,7 +13,7 @@ from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import audit
 from workers.optimisers import rule_of
-from workers.protocol import Measure, Training
+from workers.protocol import Measure, Schedule, Training
 
 RATE = 0.01
 TRAINING = Training("sgd", "he_normal", RATE, 0.9, 8, 2)
@@ -153,24 +153,24 @@ class Biased(Adapter):
         return {name: value if name in trained else start[name] for name, value in Adapter.weights(self).items()}
 
 
-def figures_of(adapter_class, folder):
+def figures_of(adapter_class, folder, training=TRAINING):
     """The largest figures of four audited steps of a training of 24 steps."""
     rng = numpy.random.RandomState(0)
     batches = Batches(rng.randint(0, 255, (100, 3, 8, 8)).astype(numpy.uint8), rng.randint(0, 5, 100), 8)
-    adapter = adapter_class(NET, NET.start(0), "cpu", Settings(TRAINING, 1, 0), {})
-    losses = []
+    adapter = adapter_class(NET, NET.start(0), "cpu", Settings(training, 1, 0), {})
+    losses, rule = [], rule_of(training, 12)
 
     def listen(kind, **fields):
         losses.extend([fields["loss"]] if kind == "epoch" else [])
 
     measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 4)
-    kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure, rule_of(TRAINING)), listen, lambda: 0.0)
+    kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure, rule), listen, lambda: 0.0)
     kept.save(str(folder))
     largest = dict.fromkeys(bounds("audit"), 0.0)
-    for (epoch, step), copies in audit.load(str(folder / audits.FILE), NET).items():
+    for (epoch, step), (copies, states) in audit.load(str(folder / audits.FILE), NET, rule).items():
         batch = batches.cut(batches.shuffled(0, epoch)[step])
-        seen = audit.compare(NET, TRAINING, audit.Audited(epoch, step, copies, batch, losses[epoch][step]))
-        largest = {name: worst([largest[name], value]) for name, value in seen.items()}
+        one = audit.Audited(epoch, step, copies, batch, losses[epoch][step], states, 12 * epoch + step)
+        largest.update({name: worst([largest[name], value]) for name, value in audit.compare(NET, rule, one).items()})
     return largest
 
 
@@ -208,10 +208,76 @@ def test_a_wrong_step_is_found_by_its_figure(tmp_path, adapter_class, figure):
     assert figures[figure] > bounds("audit")[figure], figures
 
 
+RULES_ASKED = {
+    "nesterov": TRAINING._replace(optimiser="nesterov"),
+    "adam": TRAINING._replace(optimiser="adam", beta2=0.999, epsilon=1e-8, learning_rate=1e-3, weight_decay=0.01),
+    "adamw": TRAINING._replace(optimiser="adamw", beta2=0.999, epsilon=1e-8, learning_rate=1e-3, weight_decay=0.01),
+    "rmsprop": TRAINING._replace(optimiser="rmsprop", momentum=0.0, beta2=0.9, epsilon=1e-8, learning_rate=1e-4),
+    "lion": TRAINING._replace(optimiser="lion", beta2=0.99, learning_rate=1e-4, clip_norm=0.5),
+    "decay apart": TRAINING._replace(weight_decay=0.1, decay="apart", label_smoothing=0.1),
+    "one-cycle": TRAINING._replace(schedule=Schedule("one-cycle"), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", RULES_ASKED)
+def test_the_oracle_passes_its_own_audit_of_each_rule(tmp_path, name):
+    figures, allowed = figures_of(Adapter, tmp_path, RULES_ASKED[name]), bounds("audit")
+    assert all(figures[figure] < bound / 10 for figure, bound in allowed.items()), figures
+
+
+def test_no_adapter_is_asked_for_a_state_that_shows_itself(tmp_path):
+    class Silent(Adapter):
+        state = None
+
+    assert figures_of(Silent, tmp_path)["state"] == 0.0
+
+
+class OtherRule(Adapter):
+    """An oracle that trains by another rule than it was asked for; `change` makes it of the Training."""
+
+    def __init__(self, net, weights, device, settings, options):
+        Adapter.__init__(
+            self, net, weights, device, settings._replace(training=self.change(settings.training)), options
+        )
+
+
+@pytest.mark.parametrize(
+    ("asked", "change", "figure"),
+    [
+        ("adam", {"optimiser": "adamw"}, "update"),
+        ("adamw", {"optimiser": "adam"}, "state"),
+        ("adam", {"beta2": 0.9}, "state"),
+        ("adam", {"epsilon": 1e-2}, "update"),
+        ("nesterov", {"optimiser": "sgd"}, "update"),
+        ("rmsprop", {"beta2": 0.99}, "state"),
+        ("lion", {"clip_norm": None}, "state"),
+        ("lion", {"weight_decay": 10.0}, "decay"),
+        ("decay apart", {"decay": "coupled"}, "update"),
+        ("decay apart", {"label_smoothing": 0.0}, "loss"),
+    ],
+)
+def test_another_rule_than_the_one_asked_for_is_found(tmp_path, asked, change, figure):
+    kind = type("Changed", (OtherRule,), {"change": lambda self, training: training._replace(**change)})
+    figures = figures_of(kind, tmp_path, RULES_ASKED[asked])
+    assert figures[figure] > bounds("audit")[figure], figures
+
+
+def test_a_state_that_nobody_shows_is_no_audit(tmp_path):
+    numpy.savez(
+        str(tmp_path / audits.FILE),
+        **{f"0/1/{copy}/{name}": value for copy in audits.COPIES for name, value in NET.start(0).items()},
+    )
+    rule = rule_of(RULES_ASKED["adam"], 12)
+    ((copies, states),) = audit.load(str(tmp_path / audits.FILE), NET, rule).values()
+    batch = numpy.zeros((8, 3, 8, 8), numpy.float32), numpy.zeros(8, int)
+    with pytest.raises(audit.BadJob, match="the state of the optimiser 'adam' is not known"):
+        audit.compare(NET, rule, audit.Audited(0, 1, copies, batch, 1.0, states))
+
+
 def test_copies_of_another_network_are_refused(tmp_path):
     numpy.savez(str(tmp_path / audits.FILE), **{"0/1/front/a": numpy.zeros(1)})
     with pytest.raises(audit.BadJob, match="does not hold the audited steps of this network"):
-        audit.load(str(tmp_path / audits.FILE), NET)
+        audit.load(str(tmp_path / audits.FILE), NET, rule_of(TRAINING))
 
 
 class Lost(Adapter):

@@ -322,6 +322,8 @@ def test_placing_alone_takes_a_few_batches_of_many():
 class Falling(object):
     """A rule whose rate is halved in each epoch, and changes once more in its second step."""
 
+    learning_rate, shows_itself = 0.1, True
+
     def rate_at(self, epoch, step):
         return 0.1 / 2**epoch * (0.5 if step >= 1 else 1.0)
 

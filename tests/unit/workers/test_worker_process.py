@@ -131,7 +131,7 @@ def test_one_seed_leaves_one_set_of_fingerprints(start):
         ({"v": 1}, 64, "version 1"),
         ({"kind": "dance"}, 64, "kind is 'dance'; known: "),
         ({"payload": {}}, 64, "payload lacks training, measure"),
-        ({"optimiser": "adam"}, 66, "optimiser: this adapter has no 'adam'; it has sgd"),
+        ({"optimiser": "ftrl"}, 66, "optimiser: this adapter has no 'ftrl'; it has adam, adamw, lion"),
         ({"initialiser": "zeros"}, 64, "there is no initialiser 'zeros'; known: he_normal"),
         ({"framework": "theano"}, 64, "framework is 'theano'; known: "),
         ({"network": {"label": "none", "ops": []}}, 64, "this one has none"),

@@ -136,7 +136,9 @@ def figures(adapter_class, make_batches=Batches):
     found = selfcheck.compare(NET, TRAINING, seen, oracle())
     return dict(
         found,
-        **selfcheck.compare_odd_batches(build, NET, selfcheck.REGIMES["first"], PICTURES, LABELS, oracle()["first"]),
+        **selfcheck.compare_odd_batches(
+            build, NET, TRAINING, selfcheck.REGIMES["first"], PICTURES, LABELS, oracle()["first"]
+        ),
     )
 
 
@@ -340,5 +342,5 @@ def test_a_network_of_dense_layers_alone_is_checked(adapter, is_within):
     first = selfcheck.REGIMES["first"]
     wanted = selfcheck.trace_oracle(net, TRAINING, first, PICTURES, LABELS)
     build = selfcheck.build_with(adapter, net, "cpu", TRAINING)
-    found = selfcheck.compare_odd_batches(build, net, first, PICTURES, LABELS, wanted)
+    found = selfcheck.compare_odd_batches(build, net, TRAINING, first, PICTURES, LABELS, wanted)
     assert (found["black_decay"] <= bounds("selfcheck")["black_decay"]) == is_within

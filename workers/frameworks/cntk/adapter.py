@@ -9,27 +9,15 @@ from cntk import cntk_py
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
 from workers.frameworks.cntk.lowering import Graph
+from workers.frameworks.cntk.optimisers import OPTIMISERS, Update, table_of
 from workers.protocol import NoFramework, Unsupported
 
 VERSION = cntk.__version__
 
 # CNTK does not report on its MKL; this is the copy that it has loaded.
 _MKL = ctypes.CDLL("libmklml_intel.so")
-
-
-def _sgd(parameters, training, unit_gain):
-    return cntk.momentum_sgd(
-        parameters,
-        cntk.learning_parameter_schedule(training.learning_rate),
-        cntk.momentum_schedule(training.momentum),
-        unit_gain=unit_gain,  # if so CNTK scales the gradient by 1 - momentum: not the SGD of the others
-        use_mean_gradient=True,
-    )
-
-
-OPTIMISERS = {"sgd": _sgd}
 
 
 class Adapter(object):
@@ -52,16 +40,18 @@ class Adapter(object):
         self._graph = Graph(net, weights, settings.training.batch_size, self._device)
         self._logits = self._graph.logits
         self._labels = cntk.input_variable(net.shapes[net.output])
-        self._one_hot = numpy.eye(net.shapes[net.output][0], dtype=numpy.float32)
-        learner = own_optimiser(settings.training, OPTIMISERS)(
-            self._logits.parameters, settings.training, own["unit_gain"]
-        )
+        self._wanted = table_of(settings.training, net.shapes[net.output][0])
+        entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+        self._update = Update(entry, self._logits.parameters, settings.training, own["unit_gain"], self._device)
+        self.optimiser = self._update.optimiser
         loss = cntk.cross_entropy_with_softmax(self._logits, self._labels)
-        self._trainer = cntk.Trainer(self._logits, (loss, None), [learner])
+        self._trainer = cntk.Trainer(self._logits, (loss, None), [self._update.learner])
+        if not self._update.states:
+            self.state = None  # CNTK's own learner shows nothing
 
     def place(self, x, y):
-        """Values of CNTK, which are copies, with one-hot labels."""
-        return cntk.Value(x, device=self._device), cntk.Value(self._one_hot[y], device=self._device)
+        """Values of CNTK, which are copies, with a row of probabilities for each label."""
+        return cntk.Value(x, device=self._device), cntk.Value(self._wanted[y], device=self._device)
 
     def load(self, batches, order, workers):
         """Raises Unsupported: its reader keeps its own order."""
@@ -72,12 +62,23 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it. The Trainer keeps it no longer than a step, so it is read here."""
         x, y = batch
+        self._update.begin()
         self._trainer.train_minibatch({self._graph.pictures: x, self._labels: y}, device=self._device)
         return self._trainer.previous_minibatch_loss_average
 
     def set_rate(self, rate):
-        """Raises Unsupported: CNTK keeps the velocity times the rate, and lets nobody scale what it has kept."""
-        raise Unsupported("rate", "CNTK's momentum keeps the old rate in its velocity; another rate is another rule")
+        """The rate of the next update.
+
+        Raises Unsupported for CNTK's own learner, which keeps the velocity times the rate and lets nobody scale it.
+        """
+        if not self._update.set_rate(rate):
+            raise Unsupported(
+                "rate", "CNTK's momentum keeps the old rate in its velocity; another rate is another rule"
+            )
+
+    def state(self):
+        """Copies in the network's own layouts."""
+        return self._graph.states(self._update.states)
 
     def loss_value(self, handle):
         """The handle, which is the float."""

@@ -38,11 +38,17 @@ class Graph(object):
 
     def weights(self):
         """name -> float32 array, copied, in the Net's own layouts."""
-        copies = {}
-        for name, node in self._nodes.items():
-            value = node.value
-            copies[name] = numpy.array(value.T if value.ndim == 2 else value, order="C")
-        return copies
+        return {name: _copied(node) for name, node in self._nodes.items()}
+
+    def states(self, kept):
+        """Weight name -> {name: float32 array, copied}. kept: id of a parameter -> {name: parameter}."""
+        nodes = {name: node for name, node in self._nodes.items() if node.uid in kept}
+        return {name: {part: _copied(one) for part, one in kept[node.uid].items()} for name, node in nodes.items()}
+
+
+def _copied(node):
+    value = node.value
+    return numpy.array(value.T if value.ndim == 2 else value, order="C")
 
 
 def _node(weight, value, device):

@@ -1,1 +1,1 @@
-"""JAX: runs trained networks."""
+"""JAX: trains and runs networks as functions that XLA compiles."""

@@ -1,47 +1,108 @@
-"""JAX: the network as one compiled function (XLA) of its weights and the pictures, for inference."""
+"""JAX: a step, or a block of steps, as a function that XLA compiles; weights are donated, so that there is one copy."""
 
+import functools
 import os
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_options, own_precision
-from workers.ops import divisor
+from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
+from workers.frameworks.jax.lowering import logits_of, require_ops
+from workers.frameworks.jax.optimisers import OPTIMISERS, loss_of, state_of, transformation
 from workers.protocol import Unsupported
 
 VERSION = jax.__version__
 
 
 class Adapter(object):
-    """A runtime here; see workers/frameworks/__init__.py. No own options.
+    """See workers/frameworks/__init__.py. Own option:
+
+    scan_steps: how many steps are one call of XLA (lax.scan); 1, or more: steps that wait for others are taken when so
+                many are there, or when something is read. A block that is shorter is taken step by step.
 
     Threads: those of the processors that this process may use; XLA has no setting of its own for the CPU.
     """
 
     def __init__(self, net, weights, device, settings, options):
-        own_options(options)
+        own = own_options(options, scan_steps=(1, 2, 4, 8, 16, 32))
         own_precision(settings, {FLOAT32: jnp.float32})
         kinds = {found.platform: found for found in jax.devices()}
         if device == "gpu" and "gpu" not in kinds:
             raise Unsupported("device", "JAX sees no GPU, or was built without CUDA")
         self._device = kinds["gpu"] if device == "gpu" else jax.devices("cpu")[0]
-        for op in net.ops[1:]:
-            if op.kind not in _LOWER:
-                raise Unsupported(op.kind, f"{op.name}: the jax adapter does not lower it")
-        own = {name: jax.device_put(value, self._device) for name, value in weights.items()}
-
-        def logits(x):
-            values = {net.ops[0].name: x}
-            for op in net.ops[1:]:
-                inputs = [values[name] for name in op.inputs]
-                values[op.name] = _LOWER[op.kind](op, lambda end, op=op: own.get(f"{op.name}.{end}"), *inputs)
-            return values[net.output]
-
+        require_ops(net)
+        self._net = net
+        put = functools.partial(jax.device_put, device=self._device)
+        names = {weight.name for weight in net.weights if weight.is_trainable}
+        self._trained = {name: put(numpy.array(weights[name])) for name in weights if name in names}
+        self._averages = {name: put(numpy.array(weights[name])) for name in weights if name not in names}
+        self._key = put(jax.random.key(settings.seed))
+        self._rate = settings.training.learning_rate
+        self.optimiser = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+        self._scan_steps, self._waiting = own["scan_steps"], []
         # Pictures are placed by the call itself: to place them before it costs a twentieth to a tenth more.
-        self._logits = jax.jit(logits, in_shardings=jax.sharding.SingleDeviceSharding(self._device))
+        where = jax.sharding.SingleDeviceSharding(self._device)
+        self._logits = jax.jit(lambda weights, x: logits_of(net, weights, x)[0], in_shardings=(None, where))
+        self._frozen = None
+        change = transformation(self.optimiser, settings.training)
+        loss = loss_of(settings.training, net.shapes[net.output][0])
+        self._state = put(change.init(self._trained))
+
+        def step(rate, held, batch):
+            trained, averages, state, key = held
+            x, y = batch
+            key, own_key = jax.random.split(key)
+
+            def forward(trained):
+                logits, new = logits_of(net, dict(averages, **trained), x, own_key)
+                return loss(logits, y), new
+
+            (told, averages), gradients = jax.value_and_grad(forward, has_aux=True)(trained)
+            directions, state = change.update(gradients, state, trained)
+            trained = {name: weight - rate * directions[name] for name, weight in trained.items()}
+            return (trained, averages, state, key), told
+
+        def steps(rate, held, *batches):
+            stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *batches)
+            return jax.lax.scan(functools.partial(step, rate), held, stacked)
+
+        self._one, self._many = (jax.jit(function, donate_argnums=1) for function in (step, steps))
+
+    def place(self, x, y):
+        """Arrays on the device."""
+        return jax.device_put(x, self._device), jax.device_put(y.astype(numpy.int32), self._device)
+
+    def load(self, batches, order, workers):
+        """Raises Unsupported: JAX has no loader."""
+        raise Unsupported("feed", "JAX has no loader of its own; its users take that of another library")
+
+    def step(self, batch):
+        """One update; a list that holds its loss, and where in it, when it is taken."""
+        handle = []
+        self._waiting.append((batch, handle))
+        self._frozen = None
+        if len(self._waiting) == self._scan_steps:
+            self._take()
+        return handle
+
+    def set_rate(self, rate):
+        """The rate of the next update; what waits is taken at the rate that it had."""
+        self._take()
+        self._rate = rate
+
+    def loss_value(self, handle):
+        """Waits for the device."""
+        self._take()
+        losses, at = handle
+        return float(losses if at is None else losses[at])
+
+    def predict(self, batch):
+        """Logits (n, classes)."""
+        self._take()
+        return jax.device_get(self._logits(dict(self._averages, **self._trained), batch[0]))
 
     def prepare(self, x):
         """The pictures as they are."""
@@ -49,148 +110,57 @@ class Adapter(object):
 
     def infer(self, x):
         """An array that is being computed."""
-        return self._logits(x)
+        if self._frozen is None:
+            self._take()
+            own = dict(self._averages, **self._trained)
+            self._frozen = jax.jit(
+                lambda x: logits_of(self._net, own, x)[0],
+                in_shardings=jax.sharding.SingleDeviceSharding(self._device),
+            )
+        return self._frozen(x)
 
     def logits(self, handle):
         """Waits for it."""
         return jax.device_get(handle)
 
-    def describe(self):
-        """Where it computes; float32 products are asked for in full in _conv and _dense."""
+    def sync(self):
+        """Takes what waits, and waits for it."""
+        self._take()
+        jax.block_until_ready(self._trained)
+
+    def weights(self):
+        """Copies in the network's own layouts and order."""
+        self._take()
+        own = dict(self._averages, **self._trained)
+        return {weight.name: numpy.array(jax.device_get(own[weight.name])) for weight in self._net.weights}
+
+    def state(self):
+        """Copies, of the weights that have a gradient."""
+        self._take()
+        return state_of(self._state, self._trained)
+
+    @staticmethod
+    def describe():
+        """Where it computes; float32 products are asked for in full (see lowering.py)."""
         return {
             **native.describe(),
             "precision": "float32",
-            "platform": self._device.platform,
+            "platform": jax.default_backend(),
             "processors": len(os.sched_getaffinity(0)),
         }
 
-
-_FULL = lax.Precision.HIGHEST
-
-
-def _conv(op, weight, x):
-    top, bottom, left, right = op.params["padding"]
-    y = lax.conv_general_dilated(
-        x,
-        weight("weight"),
-        op.params["stride"],
-        ((top, bottom), (left, right)),
-        rhs_dilation=op.params["dilation"],
-        feature_group_count=op.params["groups"],
-        precision=_FULL,
-    )
-    return y if weight("bias") is None else y + weight("bias")[:, None, None]
-
-
-def _batchnorm(op, weight, x):
-    scale = weight("gamma") / jnp.sqrt(weight("var") + op.params["epsilon"])
-    return x * scale[:, None, None] + (weight("beta") - weight("mean") * scale)[:, None, None]
-
-
-def _window(op):
-    top, bottom, left, right = op.params["padding"]
-    sides = ((0, 0), (0, 0), (top, bottom), (left, right))
-    return (1, 1) + op.params["kernel"], (1, 1) + op.params["stride"], sides
-
-
-def _avgpool(op, weight, x):
-    return lax.reduce_window(x, 0.0, lax.add, *_window(op)) / divisor(op, x.shape[1:])
-
-
-def _dense(op, weight, x):
-    y = jnp.dot(x, weight("weight").T, precision=_FULL)
-    return y if weight("bias") is None else y + weight("bias")
-
-
-def _prelu(op, weight, x):
-    return jnp.where(x > 0, x, weight("slope")[:, None, None] * x)
-
-
-def _hardsigmoid(op, weight, x):
-    return jnp.clip(op.params["slope"] * x + op.params["offset"], 0, 1)
-
-
-def _of_each(function):
-    """The lowering of an op that is a function of its values alone."""
-    return lambda op, weight, *values: function(*values)
-
-
-def _by_channel(weight, x):
-    return weight.reshape((-1,) + (1,) * (x.ndim - 2))
-
-
-def _weighed(weight, x):
-    return x * _by_channel(weight("gamma"), x) + _by_channel(weight("beta"), x)
-
-
-def _layernorm(op, weight, x):
-    return _weighed(weight, jax.nn.standardize(x, axis=1, epsilon=op.params["epsilon"]))
-
-
-def _groupnorm(op, weight, x):
-    by_group = x.reshape(len(x), op.params["groups"], -1)
-    return _weighed(weight, jax.nn.standardize(by_group, axis=2, epsilon=op.params["epsilon"]).reshape(x.shape))
-
-
-def _pad(op, weight, x):
-    top, bottom, left, right = op.params["padding"]
-    return jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=op.params["value"])
-
-
-def _upsample(op, weight, x):
-    (rows, columns), (height, width) = op.params["factor"], x.shape[2:]
-    if not op.params["is_bilinear"]:
-        return jnp.repeat(jnp.repeat(x, rows, 2), columns, 3)
-    return jax.image.resize(x, x.shape[:2] + (height * rows, width * columns), "bilinear", precision=_FULL)
-
-
-def _lrn(op, weight, x):
-    size, alpha, beta, bias = (op.params[name] for name in ("size", "alpha", "beta", "bias_term"))
-    around = ((0, 0), (size // 2, size // 2), (0, 0), (0, 0))
-    squares = lax.reduce_window(x * x, 0.0, lax.add, (1, size, 1, 1), (1, 1, 1, 1), around)
-    return x / (bias + alpha / size * squares) ** beta
-
-
-def _shuffle(op, weight, x):
-    count, _, height, width = x.shape
-    by_group = x.reshape(count, op.params["groups"], -1, height, width)
-    return by_group.swapaxes(1, 2).reshape(x.shape)
-
-
-_LOWER = {
-    "conv": _conv,
-    "scale": lambda op, weight, x: x * _by_channel(weight("scale"), x),
-    "shift": lambda op, weight, x: x + _by_channel(weight("shift"), x),
-    "layernorm": _layernorm,
-    "groupnorm": _groupnorm,
-    "slice": lambda op, weight, x: x[:, op.params["begin"] : op.params["end"]],
-    "pad": _pad,
-    "upsample": _upsample,
-    "lrn": _lrn,
-    "shuffle": _shuffle,
-    "clip": lambda op, weight, x: jnp.clip(x, op.params["low"], op.params["high"]),
-    "leakyrelu": lambda op, weight, x: jax.nn.leaky_relu(x, op.params["slope"]),
-    "prelu": _prelu,
-    "elu": lambda op, weight, x: jax.nn.elu(x, op.params["alpha"]),
-    "sigmoid": _of_each(jax.nn.sigmoid),
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _of_each(lambda x: x * jnp.clip(x + 3, 0, 6) / 6),
-    "silu": _of_each(jax.nn.silu),
-    "tanh": _of_each(jnp.tanh),
-    "gelu": lambda op, weight, x: jax.nn.gelu(x, approximate=not op.params["is_exact"]),
-    "softplus": _of_each(jax.nn.softplus),
-    "mish": _of_each(lambda x: x * jnp.tanh(jax.nn.softplus(x))),
-    "globalmax": _of_each(lambda x: x.max((2, 3))),
-    "unflatten": _of_each(lambda x: x[:, :, None, None]),
-    "multiply": _of_each(lambda left, right: left * right),
-    "concat": _of_each(lambda *values: jnp.concatenate(values, 1)),
-    "batchnorm": _batchnorm,
-    "relu": lambda op, weight, x: jnp.maximum(x, 0),
-    "maxpool": lambda op, weight, x: lax.reduce_window(x, -jnp.inf, lax.max, *_window(op)),
-    "avgpool": _avgpool,
-    "globalpool": lambda op, weight, x: x.mean((2, 3)),
-    "flatten": lambda op, weight, x: x.reshape(len(x), -1),
-    "dense": _dense,
-    "dropout": lambda op, weight, x: x,
-    "add": lambda op, weight, left, right: left + right,
-}
+    def _take(self):
+        """Take the steps that wait."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        held = (self._trained, self._averages, self._state, self._key)
+        if len(waiting) == self._scan_steps > 1:
+            held, losses = self._many(self._rate, held, *[batch for batch, _ in waiting])
+            for at, (_, handle) in enumerate(waiting):
+                handle[:] = losses, at
+        else:
+            for batch, handle in waiting:
+                held, loss = self._one(self._rate, held, batch)
+                handle[:] = loss, None
+        self._trained, self._averages, self._state, self._key = held

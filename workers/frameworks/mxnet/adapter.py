@@ -13,16 +13,14 @@ from mxnet.gluon import nn
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
+from workers.frameworks.mxnet.optimisers import OPTIMISERS, Update, loss_of
 from workers.ops import divisor, upsampling
 from workers.protocol import Unsupported
 
 VERSION = mxnet.__version__
 
 _GLUON_NAMES = {"mean": "running_mean", "var": "running_var"}
-
-OPTIMISERS = {"sgd": lambda training: ("sgd", {"learning_rate": training.learning_rate, "momentum": training.momentum})}
-"""name -> Training -> the name and the arguments of Gluon's optimiser."""
 
 
 class Adapter(object):
@@ -46,12 +44,10 @@ class Adapter(object):
             if parameter.list_ctx() != [self._context]:
                 raise Unsupported("device", f"{name} is on {parameter.list_ctx()}")
         self._network.hybridize(static_alloc=True, static_shape=True)
-        self._loss = gluon.loss.SoftmaxCrossEntropyLoss()
-        self._trainer = gluon.Trainer(
-            self._network.collect_params(),
-            *own_optimiser(settings.training, OPTIMISERS)(settings.training),
-            kvstore=None,
-        )
+        self._loss = loss_of(settings.training, net.shapes[net.output][0], self._context)
+        entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+        self._update = Update(entry, self._network.collect_params(), settings.training)
+        self.optimiser = self._update.optimiser
 
     def place(self, x, y):
         """New arrays on the device, both float32, MXNet's default for numpy arrays."""
@@ -68,16 +64,17 @@ class Adapter(object):
             losses = self._loss(self._network(x), y)
         # The gradient is that of the sum; the trainer divides it by the number of pictures.
         losses.backward()
-        self._trainer.step(len(x))
+        self._update.take(len(x))
         return losses.detach()
 
     def set_rate(self, rate):
-        """The rate of the next update. MXNet keeps the velocity times the rate, so what it has kept is scaled too."""
-        scale = rate / self._trainer.learning_rate
-        for updater in self._trainer._updaters:
-            for kept in updater.states.values():
-                kept *= scale
-        self._trainer.set_learning_rate(rate)
+        """The rate of the next update."""
+        self._update.set_rate(rate)
+
+    def state(self):
+        """Copies, of the weights that have a gradient."""
+        trained = {name: parameter for name, parameter in self._parameters.items() if parameter.grad_req != "null"}
+        return {name: self._update.state(parameter) for name, parameter in trained.items()}
 
     def loss_value(self, handle):
         """Waits for these losses; their mean."""

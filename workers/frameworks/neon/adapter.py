@@ -16,7 +16,7 @@ from neon.transforms import CrossEntropyMulti
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import OWN, Optimiser, own_optimiser, own_options, own_precision
 from workers.frameworks.neon.lowering import Lowering
 from workers.protocol import NoFramework, Unsupported
 
@@ -32,7 +32,11 @@ class Placed(NamedTuple):
     count: int
 
 
-OPTIMISERS = {"sgd": lambda training: GradientDescentMomentum(training.learning_rate, training.momentum)}
+OPTIMISERS = {
+    "sgd": Optimiser(
+        OWN, "GradientDescentMomentum", lambda asked: GradientDescentMomentum(asked.learning_rate, asked.momentum)
+    )
+}
 
 
 class Adapter(object):
@@ -69,7 +73,8 @@ class Adapter(object):
                 layer.outputs.fill(0)
         self._lowering.set(weights)
         self._trained = self._model.layers_to_optimize
-        self._optimiser = own_optimiser(settings.training, OPTIMISERS)(settings.training)
+        self.optimiser = own_optimiser(settings.training, OPTIMISERS)
+        self._optimiser = self.optimiser.make(settings.training)
 
     def place(self, x, y):
         """Tensors with the batch axis last, as Neon requires."""

@@ -7,13 +7,14 @@ import numpy
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import EXTRAS, OURS, Optimiser, own_optimiser, own_options, own_precision
 from workers.frameworks.numpy_ref import elementwise, layers, norms
-from workers.optimisers import RULES
-from workers.protocol import Unsupported
+from workers.optimisers import RULES, rule_of, targets
+from workers.protocol import Schedule, Unsupported
 
 VERSION = numpy.__version__
 LAYERS = dict(layers.LAYERS, **elementwise.LAYERS, **norms.LAYERS)
+OPTIMISERS = {name: Optimiser(OURS, "workers/optimisers.py", rule) for name, rule in RULES.items()}
 
 
 class Adapter(object):
@@ -28,7 +29,9 @@ class Adapter(object):
         self._net = net
         self._weights = {name: numpy.array(value, self.dtype) for name, value in weights.items()}
         trained = {w.name: self._weights[w.name] for w in net.weights if w.is_trainable}
-        self._rule = own_optimiser(settings.training, RULES)(settings.training)
+        self.optimiser = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+        self._rule = rule_of(settings.training._replace(schedule=Schedule()))  # the loop sets the rates
+        self._smoothing = settings.training.label_smoothing
         own_precision(settings, {FLOAT32: self.dtype})
         self._rate = settings.training.learning_rate
         self._state = {name: self._rule.start(value) for name, value in trained.items()}
@@ -46,6 +49,7 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it."""
         loss, gradients = self.gradients(batch)
+        gradients = self._rule.clipped(gradients)
         for name, state in self._state.items():
             self._state[name], updated = self._rule.update(state, self._weights[name], gradients[name], self._rate)
             self._weights[name][:] = updated
@@ -55,10 +59,15 @@ class Adapter(object):
         """The rate of the next update."""
         self._rate = rate
 
+    def state(self):
+        """Copies, float32."""
+        parts, states = self._rule.STATE, self._state.items()
+        return {name: {part: state[part].astype(numpy.float32) for part in parts} for name, state in states}
+
     def gradients(self, batch):
-        """(loss, weight name -> gradient), in training mode: running averages change, weights do not."""
+        """(loss, weight name -> gradient), in training mode: running averages change, weights do not. Not clipped."""
         x, y = batch
-        loss, gradient = softmax_cross_entropy(self._forward(x, training=True), y)
+        loss, gradient = softmax_cross_entropy(self._forward(x, training=True), y, self._smoothing)
         waiting = {self._net.output: gradient}
         gradients = {}
         for op in reversed(self._net.ops[1:]):
@@ -102,13 +111,11 @@ class Adapter(object):
         return values[self._net.output]
 
 
-def softmax_cross_entropy(logits, y):
-    """(mean loss, its gradient by the logits) for labels y (n,)."""
+def softmax_cross_entropy(logits, y, smoothing=0.0):
+    """(mean loss, its gradient by the logits) for labels y (n,), smoothed."""
     shifted = logits - logits.max(1, keepdims=True)
     exponentials = numpy.exp(shifted)
     sums = exponentials.sum(1, keepdims=True)
-    rows = numpy.arange(len(y))
-    loss = numpy.mean(numpy.log(sums[:, 0]) - shifted[rows, y])
-    gradient = exponentials / sums
-    gradient[rows, y] -= 1
-    return loss, gradient / len(y)
+    wanted = targets(y, logits.shape[1], smoothing)
+    loss = numpy.mean(numpy.log(sums[:, 0]) - (wanted * shifted).sum(1))
+    return loss, (exponentials / sums - wanted) / len(y)

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
+from workers.frameworks.pytorch.optimisers import OPTIMISERS, Update, loss_of
 from workers.ops import divisor
 from workers.protocol import Unsupported
 
@@ -41,10 +42,6 @@ _TORCH_NAMES = {
     "slope": "weight",
     "scale": "weight",
     "shift": "weight",
-}
-
-OPTIMISERS = {
-    "sgd": lambda weights, training: torch.optim.SGD(weights, lr=training.learning_rate, momentum=training.momentum),
 }
 
 
@@ -95,9 +92,10 @@ class Adapter(object):
         # fullgraph: an op that cannot be compiled is an error and does not silently stay eager.
         compiled = functools.partial(torch.compile, fullgraph=True) if own["compile"] else lambda network: network
         self._forward, self._infer = compiled(self._network), compiled(_running(self._network))
-        self._loss = nn.CrossEntropyLoss()
-        make = own_optimiser(settings.training, OPTIMISERS)
-        self._optimiser = make(self._network.parameters(), settings.training)
+        self._loss = loss_of(settings.training, net.shapes[net.output][0])
+        entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+        self._update = Update(entry, self._network.parameters(), settings.training)
+        self.optimiser = self._update.optimiser
         self._network.train()
 
     def place(self, x, y):
@@ -111,16 +109,21 @@ class Adapter(object):
     def step(self, batch):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
-        self._optimiser.zero_grad()
+        self._update.begin()
         loss = self._loss(self._forward(x), y)
         loss.backward()
-        self._optimiser.step()
+        self._update.take()
         return loss.detach()
 
     def set_rate(self, rate):
         """The rate of the next update."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        self._update.set_rate(rate)
+
+    def state(self):
+        """Copies in the usual layout, of the weights that have a gradient."""
+        trained = {name: tensor for name, tensor in self._tensors.items() if tensor.requires_grad}
+        states = {name: self._update.state(tensor) for name, tensor in trained.items()}
+        return {name: {part: _copied(value) for part, value in state.items()} for name, state in states.items()}
 
     def loss_value(self, handle):
         """Waits for the device."""
@@ -154,7 +157,7 @@ class Adapter(object):
 
     def weights(self):
         """Copies in the usual layout, whatever the memory format."""
-        return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in self._tensors.items()}
+        return {name: _copied(tensor) for name, tensor in self._tensors.items()}
 
     @staticmethod
     def describe():
@@ -172,6 +175,10 @@ class Adapter(object):
             "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
             "tf32": any(backend.allow_tf32 for backend in _with_tf32()),
         }
+
+
+def _copied(tensor):
+    return tensor.detach().cpu().contiguous().numpy().copy()
 
 
 def _running(network):

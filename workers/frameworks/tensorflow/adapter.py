@@ -13,20 +13,12 @@ from tensorflow.python.framework.config import is_op_determinism_enabled  # also
 
 from workers import native
 from workers.bounds import FLOAT32
-from workers.frameworks import own_optimiser, own_options, own_precision
+from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
 from workers.frameworks.tensorflow.lowering import Graph
+from workers.frameworks.tensorflow.optimisers import OPTIMISERS, Update, loss_of
 from workers.protocol import Unsupported
 
 VERSION = tf.__version__
-
-
-def _sgd(weight, velocity, gradient, rate, training):
-    tf.raw_ops.ResourceApplyMomentum(
-        var=weight.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=training.momentum
-    )
-
-
-OPTIMISERS = {"sgd": _sgd}
 
 
 class Adapter(object):
@@ -57,16 +49,15 @@ class Adapter(object):
         has_dilation = is_dilated and (self._is_gpu or _has_dilation_gradient())
         with tf.device(self._device):
             self._graph = Graph(net, weights, has_dilation)
-            self._velocity = [tf.Variable(tf.zeros_like(v)) for v in self._graph.trainable]
-        placed = self._graph.variables + self._velocity
+            entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
+            self._rule = Update(entry, self._graph.trainable, settings.training)
+        self.optimiser = self._rule.optimiser
+        placed = self._graph.variables + [variable for kept in self._rule.kept for variable in kept.values()]
         elsewhere = [v.device for v in placed if (device.upper() + ":") not in v.device]
         if elsewhere:
             raise Unsupported("device", f"a weight is on {elsewhere[0]}")
         Adapter._has_threads = True
-        self._apply = own_optimiser(settings.training, OPTIMISERS)
-        self._training = settings.training
-        with tf.device(self._device):
-            self._rate = tf.Variable(settings.training.learning_rate, trainable=False, dtype=tf.float32)
+        self._loss = loss_of(settings.training, net.shapes[net.output][0])
         self._loaded, self._arrays = None, None
         channels, height, width = net.shapes[net.ops[0].name]
         picture, label = tf.TensorSpec((None, height, width, channels)), tf.TensorSpec((None,), tf.int64)
@@ -97,8 +88,12 @@ class Adapter(object):
         return self._step(*batch)
 
     def set_rate(self, rate):
-        """The rate of the next update: a variable, which the traced step reads."""
-        self._rate.assign(rate)
+        """The rate of the next update."""
+        self._rule.set_rate(rate)
+
+    def state(self):
+        """Copies in the network's own layouts."""
+        return self._graph.states(self._rule.kept)
 
     def loss_value(self, handle):
         """Waits for the device."""
@@ -150,10 +145,8 @@ class Adapter(object):
     def _update(self, x, y):
         with tf.GradientTape() as tape:
             logits = self._graph.logits(x, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-        gradients = tape.gradient(loss, self._graph.trainable)
-        for weight, velocity, gradient in zip(self._graph.trainable, self._velocity, gradients):
-            self._apply(weight, velocity, gradient, self._rate, self._training)
+            loss = self._loss(y, logits)
+        self._rule.take(tape.gradient(loss, self._graph.trainable))
         return loss
 
     def _infer(self, x):

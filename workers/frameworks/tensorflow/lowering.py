@@ -42,6 +42,14 @@ class Graph(object):
             values[op.name] = _LOWER[op.kind](self, op, shape, training, *inputs)
         return values[self._net.output]
 
+    def states(self, kept):
+        """Weight name -> {name: float32 array}, of what is kept of each trained weight: [{name: variable}]."""
+        trained = [weight.name for weight in self._net.weights if weight.is_trainable]
+        return {
+            name: {part: self._layouts[name].from_tensorflow(v.numpy()) for part, v in of_weight.items()}
+            for name, of_weight in zip(trained, kept)
+        }
+
     def weights(self):
         """name -> float32 array in the Net's own layouts."""
         return {name: self._layouts[name].from_tensorflow(v.numpy()) for name, v in self._variables.items()}

@@ -1,0 +1,1 @@
+"""PaddlePaddle: trains and runs networks op by op."""
