@@ -269,6 +269,26 @@ def limit_(call: Call) -> None:
 
 
 @verb(
+    "largest-batch",
+    Flag("spec", "experiment whose networks and rule to take (default experiments/batch-sizes.json)"),
+    Flag("device", "cpu or gpu: only this one"),
+    FRAMEWORKS,
+    VARIANT,
+    CELLS,
+    Flag("memory", "GiB that a training may use (default limits.memory_gib of the spec)"),
+    *RUNTIME,
+    STRICT,
+    *JSON,
+)
+def largest_batch_(call: Call) -> None:
+    """Find the largest batch that fits into memory, by bisection; each try is a process held to the limit."""
+    from orchestrator.commands import calls, largest_batch
+
+    found = largest_batch.measure(*calls.largest_batch_of(call), call.console)
+    show("The largest batch that fits", found, call.json)
+
+
+@verb(
     "report",
     Flag("run", "which run (default the newest); several, comma-separated, are joined on one page"),
     Flag("open", "show the page in the browser, too", False),

@@ -129,7 +129,8 @@ class Schedule(Frozen):
 
     kind: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
     warmup_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=100)] = ()
+    # Not strict: the defaults of a Training make Python of its JSON, in which this is a list.
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=100, strict=False)] = ()
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -144,12 +145,20 @@ class Schedule(Frozen):
 CONSTANT = Schedule()
 
 
+class Target(Frozen):
+    """A training ends after the epoch in which its accuracy over the validation pictures is at least this."""
+
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+    split: Literal["valid"] = "valid"
+
+
 class Training(Frozen):
     """How a network is trained: on the mean softmax cross-entropy, shuffled anew in each epoch.
 
     optimiser, initialiser: names of workers/optimisers.py, which defines the rule and its settings, and of
     workers/net.py. What an optimiser has by default follows from its name; None for what it does not have.
-    decay: 'coupled' or 'apart', how the weight decay is applied; None is the optimiser's own way.
+    decay:  'coupled' or 'apart', how the weight decay is applied; None is the optimiser's own way.
+    target: at which the training ends, with `epochs` as the most; None: it takes them all.
     """
 
     optimiser: Name = "sgd"
@@ -165,6 +174,7 @@ class Training(Frozen):
     clip_norm: Annotated[float, Field(ge=0.01, le=1e6)] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     schedule: Schedule = CONSTANT
+    target: Target | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -178,7 +188,7 @@ class Training(Frozen):
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what says nothing new, so that the keys of older trials stand."""
         fields = handler(self)
-        for name in ("beta2", "epsilon", "decay", "clip_norm"):
+        for name in ("beta2", "epsilon", "decay", "clip_norm", "target"):
             fields = without_default(fields, name, None)
         for name in ("weight_decay", "label_smoothing"):
             fields = without_default(fields, name, 0.0)

@@ -7,12 +7,10 @@ from workers import traces
 from workers.jobs import selfcheck
 
 
-def save_traces(path: Path, model: str, size: int) -> None:
+def save_traces(path: Path, model: str, size: int, optimiser: str = "sgd", traits: tuple[str, ...] = ()) -> None:
     """Write them to `path`. model: 'idsia', or 'resnet20' and its like; size: of the pictures, in pixels."""
-    net = net_of(model, size)
+    net, training = net_of(model, size), selfcheck.training_of(optimiser, "he_normal", traits)
     regimes, _ = selfcheck.regimes_and_bounds(net)
     pictures, labels = selfcheck.lopsided(net.input, net.classes, max(one.pictures for one in regimes.values()))
-    found = {
-        name: selfcheck.trace_oracle(net, selfcheck.TRAINING, one, pictures, labels) for name, one in regimes.items()
-    }
+    found = {name: selfcheck.trace_oracle(net, training, one, pictures, labels) for name, one in regimes.items()}
     traces.save(path, found)

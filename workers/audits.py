@@ -20,18 +20,25 @@ class Audits(object):
     """Keeps the weights around the audited steps of one training.
 
     count: how many steps. epochs, steps: of the training, and of each epoch. clock: as in workers/loop.py.
-    has_state: whether the adapter's state is kept too.
+    has_state: whether the adapter's state is kept too. may_end: whether the training may end before its last epoch;
+    then as many steps of the first one are drawn as well, and those that it does not reach are left out.
     """
 
-    def __init__(self, adapter, count, epochs, steps, clock, has_state=False):
+    def __init__(self, adapter, count, epochs, steps, clock, has_state=False, may_end=False):
         self._adapter, self._clock, self._has_state = adapter, clock, has_state
-        self.steps = drawn(count, epochs, steps)
+        early = drawn(count, 1, steps) if may_end else []
+        self._drawn = sorted(set(drawn(count, epochs, steps)) | set(early))
         self._due = {}
-        for epoch, step in self.steps:
+        for epoch, step in self._drawn:
             for at, copy in enumerate(COPIES):
                 self._due.setdefault((epoch, step - 1 + at), []).append(f"{epoch}/{step}/{copy}")
-        self._kept = {}
+        self._kept, self._taken = {}, set()
         self.seconds = 0.0
+
+    @property
+    def steps(self):
+        """Sorted (epoch, step) of the audited steps that were taken."""
+        return [(epoch, step) for epoch, step in self._drawn if (epoch, step + 1) in self._taken]
 
     def due(self, epoch):
         """The steps of an epoch before which a copy is taken; the one after the last stands for its end."""
@@ -40,6 +47,7 @@ class Audits(object):
     def take(self, epoch, step):
         """Copy the weights; gives the seconds that this took, which are nobody's step."""
         began = self._clock()
+        self._taken.add((epoch, step))
         weights = self._adapter.weights()
         for copy in self._due[epoch, step]:
             self._kept.update((f"{copy}/{name}", value) for name, value in weights.items())

@@ -19,7 +19,7 @@ two steps, and their time is taken off that of the block and of the epoch.
 import gc
 import hashlib
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy
 
@@ -34,13 +34,22 @@ class Asked(NamedTuple):
     """The arguments of a training.
 
     measure: Measure of workers/protocol.py. rule: of workers/optimisers.py, which says the rate of each step; the
-    adapter was made with its learning rate.
+    adapter was made with its learning rate. target: the accuracy over the validation pictures at which the training
+    ends; None: it takes all epochs.
     """
 
     seed: int
     epochs: int
     measure: NamedTuple
     rule: object
+    target: Optional[float] = None
+
+
+class Trained(NamedTuple):
+    """What a training leaves. audits: Audits of its audited steps. epochs: how many it took."""
+
+    audits: Audits
+    epochs: int
 
 
 class Laps(object):
@@ -65,18 +74,19 @@ class Laps(object):
 
 
 def train(adapter, training, validation, asked, emit, clock):
-    """Train for `asked.epochs` epochs, and emit an event for each.
+    """Train for `asked.epochs` epochs, or until the target is reached, and emit an event for each.
 
     training, validation: Batches; validation may be None: then nothing is scored.
     emit: emit(kind, **fields). clock: function without arguments, monotonic seconds.
-    Gives the Audits of its audited steps.
+    Gives a Trained.
     Raises NotFinite after the epoch in which a loss was infinite or not a number.
     """
     measure = asked.measure
     run_epoch = {"step": _run_steps, "block": _run_blocks}[measure.sync]
     open_feed = {"host": HostFeed, "resident": ResidentFeed, "native": NativeFeed}[measure.feed]
     has_state = not asked.rule.shows_itself
-    audits = Audits(adapter, measure.audit, asked.epochs, len(training) // training.size, clock, has_state)
+    steps = len(training) // training.size
+    audits = Audits(adapter, measure.audit, asked.epochs, steps, clock, has_state, asked.target is not None)
     rate = Rate(adapter, asked.rule, clock)
     gc.collect()
     if hasattr(gc, "freeze"):  # CPython 3.7+: later collections then skip all that exists now
@@ -98,17 +108,22 @@ def train(adapter, training, validation, asked, emit, clock):
             times = {"epoch_seconds": epoch_seconds, "drain_seconds": drain_seconds, "warmup_steps": warmup_steps}
             emit("epoch", epoch=epoch, loss=losses, **times, **clocks)
             _require_finite(losses, epoch)
+            is_reached = False
             if validation is not None and (measure.evaluate == "epoch" or epoch == asked.epochs - 1):
                 scoring = Progress(emit, clock, epoch, len(validation), "scoring validation pictures")
-                emit("score", split="valid", epoch=epoch, **score(adapter, validation, clock, scoring))
+                scored = score(adapter, validation, clock, scoring)
+                emit("score", split="valid", epoch=epoch, **scored)
+                is_reached = asked.target is not None and scored["accuracy"] >= asked.target
             if measure.fingerprint == "epoch" and validation is not None:
                 emit("fingerprint", epoch=epoch, **fingerprint(adapter, validation))
             feed.close()
             del feed, handles
             gc.collect()
+            if is_reached:
+                break
     finally:
         gc.enable()
-    return audits
+    return Trained(audits, epoch + 1)
 
 
 def _read(adapter, handles, clock):

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
 
 _OPENMP = re.compile(r"lib(g|i|)omp")
 _ALLOCATOR = re.compile(r"lib(tcmalloc|jemalloc|mimalloc)")
@@ -51,6 +52,11 @@ def has_vnni(cpuinfo="/proc/cpuinfo"):
     except (OSError, StopIteration):
         return None
     return "avx512_vnni" in flags or "avx_vnni" in flags
+
+
+def peak_rss_bytes():
+    """The most memory that this process alone has had in use at once (VmHWM)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def throttled_periods(root="/sys/fs/cgroup", own="/proc/self/cgroup"):

@@ -21,7 +21,8 @@ epoch) for `audit`, inference {} (see Inference below) for `infer`.
 Every event has v (this version), seq (0, 1, ...), t (monotonic seconds since the process ran our first line) and kind:
 
 hello     python, framework, version, started_unix (wall clock at t = 0), import_seconds, describe {}
-built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again, as it is now)
+built     weights, multiply_adds, build_seconds, data_seconds (opening arrays), describe {} (again, as it is now); of
+          a training optimiser {source (own, aligned or ours), what}
 training  the first training step comes next; no other field
 progress  epoch, step, steps, perhaps phase (what is going on, if not the training): at most once a second, between two
           steps, never inside the clock
@@ -42,7 +43,8 @@ queries   latency_seconds [] (after the warm-up, in the order in which they were
 answers   classes [] (predicted, of every test picture), differing [[picture, class, the oracle's, margin]], kept [share
           of the oracle's accuracy, low, high]
 peak      gemm_gflops {}, conv_gflops {}, network_conv_gflops {}, copy_gb_per_second, libraries {}
-done      weights_sha256, total_seconds; of a training also throttled_periods: how often a CPU quota stopped it
+done      weights_sha256, total_seconds; of a training also throttled_periods: how often a CPU quota stopped it, and
+          peak_rss_bytes: the most memory that its process had in use at once
 fail      code, reason, op (if unsupported), log
 
 Not-a-number and infinity are written as null. Readers ignore unknown fields. `v` is increased when a meaning changes:
@@ -116,6 +118,13 @@ class Schedule(NamedTuple):
     rise: float = 0.3
 
 
+class Target(NamedTuple):
+    """When a training ends before its last epoch: when its accuracy over the validation pictures is at least this."""
+
+    accuracy: float
+    split: str = "valid"
+
+
 class Training(NamedTuple):
     """How to train: payload.training of job.json.
 
@@ -137,6 +146,7 @@ class Training(NamedTuple):
     clip_norm: Optional[float] = None
     label_smoothing: float = 0.0
     schedule: Schedule = Schedule()
+    target: Optional[Target] = None
 
 
 class Measure(NamedTuple):
@@ -235,6 +245,9 @@ def training_of(payload):
     if isinstance(training.schedule, dict):
         schedule = record(Schedule, training.schedule, "job.json: payload.training.schedule")
         training = training._replace(schedule=schedule)
+    if training.target is not None:
+        target = record(Target, training.target, "job.json: payload.training.target")
+        training = training._replace(target=target)
     return training
 
 

@@ -10,6 +10,7 @@ from orchestrator.commands import images
 from orchestrator.commands.camera import WatchRequest
 from orchestrator.commands.compare import CompareRequest
 from orchestrator.commands.export_model import ExportRequest
+from orchestrator.commands.largest_batch import BatchRequest
 from orchestrator.commands.submit import SubmitRequest
 from orchestrator.commands.sweep import SweepRequest
 from orchestrator.commands.tune import TuneRequest
@@ -20,7 +21,7 @@ from orchestrator.execution import weights
 from orchestrator.execution.asking import SentBy
 from orchestrator.execution.recognition import Wanted
 from orchestrator.execution.session import RunOptions
-from orchestrator.home import expanded
+from orchestrator.home import Home, expanded
 from orchestrator.planning.catalogue import Catalogue
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.narrowing import Narrowing
@@ -104,6 +105,19 @@ def settings_of(call: Call) -> SlurmSettings:
     settings = read_settings(call.home).model_copy(update=given)
     assert settings.limit_minutes, "a time that does not read is refused there"
     return settings
+
+
+def largest_batch_of(call: Call) -> tuple[BatchRequest, Catalogue, Home]:
+    """The arguments of `largest_batch.measure` but for its console."""
+    catalogue, own = catalogue_of(call, call.device or "cpu")
+    narrowing = Narrowing(
+        device=flags.device(call.device) if call.device else None,
+        frameworks=flags.names(call.frameworks),
+        variants=flags.variants([*(call.variant or ()), *map(flags.variant_of, own)]),
+    )
+    spec = flags.spec(call.spec, "batch-sizes.json")
+    memory = flags.gib("--memory", call.memory)
+    return BatchRequest(spec, narrowing, flags.names(call.cells), memory, options_of(call)), catalogue, call.home
 
 
 def _sweep_of(call: Call, resumed: str | None, *, pulls: bool) -> tuple[SweepRequest, Catalogue]:

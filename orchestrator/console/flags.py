@@ -14,6 +14,9 @@ from orchestrator.planning.image_row import ImageRow
 from orchestrator.records.run_folder import MOST_SHARDS, Until
 from orchestrator.trial import SubjectPair
 
+LEAST_GIB = 0.25
+"""Of memory that a training may be held to."""
+
 
 def device(text: str) -> Device:
     """cpu or gpu."""
@@ -268,6 +271,15 @@ def duration(flag: str, text: str) -> float | None:
     if not match or float(match[1]) == 0:
         raise SpecError(f"{flag} is '{shortened(text)}'; it takes seconds, minutes or hours: 90s, 20m, 1.5h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def gib(flag: str, text: str) -> float | None:
+    """Memory: '4' or '0.5' -> that many GiB; None for ''."""
+    if not text:
+        return None
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII) or float(text) < LEAST_GIB:
+        raise SpecError(f"{flag} is '{shortened(text)}'; it takes GiB, at least {LEAST_GIB}, for example 4.")
+    return float(text)
 
 
 def confirmed(question: str) -> bool:

@@ -117,6 +117,15 @@ def measure_peak(
     return peak, foreign_percent_of(seen)
 
 
+def fit(
+    environment: Environment, engine: Engine, home: Home, job: Job, cpus: tuple[int, ...], memory_bytes: int
+) -> tuple[Outcome, int | None]:
+    """(outcome, most memory that its process had in use) of a few training steps within so much memory; see fit_job."""
+    outcome, events = _apart(environment, engine, home, job, _Allowance(cpus, memory_bytes))
+    done = read_timeline(events).done
+    return outcome, done.peak_rss_bytes if done else None
+
+
 def export_model(
     environment: Environment, engine: Engine, home: Home, job: Job, start: Path, taken: Mapping[str, Path]
 ) -> float:

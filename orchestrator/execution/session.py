@@ -21,7 +21,7 @@ from orchestrator.engines.orphans import running_workers
 from orchestrator.engines.source import snapshot
 from orchestrator.environment import Environment
 from orchestrator.errors import EngineError
-from orchestrator.execution.environments import Environments, export_model, measure_peak, prepare
+from orchestrator.execution.environments import Environments, export_model, fit, measure_peak, prepare
 from orchestrator.execution.job_runner import JobContext
 from orchestrator.execution.locks import exclusive_run, lease, signals_as_interrupt
 from orchestrator.execution.run_record import new_run, record_final_load, write_run
@@ -33,10 +33,11 @@ from orchestrator.planning.gpu_fit import cards_for, narrowed
 from orchestrator.planning.image_row import ImageRow
 from orchestrator.planning.spec import Limits
 from orchestrator.records.host_facts import HostFacts
-from orchestrator.records.job import export_job, peak_job
+from orchestrator.records.job import export_job, fit_job, peak_job
 from orchestrator.records.payloads import Peak
 from orchestrator.records.run_folder import Record, RunFacts, RunFolder, TrainedWeights
 from orchestrator.records.store import Store
+from orchestrator.trial import Outcome, Trial
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,12 @@ class Session:
         environment = self.prepared(row)
         job = peak_job(environment, networks, threads)
         return measure_peak(environment, self.engine, self.home, job, self.host.cpus[:threads])
+
+    def fit(self, row: ImageRow, network: Network, trial: Trial, memory_bytes: int) -> tuple[Outcome, int | None]:
+        """Whether a few steps of `trial` fit into so much memory, and what they took; see environments.fit."""
+        environment = self.prepared(row)
+        job, cpus = fit_job(environment, network, trial), self.host.cpus[: trial.threads]
+        return fit(environment, self.engine, self.home, job, cpus, memory_bytes)
 
     def export(self, row: ImageRow, network: Network, weights: TrainedWeights, taken: Mapping[str, Path]) -> float:
         """Write trained weights as files of the runtime of `row`; see export_model and export_job."""

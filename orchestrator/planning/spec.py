@@ -322,10 +322,10 @@ def _training_fault(spec: ExperimentSpec) -> str:
         return "training.schedule.kind is 'step' without milestones; name the epochs at which the rate falls."
     if schedule.kind == "one-cycle" and schedule.warmup_epochs:
         return "training.schedule.warmup_epochs is set while its kind is 'one-cycle', which rises by itself: remove it."
-    if schedule.warmup_epochs >= training.epochs and schedule.warmup_epochs:
+    if training.target is not None and spec.measure.evaluate != "epoch":
         return (
-            f"training.schedule.warmup_epochs is {schedule.warmup_epochs:g}, and a training has {training.epochs} "
-            "epochs; let it end before them."
+            f"training.target is set while measure.evaluate is '{spec.measure.evaluate}'; only after each epoch can "
+            "waymark see that it is reached: set it to 'epoch'."
         )
     if spec.axes.batch_sizes is not None and spec.kind != "train":
         return "axes.batch_sizes is set while kind is 'infer'; write inference.batch_sizes."

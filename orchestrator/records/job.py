@@ -14,7 +14,7 @@ from orchestrator.environment import FLOAT32, Device, Environment, EnvironmentKe
 from orchestrator.networks import InputSize, Model, Network, label_at
 from orchestrator.networks.model import without_default
 from orchestrator.records.event import Event
-from orchestrator.trial import Inference, Measure, Training, Trial
+from orchestrator.trial import Inference, Measure, Target, Training, Trial
 from workers import protocol
 
 CLASSES_BEFORE = 43
@@ -224,6 +224,21 @@ def probe_job(environment: Environment) -> Job:
     )
 
 
+def fit_job(environment: Environment, network: Network, trial: Trial) -> Job:
+    """The job that takes a few training steps of drawn pictures, in batches as large as those of `trial`."""
+    return Job(
+        kind="fit",
+        framework=environment.framework,
+        device=environment.device,
+        network=network,
+        precision=trial.precision,
+        seed=trial.seed,
+        threads=trial.threads,
+        options=environment.options,
+        payload={"training": trial.training.model_dump(mode="json")},
+    )
+
+
 def peak_job(environment: Environment, networks: Sequence[Network], threads: int) -> Job:
     """The job that measures what this machine can do at best. networks: whose convolutions are timed."""
     return Job(
@@ -269,14 +284,24 @@ def _train_missing(job: Job, events: Sequence[Event]) -> str:
     if built.get("weights") != weights:
         return f"it built {built.get('weights')} weights; {job.network.label} has {weights}"
     epochs = [event.fields.get("epoch") for event in events if event.kind == "epoch"]
-    if epochs != list(range(wanted.training.epochs)):
-        return f"it reported {len(epochs)} epochs of {wanted.training.epochs}"
+    due = wanted.training.epochs
+    if wanted.training.target is not None and _reaches(wanted.training.target, events, len(epochs) - 1):
+        due = len(epochs)
+    if epochs != list(range(due)):
+        return f"it reported {len(epochs)} epochs of {due}"
     if not any(event.kind == "score" and event.fields.get("split") == "test" for event in events):
         return "it ended without a test accuracy"
     fingerprints = sum(event.kind == "fingerprint" for event in events)
-    if wanted.measure.fingerprint == "epoch" and fingerprints != wanted.training.epochs + 1:
-        return f"it left {fingerprints} fingerprints of {wanted.training.epochs + 1}"
+    if wanted.measure.fingerprint == "epoch" and fingerprints != due + 1:
+        return f"it left {fingerprints} fingerprints of {due + 1}"
     return ""
+
+
+def _reaches(target: Target, events: Sequence[Event], epoch: int) -> bool:
+    """Whether that epoch reached the target, so that it may be the last."""
+    scores = [event.fields for event in events if event.kind == "score" and event.fields.get("epoch") == epoch]
+    reached = [fields.get("accuracy") for fields in scores if fields.get("split") == target.split]
+    return any(isinstance(accuracy, float | int) and accuracy >= target.accuracy for accuracy in reached)
 
 
 def _infer_payload(trial: Trial) -> _InferPayload:
@@ -312,6 +337,7 @@ JOB_KINDS: dict[str, JobKind] = {
     "audit": JobKind(_check_missing),
     "selfcheck": JobKind(_check_missing),
     "probe": JobKind(lambda job, events: ""),
+    "fit": JobKind(lambda job, events: ""),
     "peak": JobKind(_peak_missing),
     "export": JobKind(_check_missing),
     "serve": JobKind(_check_missing),

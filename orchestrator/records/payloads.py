@@ -7,7 +7,7 @@ All times are seconds on the worker's monotonic clock; `steady` steps are those 
 import math
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Annotated, Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
@@ -69,13 +69,18 @@ class Hello:
 
 @_event_payload
 class Built:
-    """The network is built: its size, the seconds of building it and of opening the arrays, and settings in force."""
+    """The network is built: its size, the seconds of building it and of opening the arrays, and settings in force.
+
+    optimiser: of a training: whose update it takes ('own', 'aligned' or 'ours'), and what the framework calls it; None
+    in records of before 0.10.
+    """
 
     weights: Annotated[int, Field(ge=0, le=2**50)]
     multiply_adds: Annotated[int, Field(ge=0, le=2**60)]
     build_seconds: Seconds
     data_seconds: Seconds
     describe: dict[str, Any] = field(default_factory=dict)
+    optimiser: dict[Literal["source", "what"], Annotated[str, Field(max_length=200)]] | None = None
 
 
 @_event_payload
@@ -250,11 +255,15 @@ class Peak:
 
 @_event_payload
 class Done:
-    """The worker finished its job. throttled_periods: how often a CPU quota stopped it while it trained."""
+    """The worker finished its job. throttled_periods: how often a CPU quota stopped it while it trained.
+
+    peak_rss_bytes: the most memory that its process had in use at once; None in records of before 0.10.
+    """
 
     weights_sha256: str | None = None
     total_seconds: Seconds
     throttled_periods: Annotated[int, Field(ge=0, le=2**60)] | None = None
+    peak_rss_bytes: Annotated[int, Field(ge=0, le=2**60)] | None = None
 
 
 Payload = (

@@ -27,6 +27,7 @@ from orchestrator.report.chart_parts import HEIGHT, INK, WIDTH, Drawing, colour,
 from orchestrator.report.class_charts import confusions
 from orchestrator.report.inference_charts import latencies, pareto, throughput
 from orchestrator.report.tables import trial_numbers
+from orchestrator.report.training_charts import by_batch, profile
 from orchestrator.trial import Cell
 
 LIBRARIES = ("altair", "vl_convert")
@@ -172,6 +173,8 @@ def _all(altair: Any, stored: StoredRun, studies: Mapping[str, Sequence[Mapping[
         *_roofline(altair, studies.get("limit", ())),
         *latencies(altair, ok),
         *throughput(altair, studies.get("inference", ())),
+        *profile(altair, studies.get("profile", ())),
+        *by_batch(altair, studies.get("batches", ())),
         *pareto(altair, studies.get("pareto", ())),
         *_accuracy(altair, ok),
         *confusions(altair, stored, ok),

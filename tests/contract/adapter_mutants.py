@@ -67,6 +67,14 @@ def set_weights(adapter, values):
     elif FRAMEWORK == "cntk":
         for name, value in values.items():
             adapter._graph._nodes[name].value = numpy.ascontiguousarray(value.T if value.ndim == 2 else value)
+    elif FRAMEWORK == "jax":
+        import jax
+
+        for held in (adapter._trained, adapter._averages):
+            held.update({name: jax.device_put(value) for name, value in values.items() if name in held})
+    elif FRAMEWORK == "paddle":
+        for name, value in values.items():
+            adapter._network.tensors[name].set_value(value.T.copy() if value.ndim == 2 else value)
     else:
         adapter._lowering.set(dict(adapter.weights(), **values))
 
@@ -435,7 +443,8 @@ def by_regime(name):
         seen = {name: selfcheck.trace_adapter(build, TRAINING, REGIMES[name], PICTURES, LABELS, batches)}
         figures = selfcheck.compare(NET, TRAINING, seen, WANTED)
         if name == "first":
-            figures.update(selfcheck.compare_odd_batches(build, NET, REGIMES[name], PICTURES, LABELS, WANTED[name]))
+            arguments = build, NET, TRAINING, REGIMES[name], PICTURES, LABELS, WANTED[name]
+            figures.update(selfcheck.compare_odd_batches(*arguments))
         return beyond(figures, BOUNDS)
 
     return stage
@@ -443,7 +452,8 @@ def by_regime(name):
 
 def larger(kind, batches):
     """A stage: the first step at another size and batch, as the selfcheck takes it for each of a sweep."""
-    regimes, allowed = selfcheck.regimes_and_bounds(LARGER, "first", selfcheck.BATCH // 2)
+    asked = "first", selfcheck.BATCH // 2, TRAINING.optimiser
+    regimes, allowed = selfcheck.regimes_and_bounds(LARGER, *asked)
     pictures, labels = selfcheck.lopsided(LARGER.input, CLASSES, regimes["first"].pictures)
     if "larger" not in WANTED:
         WANTED["larger"] = selfcheck.trace_oracle(LARGER, TRAINING, regimes["first"], pictures, labels)
@@ -459,9 +469,8 @@ def audited(kind, batches):
     pictures, labels = selfcheck.lopsided(NET.input, CLASSES, AUDITED.batch_size * AUDITED_STEPS)
     settings = Settings(AUDITED, THREADS, selfcheck.SEED)
     adapter = kind(NET, NET.start(selfcheck.SEED, TRAINING.initialiser), "cpu", settings, dict(OPTIONS))
-    asked = loop.Asked(
-        selfcheck.SEED, AUDITED.epochs, Measure("step", "host", 0, 0, 0.0, "end", "none", AUDITS), rule_of(AUDITED)
-    )
+    rule, steps = rule_of(AUDITED, AUDITED_STEPS), Measure("step", "host", 0, 0, 0.0, "end", "none", AUDITS)
+    asked = loop.Asked(selfcheck.SEED, AUDITED.epochs, steps, rule)
     told = []
     data = batches(pictures, labels, AUDITED.batch_size)
     kept = loop.train(adapter, data, None, asked, lambda kind, **fields: told.append((kind, fields)), clock)
@@ -469,15 +478,16 @@ def audited(kind, batches):
     if sum(one["drain_seconds"] for one in epochs) > DRAIN_SHARE * sum(one["epoch_seconds"] for one in epochs):
         return ["undrained"]
     with tempfile.TemporaryDirectory() as folder:
-        kept.save(folder)
-        copies = audit.load(str(Path(folder) / audits.FILE), NET)
+        kept.audits.save(folder)
+        copies = audit.load(str(Path(folder) / audits.FILE), NET, rule)
     due = Batches(pictures, labels, AUDITED.batch_size)
     found = set()
-    for (epoch, step), kept_weights in copies.items():
+    allowed = dict(bounds("audit"), **(bounds("audit_sign") if rule.takes_sign else {}))
+    for (epoch, step), (kept_weights, states) in copies.items():
         batch = due.cut(due.shuffled(selfcheck.SEED, epoch)[step])
-        one = audit.Audited(epoch, step, kept_weights, batch, epochs[epoch]["loss"][step])
-        figures = audit.compare(NET, AUDITED, one)
-        found.update(f"audited {name}" for name in beyond(figures, bounds("audit")))
+        count = epoch * AUDITED_STEPS + step
+        one = audit.Audited(epoch, step, kept_weights, batch, epochs[epoch]["loss"][step], states, count)
+        found.update(f"audited {name}" for name in beyond(audit.compare(NET, rule, one), allowed))
     return sorted(found)
 
 
@@ -506,16 +516,18 @@ def caught_by(kind, batches):
     return []
 
 
-def main():
-    results = {"harmful": {}, "harmless": {}}
-    for sort, mutants in (("harmless", harmless()), ("harmful", harmful())):
+def results_of(sorts):
+    """{sort: {mutant: figures that catch it}}. sorts: sort -> {mutant: (adapter class, class of its batches)}."""
+    results = {sort: {} for sort in sorts}
+    for sort, mutants in sorts.items():
         for name, (kind, batches) in mutants.items():
             results[sort][name] = caught_by(kind, batches)
             sys.stderr.write(
                 f"{FRAMEWORK} {SMALL['label']} {sort}: {name}: {', '.join(results[sort][name]) or 'passes'}\n"
             )
             sys.stderr.flush()
-    sys.stdout.write(json.dumps(results) + "\n")
+    return results
 
 
-main()
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(results_of({"harmless": harmless(), "harmful": harmful()})) + "\n")

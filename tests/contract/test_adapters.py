@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
+from tests.contract import rule_rows
 from tests.contract.adapter_facts import CARD, further_ops
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
@@ -18,7 +19,7 @@ from tests.networks import network_of
 from tests.oracle_traces import save_traces
 
 HERE = Path(__file__).parent
-FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
+FRAMEWORKS = ("cntk", "jax", "mxnet", "neon", "paddle", "pytorch", "tensorflow")
 RESNET8 = {"shape": (3, 16, 16), "classes": 43}
 pytestmark = pytest.mark.timeout(1800)  # the first test of a row may have to make its environment
 REFUSED = {
@@ -334,6 +335,35 @@ def reference(tmp_path_factory):
         return path
 
     return reference
+
+
+@pytest.fixture(scope="session")
+def rule_references(tmp_path_factory) -> Path:
+    """A folder with the oracle's traces of each rule of tests/contract/rule_mutants.py."""
+    folder = tmp_path_factory.mktemp("rules")
+    for number, (optimiser, *traits) in enumerate(rule_rows.RULES):
+        save_traces(folder / f"{number}.npz", "resnet8", 12, optimiser, tuple(traits))
+    return folder
+
+
+@pytest.mark.frameworks
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_wrong_rule_is_caught_and_no_right_one(start, catalogue, reference, rule_references, framework, tmp_path):
+    row, script = catalogue.resolve(framework, "cpu"), HERE / "rule_mutants.py"
+    networks = tmp_path / "networks.json"
+    networks.write_text(json.dumps([network_of("resnet8", size).model_dump(mode="json") for size in (12, 20)]))
+    options = json.dumps(row.options)
+    said = start(row, script, framework, networks, reference("resnet8", 12), options, rule_references)
+    found = last_object(said)
+    refused = {rule: why for rule, why in found.items() if isinstance(why, str)}
+    assert not refused or framework == "neon"
+    assert all(len(why) > 20 for why in refused.values())
+    proven = {rule: sorts for rule, sorts in found.items() if rule not in refused}
+    assert {rule: sorts["harmless"] for rule, sorts in proven.items() if any(sorts["harmless"].values())} == {}
+    missed = [f"{rule}: {name}" for rule, sorts in proven.items() for name, by in sorts["harmful"].items() if not by]
+    assert missed == []
+    assert refused or sum(len(sorts["harmful"]) for sorts in proven.values()) >= 40
 
 
 @pytest.mark.frameworks

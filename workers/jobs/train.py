@@ -40,11 +40,12 @@ def work(job):
     rule = rule_of(training, len(batches) // batches.size)
     if any(op.kind == "dropout" for op in job.net.ops) or not (rule.shows_itself or hasattr(adapter, "state")):
         measure = measure._replace(audit=0)
-    asked = loop.Asked(job.seed, training.epochs, measure, rule)
+    target = training.target and training.target.accuracy
+    asked = loop.Asked(job.seed, training.epochs, measure, rule, target)
     throttled = native.throttled_periods()
-    audits = loop.train(adapter, batches, validation, asked, job.emit, clock)
+    trained = loop.train(adapter, batches, validation, asked, job.emit, clock)
     throttled_after = native.throttled_periods()
-    last = training.epochs - 1
+    last = trained.epochs - 1
     scoring = protocol.Progress(job.emit, clock, last, len(test), "scoring test pictures")
     taken = []
     job.emit("score", split="test", epoch=last, **loop.score(adapter, test, clock, scoring, taken))
@@ -55,12 +56,13 @@ def work(job):
 
     job.emit("place", place_seconds=loop.place_alone(adapter, batches, job.seed, clock))
 
-    if audits.steps:
-        job.emit("audited", **audits.save(job.folder))
+    if trained.audits.steps:
+        job.emit("audited", **trained.audits.save(job.folder))
     weights = adapter.weights()
     numpy.savez(os.path.join(job.folder, "weights.npz"), **weights)
     stopped = None if throttled is None or throttled_after is None else throttled_after - throttled
-    job.emit("done", total_seconds=clock(), weights_sha256=weights_sha256(weights), throttled_periods=stopped)
+    seen = {"throttled_periods": stopped, "peak_rss_bytes": native.peak_rss_bytes()}
+    job.emit("done", total_seconds=clock(), weights_sha256=weights_sha256(weights), **seen)
 
 
 def first_weights(job, initialiser):

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from orchestrator.analysis.noise import NoiseFloors
 from orchestrator.records.stored import StoredRun
 from orchestrator.report.studies import levels
+from orchestrator.report.studies.batches import batches_section
 from orchestrator.report.studies.classes import classes_section
 from orchestrator.report.studies.determinism import determinism
 from orchestrator.report.studies.inference import inference_section
 from orchestrator.report.studies.loaders import loader_workers
 from orchestrator.report.studies.pairs import pairs_section
 from orchestrator.report.studies.ranks import ranks_section
+from orchestrator.report.studies.rules import rule_section
 from orchestrator.report.studies.section import Section, StudyRow, StudyTable
+from orchestrator.report.studies.targets import target_section
 from orchestrator.trial import Study
 
 __all__ = ["Section", "StudyRow", "StudyTable", "classes_section", "ranks_section", "study_sections"]
@@ -29,7 +32,8 @@ _ANSWERS: dict[Study, Callable[[StoredRun, NoiseFloors], Section]] = {
 
 
 def study_sections(stored: StoredRun, floors: NoiseFloors) -> list[Section]:
-    """The sections of what its networks answered, of its study, and of its pairs, if it has any."""
+    """The sections of its inference, target, batch sizes, study, pairs and rule; of those that it has."""
     asked = stored.facts.study
-    sections = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
-    return [section for section in (inference_section(stored), *sections, pairs_section(stored, floors)) if section]
+    studied = [_ANSWERS[asked](stored, floors)] if asked in _ANSWERS else []
+    sections = [inference_section(stored), target_section(stored), batches_section(stored), *studied]
+    return [section for section in (*sections, pairs_section(stored, floors), rule_section(stored)) if section]

@@ -171,9 +171,13 @@ def test_all_frameworks_are_tuned_although_one_fails(tuned):
     speeds = {"2.7": 0.2, "2.7-omp": 0.2, "2.7-amd": 0.1}
     speeds |= SPEEDS | {"2.6": 1.0, "2.6-mkl": 0.2, "2.6-mkl-omp": 0.2, "2.6-mkl-amd": 0.1, "2.6-mkl-native": 0.2}
     speeds |= {"2.13": 0.1, "2.13-tuned": 0.05, "2.13-compile": 0.1, "1.3": 0.2}
+    speeds |= {"0.10": 0.1, "0.10-scan": 0.05, "0.12": 0.1, "3.3": 0.1, "3.3-onednn": 0.05}
     speeds |= dict.fromkeys(("2.21", "2.21-no-onednn", "2.21-onednn", "2.7-onednn", "2.7-intel", "2.7-intel-omp"), 0.1)
     found, code, said = tuned(Machine(speeds, answers=[EngineError("Docker does not answer.")]), "all")
-    assert (code, [one.framework for one in found]) == (1, ["mxnet", "neon", "pytorch", "tensorflow"])
+    assert (code, [one.framework for one in found]) == (
+        1,
+        ["jax", "mxnet", "neon", "paddle", "pytorch", "tensorflow"],
+    )
     assert "cntk: Docker does not answer." in said
 
 

@@ -235,6 +235,14 @@ def test_as_many_threads_as_processors_is_no_worry(catalogue, host):
     assert oversubscribed(expand(omp(threads=2), catalogue, host), host) == []
 
 
+def test_batch_sizes_are_an_axis_named_in_each_cell(catalogue, host):
+    changes = {"axes.frameworks": ["pytorch"], "axes.batch_sizes": [8, 64]}
+    plan = expand(shipped("compare", changes), catalogue, host)
+    assert {trial.cell.batch_size for trial in plan.trials} == {8, 64}
+    assert {trial.training.batch_size for trial in plan.trials} == {8, 64}
+    assert all(trial.cell.label.endswith(f"batch {trial.training.batch_size}") for trial in plan.trials)
+
+
 def test_clahe_and_loader_workers_are_axes_named_in_each_cell(catalogue, host):
     changes = {"axes.frameworks": ["pytorch"], "axes.clahe": [True, False], "axes.loader_workers": [0, 4]}
     plan = expand(shipped("compare", changes), catalogue, host)

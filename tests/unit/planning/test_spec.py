@@ -122,6 +122,56 @@ MALFORMED = {
         changed("training", {"momentum": 1.0}),
         "training.momentum is 1.0; it must be at least 0 and less than 1",
     ),
+    "beta2 of sgd": (
+        changed("training", {"beta2": 0.9}),
+        "training.beta2 is set while training.optimiser is 'sgd', which has none: remove it",
+    ),
+    "unknown optimiser": (changed("training", {"optimiser": "adamm"}), "Did you mean 'adam'?"),
+    "adam with its decay apart": (
+        changed("training", {"optimiser": "adam", "weight_decay": 0.1, "decay": "apart"}),
+        "training.decay is 'apart' while training.optimiser is 'adam': write 'adamw'",
+    ),
+    "a way without a decay": (
+        changed("training", {"decay": "apart"}),
+        "training.decay is set while training.weight_decay is 0",
+    ),
+    "nesterov without momentum": (
+        changed("training", {"optimiser": "nesterov", "momentum": 0}),
+        "without momentum it is 'sgd'",
+    ),
+    "steps without milestones": (
+        changed("training", {"schedule": {"kind": "step"}}),
+        "training.schedule.kind is 'step' without milestones",
+    ),
+    "milestones of a cosine": (
+        changed("training", {"schedule": {"kind": "cosine", "milestones": [2]}}),
+        "training.schedule.milestones is set while its kind is 'cosine'",
+    ),
+    "milestone twice": (
+        changed("training", {"schedule": {"kind": "step", "milestones": [2, 2]}}),
+        "training.schedule.milestones[1] repeats 2",
+    ),
+    "one-cycle with a warm-up": (
+        changed("training", {"schedule": {"kind": "one-cycle", "warmup_epochs": 1}}),
+        "which rises by itself",
+    ),
+    "target of the test pictures": (
+        changed("training", {"target": {"accuracy": 0.9, "split": "test"}}),
+        "training.target.split is 'test'; allowed: valid",
+    ),
+    "target above one": (
+        changed("training", {"target": {"accuracy": 90}}),
+        "training.target.accuracy is 90; it must be greater than 0 and at most 1",
+    ),
+    "target seen at the end only": (
+        {**changed("training", {"target": {"accuracy": 0.9}}), "measure": {"evaluate": "end"}},
+        "training.target is set while measure.evaluate is 'end'",
+    ),
+    "batch size twice": (changed("axes/batch_sizes", [8, 8]), "axes.batch_sizes[1] repeats 8"),
+    "batch sizes of an inference": (
+        {**changed("axes/batch_sizes", [8]), "kind": "infer"},
+        "axes.batch_sizes is set while kind is 'infer'; write inference.batch_sizes",
+    ),
     "unknown split": (changed("dataset/split", "by-sign"), "dataset.split is 'by-sign'; allowed: paper, by-track"),
     "variant of no framework": (
         changed("axes/variants", {"numpy_ref": "1.0"}),

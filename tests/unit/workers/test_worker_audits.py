@@ -84,7 +84,7 @@ class Slow(object):
         measure = Measure(sync, "host", 0, 0, 0.0, "end", "none", count)
         asked = loop.Asked(0, 1, measure, rule_of(TRAINING))
         kept = loop.train(self, batches, None, asked, lambda kind, **fields: said.append((kind, fields)), self.clock)
-        return kept, next(fields for kind, fields in said if kind == "epoch")
+        return kept.audits, next(fields for kind, fields in said if kind == "epoch")
 
 
 @pytest.mark.parametrize("sync", ["step", "block"])
@@ -165,7 +165,7 @@ def figures_of(adapter_class, folder, training=TRAINING):
 
     measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 4)
     kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure, rule), listen, lambda: 0.0)
-    kept.save(str(folder))
+    kept.audits.save(str(folder))
     largest = dict.fromkeys(bounds("audit"), 0.0)
     for (epoch, step), (copies, states) in audit.load(str(folder / audits.FILE), NET, rule).items():
         batch = batches.cut(batches.shuffled(0, epoch)[step])

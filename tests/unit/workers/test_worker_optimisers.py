@@ -38,7 +38,7 @@ def test_nesterov_looks_one_momentum_ahead():
     assert weight[0] == pytest.approx(1 - 0.5 * (2 + 0.9 * 2) - 0.5 * (1 + 0.9 * 2.8))
 
 
-def test_adam_corrects_the_bias_and_adds_epsilon_outside_the_root():
+def test_adam_adds_epsilon_to_the_corrected_root():
     weight, _ = updated(ADAM, numpy.array([1.0]), [2.0])
     assert weight[0] == pytest.approx(1 - 0.5 * 2 / (2 + 0.1))
     weight, _ = updated(ADAM, numpy.array([1.0]), [2.0], [3.0])
@@ -76,7 +76,7 @@ def test_a_coupled_decay_is_part_of_the_gradient(optimiser):
     assert decayed[0] == pytest.approx(given[0])
 
 
-def test_without_being_asked_adamw_and_lion_decay_apart_and_the_others_coupled():
+def test_of_themselves_adamw_and_lion_decay_apart():
     assert {name for name, rule in RULES.items() if rule.DECAYS[0] == "apart"} == {"adamw", "lion"}
 
 
@@ -143,13 +143,13 @@ def test_a_cosine_falls_from_the_rate_towards_its_floor():
     assert seen == sorted(seen, reverse=True)
 
 
-def test_a_warm_up_rises_in_a_line_to_the_rate_and_the_cosine_begins_there():
+def test_a_warm_up_rises_in_a_line_and_the_cosine_begins_there():
     seen = rates(Schedule("cosine", warmup_epochs=0.8))
     assert seen[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates(Schedule(warmup_epochs=1.0))[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
 
 
-def test_one_cycle_rises_from_a_25th_and_falls_to_almost_nothing():
+def test_one_cycle_rises_from_a_25th_and_falls_to_nothing():
     seen = rates(Schedule("one-cycle", rise=0.5))
     assert seen[0] == pytest.approx(1 / 25)
     assert seen[10] == 1.0
@@ -167,7 +167,7 @@ def test_an_unknown_rule_is_named_with_the_known():
         rule_of(SGD._replace(optimiser="ftrl"))
 
 
-def test_the_traits_of_a_training_are_what_its_selfcheck_must_have():
+def test_the_traits_of_a_training_are_those_of_its_selfcheck():
     assert traits(SGD) == ()
     asked = {"weight_decay": 0.1, "clip_norm": 1.0, "label_smoothing": 0.1, "schedule": Schedule("cosine")}
     assert traits(SGD._replace(**asked)) == ("coupled decay", "clipping", "smoothing", "schedule")

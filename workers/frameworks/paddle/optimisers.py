@@ -1,4 +1,4 @@
-"""The rules of workers/optimisers.py as paddle.optimizer has them, and in Paddle's ops where it defines them otherwise."""
+"""The rules of workers/optimisers.py as paddle.optimizer has them, and in Paddle's ops where its own differ."""
 
 import paddle
 from paddle.nn import functional
