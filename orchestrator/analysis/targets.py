@@ -10,7 +10,8 @@ The performance profile is that of Dolan and More 2002, as AlgoPerf (Dahl et al.
 cells that a subject solves within so many times the best seconds of a cell.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +25,17 @@ _Flags = NDArray[np.bool_]
 
 LEVEL = 0.95
 
-ROUNDING = 1e-9
-"""Logarithms of seconds that differ by no more are equal."""
-
 FEWEST_REACHED = 2
 """One training that reached the target says nothing about the scatter."""
 
+LEAST_SCATTER = 1e-3
+"""Of the logarithms: trainings whose seconds differ by less than a thousandth scatter by that."""
+
 _WIDEST = 50.0
 """Standard deviations within which the end of an interval is looked for; beyond them it is open."""
+
+_LOG_RANGE = 14.0
+"""Of the scatter that is looked for, from the least."""
 
 
 @dataclass(frozen=True)
@@ -88,28 +92,21 @@ def estimate(seconds: Sequence[float], is_reached: Sequence[bool], level: float 
     if of_reached < FEWEST_REACHED:
         return Estimate(None, None, None, of_reached, count)
     centre = float(logs[reached].mean())
-    scale = float(logs[reached].std())
-    if scale < ROUNDING and reached.all():
-        middle_seconds = float(np.exp(centre))
-        return Estimate(middle_seconds, middle_seconds, middle_seconds, of_reached, count)
-    scale = max(scale, ROUNDING)
+    scale = max(float(logs.std()), LEAST_SCATTER)
     units = (logs - centre) / scale  # so that one search suits all
+    least = LEAST_SCATTER / scale
 
-    def cost_at(at: Array) -> float:
-        return _cost(float(at[0]), float(at[1]), units, reached)
+    def cost(at: float) -> float:
+        return _profile(at, units, reached, least)
 
-    best = scipy.optimize.minimize(cost_at, np.zeros(2), method="Nelder-Mead")
-    middle, spread = float(best.x[0]), float(np.exp(best.x[1]))
+    middle = _lowest(cost, np.linspace(-3.0, 12.0, 31))
     t = float(scipy.stats.t.ppf((1 + level) / 2, of_reached - 1))
-    allowed = float(best.fun) + of_reached * np.log1p(t**2 / (of_reached - 1)) / 2
-
-    def beyond(at: float) -> float:
-        return float(_profile(at, units, reached) - allowed)
-
+    allowed = cost(middle) + of_reached * np.log1p(t**2 / (of_reached - 1)) / 2
     ends = []
     for side in (-1, 1):
-        far = middle + side * _WIDEST * spread * max(t, 1.0)
-        ends.append(float(scipy.optimize.brentq(beyond, middle, far)) if beyond(far) > 0 else None)
+        far = middle + side * _WIDEST * max(t, 1.0)
+        is_open = cost(far) <= allowed
+        ends.append(None if is_open else float(scipy.optimize.brentq(lambda at: cost(at) - allowed, middle, far)))
     low, high = (None if end is None else float(np.exp(centre + scale * end)) for end in ends)
     return Estimate(float(np.exp(centre + scale * middle)), low, high, of_reached, count)
 
@@ -130,17 +127,25 @@ def profile(seconds: Mapping[str, Mapping[str, float]]) -> dict[str, list[tuple[
     }
 
 
-def _profile(middle: float, units: Array, reached: _Flags) -> float:
-    """The cost at a median, with the scale that suits it best."""
-    found = scipy.optimize.minimize_scalar(
-        lambda spread: _cost(middle, spread, units, reached), bounds=(-14.0, 14.0), method="bounded"
-    )
-    return float(found.fun)
+def _profile(middle: float, units: Array, reached: _Flags, least: float) -> float:
+    """Minus the logarithm of the likelihood at a median, with the scatter that suits it best; but for a constant.
+
+    least: the smallest scatter that is looked for.
+    """
+    of_reached, of_others = units[reached] - middle, units[np.logical_not(reached)] - middle
+    squares = float((of_reached**2).sum())
+
+    def cost(log_scatter: float) -> float:
+        scatter = math.exp(log_scatter)
+        density = -squares / scatter**2 / 2 - of_reached.size * log_scatter
+        return -float(density + scipy.special.log_ndtr(-of_others / scatter).sum())
+
+    return cost(_lowest(cost, np.linspace(math.log(least), math.log(least) + _LOG_RANGE, 29)))
 
 
-def _cost(middle: float, log_spread: float, units: Array, reached: _Flags) -> float:
-    """Minus the logarithm of the likelihood."""
-    apart = (units - middle) / np.exp(log_spread)
-    of_reached = np.asarray(scipy.stats.norm.logpdf(apart[reached])) - log_spread
-    of_others = np.asarray(scipy.stats.norm.logsf(apart[np.logical_not(reached)]))
-    return -float(of_reached.sum() + of_others.sum())
+def _lowest(cost: Callable[[float], float], grid: Array) -> float:
+    """Where a cost is lowest within a grid: beside its lowest point, more closely."""
+    at = int(np.argmin([cost(float(point)) for point in grid]))
+    low, high = float(grid[max(0, at - 1)]), float(grid[min(len(grid) - 1, at + 1)])
+    found = float(scipy.optimize.minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
+    return min((found, low, high), key=cost)

@@ -11,6 +11,7 @@ steps, in the order of STAGES, and is caught by the first figure that is beyond 
 import collections
 import importlib
 import json
+import os
 import random
 import sys
 import tempfile
@@ -27,6 +28,10 @@ from workers.net import Net
 from workers.optimisers import rule_of
 from workers.process import clock, read_net
 from workers.protocol import Measure, NotFinite, Unsupported
+
+# XLA compiles for each adapter anew, the same again for most mutants; JAX reads this when it is imported.
+COMPILED = tempfile.TemporaryDirectory()
+os.environ.update(JAX_COMPILATION_CACHE_DIR=COMPILED.name, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
 
 FRAMEWORK, NETWORKS, REFERENCE = sys.argv[1:4]
 OPTIONS = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
