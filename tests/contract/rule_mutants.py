@@ -1,6 +1,7 @@
 """Run by a framework's own interpreter: which proof catches each wrong version of a rule of training, one line of JSON.
 
-python rule_mutants.py FRAMEWORK NETWORKS.json REFERENCE.npz OPTIONS FOLDER; the first four as in adapter_mutants.py.
+python rule_mutants.py FRAMEWORK NETWORKS.json REFERENCE.npz OPTIONS FOLDER [NUMBER ...]; the first four as in
+adapter_mutants.py, and the numbers of the rules, all if none is named.
 FOLDER holds the oracle's traces of each rule of rule_rows.py, <number>.npz. The last line is an object:
 rule -> {"harmful", "harmless"} -> mutant -> what catches it; a rule that the adapter lacks has the reason in its place.
 """
@@ -148,9 +149,10 @@ def use(number, folder):
     base.WANTED, _ = traces.load(str(Path(folder) / f"{number}.npz"), base.NET, tuple(base.REGIMES))
 
 
-def main(folder):
+def main(folder, numbers):
     found = {}
-    for number, (optimiser, *traits) in enumerate(RULES):
+    for number in numbers or range(len(RULES)):
+        optimiser, *traits = RULES[number]
         use(number, folder)
         rule = ", ".join([optimiser, *traits])
         try:
@@ -164,4 +166,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[5])
+    main(sys.argv[5], [int(number) for number in sys.argv[6:]])
