@@ -24,7 +24,7 @@ from orchestrator.home import REPOSITORY
 
 GROUPS = {
     "Begin": ("doctor", "data", "import", "build-images", "check"),
-    "Measure": ("sweep", "compare", "gate", "tune", "limit"),
+    "Measure": ("sweep", "compare", "gate", "tune", "limit", "largest-batch"),
     "Many machines": ("submit", "jobs", "join"),
     "Look": ("report", "runs", "show", "index"),
     "Use what was trained": ("export", "watch"),
