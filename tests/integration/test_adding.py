@@ -190,7 +190,7 @@ def sweep(added, tmp_path_factory):
     shared.mkdir(parents=True, exist_ok=True)
     (home / "virtualenvs").symlink_to(shared)
 
-    def sweep(engine: str, **changes) -> list[dict]:
+    def sweep(engine: str, **changes):
         spec = Path(home, f"{changes['name']}.json")
         spec.write_text(json.dumps({**SPEC, **changes}), encoding="utf-8")
         done = invoke(copy, home, "sweep", f"--spec={spec}", f"--engine={engine}", "--json")
@@ -234,6 +234,8 @@ def test_a_new_kind_of_job_data_set_and_engine_run_together(sweep):
 @pytest.mark.slow
 def test_a_new_optimiser_is_checked_and_trains(sweep):
     rule = {**SPEC["training"], "optimiser": "signed"}
-    (row,) = sweep("plain", name="rule", dataset=TINY, training=rule)
+    answer = sweep("plain", name="rule", dataset=TINY, training=rule)
+    (row,) = answer["results"]
+    assert answer["rule"][0]["source"] == "ours"
     assert (row["status"], row["check"]) == ("ok", "passed")
     assert row["accuracy_test"] is not None
