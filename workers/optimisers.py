@@ -59,7 +59,7 @@ class Rule(object):
         if steps is None and has_schedule(training):
             raise ValueError("a rate that changes needs the number of steps of an epoch")
         self.training, self._steps = training, steps
-        self._is_apart = (training.decay or self.DECAYS[0]) == APART
+        self._is_apart = decays_apart(training)
         self.learning_rate = training.learning_rate
 
     def rate_at(self, epoch, step):
@@ -185,6 +185,16 @@ def rule_of(training, steps=None):
     if training.optimiser not in RULES:
         raise ValueError(f"there is no optimiser {training.optimiser!r}; known: {', '.join(sorted(RULES))}.")
     return RULES[training.optimiser](training, steps)
+
+
+def decays_apart(training):
+    """Whether its weight decay, if it has one, is apart from the gradient."""
+    return (training.decay or RULES[training.optimiser].DECAYS[0]) == APART
+
+
+def state_names(training):
+    """The arrays that its rule keeps of each weight."""
+    return rule_of(training, 1).STATE
 
 
 def has_schedule(training):

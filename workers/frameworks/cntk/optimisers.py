@@ -8,7 +8,7 @@ import cntk
 import numpy
 
 from workers.frameworks import OURS, OWN, Optimiser
-from workers.optimisers import APART, RULES, has_schedule, targets
+from workers.optimisers import decays_apart, has_schedule, state_names, targets
 
 
 def _sgd(rule, gradient, velocity):
@@ -93,14 +93,14 @@ class Update(object):
         """One function that does all updates; CNTK gives the gradients of the sum of the losses."""
         training = self._training
         # Parameters come in an order of CNTK's own.
-        names = RULES[training.optimiser](training._replace(schedule=type(training.schedule)())).STATE
+        names = state_names(training)
         gradients = [gradient / training.batch_size for gradient in gradients]
         if training.clip_norm is not None:
             squares = [cntk.reduce_sum(gradient * gradient) for gradient in gradients]
             norm = cntk.sqrt(sum(squares[1:], squares[0]))
             share = training.clip_norm / cntk.element_max(norm, training.clip_norm)
             gradients = [gradient * share for gradient in gradients]
-        is_apart = training.optimiser in ("adamw", "lion") or training.decay == APART
+        is_apart = decays_apart(training)
         updates = []
         for parameter, gradient in zip(parameters, gradients):
             if training.weight_decay and not is_apart:

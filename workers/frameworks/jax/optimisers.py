@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from workers.frameworks import ALIGNED, OWN, Optimiser
-from workers.optimisers import APART
+from workers.optimisers import decays_apart
 
 
 def _sgd(training):
@@ -47,7 +47,7 @@ def transformation(entry, training):
     """What makes directions of gradients: clipping, coupled decay, the optimiser, decay apart."""
     parts = [entry.make(training)]
     if training.weight_decay:
-        is_apart = training.optimiser in ("adamw", "lion") or training.decay == APART
+        is_apart = decays_apart(training)
         parts.insert(is_apart, optax.add_decayed_weights(training.weight_decay))
     if training.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(training.clip_norm))

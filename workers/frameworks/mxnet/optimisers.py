@@ -4,7 +4,7 @@ import mxnet
 from mxnet import gluon, nd
 
 from workers.frameworks import ALIGNED, OURS, OWN, Optimiser
-from workers.optimisers import APART, targets
+from workers.optimisers import decays_apart, targets
 
 
 class _Ours(mxnet.optimizer.Optimizer):
@@ -24,7 +24,7 @@ class _Ours(mxnet.optimizer.Optimizer):
         """One update of one weight, in place."""
         self._update_count(index)
         rate, gradient = self._get_lr(index), grad * self.rescale_grad
-        if self._training.weight_decay and not _is_apart(self._training):
+        if self._training.weight_decay and not decays_apart(self._training):
             gradient = gradient + self._training.weight_decay * weight
         weight -= rate * self.direction(gradient, *state)
 
@@ -67,7 +67,7 @@ class Adam(mxnet.optimizer.Adam):
     """MXNet's own, which adds epsilon to a root that is not corrected; so it is made smaller by that correction."""
 
     def __init__(self, training):
-        decay = 0.0 if _is_apart(training) else training.weight_decay
+        decay = 0.0 if decays_apart(training) else training.weight_decay
         super(Adam, self).__init__(
             learning_rate=training.learning_rate, beta1=training.momentum, beta2=training.beta2, wd=decay
         )
@@ -81,7 +81,7 @@ class Adam(mxnet.optimizer.Adam):
 
 
 def _sgd(training):
-    decay = 0.0 if _is_apart(training) else training.weight_decay
+    decay = 0.0 if decays_apart(training) else training.weight_decay
     return mxnet.optimizer.SGD(learning_rate=training.learning_rate, momentum=training.momentum, wd=decay)
 
 
@@ -104,10 +104,6 @@ _STATE = {
 }
 
 
-def _is_apart(training):
-    return training.optimiser in ("adamw", "lion") or training.decay == APART
-
-
 class Update(object):
     """The update of a Training: a Trainer of Gluon, and what the rule has besides.
 
@@ -118,7 +114,7 @@ class Update(object):
         self._training = training
         # A weight that has no gradient, such as a running mean, has grad_req 'null'.
         self._trained = [one for one in parameters.values() if one.grad_req != "null"]
-        self._decay = training.weight_decay if _is_apart(training) else 0.0
+        self._decay = training.weight_decay if decays_apart(training) else 0.0
         if self._decay and training.optimiser == "sgd":
             entry = entry._replace(source=ALIGNED, what=f"{entry.what}, with the weight decay apart")
         self.optimiser = entry

@@ -4,7 +4,7 @@ import paddle
 from paddle.nn import functional
 
 from workers.frameworks import ALIGNED, OURS, OWN, Optimiser
-from workers.optimisers import APART, RULES
+from workers.optimisers import decays_apart, state_names
 
 
 def _momentum(weights, training, decay, clip):
@@ -33,7 +33,7 @@ class _Ours(object):
     def __init__(self, weights, training, decay, clip):
         self._weights, self._training, self._decay, self._clip = weights, training, decay, clip
         self._rate = training.learning_rate
-        names = RULES[training.optimiser](training._replace(schedule=type(training.schedule)())).STATE
+        names = state_names(training)
         self.kept = {weight.name: {name: paddle.zeros_like(weight) for name in names} for weight in weights}
 
     @paddle.no_grad()
@@ -101,7 +101,7 @@ class Update(object):
 
     def __init__(self, entry, weights, training):
         self._weights, self._training = weights, training
-        is_apart = training.optimiser in ("adamw", "lion") or training.decay == APART
+        is_apart = decays_apart(training)
         self._decay = training.weight_decay if is_apart and training.optimiser != "adamw" else 0.0
         if self._decay and entry.source == OWN:
             entry = entry._replace(source=ALIGNED, what=f"{entry.what}, with the weight decay apart")

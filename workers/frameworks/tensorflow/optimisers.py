@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from workers.frameworks import ALIGNED, OURS, OWN, Optimiser
-from workers.optimisers import APART, RULES, targets
+from workers.optimisers import RULES, decays_apart, state_names, targets
 
 _raw = tf.raw_ops
 
@@ -68,11 +68,11 @@ class Update(object):
 
     def __init__(self, entry, weights, training):
         self._apply, self._weights, self._training = entry.make, weights, training
-        names = RULES[training.optimiser](training._replace(schedule=type(training.schedule)())).STATE
+        names = state_names(training)
         self.kept = [{name: tf.Variable(tf.zeros_like(weight)) for name in names} for weight in weights]
         self._rate = tf.Variable(training.learning_rate, trainable=False, dtype=tf.float32)
         self._count = tf.Variable(0.0, trainable=False)
-        self._is_apart = training.optimiser in ("adamw", "lion") or training.decay == APART
+        self._is_apart = decays_apart(training)
         is_aligned = training.weight_decay and entry.source == OWN
         self.optimiser = (
             entry._replace(source=ALIGNED, what=f"{entry.what}, with a weight decay") if is_aligned else entry
