@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def run(command: Command, tick: Callable[[], None]) -> Ended:
 
 def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
     launched_unix, launched = time.time(), time.monotonic()
-    with command.log.open("ab") as log:
+    with command.log.open("ab") as log, _pinned(command.cpus):
         try:
             process = subprocess.Popen(  # noqa: S603 - argv is our own tuple, and no shell is used
                 command.argv,
@@ -96,7 +97,6 @@ def _run(command: Command, tick: Callable[[], None], guard: Guard) -> Ended:
     is_timeout = is_over_memory = False
     kills_before = oom_kills()
     try:
-        _pin(process.pid, command.cpus)
         if command.on_start is not None:
             command.on_start(lambda: _group_seconds(process.pid))
         next_tick = next_look = launched
@@ -194,16 +194,25 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _pin(pid: int, cpus: tuple[int, ...]) -> None:
-    """Set the affinity from outside: a preexec function is not safe with threads, and the child has no threads yet."""
+@contextmanager
+def _pinned(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Let a program that this thread starts in the block use `cpus` alone, from its first instruction on.
+
+    A child takes the affinity of the thread that starts it. Set from outside, it would come after the program has
+    begun, perhaps after it has counted its processors; a preexec function is not safe with threads.
+    """
     if not cpus:
+        yield
         return
+    before = os.sched_getaffinity(0)
     try:
-        os.sched_setaffinity(pid, cpus)
-    except ProcessLookupError:
-        pass
+        os.sched_setaffinity(0, cpus)
     except OSError as error:
         raise EngineError(f"Processors {', '.join(map(str, cpus))} cannot be used: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:

@@ -1,5 +1,6 @@
 """Processes: how they end, what they leave, what they may use."""
 
+import contextlib
 import os
 import sys
 import time
@@ -50,6 +51,27 @@ def test_affinity_is_what_was_asked_for(python, tmp_path):
     one = min(os.sched_getaffinity(0))
     run(python("import os; print(os.sched_getaffinity(0))", cpus=(one,)), nothing)
     assert tail(tmp_path / "log.txt") == f"{{{one}}}"
+
+
+def test_affinity_holds_from_the_first_instruction_on(python, tmp_path, monkeypatch):
+    class Slow(process.subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.wait()  # the program has ended before its starter goes on
+
+    monkeypatch.setattr(process.subprocess, "Popen", Slow)
+    monkeypatch.setattr(process, "guarded", lambda _: contextlib.nullcontext(lambda name: None))
+    monkeypatch.setattr(process, "_has_ended", lambda pid: True)
+    monkeypatch.setattr(process.os, "killpg", lambda group, number: None)
+    one, before = min(os.sched_getaffinity(0)), os.sched_getaffinity(0)
+    run(python("import os; print(os.sched_getaffinity(0))", cpus=(one,)), nothing)
+    assert tail(tmp_path / "log.txt") == f"{{{one}}}"
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_processor_that_is_not_there_is_one_sentence(python):
+    with pytest.raises(EngineError, match="Processors 4000 cannot be used"):
+        run(python("pass", cpus=(4000,)), nothing)
 
 
 def test_time_limit_ends_a_process_that_ignores_the_request(python, monkeypatch):
