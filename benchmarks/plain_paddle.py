@@ -67,11 +67,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--onednn", choices=("True", "False"), default="False")
     args = parser.parse_args()
 
     paddle.seed(args.seed)
     paddle.base.core.set_num_threads(args.threads)
-    paddle.set_flags({"FLAGS_use_mkldnn": False})  # as it comes
+    paddle.set_flags({"FLAGS_use_mkldnn": args.onednn == "True"})
     rng = np.random.default_rng(args.seed)
     numbers = np.load(args.split / "train.npy")
     pictures = np.load(args.data / "train_x.npy")[numbers]
