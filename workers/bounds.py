@@ -63,6 +63,17 @@ _BOUNDS = {
             "reference_weights": 1e-6,  # likewise, after three updates
         },
     },
+    # The bounds of a selfcheck are measured for each network: workers/mixed.py.
+    BFLOAT16: {
+        "audit": {
+            "loss": 1e-2,
+            "update": 0.5,
+            "averages": 5e-2,
+            "state": 0.5,
+            "decay": 1e-3,
+            "rounding": 2.0,  # as far from the exact update as the model's, or as near: float32 is at 100 and more
+        },
+    },
 }
 
 

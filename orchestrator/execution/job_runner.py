@@ -14,6 +14,7 @@ from orchestrator import files
 from orchestrator.data import Split
 from orchestrator.engines.engine import Engine, Launch
 from orchestrator.engines.source import WorkerSource
+from orchestrator.environment import FLOAT32
 from orchestrator.execution.outcome import decide, judge_load
 from orchestrator.host import Telemetry
 from orchestrator.records import run_folder
@@ -288,6 +289,7 @@ def _reference(context: JobContext, job: Job, record: Record) -> Path | None:
     """Where the oracle's traces of a selfcheck, or its logits of an inference, are kept; None for another job."""
     if record.check is not None:
         parts = [job.payload[name] for name in ("optimiser", "initialiser", "batch_size", "steps")]
+        parts += [] if job.precision == FLOAT32 else [job.precision]
         rule = "-".join(str(part).replace(" ", "_") for part in [*parts, *job.payload["traits"]])
         return context.references / f"{job.network.sha256[:32]}-{rule}.npz"
     if record.trial is not None and record.trial.inference is not None and record.data is not None:

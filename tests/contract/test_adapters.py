@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.environment import FLOAT32
 from orchestrator.errors import AbsentError, EngineError
 from orchestrator.home import REPOSITORY, Home
-from tests.contract import rule_rows
+from tests.contract import narrow_facts, rule_rows
 from tests.contract.adapter_facts import CARD, further_ops
 from tests.contract.row_images import RowImages
 from tests.fake_job import job_json
 from tests.networks import network_of
 from tests.oracle_traces import save_traces
+from workers import mixed, traces
+from workers.jobs import selfcheck
 
 HERE = Path(__file__).parent
 FRAMEWORKS = ("cntk", "mxnet", "neon", "pytorch", "tensorflow")
@@ -47,6 +50,11 @@ REFUSED_OPS = {"cntk": {"exact gelu"}, "neon": set(further_ops())}
 """The same of the networks of `further_ops`."""
 
 TEST_PICTURES = 822  # as many as the sample of GTSRB has: no multiple of any batch
+
+
+def is_wide(row):
+    """Whether it trains in float32."""
+    return row.trains and row.precision == FLOAT32
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +115,7 @@ def facts(asked):
     return facts
 
 
-@pytest.mark.rows(where=lambda row: row.trains)
+@pytest.mark.rows(where=is_wide)
 @pytest.mark.frameworks
 class TestAdapter:
     def test_weights_come_back_bit_for_bit(self, facts, row):
@@ -201,7 +209,7 @@ class TestAdapter:
         assert facts(row)["refuses_an_absent_gpu"]
 
 
-@pytest.mark.rows(where=lambda row: row.framework in CARD)
+@pytest.mark.rows(where=lambda row: row.framework in CARD and is_wide(row))
 @pytest.mark.frameworks
 def test_a_card_that_is_not_there_is_an_error_and_never_the_cpu(facts, row):
     assert facts(row)["never_falls_back_to_the_cpu"]
@@ -300,7 +308,7 @@ def distance(seen: Path, wanted: Path, begin: Path) -> float:
     return (off / moved) ** 0.5
 
 
-@pytest.mark.rows(where=lambda row: row.trains)
+@pytest.mark.rows(where=is_wide)
 @pytest.mark.frameworks
 class TestTraining:
     def test_the_same_seed_gives_bit_equal_weights(self, asked, row):
@@ -384,3 +392,30 @@ def test_every_wrong_adapter_is_caught_and_no_right_one(start, catalogue, refere
     assert {name: figures for name, figures in found["harmless"].items() if figures} == {}
     assert [name for name, figures in found["harmful"].items() if not figures] == []
     assert len(found["harmful"]) >= 50
+
+
+@pytest.fixture(scope="session")
+def narrow_reference(tmp_path_factory):
+    """narrow_reference(precision) -> the file of the oracle's traces that narrow_facts.py asks for."""
+
+    @functools.cache
+    def narrow_reference(precision: str) -> Path:
+        path = tmp_path_factory.mktemp("narrow") / "reference.npz"
+        given = (narrow_facts.NET, narrow_facts.TRAINING, narrow_facts.REGIMES["first"])
+        pictures = (narrow_facts.PICTURES, narrow_facts.LABELS)
+        asked = mixed.traces_asked(precision, narrow_facts.REGIMES)
+        traces.save(path, {name: selfcheck.trace_oracle(*given, *pictures, asked=one) for name, one in asked.items()})
+        return path
+
+    return narrow_reference
+
+
+@pytest.mark.rows(where=lambda row: row.trains and not is_wide(row))
+@pytest.mark.frameworks
+def test_a_row_computes_in_its_number_format_and_in_no_other(start, narrow_reference, row):
+    path = narrow_reference(row.precision)
+    given = (row.framework, json.dumps(row.options), row.precision)
+    found = last_object(start(row, HERE / "narrow_facts.py", *given, path, job=path.parent))
+    assert found["adapter"] == []
+    assert "rounding_update" in found["computes in float32"]
+    assert "logits" in found["says float32"]

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy
 
-from workers import arrays, native, protocol
+from workers import arrays, mixed, native, protocol
 from workers.audits import COPIES, FILE, STATES
 from workers.averages import over_n
 from workers.batches import open_batches
-from workers.bounds import bounds, is_within, worst
+from workers.bounds import FLOAT32, bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.optimisers import rule_of
@@ -51,7 +51,7 @@ def work(job):
             cut = batches.cut(batches.shuffled(job.seed, epoch)[step])
             count = epoch * (len(batches) // batches.size) + step
             audited = Audited(epoch, step, copies, cut, job.payload["losses"][epoch][step], states, count)
-            seen = compare(job.net, rule, audited)
+            seen = compare(job.net, rule, audited, job.precision)
             figures = {name: worst([figures[name], value]) for name, value in seen.items()}
             job.emit("progress", epoch=0, step=at, steps=len(kept))
     job.emit("check", figures=figures, bounds=allowed, passed=is_within(figures, allowed))
@@ -102,47 +102,66 @@ class Audited(NamedTuple):
     count: int = 0
 
 
-def compare(net, rule, audited):
-    """Figures of one audited step against the oracle; see workers/bounds.py. rule: of the training.
+def compare(net, rule, audited, precision=FLOAT32):
+    """Figures of one audited step against the oracle in that precision; see workers/bounds.py. rule: of the training.
+
+    In a narrow one the exact oracle repeats the step too: `rounding` is how far the update is from the exact one, over
+    how far the model's is.
 
     Raises BadJob if neither the weights nor the adapter show the state in front of the step.
     """
-    front, before, after = (
-        {name: value.astype(numpy.float64) for name, value in one.items()} for one in audited.copies
-    )
-    batch, loss = audited.batch, audited.loss
-    oracle = Oracle(net, before, "cpu", Settings(rule.training, threads=1, seed=0), {})
-    wanted_loss, gradients = oracle.gradients(oracle.place(*batch))
-    averages = oracle.weights()
     if audited.states is None and not rule.shows_itself:
         name = rule.training.optimiser
         raise BadJob(f"the state of the optimiser {name!r} is not known; its steps cannot be repeated.")
+    before, after = ({name: value.astype(numpy.float64) for name, value in one.items()} for one in audited.copies[1:])
+    due = _repeated(net, rule, audited, precision)
+    others = [weight.name for weight in net.weights if not weight.is_trainable]
+    of_batch = over_n(net, before, due.averages, len(audited.batch[1]))
+    moves = {name: after[name] - before[name] for name in due.moves}
+    rest = {name: moves[name] - due.moves[name] for name in moves}
+    weight = _norm(before[name] for name in moves)
+    kept_moves = _norm(due.averages[name] - before[name] for name in others)
+    figures = {
+        "loss": abs(audited.loss / due.loss - 1),
+        "update": _norm(rest.values()) / (_norm(due.moves.values()) + ROUNDING * weight),
+        "averages": min(_norm(after[name] - own[name] for name in others) for own in (due.averages, of_batch))
+        / (kept_moves + ROUNDING * _norm(before[name] for name in others) or 1.0),
+        "decay": _decay(rest, before) / max(rule.rate_at(audited.epoch, audited.step), LEAST_RATE),
+    }
+    if audited.states is not None:
+        figures["state"] = worst(_state_off(part, audited.states[1], due.states) for part in rule.STATE)
+    if precision != FLOAT32:
+        exact = _repeated(net, rule, audited, FLOAT32)
+        seen, model = (_norm(update[name] - exact.moves[name] for name in exact.moves) for update in (moves, due.moves))
+        figures["rounding"] = mixed.away_from_one(seen / model)
+    return figures
+
+
+class _Step(NamedTuple):
+    """One step of the oracle: its loss, and by name how it moves weights, the averages and the states after it."""
+
+    loss: float
+    moves: dict
+    averages: dict
+    states: dict
+
+
+def _repeated(net, rule, audited, precision):
+    """The _Step that the oracle takes from the weights before it, in that precision."""
+    front, before = ({name: value.astype(numpy.float64) for name, value in one.items()} for one in audited.copies[:2])
+    oracle = Oracle(net, before, "cpu", Settings(rule.training, threads=1, seed=0, precision=precision), {})
+    loss, gradients = oracle.gradients(oracle.place(*audited.batch))
     rate, rate_before = rule.rate_at(audited.epoch, audited.step), rule.rate_at(audited.epoch, audited.step - 1)
-    moves, wanted, states = {}, {}, {}
+    moves, states = {}, {}
     for name, gradient in rule.clipped(gradients).items():
         if audited.states is None:
             state = rule.left_by(front[name], before[name], rate_before)
         else:
             state = {part: value.astype(numpy.float64) for part, value in audited.states[0][name].items()}
             state["count"] = audited.count
-        moves[name] = after[name] - before[name]
         states[name], updated = rule.update(state, before[name], gradient, rate)
-        wanted[name] = updated - before[name]
-    others = [weight.name for weight in net.weights if not weight.is_trainable]
-    of_batch = over_n(net, before, averages, len(batch[1]))
-    rest = {name: moves[name] - wanted[name] for name in moves}
-    weight = _norm(before[name] for name in moves)
-    kept_moves = _norm(averages[name] - before[name] for name in others)
-    figures = {
-        "loss": abs(loss / wanted_loss - 1),
-        "update": _norm(rest.values()) / (_norm(wanted.values()) + ROUNDING * weight),
-        "averages": min(_norm(after[name] - due[name] for name in others) for due in (averages, of_batch))
-        / (kept_moves + ROUNDING * _norm(before[name] for name in others) or 1.0),
-        "decay": _decay(rest, before) / max(rate, LEAST_RATE),
-    }
-    if audited.states is not None:
-        figures["state"] = worst(_state_off(part, audited.states[1], states) for part in rule.STATE)
-    return figures
+        moves[name] = updated - before[name]
+    return _Step(loss, moves, oracle.weights(), states)
 
 
 def _decay(rest, before):

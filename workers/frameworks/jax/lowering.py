@@ -11,6 +11,12 @@ _FULL = lax.Precision.HIGHEST
 """Float32 products in full, on a card too."""
 
 
+# In a narrow number format: ops that compute in it. All others get float32 values and their result is narrowed, as
+# flax has it; so do weights other than those of a product.
+_PRODUCTS = ("conv", "dense")
+_NARROW = _PRODUCTS + ("relu", "clip", "maxpool", "globalpool", "globalmax", "flatten", "add", "concat")
+
+
 def require_ops(net):
     """Raises Unsupported for an op that is not lowered."""
     for op in net.ops[1:]:
@@ -18,25 +24,32 @@ def require_ops(net):
             raise Unsupported(op.kind, f"{op.name}: the jax adapter does not lower it")
 
 
-def logits_of(net, weights, x, key=None):
-    """(logits (n, classes), weight name -> new running average) of pictures x. key: of random numbers, in training."""
-    values, averages = {net.ops[0].name: x}, {}
+def logits_of(net, narrow, weights, x, key=None):
+    """(logits (n, classes), weight name -> new running average) of pictures x.
+
+    narrow: the number format of values between ops; float32, or less. key: of random numbers, in training.
+    """
+    values, averages = {net.ops[0].name: x.astype(narrow)}, {}
     for number, op in enumerate(net.ops[1:]):
-        inputs = [values[name] for name in op.inputs]
-        values[op.name] = _LOWER[op.kind](op, _Own(op.name, weights, averages, key, number), *inputs)
-    return values[net.output], averages
+        own = narrow if op.kind in _NARROW else jnp.float32
+        inputs = [values[name].astype(own) for name in op.inputs]
+        weight = _Own(op, weights, averages, key, number, narrow)
+        values[op.name] = _LOWER[op.kind](op, weight, *inputs).astype(narrow)
+    return values[net.output].astype(jnp.float32), averages
 
 
 class _Own(object):
-    """The weights of one op: own(end) -> array, or None without such a weight."""
+    """The weights of one op: own(end) -> array, or None without such a weight. narrow: of those of a product."""
 
-    def __init__(self, name, weights, averages, key, number):
-        self._name, self._weights, self._averages = name, weights, averages
+    def __init__(self, op, weights, averages, key, number, narrow):
+        self._name, self._weights, self._averages = op.name, weights, averages
         self._key, self._number = key, number
+        self._narrow = narrow if op.kind in _PRODUCTS else jnp.float32
         self.training = key is not None
 
     def __call__(self, end):
-        return self._weights.get(f"{self._name}.{end}")
+        found = self._weights.get(f"{self._name}.{end}")
+        return None if found is None else found.astype(self._narrow)
 
     def keep(self, end, value):
         """A running average after this batch."""

@@ -6,9 +6,10 @@ How it is itself checked: workers/reference_check.py computes the same values fr
 import numpy
 
 from workers import native
-from workers.bounds import FLOAT32
+from workers.bounds import BFLOAT16, FLOAT32
 from workers.frameworks import EXTRAS, OURS, Optimiser, own_optimiser, own_options, own_precision
 from workers.frameworks.numpy_ref import elementwise, layers, norms
+from workers.frameworks.numpy_ref.narrow import Narrowed
 from workers.optimisers import RULES, rule_of, targets
 from workers.protocol import Schedule, Unsupported
 
@@ -18,7 +19,10 @@ OPTIMISERS = {name: Optimiser(OURS, "workers/optimisers.py", rule) for name, rul
 
 
 class Adapter(object):
-    """See workers/frameworks/__init__.py. numpy's own variables set the threads (OPENBLAS_NUM_THREADS, ...)."""
+    """See workers/frameworks/__init__.py. numpy's own variables set the threads (OPENBLAS_NUM_THREADS, ...).
+
+    In bfloat16 it is the model of mixed precision: see narrow.py, and docs/precision.md.
+    """
 
     dtype = numpy.float64
 
@@ -32,11 +36,13 @@ class Adapter(object):
         self.optimiser = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
         self._rule = rule_of(settings.training._replace(schedule=Schedule()))  # the loop sets the rates
         self._smoothing = settings.training.label_smoothing
-        own_precision(settings, {FLOAT32: self.dtype})
+        is_narrow = own_precision(settings, {FLOAT32: False, BFLOAT16: True})
         self._rate = settings.training.learning_rate
         self._state = {name: self._rule.start(value) for name, value in trained.items()}
         rng = numpy.random.RandomState(settings.seed)
         self._layers = {op.name: LAYERS[op.kind](op, self._weights, rng) for op in net.ops[1:]}
+        if is_narrow:
+            self._layers = {name: Narrowed(layer, settings.precision) for name, layer in self._layers.items()}
 
     def place(self, x, y):
         """The pictures in the oracle's own precision."""

@@ -1,5 +1,6 @@
 """PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -13,7 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from workers import native
-from workers.bounds import FLOAT32
+from workers.bounds import BFLOAT16, FLOAT32
 from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
 from workers.frameworks.pytorch.optimisers import OPTIMISERS, Update, loss_of
 from workers.ops import divisor
@@ -56,6 +57,8 @@ class Adapter(object):
     cudnn_benchmark: False or True, likewise: whether cuDNN times its algorithms for each new shape and keeps one.
     """
 
+    _precision = FLOAT32
+
     def __init__(self, net, weights, device, settings, options):
         layouts, switch = ("contiguous", "channels_last"), (False, True)
         own = own_options(
@@ -66,7 +69,10 @@ class Adapter(object):
             tf32=switch,
             cudnn_benchmark=switch,
         )
-        own_precision(settings, {FLOAT32: torch.float32})
+        Adapter._precision = settings.precision
+        self._narrow = own_precision(settings, {FLOAT32: None, BFLOAT16: torch.bfloat16})
+        if self._narrow and not hasattr(torch, "autocast"):
+            raise Unsupported("precision", f"torch {VERSION} has no torch.autocast; 1.10 and later have it")
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
         _set_deterministic(own["deterministic"])
@@ -110,7 +116,9 @@ class Adapter(object):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
         self._update.begin()
-        loss = self._loss(self._forward(x), y)
+        with self._mixed():
+            logits = self._forward(x)
+        loss = self._loss(logits.float(), y)
         loss.backward()
         self._update.take()
         return loss.detach()
@@ -132,8 +140,8 @@ class Adapter(object):
     def predict(self, batch):
         """Logits (n, classes)."""
         self._network.eval()
-        with torch.no_grad():
-            logits = self._network(batch[0]).cpu().numpy()
+        with torch.no_grad(), self._mixed():
+            logits = self._network(batch[0]).float().cpu().numpy()
         self._network.train()
         return logits
 
@@ -143,12 +151,12 @@ class Adapter(object):
 
     def infer(self, x):
         """A tensor on the device."""
-        with _inference_mode():
+        with _inference_mode(), self._mixed():
             return self._infer(torch.from_numpy(x).to(device=self._device, **self._layout))
 
     def logits(self, handle):
         """Waits for the device."""
-        return handle.cpu().numpy()
+        return handle.float().cpu().numpy()
 
     def sync(self):
         """The CPU works in step with Python; a GPU does not."""
@@ -159,11 +167,16 @@ class Adapter(object):
         """Copies in the usual layout, whatever the memory format."""
         return {name: _copied(tensor) for name, tensor in self._tensors.items()}
 
+    def _mixed(self):
+        """What torch.autocast narrows: the ops of its list, with their weights, and what follows on their values."""
+        return torch.autocast(self._device.type, self._narrow) if self._narrow else contextlib.ExitStack()
+
     @staticmethod
     def describe():
         """Features of the build, and the number of threads."""
         return {
             **native.describe(),
+            "precision": Adapter._precision,
             "threads": torch.get_num_threads(),
             "mkldnn": bool(torch.backends.mkldnn.is_available()),
             "mkl": bool(torch.backends.mkl.is_available()),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled  # also reads the variable of 2.7
 
 from workers import native
-from workers.bounds import FLOAT32
+from workers.bounds import BFLOAT16, FLOAT32
 from workers.frameworks import EXTRAS, own_optimiser, own_options, own_precision
 from workers.frameworks.tensorflow.lowering import Graph
 from workers.frameworks.tensorflow.optimisers import OPTIMISERS, Update, loss_of
@@ -29,12 +29,14 @@ class Adapter(object):
     tf32: False or True, likewise: whether a card may round the factors of a float32 product to 10 bits.
     """
 
+    _precision = FLOAT32
     _has_threads = False  # until an adapter has set their number, `describe` must not start TensorFlow's threads
 
     def __init__(self, net, weights, device, settings, options):
         switch = (False, True)
         own = own_options(options, jit_compile=switch, deterministic=switch, tf32=switch)
-        own_precision(settings, {FLOAT32: tf.float32})
+        Adapter._precision = settings.precision
+        narrow = own_precision(settings, {FLOAT32: tf.float32, BFLOAT16: tf.bfloat16})
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
         if own["deterministic"]:
@@ -48,7 +50,7 @@ class Adapter(object):
         is_dilated = any(op.params.get("dilation", (1, 1)) != (1, 1) for op in net.ops)
         has_dilation = is_dilated and (self._is_gpu or _has_dilation_gradient())
         with tf.device(self._device):
-            self._graph = Graph(net, weights, has_dilation)
+            self._graph = Graph(net, weights, has_dilation, narrow)
             entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
             self._rule = Update(entry, self._graph.trainable, settings.training)
         self.optimiser = self._rule.optimiser
@@ -132,6 +134,7 @@ class Adapter(object):
         build = tf.sysconfig.get_build_info()
         return {
             **native.describe(),
+            "precision": Adapter._precision,
             "onednn": _convolves_on_onednn() if Adapter._has_threads else None,
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
