@@ -28,6 +28,9 @@ ROUNDED = 2.0
 ALIKE = 1.25
 """How many times as unlike the model as the nudged ones: this is of so many values that chance hardly moves it."""
 
+LEAST = 2.0**-8
+"""No bound is less: one value that is rounded the other way, where the nudged models happen to have none."""
+
 TELLING = 0.5
 """A bound above it holds nothing: an update that is left out is off by 1."""
 
@@ -37,7 +40,6 @@ ROUNDING = ("rounding_logits", "rounding_update")
 UNLIKE = ("unlike_logits", "unlike_update")
 
 EXACT = "exact"
-
 
 REGIMES = ("first", "clean")
 """What is trained in a narrow format: 1 and 20 updates. The audits hold every later one."""
@@ -79,9 +81,9 @@ def measured_bounds(traces, regimes, compare, trained):
         nudged = {regime: traces[_nudged(regime, seed)] for regime in regimes}
         _widen(spread, compare(nudged, model))
         _widen(unlike, rounding(nudged["first"], traces, trained))
-    own = {name: TIMES * value for name, value in spread.items()}
+    own = {name: max(LEAST, TIMES * value) for name, value in spread.items()}
     own = {name: bound for name, bound in own.items() if bound <= TELLING}
-    return dict(own, **dict.fromkeys(ROUNDING, ROUNDED), **{name: ALIKE * unlike[name] for name in UNLIKE})
+    return dict(own, **dict.fromkeys(ROUNDING, ROUNDED), **{name: max(LEAST, ALIKE * unlike[name]) for name in UNLIKE})
 
 
 def _widen(worst_of, figures):

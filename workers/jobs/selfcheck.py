@@ -428,7 +428,9 @@ def narrow_bounds(net, training, reference, regimes, allowed):
     """Figure -> bound in a narrow number format. allowed: those of float32, for what no rounding moves."""
     compare_one = functools.partial(compare, net, training)
     own = mixed.measured_bounds(reference, regimes, compare_one, trained_names(net))
-    return dict(own, partial_logits=own["logits"], black_decay=allowed["black_decay"])
+    if "logits" in own:
+        own["partial_logits"] = own["logits"]
+    return dict(own, black_decay=allowed["black_decay"])
 
 
 def trained_names(net):

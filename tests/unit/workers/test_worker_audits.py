@@ -8,7 +8,7 @@ import pytest
 from tests.small_networks import residual
 from workers import audits, loop
 from workers.batches import Batches
-from workers.bounds import bounds, worst
+from workers.bounds import BFLOAT16, FLOAT32, bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter
 from workers.jobs import audit
@@ -153,7 +153,30 @@ class Biased(Adapter):
         return {name: value if name in trained else start[name] for name, value in Adapter.weights(self).items()}
 
 
-def figures_of(adapter_class, folder, training=TRAINING):
+class Narrow(Adapter):
+    """One that computes in bfloat16, with sums in float32."""
+
+    dtype = numpy.float32
+
+    def __init__(self, net, weights, device, settings, options):
+        Adapter.__init__(self, net, weights, device, settings._replace(precision=BFLOAT16), options)
+
+
+class NarrowUntilTheSelfcheckIsOver(Narrow):
+    """One that computes in float32 after 20 steps."""
+
+    taken = 0
+
+    def step(self, batch):
+        self.taken += 1
+        if self.taken == 21:
+            self._layers = {name: layer.layer for name, layer in self._layers.items()}
+            for layer in self._layers.values():
+                layer.weights = self._weights
+        return Narrow.step(self, batch)
+
+
+def figures_of(adapter_class, folder, training=TRAINING, precision=FLOAT32):
     """The largest figures of four audited steps of a training of 24 steps."""
     rng = numpy.random.RandomState(0)
     batches = Batches(rng.randint(0, 255, (100, 3, 8, 8)).astype(numpy.uint8), rng.randint(0, 5, 100), 8)
@@ -166,11 +189,12 @@ def figures_of(adapter_class, folder, training=TRAINING):
     measure = Measure("step", "host", 0, 0, 0.0, "end", "none", 4)
     kept = loop.train(adapter, batches, None, loop.Asked(0, 2, measure, rule), listen, lambda: 0.0)
     kept.audits.save(str(folder))
-    largest = dict.fromkeys(bounds("audit"), 0.0)
+    largest = dict.fromkeys(bounds("audit", precision), 0.0)
     for (epoch, step), (copies, states) in audit.load(str(folder / audits.FILE), NET, rule).items():
         batch = batches.cut(batches.shuffled(0, epoch)[step])
         one = audit.Audited(epoch, step, copies, batch, losses[epoch][step], states, 12 * epoch + step)
-        largest.update({name: worst([largest[name], value]) for name, value in audit.compare(NET, rule, one).items()})
+        found = audit.compare(NET, rule, one, precision)
+        largest.update({name: worst([largest[name], value]) for name, value in found.items()})
     return largest
 
 
@@ -192,6 +216,22 @@ class OfTheBatch(Adapter):
 def test_the_variance_of_the_batch_itself_passes(tmp_path):
     figures = figures_of(OfTheBatch, tmp_path)
     assert all(figures[name] < bound / 10 for name, bound in bounds("audit").items()), figures
+
+
+def test_an_audit_in_bfloat16_passes_what_rounds_as_it_says(tmp_path):
+    figures = figures_of(Narrow, tmp_path, precision=BFLOAT16)
+    assert is_within(figures, bounds("audit", BFLOAT16)), figures
+
+
+@pytest.mark.parametrize("adapter_class", [Adapter, NarrowUntilTheSelfcheckIsOver])
+def test_an_audit_in_bfloat16_finds_a_step_in_float32(tmp_path, adapter_class):
+    figures = figures_of(adapter_class, tmp_path, precision=BFLOAT16)
+    assert figures["rounding"] > bounds("audit", BFLOAT16)["rounding"], figures
+
+
+def test_an_audit_in_float32_finds_a_step_in_bfloat16(tmp_path):
+    figures = figures_of(Narrow, tmp_path)
+    assert not is_within(figures, bounds("audit")), figures
 
 
 def test_the_oracle_passes_its_own_audit(tmp_path):
