@@ -53,6 +53,11 @@ class Regime(NamedTuple):
     feed: str
     batch: int = BATCH
 
+    @property
+    def probed(self):
+        """How many pictures the logits are compared of: those of a small batch at least, trained on or not."""
+        return min(100, max(self.pictures, PARTIAL))
+
 
 SMALL_BATCH = 8
 
@@ -66,7 +71,6 @@ REGIMES = {
     "long": Regime(15 * SMALL_BATCH + 3, 3, 0.00001, 0.5, "block", "host", SMALL_BATCH),
 }
 
-MORE_DRAWS = 2
 PARTIAL = 7  # pictures in a small batch
 ODD_BATCHES = "a small batch and black pictures"
 BLACK_STEPS, BLACK_RATE = 2, 0.1  # fast, so that a decay is no rounding
@@ -119,11 +123,10 @@ def regimes_and_bounds(net, steps="all", batch_size=BATCH, optimiser="sgd"):
     steps: a key of STEPS. batch_size: of the trials, in which the first step is taken. optimiser: of them.
     """
     regimes, allowed = dict(REGIMES), bounds("selfcheck")
-    regimes["first"] = REGIMES["first"]._replace(pictures=batch_size + 10, batch=batch_size)
     batch = batch_of(net)
-    for name in ("clean", "study"):
+    for name, size in (("first", batch_size), ("clean", batch), ("study", batch)):
         count = REGIMES[name].pictures // BATCH
-        regimes[name] = REGIMES[name]._replace(pictures=count * batch + min(10, batch - 1), batch=batch)
+        regimes[name] = REGIMES[name]._replace(pictures=count * size + min(10, size - 1), batch=size)
     if sum(op.kind in ("conv", "dense") for op in net.ops) > CALM_LAYERS:
         regimes["clean"], allowed = regimes["clean"]._replace(learning_rate=DEEP_RATE), bounds("selfcheck_deep")
     allowed = dict(allowed, **(bounds("selfcheck_sign") if RULES[optimiser].takes_sign else {}))
@@ -165,7 +168,7 @@ def trace_adapter(build, training, regime, pictures, labels, make_batches=Batche
     """
     adapter = Centred(build(regime), regime.centre)
     batches = make_batches(pictures[: regime.pictures], labels[: regime.pictures], regime.batch)
-    probe = batches.cut(numpy.arange(regime.pictures)[:100])
+    probe = make_batches(pictures, labels, regime.batch).cut(numpy.arange(regime.probed))
     start_logits = adapter.predict(adapter.place(*probe))
     losses = []
 
@@ -216,7 +219,7 @@ def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: Non
         unit = pictures[numbers].astype(numpy.float32) * numpy.float32(1 / 255.0)
         return oracle.place(unit - numpy.float32(regime.centre), labels[numbers])
 
-    probe = place(numpy.arange(regime.pictures)[:100])
+    probe = place(numpy.arange(regime.probed))
     start_logits = oracle.predict(probe)
     losses = []
     rule = rule_of(in_regime(training, regime), regime.pictures // regime.batch)
@@ -229,26 +232,6 @@ def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: Non
             losses.append(oracle.step(place(order[start : start + size])))
             tell((epoch + (at + 1.0) / len(starts)) / regime.epochs)
     return Trace(start_logits, numpy.array(losses), oracle.weights(), oracle.predict(probe), regime.batch)
-
-
-def least_update(build, net, training, first, phases):
-    """The figure update_step_1 of other pictures, the least of MORE_DRAWS; in batches of fewer than BATCH.
-
-    There one ReLU whose sign rounding turns round can move the gradient of a vector by a tenth (seen: 8e-2, of one
-    picture). That is chance, which other pictures do not share, and a mistake is in all of them.
-    """
-    found = []
-    for draw in range(1, MORE_DRAWS + 1):
-        pictures, labels = lopsided(net.input, net.classes, (draw + 1) * first.pictures)
-        own = pictures[-first.pictures :], labels[-first.pictures :]
-        part = f"regime 'first' with other pictures ({draw})"
-        phases.insert([(part, (1 + ORACLE_TIMES) * first.pictures)])
-        phases.enter(part)
-        seen = trace_adapter(build, training, first, *own)
-        with native.one_blas_thread():
-            wanted = trace_oracle(net, training, first, *own)
-        found.append(_compare_trace(net, training, "first", seen, wanted)["update_step_1"])
-    return min(found)
 
 
 def compare_odd_batches(build, net, training, first, pictures, labels, wanted):
@@ -448,7 +431,7 @@ def work(job):
     is_narrow = job.precision != FLOAT32
     if is_narrow:
         regimes = {name: regimes[name] for name in mixed.REGIMES if name in regimes}
-    count = max(regime.pictures for regime in regimes.values())
+    count = max(max(regime.pictures, regime.probed) for regime in regimes.values())
     pictures, labels = lopsided(net.input, net.classes, count)
     job.say_built(adapter_class.describe(), clock() - began)
     own = mixed.Asked("", job.precision)
@@ -491,10 +474,6 @@ def work(job):
             phases.enter("regime 'clean' again")
             seen["clean"] = trace_adapter(build, training, regimes["clean"], pictures, labels, tell=phases.tell)
         figures = compare(net, training, seen, reference)
-    first = regimes["first"]
-    if not is_narrow and first.batch < BATCH and not figures["update_step_1"] <= allowed["update_step_1"]:
-        again = least_update(build, net, training, first, phases)
-        figures["update_step_1"] = min(again, figures["update_step_1"])
     phases.enter(ODD_BATCHES)
     figures.update(compare_odd_batches(build, net, training, regimes["first"], pictures, labels, reference["first"]))
     phases.leave()
