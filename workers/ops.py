@@ -360,6 +360,9 @@ class Kind(NamedTuple):
 
 
 _ONE, _TWO = (1, 1), (2, 2)
+PRODUCTS = ("conv", "dense")
+"""Ops that multiply their input by their weights and add: the costly ones, and those that mixed precision narrows."""
+
 MOST_JOINED = 64
 _WINDOW = ("kernel", "stride", "padding")
 

@@ -1,6 +1,6 @@
 """Run in the environment of a row with a narrow number format: the first step of its adapter, and of two liars.
 
-python narrow_facts.py FRAMEWORK OPTIONS PRECISION REFERENCE, with the oracle's traces of mixed.traces_asked. Prints
+python narrow_facts.py FRAMEWORK OPTIONS PRECISION REFERENCE, with the oracle's traces of mixed.variations. Prints
 which figures are beyond their bounds: of the adapter; of one that says so and computes in float32; and of one that says
 float32 and computes in the narrow format.
 """
@@ -23,12 +23,12 @@ PICTURES, LABELS = selfcheck.lopsided(NET.input, NET.classes, REGIMES["first"].p
 def main(framework, options, precision, path):
     """Print one JSON object: the adapter, or how it lies -> names of figures."""
     kind = importlib.import_module(f"workers.frameworks.{framework}.adapter").Adapter
-    reference, _ = traces.load(path, NET, tuple(mixed.traces_asked(precision, REGIMES)))
+    reference, _ = traces.load(path, NET, tuple(mixed.variations(precision, REGIMES)))
     allowed = selfcheck.narrow_bounds(NET, TRAINING, reference, REGIMES, bounds("selfcheck"))
 
     def trace(computes_in):
-        asked = mixed.PLAIN._replace(precision=computes_in)
-        build = selfcheck.build_with(kind, NET, "cpu", TRAINING, 2, json.loads(options), asked)
+        variation = mixed.Variation(computes_in)
+        build = selfcheck.build_with(kind, NET, "cpu", TRAINING, 2, json.loads(options), variation)
         return selfcheck.trace_adapter(build, TRAINING, REGIMES["first"], PICTURES, LABELS)
 
     def beyond(seen, wanted, allowed):

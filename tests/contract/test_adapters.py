@@ -403,8 +403,8 @@ def narrow_reference(tmp_path_factory):
         path = tmp_path_factory.mktemp("narrow") / "reference.npz"
         given = (narrow_facts.NET, narrow_facts.TRAINING, narrow_facts.REGIMES["first"])
         pictures = (narrow_facts.PICTURES, narrow_facts.LABELS)
-        asked = mixed.traces_asked(precision, narrow_facts.REGIMES)
-        traces.save(path, {name: selfcheck.trace_oracle(*given, *pictures, asked=one) for name, one in asked.items()})
+        wanted = mixed.variations(precision, narrow_facts.REGIMES).items()
+        traces.save(path, {name: selfcheck.trace_oracle(*given, *pictures, variation=one) for name, (_, one) in wanted})
         return path
 
     return narrow_reference

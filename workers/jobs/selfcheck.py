@@ -28,7 +28,7 @@ from workers.bounds import FLOAT32, bounds, is_within, worst
 from workers.frameworks import Settings
 from workers.frameworks.numpy_ref.adapter import Adapter as Oracle
 from workers.net import weights_sha256
-from workers.ops import size_of
+from workers.ops import PRODUCTS, size_of
 from workers.optimisers import RULES, rule_of
 from workers.phases import Phases
 from workers.process import clock
@@ -127,7 +127,7 @@ def regimes_and_bounds(net, steps="all", batch_size=BATCH, optimiser="sgd"):
     for name, size in (("first", batch_size), ("clean", batch), ("study", batch)):
         count = REGIMES[name].pictures // BATCH
         regimes[name] = REGIMES[name]._replace(pictures=count * size + min(10, size - 1), batch=size)
-    if sum(op.kind in ("conv", "dense") for op in net.ops) > CALM_LAYERS:
+    if sum(op.kind in PRODUCTS for op in net.ops) > CALM_LAYERS:
         regimes["clean"], allowed = regimes["clean"]._replace(learning_rate=DEEP_RATE), bounds("selfcheck_deep")
     allowed = dict(allowed, **(bounds("selfcheck_sign") if RULES[optimiser].takes_sign else {}))
     return {name: regimes[name] for name in STEPS[steps]}, allowed
@@ -193,8 +193,8 @@ def measure(net, training, regimes, allowed, reference, pictures, labels, phases
         part = f"the oracle's '{name}' at {regime.learning_rate:g}{', nudged' if nudge else ''}"
         phases.insert([(part, ORACLE_TIMES * regime.pictures * regime.epochs)])
         phases.enter(part)
-        asked = mixed.Asked(name, FLOAT32, nudge)
-        return trace_oracle(net, training, regime, pictures, labels, phases.tell, asked)
+        nudged = mixed.Variation(nudge=nudge)
+        return trace_oracle(net, training, regime, pictures, labels, phases.tell, nudged)
 
     def compare_one(name, seen, wanted):
         return _compare_trace(net, training, name, seen, wanted)
@@ -208,12 +208,12 @@ def calmed(regimes, allowed, calm):
     return dict(regimes, clean=clean), dict(allowed, **calm.bounds)
 
 
-def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: None, asked=mixed.PLAIN):
+def trace_oracle(net, training, regime, pictures, labels, tell=lambda share: None, variation=mixed.PLAIN):
     """Trace of numpy_ref, with its own order of batches and its own loop.
 
-    tell: tell(share of the steps done). asked: in which number format, and whether its first weights are moved.
+    tell: tell(share of the steps done).
     """
-    oracle = build_with(Oracle, net, "cpu", training, asked=asked)(regime)
+    oracle = build_with(Oracle, net, "cpu", training, variation=variation)(regime)
 
     def place(numbers):
         unit = pictures[numbers].astype(numpy.float32) * numpy.float32(1 / 255.0)
@@ -246,7 +246,7 @@ def compare_odd_batches(build, net, training, first, pictures, labels, wanted):
     # Of the first layer: black pictures give it no gradient, so only a decay moves it.
     if training.weight_decay:  # asked for: the other figures hold it
         return figures
-    name = next(op.name + ".weight" for op in net.ops if op.kind in ("conv", "dense"))
+    name = next(op.name + ".weight" for op in net.ops if op.kind in PRODUCTS)
     before = adapter.weights()[name]
     black = numpy.zeros_like(pictures[: first.batch], numpy.float32)
     for _ in range(BLACK_STEPS):
@@ -270,15 +270,15 @@ def _explodes(net, first, black, labels):
     return max(float(numpy.abs(gradient).max()) for gradient in gradients.values()) > EXPLODED
 
 
-def parts_of(regimes, wanted, is_oracle, asked):
+def parts_of(regimes, wanted, is_oracle, missing):
     """The parts of a selfcheck, for Phases.
 
-    wanted: the regimes that the adapter trains. asked: the oracle's traces that are not there already, by name.
+    wanted: the regimes that the adapter trains. missing: of mixed.variations, what is not there already.
     """
     times = ORACLE_TIMES if is_oracle else 1
     parts = [(f"regime '{name}'", times * regimes[name].pictures * regimes[name].epochs) for name in wanted]
-    for name, one in asked.items():
-        regime = regimes[one.regime]
+    for name, (of, _) in missing.items():
+        regime = regimes[of]
         parts.append((f"the oracle's '{name}'", ORACLE_TIMES * regime.pictures * regime.epochs))
     return [*parts, (ODD_BATCHES, times * (PARTIAL + BLACK_STEPS * regimes["first"].batch))]
 
@@ -322,21 +322,21 @@ def in_regime(training, regime):
     return training._replace(learning_rate=rate, batch_size=regime.batch, epochs=regime.epochs)
 
 
-def build_with(adapter_class, net, device, training, threads=1, options=None, asked=mixed.PLAIN):
+def build_with(adapter_class, net, device, training, threads=1, options=None, variation=mixed.PLAIN):
     """build(regime) -> an adapter of `net` with the weights of SEED.
 
-    options: the row's own. asked: the number format, and the share by which each of these weights is moved, up or down.
+    options: the row's own.
     """
 
     def build(regime):
         weights = net.start(SEED, training.initialiser)
-        if asked.nudge:
-            signs = numpy.random.RandomState(SEED + 1 + asked.seed)
+        if variation.nudge:
+            signs = numpy.random.RandomState(SEED + 1 + variation.seed)
             weights = {
-                name: value.astype(numpy.float64) * (1 + asked.nudge * signs.choice([-1.0, 1.0], value.shape))
+                name: value.astype(numpy.float64) * (1 + variation.nudge * signs.choice([-1.0, 1.0], value.shape))
                 for name, value in weights.items()
             }
-        settings = Settings(in_regime(training, regime), threads, SEED, asked.precision)
+        settings = Settings(in_regime(training, regime), threads, SEED, variation.precision)
         return adapter_class(net, weights, device, settings, dict(options or {}))
 
     return build
@@ -411,9 +411,7 @@ def narrow_bounds(net, training, reference, regimes, allowed):
     """Figure -> bound in a narrow number format. allowed: those of float32, for what no rounding moves."""
     compare_one = functools.partial(compare, net, training)
     own = mixed.measured_bounds(reference, regimes, compare_one, trained_names(net))
-    if "logits" in own:
-        own["partial_logits"] = own["logits"]
-    return dict(own, black_decay=allowed["black_decay"])
+    return dict(own, partial_logits=own["logits"], black_decay=allowed["black_decay"])
 
 
 def trained_names(net):
@@ -434,17 +432,17 @@ def work(job):
     count = max(max(regime.pictures, regime.probed) for regime in regimes.values())
     pictures, labels = lopsided(net.input, net.classes, count)
     job.say_built(adapter_class.describe(), clock() - began)
-    own = mixed.Asked("", job.precision)
-    build = build_with(adapter_class, net, job.device, training, job.threads, job.options, own)
-    asked = mixed.traces_asked(job.precision, regimes)
+    variation = mixed.Variation(job.precision)
+    build = build_with(adapter_class, net, job.device, training, job.threads, job.options, variation)
+    variations = mixed.variations(job.precision, regimes)
     is_oracle = job.framework == "numpy_ref"
     wanted = [name for name in regimes if not is_oracle or name in ORACLE_REGIMES]
     path = os.path.join(job.folder, "reference.npz")
     is_known = os.path.exists(path)
-    reference, calm = traces.load(path, net, tuple(asked)) if is_known else (None, None)
+    reference, calm = traces.load(path, net, tuple(variations)) if is_known else (None, None)
     if calm is not None:
         regimes, allowed = calmed(regimes, allowed, calm)
-    phases = Phases(job.emit, clock, parts_of(regimes, wanted, is_oracle, {} if is_known else asked))
+    phases = Phases(job.emit, clock, parts_of(regimes, wanted, is_oracle, {} if is_known else variations))
     seen = {}
     for name in wanted:
         phases.enter(f"regime '{name}'")
@@ -454,9 +452,9 @@ def work(job):
     if not is_known:
         with native.one_blas_thread():
             reference = {}
-            for name, one in asked.items():
+            for name, (regime, one) in variations.items():
                 phases.enter(f"the oracle's '{name}'")
-                reference[name] = trace_oracle(net, training, regimes[one.regime], pictures, labels, phases.tell, one)
+                reference[name] = trace_oracle(net, training, regimes[regime], pictures, labels, phases.tell, one)
         traces.save(path, reference)
     figures = compare(net, training, seen, reference)
     if is_narrow:
@@ -477,8 +475,6 @@ def work(job):
     phases.enter(ODD_BATCHES)
     figures.update(compare_odd_batches(build, net, training, regimes["first"], pictures, labels, reference["first"]))
     phases.leave()
-    if is_narrow:
-        figures = {name: value for name, value in figures.items() if name in allowed}
     allowed = {name: allowed[name] for name in figures}
     if is_oracle and payload["steps"] == "all":
         x, y = pictures[:4] * numpy.float64(1 / 255.0) - 0.5, labels[:4]

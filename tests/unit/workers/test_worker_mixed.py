@@ -162,10 +162,9 @@ LIARS = {
 
 @functools.lru_cache(maxsize=None)
 def reference():
-    asked = mixed.traces_asked(BFLOAT16, REGIMES)
     return {
-        name: selfcheck.trace_oracle(NET, TRAINING, REGIMES[one.regime], PICTURES, LABELS, asked=one)
-        for name, one in asked.items()
+        name: selfcheck.trace_oracle(NET, TRAINING, REGIMES[regime], PICTURES, LABELS, variation=one)
+        for name, (regime, one) in mixed.variations(BFLOAT16, REGIMES).items()
     }
 
 

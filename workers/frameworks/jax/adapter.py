@@ -30,11 +30,11 @@ class Adapter(object):
 
     def __init__(self, net, weights, device, settings, options):
         own = own_options(options, scan_steps=(1, 2, 4, 8, 16, 32))
-        self._narrow = own_precision(settings, {FLOAT32: jnp.float32, BFLOAT16: jnp.bfloat16})
+        self._dtype = own_precision(settings, {FLOAT32: jnp.float32, BFLOAT16: jnp.bfloat16})
         Adapter._precision = settings.precision
         self._compiled = jax.jit
-        if self._narrow != jnp.float32:
-            # By default XLA leaves out a rounding between two ops that it joins: half of the update's are missing then.
+        if self._dtype != jnp.float32:
+            # By default XLA leaves out a rounding between two ops that it joins (docs/precision.md).
             self._compiled = functools.partial(jax.jit, compiler_options={"xla_allow_excess_precision": False})
         kinds = {found.platform: found for found in jax.devices()}
         if device == "gpu" and "gpu" not in kinds:
@@ -53,7 +53,7 @@ class Adapter(object):
         # Pictures are placed by the call itself: to place them before it costs a twentieth to a tenth more.
         where = jax.sharding.SingleDeviceSharding(self._device)
         self._logits = self._compiled(
-            lambda weights, x: logits_of(net, self._narrow, weights, x)[0], in_shardings=(None, where)
+            lambda weights, x: logits_of(net, self._dtype, weights, x)[0], in_shardings=(None, where)
         )
         self._frozen = None
         change = transformation(self.optimiser, settings.training)
@@ -66,7 +66,7 @@ class Adapter(object):
             key, own_key = jax.random.split(key)
 
             def forward(trained):
-                logits, new = logits_of(net, self._narrow, dict(averages, **trained), x, own_key)
+                logits, new = logits_of(net, self._dtype, dict(averages, **trained), x, own_key)
                 return loss(logits, y), new
 
             (told, averages), gradients = jax.value_and_grad(forward, has_aux=True)(trained)
@@ -123,7 +123,7 @@ class Adapter(object):
             self._take()
             own = dict(self._averages, **self._trained)
             self._frozen = self._compiled(
-                lambda x: logits_of(self._net, self._narrow, own, x)[0],
+                lambda x: logits_of(self._net, self._dtype, own, x)[0],
                 in_shardings=jax.sharding.SingleDeviceSharding(self._device),
             )
         return self._frozen(x)

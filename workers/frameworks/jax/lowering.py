@@ -4,17 +4,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from workers.ops import divisor
+from workers.ops import PRODUCTS, divisor
 from workers.protocol import Unsupported
 
 _FULL = lax.Precision.HIGHEST
 """Float32 products in full, on a card too."""
 
 
-# In a narrow number format: ops that compute in it. All others get float32 values and their result is narrowed, as
-# flax has it; so do weights other than those of a product.
-_PRODUCTS = ("conv", "dense")
-_NARROW = _PRODUCTS + ("relu", "clip", "maxpool", "globalpool", "globalmax", "flatten", "add", "concat")
+# In mixed precision: ops that compute in the narrow format, as flax has it. All others get float32 values, and their
+# result is narrowed; weights other than those of a product stay float32.
+_NARROW = PRODUCTS + ("relu", "clip", "maxpool", "globalpool", "globalmax", "flatten", "add", "concat")
 
 
 def require_ops(net):
@@ -24,32 +23,32 @@ def require_ops(net):
             raise Unsupported(op.kind, f"{op.name}: the jax adapter does not lower it")
 
 
-def logits_of(net, narrow, weights, x, key=None):
+def logits_of(net, dtype, weights, x, key=None):
     """(logits (n, classes), weight name -> new running average) of pictures x.
 
-    narrow: the number format of values between ops; float32, or less. key: of random numbers, in training.
+    dtype: of the values between ops; float32, or less. key: of random numbers, in training.
     """
-    values, averages = {net.ops[0].name: x.astype(narrow)}, {}
+    values, averages = {net.ops[0].name: x.astype(dtype)}, {}
     for number, op in enumerate(net.ops[1:]):
-        own = narrow if op.kind in _NARROW else jnp.float32
+        own = dtype if op.kind in _NARROW else jnp.float32
         inputs = [values[name].astype(own) for name in op.inputs]
-        weight = _Own(op, weights, averages, key, number, narrow)
-        values[op.name] = _LOWER[op.kind](op, weight, *inputs).astype(narrow)
+        weight = _Own(op, weights, averages, key, number, dtype)
+        values[op.name] = _LOWER[op.kind](op, weight, *inputs).astype(dtype)
     return values[net.output].astype(jnp.float32), averages
 
 
 class _Own(object):
-    """The weights of one op: own(end) -> array, or None without such a weight. narrow: of those of a product."""
+    """The weights of one op: own(end) -> array, or None without such a weight. dtype: of those of a product."""
 
-    def __init__(self, op, weights, averages, key, number, narrow):
+    def __init__(self, op, weights, averages, key, number, dtype):
         self._name, self._weights, self._averages = op.name, weights, averages
         self._key, self._number = key, number
-        self._narrow = narrow if op.kind in _PRODUCTS else jnp.float32
+        self._dtype = dtype if op.kind in PRODUCTS else jnp.float32
         self.training = key is not None
 
     def __call__(self, end):
         found = self._weights.get(f"{self._name}.{end}")
-        return None if found is None else found.astype(self._narrow)
+        return None if found is None else found.astype(self._dtype)
 
     def keep(self, end, value):
         """A running average after this batch."""

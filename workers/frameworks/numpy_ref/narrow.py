@@ -1,13 +1,14 @@
 """The model of mixed precision: inside an op the oracle is as wide as ever, and what crosses its borders is narrow."""
 
+from workers.ops import PRODUCTS
 from workers.rounding import rounded
-
-PRODUCTS = ("conv", "dense")
-"""Ops of which the weights are narrow where they are used, and the gradients of these. Other weights stay wide."""
 
 
 class Narrowed(object):
-    """A layer of numpy_ref whose values and gradients, in and out, are numbers of a narrow format."""
+    """A layer of numpy_ref whose values and gradients, in and out, are numbers of a narrow format.
+
+    So are the weights of a product where they are used, and the gradients of these; other weights stay wide.
+    """
 
     def __init__(self, layer, precision):
         self.layer, self._weights = layer, layer.weights

@@ -1,6 +1,5 @@
 """PyTorch, eager: modules and SGD as torch.nn and torch.optim have them. One code for 1.3 and later."""
 
-import contextlib
 import copy
 import functools
 import itertools
@@ -70,8 +69,8 @@ class Adapter(object):
             cudnn_benchmark=switch,
         )
         Adapter._precision = settings.precision
-        self._narrow = own_precision(settings, {FLOAT32: None, BFLOAT16: torch.bfloat16})
-        if self._narrow and not hasattr(torch, "autocast"):
+        dtype = own_precision(settings, {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16})
+        if dtype != torch.float32 and not hasattr(torch, "autocast"):
             raise Unsupported("precision", f"torch {VERSION} has no torch.autocast; 1.10 and later have it")
         if device == "gpu" and not torch.cuda.is_available():
             raise Unsupported("device", "torch sees no CUDA device, or was built without CUDA")
@@ -98,6 +97,10 @@ class Adapter(object):
         # fullgraph: an op that cannot be compiled is an error and does not silently stay eager.
         compiled = functools.partial(torch.compile, fullgraph=True) if own["compile"] else lambda network: network
         self._forward, self._infer = compiled(self._network), compiled(_running(self._network))
+        self._eager = self._network
+        if dtype != torch.float32:
+            mixed = functools.partial(_mixed, self._device.type, dtype)
+            self._forward, self._infer, self._eager = map(mixed, (self._forward, self._infer, self._eager))
         self._loss = loss_of(settings.training, net.shapes[net.output][0])
         entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
         self._update = Update(entry, self._network.parameters(), settings.training)
@@ -116,9 +119,7 @@ class Adapter(object):
         """One update; the loss before it, as a tensor without its graph."""
         x, y = batch
         self._update.begin()
-        with self._mixed():
-            logits = self._forward(x)
-        loss = self._loss(logits.float(), y)
+        loss = self._loss(self._forward(x), y)
         loss.backward()
         self._update.take()
         return loss.detach()
@@ -140,8 +141,8 @@ class Adapter(object):
     def predict(self, batch):
         """Logits (n, classes)."""
         self._network.eval()
-        with torch.no_grad(), self._mixed():
-            logits = self._network(batch[0]).float().cpu().numpy()
+        with torch.no_grad():
+            logits = self._eager(batch[0]).cpu().numpy()
         self._network.train()
         return logits
 
@@ -151,12 +152,12 @@ class Adapter(object):
 
     def infer(self, x):
         """A tensor on the device."""
-        with _inference_mode(), self._mixed():
+        with _inference_mode():
             return self._infer(torch.from_numpy(x).to(device=self._device, **self._layout))
 
     def logits(self, handle):
         """Waits for the device."""
-        return handle.float().cpu().numpy()
+        return handle.cpu().numpy()
 
     def sync(self):
         """The CPU works in step with Python; a GPU does not."""
@@ -166,10 +167,6 @@ class Adapter(object):
     def weights(self):
         """Copies in the usual layout, whatever the memory format."""
         return {name: _copied(tensor) for name, tensor in self._tensors.items()}
-
-    def _mixed(self):
-        """What torch.autocast narrows: the ops of its list, with their weights, and what follows on their values."""
-        return torch.autocast(self._device.type, self._narrow) if self._narrow else contextlib.ExitStack()
 
     @staticmethod
     def describe():
@@ -188,6 +185,16 @@ class Adapter(object):
             "cublas_workspace_variable": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
             "tf32": any(backend.allow_tf32 for backend in _with_tf32()),
         }
+
+
+def _mixed(device, dtype, network):
+    """The network in mixed precision: torch.autocast narrows the ops of its list, and the logits are float32 again."""
+
+    def forward(x):
+        with torch.autocast(device, dtype):
+            return network(x).float()
+
+    return forward
 
 
 def _copied(tensor):

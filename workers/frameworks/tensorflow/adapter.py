@@ -36,7 +36,7 @@ class Adapter(object):
         switch = (False, True)
         own = own_options(options, jit_compile=switch, deterministic=switch, tf32=switch)
         Adapter._precision = settings.precision
-        narrow = own_precision(settings, {FLOAT32: tf.float32, BFLOAT16: tf.bfloat16})
+        dtype = own_precision(settings, {FLOAT32: tf.float32, BFLOAT16: tf.bfloat16})
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise Unsupported("device", "TensorFlow sees no GPU, or was built without CUDA")
         if own["deterministic"]:
@@ -50,7 +50,7 @@ class Adapter(object):
         is_dilated = any(op.params.get("dilation", (1, 1)) != (1, 1) for op in net.ops)
         has_dilation = is_dilated and (self._is_gpu or _has_dilation_gradient())
         with tf.device(self._device):
-            self._graph = Graph(net, weights, has_dilation, narrow)
+            self._graph = Graph(net, weights, has_dilation, dtype)
             entry = own_optimiser(settings.training, OPTIMISERS, EXTRAS)
             self._rule = Update(entry, self._graph.trainable, settings.training)
         self.optimiser = self._rule.optimiser

@@ -3,26 +3,25 @@
 import numpy
 import tensorflow as tf
 
-from workers.ops import divisor
+from workers.ops import PRODUCTS, divisor
 from workers.protocol import Unsupported
 
-# In a narrow number format: ops that compute in it, as Keras' policies have it. All others get float32 values and
-# their result is narrowed; weights other than those of a product stay float32.
-_PRODUCTS = ("conv", "dense")
-_NARROW = _PRODUCTS + ("batchnorm", "relu", "clip", "maxpool", "globalpool", "globalmax", "flatten", "add", "concat")
+# In mixed precision: ops that compute in the narrow format, as Keras' policies have it. All others get float32 values,
+# and their result is narrowed; weights other than those of a product stay float32.
+_NARROW = PRODUCTS + ("batchnorm", "relu", "clip", "maxpool", "globalpool", "globalmax", "flatten", "add", "concat")
 
 
 class Graph(object):
     """A Net as variables and a function of pictures.
 
-    narrow: the number format of values between ops; tf.float32, or less.
+    dtype: of the values between ops; tf.float32, or less.
     has_dilation: whether there is a gradient of a dilated convolution here; without it the kernel is spread with zeros.
     turns: whether flatten turns a map into C,H,W order.
     variables: all of them, in the order of net.weights. trainable: those that have a gradient.
     """
 
-    def __init__(self, net, weights, has_dilation, narrow):
-        self._net, self._narrow = net, narrow
+    def __init__(self, net, weights, has_dilation, dtype):
+        self._net, self._dtype = net, dtype
         self.has_dilation = has_dilation
         self._layouts, self.turns = _layouts(net)
         self._variables = {}
@@ -38,16 +37,16 @@ class Graph(object):
     def variable(self, op, end):
         """The variable of the weight `end` of an op; of a product in the number format of its values."""
         variable = self._variables[f"{op.name}.{end}"]
-        return tf.cast(variable, self._narrow) if op.kind in _PRODUCTS else variable
+        return tf.cast(variable, self._dtype) if op.kind in PRODUCTS else variable
 
     def logits(self, x, training):
         """Logits (n, classes); in training the running averages are updated."""
-        values = {self._net.ops[0].name: tf.cast(x, self._narrow)}
+        values = {self._net.ops[0].name: tf.cast(x, self._dtype)}
         for op in self._net.ops[1:]:
-            own = self._narrow if op.kind in _NARROW else tf.float32
+            own = self._dtype if op.kind in _NARROW else tf.float32
             inputs = [tf.cast(values[name], own) for name in op.inputs]
             shape = self._net.shapes[op.inputs[0]]
-            values[op.name] = tf.cast(_LOWER[op.kind](self, op, shape, training, *inputs), self._narrow)
+            values[op.name] = tf.cast(_LOWER[op.kind](self, op, shape, training, *inputs), self._dtype)
         return tf.cast(values[self._net.output], tf.float32)
 
     def states(self, kept):
