@@ -147,6 +147,7 @@ LIARS = {
     "normalisation alone": of_kinds("batchnorm"),
     "relu alone": of_kinds("relu"),
     "sums alone": of_kinds("add"),
+    "products alone": of_kinds("conv", "dense"),
     "backwards alone": with_layers(Backwards),
     "weights alone": with_layers(WeightsAlone),
     "values alone": with_layers(ValuesAlone),
